@@ -1,0 +1,47 @@
+# `make demo` and `make test` set everything up first. PYTHON, VENV or an active environment override the defaults.
+
+PYTHON ?= python3
+VENV ?= $(or $(VIRTUAL_ENV),.venv)
+BIN := $(VENV)/bin
+READY := $(VENV)/.dlworkflow-ready
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types cov wheel-smoke check clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+setup: $(READY) ## make the environment and install into it
+
+demo: $(READY) ## train, predict and compare, without a download
+	@BIN=$(BIN) sh tests/demo.sh
+
+test: $(READY) ## run the tests
+	$(PYTEST) -m "not slow"
+
+test-slow: $(READY) ## run the slow tests: the notes' long tables, the wheel
+	$(PYTEST) -m slow
+
+lint: $(READY) ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## check types
+	$(BIN)/mypy
+
+cov: $(READY) ## run the tests and say which lines they reach
+	$(PYTEST) -m "not slow" --cov=dlworkflow --cov-report=term-missing:skip-covered
+
+wheel-smoke: $(READY) ## build the wheel, install it in a clean environment, train in an empty folder
+	@BIN=$(BIN) PYTHON=$(PYTHON) sh tests/wheel_smoke.sh
+
+check: lint types test ## what a change must pass
+
+clean: ## remove what was built
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .coverage

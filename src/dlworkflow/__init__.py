@@ -1,0 +1,121 @@
+"""dlworkflow: data, models, training, evaluation, prediction and comparison with PyTorch, as a library and as `dlw`.
+
+Every public name is resolved on first use, so that `import dlworkflow` costs nothing:
+
+    import dlworkflow as dlw
+
+    splits = dlw.data.load("circles")
+    model = dlw.CircleModelV2()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow._version import __version__
+
+if TYPE_CHECKING:
+    from dlworkflow import data as data
+    from dlworkflow import models as models
+    from dlworkflow import plotting as plotting
+    from dlworkflow import runs as runs
+    from dlworkflow.checkpoint import load_model as load_model
+    from dlworkflow.checkpoint import load_weights as load_weights
+    from dlworkflow.checkpoint import save_model as save_model
+    from dlworkflow.config import TrainConfig as TrainConfig
+    from dlworkflow.course import eval_model as eval_model
+    from dlworkflow.course import make_predictions as make_predictions
+    from dlworkflow.course import print_train_time as print_train_time
+    from dlworkflow.course import walk_through_dir as walk_through_dir
+    from dlworkflow.data.download import download_data as download_data
+    from dlworkflow.data.image_folder import ImageFolderCustom as ImageFolderCustom
+    from dlworkflow.data.image_folder import find_classes as find_classes
+    from dlworkflow.data.images import ImageData as ImageData
+    from dlworkflow.data.images import load_image as load_image
+    from dlworkflow.data.loaders import create_dataloaders as create_dataloaders
+    from dlworkflow.data.loaders import make_loader as make_loader
+    from dlworkflow.data.splits import Splits as Splits
+    from dlworkflow.data.tabular import TensorData as TensorData
+    from dlworkflow.device import choose_device as choose_device
+    from dlworkflow.device import set_seeds as set_seeds
+    from dlworkflow.engine import Epoch as Epoch
+    from dlworkflow.engine import Evaluation as Evaluation
+    from dlworkflow.engine import Scores as Scores
+    from dlworkflow.engine import evaluate as evaluate
+    from dlworkflow.engine import test_step as test_step
+    from dlworkflow.engine import train as train
+    from dlworkflow.engine import train_step as train_step
+    from dlworkflow.errors import ConfigError as ConfigError
+    from dlworkflow.errors import DataError as DataError
+    from dlworkflow.errors import DlwError as DlwError
+    from dlworkflow.errors import ModelError as ModelError
+    from dlworkflow.errors import RunError as RunError
+    from dlworkflow.inference import Prediction as Prediction
+    from dlworkflow.inference import Predictor as Predictor
+    from dlworkflow.inference import predict_images as predict_images
+    from dlworkflow.metrics import accuracy_fn as accuracy_fn
+    from dlworkflow.models.blobs import BlobModel as BlobModel
+    from dlworkflow.models.circles import CircleModelV0 as CircleModelV0
+    from dlworkflow.models.circles import CircleModelV1 as CircleModelV1
+    from dlworkflow.models.circles import CircleModelV2 as CircleModelV2
+    from dlworkflow.models.fashion_mnist import FashionMNISTModelV0 as FashionMNISTModelV0
+    from dlworkflow.models.fashion_mnist import FashionMNISTModelV1 as FashionMNISTModelV1
+    from dlworkflow.models.fashion_mnist import FashionMNISTModelV2 as FashionMNISTModelV2
+    from dlworkflow.models.linear import LinearRegressionModel as LinearRegressionModel
+    from dlworkflow.models.linear import LinearRegressionModelV2 as LinearRegressionModelV2
+    from dlworkflow.models.linear import LineModel as LineModel
+    from dlworkflow.models.tiny_vgg import ImprovedTinyVGG as ImprovedTinyVGG
+    from dlworkflow.models.tiny_vgg import TinyVGG as TinyVGG
+    from dlworkflow.plotting import plot_predicted_images as plot_predicted_images
+    from dlworkflow.runs import Run as Run
+    from dlworkflow.runs import compare_runs as compare_runs
+    from dlworkflow.runs import find_run as find_run
+    from dlworkflow.runs import list_runs as list_runs
+    from dlworkflow.workflow import evaluate_run as evaluate_run
+    from dlworkflow.workflow import resolve_config as resolve_config
+    from dlworkflow.workflow import run_training as run_training
+
+_ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data and so on
+
+_HOMES = {  # where each public name lives
+    "checkpoint": ("load_model", "load_weights", "save_model"),
+    "config": ("TrainConfig",),
+    "course": ("eval_model", "make_predictions", "print_train_time", "walk_through_dir"),
+    "data.download": ("download_data",),
+    "data.image_folder": ("ImageFolderCustom", "find_classes"),
+    "data.images": ("ImageData", "load_image"),
+    "data.loaders": ("create_dataloaders", "make_loader"),
+    "data.splits": ("Splits",),
+    "data.tabular": ("TensorData",),
+    "device": ("choose_device", "set_seeds"),
+    "engine": ("Epoch", "Evaluation", "Scores", "evaluate", "test_step", "train", "train_step"),
+    "errors": ("ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
+    "inference": ("Prediction", "Predictor", "predict_images"),
+    "metrics": ("accuracy_fn",),
+    "models.blobs": ("BlobModel",),
+    "models.circles": ("CircleModelV0", "CircleModelV1", "CircleModelV2"),
+    "models.fashion_mnist": ("FashionMNISTModelV0", "FashionMNISTModelV1", "FashionMNISTModelV2"),
+    "models.linear": ("LineModel", "LinearRegressionModel", "LinearRegressionModelV2"),
+    "models.tiny_vgg": ("ImprovedTinyVGG", "TinyVGG"),
+    "plotting": ("plot_predicted_images",),
+    "runs": ("Run", "compare_runs", "find_run", "list_runs"),
+    "workflow": ("evaluate_run", "resolve_config", "run_training"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_ROOMS, *sorted(_HOME_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"dlworkflow.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'dlworkflow' has no attribute {name!r}")
+    value = getattr(import_module(f"dlworkflow.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

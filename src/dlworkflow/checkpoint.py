@@ -1,0 +1,112 @@
+"""Weights on disk: plain state_dicts, written whole or not at all, read without running what is in the file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dlworkflow.errors import ModelError, RunError, first_line
+
+StateDict = Mapping[str, Tensor]
+
+
+def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
+    """Write a state_dict to `path` through a temporary file beside it; return the path.
+
+    `torch.load(path, weights_only=True)` reads it without this library. Raises RunError naming the file that cannot
+    be written; the one that was there before is then still whole.
+    """
+    path = Path(path)
+    plain = {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as stream:
+            temporary = Path(stream.name)
+            torch.save(plain, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise RunError(f"cannot write {str(path)!r}: {first_line(error)}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read a state_dict. Raises ModelError for a file that is none, is cut short, or holds anything but tensors."""
+    path = Path(path)
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ModelError(f"no weights {str(path)!r}") from None
+    except pickle.UnpicklingError:
+        raise ModelError(f"{str(path)!r} holds something else than tensors and is not loaded") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{str(path)!r} is no whole file of weights: {first_line(error)}") from None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{str(path)!r} holds no state_dict (names and tensors)")
+    return weights
+
+
+def apply_weights(model: nn.Module, weights: StateDict, *, source: str = "the weights") -> None:
+    """Copy weights into a model of the same architecture.
+
+    Raises ModelError that lists missing, unexpected and misshapen names; the model is then as it was.
+    """
+    own = model.state_dict()
+    faults = [f"missing {name}" for name in own if name not in weights]
+    faults += [f"unexpected {name}" for name in weights if name not in own]
+    faults += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 6} more" if len(faults) > 6 else ""
+        raise ModelError(f"{source} are not of this {type(model).__name__}: {', '.join(faults[:6])}{more}")
+    model.load_state_dict(dict(weights))
+
+
+def save_model(model: nn.Module, target_dir: str | os.PathLike[str], model_name: str) -> Path:
+    """Write a model's weights to `target_dir/model_name` and return that path; the folder is made where missing.
+
+    Raises ValueError unless `model_name` ends in .pth or .pt.
+    """
+    if not model_name.endswith((".pth", ".pt")):
+        raise ValueError(f"model_name ends in .pth or .pt, not {model_name!r}")
+    folder = Path(target_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    return save_weights(model.state_dict(), folder / model_name)
+
+
+def load_model(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Read weights that `save_model` (or `torch.save(model.state_dict(), path)`) wrote into `model`; return it."""
+    apply_weights(model, load_weights(path), source=f"weights {str(path)!r}")
+    return model
+
+
+def copy_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a model's weights that training on does not change."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _umask() -> int:
+    """Return the process's umask: temporary files are private, finished ones as others are."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many trainable numbers a model has."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,0 +1,115 @@
+"""The command tree and the one place where an error becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from dlworkflow._version import __version__
+from dlworkflow.cli import data, doctor, models, predict, runs, train
+from dlworkflow.cli.options import say
+from dlworkflow.errors import DlwError, first_line
+
+app = typer.Typer(
+    name="dlw",
+    help="Train, predict and compare PyTorch models; a run folder holds all that belongs to a model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("train")(train.train)
+app.command("predict", context_settings=predict.CONTEXT)(predict.predict)
+app.command("evaluate")(runs.evaluate)
+app.command("compare")(runs.compare)
+app.command("runs")(runs.runs)
+app.command("show")(runs.show)
+app.command("models")(models.models)
+app.command("summary")(models.summary)
+app.add_typer(data.app, name="data")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dlw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    """Train, predict and compare PyTorch models; a run folder holds all that belongs to a model."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run `dlw` and exit: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    rest, debug = _take_debug(given)
+    command = typer.main.get_command(app)
+    log = logging.getLogger("dlworkflow")
+    log.setLevel(logging.INFO)
+    log.addHandler(_Stderr())
+    try:
+        code = command.main(args=rest, prog_name="dlw", standalone_mode=False)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        _fail("interrupted", 130, debug)
+    except typer.TyperException as error:
+        _fail(_usage(error), getattr(error, "exit_code", 2), debug)
+    except typer.Abort:
+        _fail("interrupted", 130, debug)
+    except DlwError as error:
+        _fail(str(error), error.exit_code, debug)
+    except BrokenPipeError:
+        # Whoever read the output has gone (`dlw runs | head`); leave quietly, and keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:  # noqa: BLE001 - a bug of ours is one line too; --debug shows it whole
+        if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+            _fail(f"out of memory: {first_line(error)}; lower --batch-size or data.image_size", 1, debug)
+        _fail(f"unexpected {type(error).__name__}: {first_line(error)} (a bug; --debug shows where)", 1, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Stderr(logging.Handler):
+    """Shows what the library reports (a download, say) as lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out of the arguments wherever it stands before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest = [argument for argument in arguments[:end] if argument != "--debug"]
+    return rest + arguments[end:], len(rest) < end
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Say a usage error in one line, with the command whose help tells more."""
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    path = context.command_path if context is not None else "dlw"
+    message = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    return f"{message} (see `{path} --help`)"
+
+
+def _fail(message: str, code: int, debug: bool) -> NoReturn:
+    if debug and sys.exc_info()[0] is not None and code != 130:
+        import traceback
+
+        traceback.print_exc()
+    sys.stdout.flush()
+    say(f"dlw: {message}")
+    sys.exit(code)

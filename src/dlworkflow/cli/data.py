@@ -1,0 +1,94 @@
+"""`dlw data list`, `info` and `get`: which data sets there are, what is in one, and fetching it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, say
+from dlworkflow.cli.tables import Format, render
+
+if TYPE_CHECKING:
+    from dlworkflow.data.splits import Splits
+
+app = typer.Typer(help="List, inspect and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+
+
+@app.command("list")
+def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -> None:
+    """List the data sets and whether they are there."""
+    from dlworkflow.data import entries, find
+
+    rows = []
+    for name, entry in entries().items():
+        where = find(name, data_dir) if entry.files else None
+        there = str(where or f"not here; `dlw data get {name}`") if entry.files else "yes"
+        rows.append({"data": name, "task": entry.task, "about": entry.about, "there": there})
+    rows = [row | {"there": "--data PATH"} if row["data"].startswith("image_") else row for row in rows]
+    typer.echo(render(rows, {key: key for key in rows[0]}, output))
+
+
+@app.command()
+def info(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|PATH", help="A name of `dlw data list`, or a path.", autocompletion=complete_data),
+    ],
+    settings: SetOption = None,
+    data_dir: DataDirOption = None,
+    offline: OfflineOption = False,
+    output: FormatOption = Format.table,
+) -> None:
+    """Say what is in a data set.
+
+    Splits, shapes, classes and how many samples of each.
+    """
+    from dlworkflow.config import from_overrides
+    from dlworkflow.data import load, locate
+    from dlworkflow.errors import ConfigError
+
+    given = from_overrides(settings or ()).values
+    extra = [key for key in given if key != "data"]
+    if extra:
+        raise ConfigError(f"--set {extra[0]}: only data.* settings matter here")
+    splits = load(**(locate(name) | given.get("data", {})), data_dir=data_dir, offline=offline)
+    rows = _class_rows(splits)
+    if output is Format.table:
+        sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
+        typer.echo(f"{splits.name}: {splits.task}, {sizes} samples of {'x'.join(map(str, splits.in_shape))}")
+        typer.echo(f"from {splits.source}")
+        for note in splits.notes:
+            say(f"note: {note}")
+    if rows:
+        typer.echo(render(rows, {key: key for key in rows[0]}, output))
+
+
+@app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="A data set that lives in files.", autocompletion=complete_data)],
+    data_dir: DataDirOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Fetch a data set, or say where it is.
+
+    It comes into the data folder whole and checked, or not at all.
+    """
+    from dlworkflow import data
+
+    typer.echo(str(data.get(name, data_dir, offline=offline)))
+
+
+def _class_rows(splits: Splits) -> list[dict[str, Any]]:
+    """Return a row a class with its samples in each split."""
+    counts = {}
+    for split, part in splits.parts().items():
+        labels = getattr(part, "labels", None)
+        counts[split] = Counter(labels.long().tolist()) if labels is not None else Counter()
+    return [
+        {"label": label, "class": name, **{split: counts[split][label] for split in counts}}
+        for label, name in enumerate(splits.classes)
+    ]

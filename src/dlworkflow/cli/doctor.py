@@ -1,0 +1,58 @@
+"""`dlw doctor`: what this machine has and what is missing, for a person and for a bug report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from dlworkflow.cli.options import DataDirOption, RunsDirOption
+from dlworkflow.cli.tables import Format, render
+
+PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy", "pillow", "matplotlib", "typer", "pydantic")
+
+
+def doctor(
+    data_dir: DataDirOption = None,
+    runs_dir: RunsDirOption = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+) -> None:
+    """Say what this machine has and what is missing.
+
+    Versions, devices, data sets, folders. Exit code 1 when something is wrong.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from dlworkflow._version import __version__
+    from dlworkflow.data import data_folder, entries, find
+    from dlworkflow.device import available_devices, choose_device, describe_device
+    from dlworkflow.runs import runs_folder
+
+    rows: list[dict[str, str]] = []
+
+    def add(what: str, found: str, wrong: str = "") -> None:
+        rows.append({"what": what, "found": found, "wrong": wrong})
+
+    add("dlworkflow", __version__)
+    add("python", sys.version.split()[0])
+    for package in PACKAGES:
+        try:
+            add(package, version(package))
+        except PackageNotFoundError:
+            add(package, "", f"not installed: pip install {package}")
+    add("cores", str(os.cpu_count()))
+    add("devices", ", ".join(describe_device(choose_device(name)) for name in available_devices()))
+    add("auto means", describe_device(choose_device("auto")))
+    add("data folder", str(data_folder(data_dir).resolve()))
+    for name, entry in entries().items():
+        if entry.files:
+            add(f"data {name}", str(find(name, data_dir) or f"not here; `dlw data get {name}`"))
+    folder = runs_folder(runs_dir).resolve()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    add("runs folder", str(folder), "" if os.access(nearest, os.W_OK) else f"{str(nearest)!r} cannot be written")
+    columns = {"what": "what", "found": "found"} | ({"wrong": "wrong"} if any(row["wrong"] for row in rows) else {})
+    typer.echo(render(rows, columns, output))
+    if any(row["wrong"] for row in rows):
+        raise typer.Exit(1)

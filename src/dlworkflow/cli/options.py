@@ -1,0 +1,54 @@
+"""Options that several commands share, and what a shell completes them with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Return the model names that start so."""
+    from dlworkflow.models import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def complete_data(incomplete: str) -> list[str]:
+    """Return the data set names that start so."""
+    from dlworkflow.data import names
+
+    return [name for name in names() if name.startswith(incomplete)]
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Return the run names that start so."""
+    from dlworkflow.runs import list_runs
+
+    return [name for name in ("last", "best", *(run.name for run in list_runs())) if name.startswith(incomplete)]
+
+
+RUN_HELP = "A run: its path, its name, the unique start of it, `last` or `best`."
+
+RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help=RUN_HELP, autocompletion=complete_runs)]
+RunOption = Annotated[str | None, typer.Option("--run", metavar="RUN", help=RUN_HELP, autocompletion=complete_runs)]
+RunsDirOption = Annotated[
+    str | None, typer.Option("--runs-dir", metavar="DIR", help="Where runs are kept [default: DLW_RUNS_DIR or runs].")
+]
+DataDirOption = Annotated[
+    str | None,
+    typer.Option("--data-dir", metavar="DIR", help="Where data sets are kept [default: DLW_DATA_DIR or data]."),
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Fetch nothing (or set DLW_OFFLINE=1).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting: --set model.hidden_units=32. Repeat it for more."),
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr, where it is in nobody's way."""
+    from dlworkflow.cli.tables import printable
+
+    typer.echo(printable(text), err=True)

@@ -1,0 +1,209 @@
+"""`dlw predict`: pictures or numbers in, labels with probabilities out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, say
+from dlworkflow.errors import ConfigError, DlwError
+
+if TYPE_CHECKING:
+    from dlworkflow.inference import Prediction, Predictor
+
+CONTEXT = {"ignore_unknown_options": True}  # so that -0.5 is a number; other unknown options are refused below
+
+
+class PredictFormat(StrEnum):
+    """How predictions are printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+class Weights(StrEnum):
+    """Which weights of a run."""
+
+    best = "best"
+    last = "last"
+
+
+def predict(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Pictures, folders, globs, `-` for names from stdin; or numbers or a CSV."
+        ),
+    ],
+    run: RunOption = None,
+    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many of the likeliest classes.")] = 1,
+    output: Annotated[PredictFormat, typer.Option("--format", help="How to print.")] = PredictFormat.table,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also draw the pictures with what was said.")
+    ] = None,
+    weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Inputs at a time.")] = 32,
+    device: DeviceOption = None,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Predict pictures or rows of numbers.
+
+    The run is the last that fits, unless --run names one; its own preprocessing is used.
+
+    \b
+    dlw predict photo.jpg folder/ "*.png" --top-k 3
+    find . -name "*.jpg" | dlw predict - --format jsonl
+    dlw predict 0.5 -0.2 --run circles
+
+    A file that cannot be read is a row with the reason, and the exit code is 1.
+    """
+    from dlworkflow.runs import find_run
+
+    for given in inputs:
+        if given.startswith("-") and given != "-" and not _is_number(given):
+            raise ConfigError(f"no such option: {given} (see `dlw predict --help`; a file of that name is ./{given})")
+    lines = sys.stdin.read().splitlines() if "-" in inputs else []
+    numbers = _rows_given(inputs, lines)
+    tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
+    count = len(numbers[0]) if numbers and len(numbers) == 1 else None
+
+    def fits(summary: Mapping[str, Any]) -> bool:
+        kind = "tabular" if tabular else "image"
+        width = summary.get("in_shape") or [0]
+        return bool(summary.get("best")) and summary.get("kind") == kind and (count is None or count % width[0] == 0)
+
+    found = find_run(
+        run, runs_dir, fits=fits, what=f"trained run that takes {'such numbers' if tabular else 'pictures'}"
+    )
+    if plot is not None:
+        from dlworkflow.plotting.style import check_format
+
+        check_format(plot)
+
+    from dlworkflow.inference import Predictor
+
+    predictor = Predictor.from_run(found, weights=weights.value, device=device or "auto")
+    say(f"run {found.path} ({weights.value} weights)")
+    options = {"batch_size": batch_size, "top_k": top_k}
+    if predictor.kind == "tabular":
+        if plot is not None:
+            raise ConfigError("--plot draws pictures; this run takes numbers")
+        predictions = list(predictor.predict_rows(_rows(predictor, inputs, numbers), **options))
+    else:
+        names = [name for given in inputs for name in (lines if given == "-" else [given])]
+        predictions = _predict_pictures(predictor, names, options)
+    _print(predictions, output, top_k)
+    if plot is not None:
+        _draw(predictor, predictions, plot)
+    bad = sum(prediction.error is not None for prediction in predictions)
+    if bad:
+        say(f"{bad} of {len(predictions)} files could not be read")
+        raise typer.Exit(1)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]] | None:
+    """Return numbers given as arguments (one flat row) or on stdin (a row a line); None when they are no numbers."""
+    if inputs == ["-"] and lines:
+        rows = [line.replace(",", " ").split() for line in lines if line.strip()]
+        return [[float(cell) for cell in row] for row in rows] if all(_is_number(c) for r in rows for c in r) else None
+    return [[float(text) for text in inputs]] if all(map(_is_number, inputs)) else None
+
+
+def _rows(predictor: Predictor, inputs: Sequence[str], numbers: list[list[float]] | None) -> list[list[float]]:
+    from dlworkflow.inference import read_rows
+
+    width = predictor.in_shape[0]
+    if numbers is None:
+        if not all(name.casefold().endswith(".csv") for name in inputs):
+            raise DlwError(f"this run takes {width} number(s) a row, or a CSV of them, not {', '.join(inputs)!r}")
+        return [row for name in inputs for row in read_rows(name, width)]
+    if len(numbers) > 1 or len(numbers[0]) % width:
+        return numbers
+    flat = numbers[0]
+    return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+
+def _predict_pictures(predictor: Predictor, names: Sequence[str], options: dict[str, int]) -> list[Prediction]:
+    from tqdm import tqdm
+
+    from dlworkflow.inference import expand_paths
+
+    paths = expand_paths(names)
+    if not paths:
+        raise DlwError("no files were named")
+    predictions = predictor.predict_images(paths, **options)
+    hidden = len(paths) <= options["batch_size"] or not sys.stderr.isatty()
+    return list(tqdm(predictions, total=len(paths), unit="picture", leave=False, disable=hidden, file=sys.stderr))
+
+
+def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
+    import json
+
+    from dlworkflow.cli.tables import Format, number, render
+
+    if output in (PredictFormat.json, PredictFormat.jsonl):
+        rows = [_as_object(prediction) for prediction in predictions]
+        if output is PredictFormat.json:
+            typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        else:
+            typer.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+        return
+    columns = {"input": "input"}
+    if any(prediction.value is not None for prediction in predictions):
+        columns["value"] = "value"
+    else:
+        shown = max((len(prediction.top) for prediction in predictions), default=0) or 1
+        for rank in range(1, min(top_k, shown) + 1):
+            tail = f"_{rank}" if rank > 1 else ""
+            columns |= {f"label{tail}": f"label{tail}", f"probability{tail}": f"probability{tail}"}
+    if any(prediction.error for prediction in predictions):
+        columns["error"] = "error"
+    raw = [_as_row(prediction) for prediction in predictions]
+    pretty = [{key: f"{v:.3f}" if key.startswith("prob") else number(v) for key, v in row.items()} for row in raw]
+    typer.echo(render(pretty, columns, Format(output.value), raw))
+
+
+def _as_object(prediction: Prediction) -> dict[str, Any]:
+    found: dict[str, Any] = {"input": prediction.source}
+    if prediction.error is not None:
+        return found | {"error": prediction.error}
+    if prediction.value is not None:
+        return found | {"value": prediction.value}
+    top = [{"label": label, "probability": probability} for label, probability in prediction.top]
+    return found | {"label": prediction.label, "probability": prediction.probability, "top": top}
+
+
+def _as_row(prediction: Prediction) -> dict[str, Any]:
+    row: dict[str, Any] = {"input": prediction.source, "error": prediction.error, "value": prediction.value}
+    for rank, (label, probability) in enumerate(prediction.top, start=1):
+        tail = f"_{rank}" if rank > 1 else ""
+        row |= {f"label{tail}": label, f"probability{tail}": probability}
+    return row
+
+
+def _draw(predictor: Predictor, predictions: Sequence[Prediction], plot: Path) -> None:
+    from dlworkflow.data.images import load_image
+    from dlworkflow.plotting import plot_predicted_images, save_figure
+    from dlworkflow.plotting.pictures import MOST_PICTURES
+
+    shown = predictions[:MOST_PICTURES]
+    pictures = [None if p.error else load_image(p.source, predictor.in_shape[0]) for p in shown]
+    pictures += [None] * (len(predictions) - len(shown))
+    titles = [p.error or f"Pred: {p.label} | Prob: {p.probability:.3f}" for p in predictions]
+    save_figure(plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions]), plot)
+    say(f"figure {plot}")

@@ -1,0 +1,88 @@
+"""Rows as people and programs read them: text table, Markdown, CSV, JSON. Names cannot send codes to a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+def printable(text: object) -> str:
+    """Return a text with control characters spelled out, so that a file's name cannot move a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def percent(fraction: float | None) -> str:
+    """Return 0.7916 as 79.16 %, nothing for nothing."""
+    return "" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
+
+
+def number(value: object) -> str:
+    """Return a value as a cell: floats with five decimals, whole numbers with thousands apart, None empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return printable(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.5f}"
+
+
+def render(
+    rows: Sequence[Row], columns: Mapping[str, str], form: Format = Format.table, raw: Sequence[Row] = ()
+) -> str:
+    """Return rows as text; `columns` is {key: heading} in order, `raw` the rows for programs where they differ."""
+    if form is Format.json:
+        import json
+
+        return json.dumps([dict(row) for row in raw or rows], indent=1, ensure_ascii=False)
+    if form is Format.csv:
+        return _csv(raw or rows, list(columns))
+    cells = [[printable(row.get(key, "")) for key in columns] for row in rows]
+    headings = list(columns.values())
+    if form is Format.md:
+        escaped = [[cell.replace("|", "\\|") for cell in line] for line in [headings, *cells]]
+        escaped.insert(1, ["---"] * len(headings))
+        return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
+    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
+    right = [bool(cells) and all(_is_number(line[i]) for line in cells) for i in range(len(headings))]
+    lines = [
+        "  ".join(
+            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in [headings, *cells]
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(key)) for key in columns] for row in rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> Any:
+    """Keep a text that starts like a formula from being one in a spreadsheet."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return "" if value is None else value
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or cell[0].isdigit() or (cell[0] == "-" and cell[1:2].isdigit())

@@ -1,0 +1,204 @@
+"""`dlw train`: settings from flags, files and recipes; a bar on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    OfflineOption,
+    RunsDirOption,
+    SetOption,
+    complete_data,
+    complete_models,
+    say,
+)
+from dlworkflow.cli.tables import percent
+
+if TYPE_CHECKING:
+    from dlworkflow.config import Layer
+    from dlworkflow.engine import Epoch
+    from dlworkflow.runs import Run
+    from dlworkflow.workflow import Job
+
+LINES_BESIDE_BAR = 50
+"""A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="A name of `dlw models`.", autocompletion=complete_models),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="A name of `dlw data list`, a folder of pictures, or a CSV of path,label[,split].",
+            autocompletion=complete_data,
+        ),
+    ] = None,
+    config: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
+    ] = None,
+    settings: SetOption = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
+    optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
+    device: DeviceOption = None,
+    threads: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the run, before its number.")] = None,
+    data_dir: DataDirOption = None,
+    runs_dir: RunsDirOption = None,
+    offline: OfflineOption = False,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as YAML and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Load the data and build the model, say what would run, and stop.")
+    ] = False,
+) -> None:
+    """Train a model and leave a run folder.
+
+    \b
+    dlw train tinyvgg --data pizza_steak_sushi
+    dlw train circles_v2 --epochs 1000 --lr 0.1
+    dlw train tinyvgg --data path/to/folder --set optimizer.weight_decay=1e-4 --config my.yaml
+
+    Settings are looked for in this order: flags, --set, --config, the model's recipe.
+    """
+    from dlworkflow.config import from_flags, from_overrides, read_file
+    from dlworkflow.data import locate
+
+    flags = from_flags(
+        {
+            "model.name": ("MODEL", model),
+            "data.data_dir": ("--data-dir", data_dir),
+            "data.batch_size": ("--batch-size", _whole_or_text(batch_size)),
+            "optimizer.name": ("--optimizer", optimizer),
+            "optimizer.lr": ("--lr", lr),
+            "epochs": ("--epochs", epochs),
+            "seed": ("--seed", seed),
+            "device": ("--device", device),
+            "threads": ("--threads", _whole_or_text(threads)),
+        }
+    )
+    if data is not None:
+        flags = _with_data(flags, locate(data))
+    layers = [*(read_file(path) for path in config or ()), from_overrides(settings or ()), flags]
+
+    from dlworkflow.workflow import prepare, resolve_config, train_job
+
+    resolved = resolve_config(layers)
+    if print_config:
+        typer.echo(resolved.to_yaml().rstrip())
+        return
+    job = prepare(resolved, offline=offline)
+    _say_job(job)
+    if dry_run:
+        typer.echo("dry run: all settings fit; nothing was written")
+        return
+    progress = _Progress(job.config.epochs)
+    with progress:
+        run = train_job(job, runs_dir=runs_dir, name=name, on_start=_say_run, on_epoch=progress)
+    _print_end(run)
+
+
+def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
+    from dlworkflow.config import Layer
+
+    below = flags.values.get("data", {})
+    labels = {f"data.{key}": "--data" for key in located}
+    return Layer(flags.values | {"data": {**located, **below}}, {**flags.labels, **labels})
+
+
+def _whole_or_text(text: str | None) -> int | str | None:
+    """Read `32` as a number; leave `full`, `auto` and whatever is wrong for the check of the settings."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
+class _Progress:
+    """Shows epochs as they end: on a terminal a bar (and lines, where they are few), elsewhere one line each."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar: Any = None
+
+    def __enter__(self) -> _Progress:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._epochs, unit="epoch", leave=False, dynamic_ncols=True, file=sys.stderr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, epoch: Epoch) -> None:
+        line = describe_epoch(epoch, self._epochs)
+        if self._bar is None:
+            typer.echo(line)
+            return
+        if self._epochs <= LINES_BESIDE_BAR:
+            self._bar.clear()
+            typer.echo(line)
+        self._bar.set_postfix_str(f"test loss {epoch.test.loss:.5f}", refresh=False)
+        self._bar.update()
+
+
+def describe_epoch(epoch: Epoch, epochs: int) -> str:
+    """Return an epoch as one line, its numbers in columns."""
+    parts = [f"epoch {epoch.number:>{len(str(epochs))}}/{epochs}"]
+    for split, scores in (("train", epoch.train), ("val", epoch.val), ("test", epoch.test)):
+        if scores is not None:
+            acc = percent(scores.acc)
+            parts.append(f"{split} loss {scores.loss:.5f}" + (f" acc {acc:>8}" if acc else ""))
+    return "  ".join([*parts, f"{epoch.seconds:.2f} s"])
+
+
+def _say_job(job: Job) -> None:
+    """Say what is about to train, on what and where."""
+    from dlworkflow.checkpoint import count_parameters
+    from dlworkflow.device import describe_device
+
+    splits = job.splits
+    sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
+    shape = "x".join(map(str, splits.in_shape))
+    classes = f", {len(splits.classes)} classes" if splits.classes else ""
+    say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters)")
+    say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
+    say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
+    for note in splits.notes:
+        say(f"note    {note}")
+
+
+def _say_run(_: Job, run: Run) -> None:
+    say(f"run     {run.path}")
+
+
+def _print_end(run: Run) -> None:
+    """Print what came out: the best epoch, what answering blindly would score, and where it all lies."""
+    summary = run.summary()
+    best, baseline = summary["best"], summary["baseline"]
+    split = summary["chosen_on"]
+    acc = percent(best.get(f"{split}_acc"))
+    typer.echo(
+        f"best epoch {best['epoch']} (by {split} loss): loss {best[f'{split}_loss']:.5f}"
+        + (f", accuracy {acc}" if acc else "")
+    )
+    if baseline.get("metric") == "accuracy":
+        typer.echo(f"always answering {baseline['answer']!r} scores {percent(baseline['score'])} on the test split")
+    elif baseline:
+        typer.echo(f"always answering the training mean has a test loss of {baseline['score']:.5f}")
+    typer.echo(f"{summary['seconds']:.1f} s; run {run.path}")

@@ -1,0 +1,338 @@
+"""The typed, frozen settings of one training run, and how they are put together from a recipe, a file and the user.
+
+What a user may set stands in the classes below; the settings of one model or data set stand in its own signature
+and are checked where it is known. Nothing here knows torch, a run folder or the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dlworkflow.errors import ConfigError, MissingDataError, first_line, unknown
+
+Tree = dict[str, Any]
+"""Settings as nested dictionaries, as YAML and JSON hold them."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _OpenSettings(_Settings):
+    """Settings whose further keys belong to the named thing and are checked against its signature."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def settings(self) -> Tree:
+        """The keys beside the fixed ones."""
+        return dict(self.model_extra or {})
+
+
+class ModelSettings(_OpenSettings):
+    """Which model, and the settings of its constructor (`hidden_units`, `padding`, `dropout`, ...)."""
+
+    name: str
+
+
+class DataSettings(_OpenSettings):
+    """Which data set, how it is served, and the settings of its loader (`noise`, `image_size`, `transform`, ...)."""
+
+    name: str
+    batch_size: Annotated[int, Field(ge=1)] | Literal["full"] = 32
+    shuffle: bool = True
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    data_dir: str | None = None
+
+
+class _Optimizer(_Settings):
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class SGDSettings(_Optimizer):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    lr: float = Field(0.01, gt=0, allow_inf_nan=False)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    nesterov: bool = False
+
+
+class AdamSettings(_Optimizer):
+    """Adam, with weight decay added to the gradient."""
+
+    name: Literal["adam"]
+    lr: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
+
+
+class AdamWSettings(_Optimizer):
+    """Adam, with weight decay apart from the gradient."""
+
+    name: Literal["adamw"]
+    lr: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+
+
+class RMSpropSettings(_Optimizer):
+    """RMSprop."""
+
+    name: Literal["rmsprop"]
+    lr: float = Field(0.01, gt=0, allow_inf_nan=False)
+    alpha: float = Field(0.99, gt=0, lt=1)
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+
+OptimizerSettings = Annotated[SGDSettings | AdamSettings | AdamWSettings | RMSpropSettings, Field(discriminator="name")]
+
+
+class TrainConfig(_Settings):
+    """Everything that decides what one training run does; `to_tree` and a YAML file of it repeat the run."""
+
+    model: ModelSettings
+    data: DataSettings
+    optimizer: OptimizerSettings
+    loss: Literal["l1", "mse", "binary_cross_entropy", "cross_entropy"] | None = None
+    epochs: int = Field(5, ge=1)
+    seed: int = Field(42, ge=0, lt=2**32)
+    device: str = "auto"
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    averaging: Literal["sample", "batch"] = "sample"
+
+    def to_tree(self) -> Tree:
+        """Return the settings as plain nested dictionaries, in the order of the classes."""
+        return self.model_dump(mode="json")
+
+    def to_yaml(self) -> str:
+        """Return the settings as a YAML file that `read_file` takes back."""
+        return yaml.safe_dump(self.to_tree(), sort_keys=False, allow_unicode=True)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one source: nested `values`, and how the user wrote each dotted key (for messages)."""
+
+    values: Tree
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_file(path: Path) -> Layer:
+    """Read a YAML file of settings.
+
+    Raises MissingDataError when it is not there and ConfigError when it is no YAML mapping of settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MissingDataError(f"--config: no file {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config: cannot read {str(path)!r}: {first_line(error)}") from None
+    values = _load_yaml(text, where=str(path))
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings, not {type(values).__name__}")
+    values = _named_sections(values)
+    return Layer(values, {key: f"{path}: {key}" for key in _dotted(values)})
+
+
+def from_overrides(pairs: Iterable[str]) -> Layer:
+    """Read `key=value` pairs (`optimizer.lr=1e-3`, `data.transform=flip`); values are YAML scalars or lists."""
+    values: Tree = {}
+    faults = []
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            faults.append(f"--set {pair}: write it as key=value, for example --set optimizer.lr=0.01")
+            continue
+        try:
+            _plant(values, key, _load_yaml(text, where=f"--set {key}"))
+        except ConfigError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise ConfigError(*faults)
+    values = _named_sections(values)
+    return Layer(values, {key: f"--set {key}" for key in _dotted(values)})
+
+
+def from_flags(flags: Mapping[str, tuple[str, Any]]) -> Layer:
+    """Turn {dotted key: (flag as typed, value or None when it was not given)} into a layer."""
+    values: Tree = {}
+    labels = {}
+    for key, (flag, value) in flags.items():
+        if value is not None:
+            _plant(values, key, value)
+            labels[key] = flag
+    return Layer(values, labels)
+
+
+def merge(layers: Sequence[Layer]) -> Layer:
+    """Lay each layer over those before it.
+
+    A section whose `name` changes starts anew: the learning rate that a recipe chose for SGD is none for Adam.
+    `data` keeps what serves any data set (batch size, shuffling, workers, folder).
+    """
+    values: Tree = {}
+    labels: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            below = values.get(key)
+            if not isinstance(value, dict) or not isinstance(below, dict):
+                values[key] = _copy(value)
+                continue
+            if "name" in value and value["name"] != below.get("name"):
+                kept = set(DataSettings.model_fields) - {"name"} if key == "data" else set()
+                below = {name: setting for name, setting in below.items() if name in kept}
+            values[key] = below | _copy(value)
+        labels |= layer.labels
+    return Layer(values, labels)
+
+
+def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
+    """Check a merged layer and return the settings.
+
+    `faults` are those found elsewhere, {dotted key: sentence}. Raises ConfigError with all faults at once.
+    """
+    found = {key: f"{layer.labels.get(key, key)}: {sentence}" for key, sentence in (faults or {}).items()}
+    config = None
+    try:
+        config = TrainConfig.model_validate(layer.values)
+    except ValidationError as error:
+        for fault in error.errors():
+            key = _key_of(fault["loc"])
+            found.setdefault(key, f"{layer.labels.get(key, key)}: {_sentence(fault, key)}")
+    if found or config is None:
+        raise ConfigError(*found.values())
+    return config
+
+
+def _key_of(location: tuple[int | str, ...]) -> str:
+    """Drop from pydantic's location what a user did not write: a union's tag and its branches."""
+    parts = [str(part) for part in location]
+    if parts[0] == "optimizer" and len(parts) > 1 and parts[1] in _OPTIMIZERS:
+        del parts[1]
+    return ".".join(parts[:2])
+
+
+_OPTIMIZERS: dict[str, type[_Optimizer]] = {
+    "sgd": SGDSettings,
+    "adam": AdamSettings,
+    "adamw": AdamWSettings,
+    "rmsprop": RMSpropSettings,
+}
+
+
+def _sentence(fault: Any, key: str) -> str:
+    """Say one pydantic fault in a user's words."""
+    kind, given, limits = fault["type"], fault["input"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        section, _, name = key.rpartition(".")
+        return unknown("setting", name, _known_settings(section, fault["loc"]))
+    if kind == "missing" or kind == "union_tag_not_found":
+        return "is missing" if kind == "missing" else "needs a name: " + ", ".join(_OPTIMIZERS)
+    if kind == "union_tag_invalid":
+        return unknown("optimizer", limits["tag"], _OPTIMIZERS)
+    if kind == "literal_error" and key != "data.batch_size" and key != "threads":
+        values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
+        return unknown("value", given, values)
+    bounds = {
+        "greater_than": "more than {gt}",
+        "greater_than_equal": "at least {ge}",
+        "less_than": "less than {lt}",
+        "less_than_equal": "at most {le}",
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "model_type": "a name or a mapping of settings",
+        "model_attributes_type": "a name or a mapping of settings",
+        "literal_error": limits.get("expected", ""),
+    }
+    if kind in bounds:
+        return f"must be {bounds[kind].format(**limits)}, not {given!r}"
+    return f"{fault['msg']}, not {given!r}"
+
+
+def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
+    if section == "optimizer":
+        return list(_OPTIMIZERS[str(location[1])].model_fields)
+    return list(TrainConfig.model_fields)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _add_float_resolver() -> None:
+    import re
+
+    number = re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$")
+    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+
+
+_add_float_resolver()
+
+
+def _load_yaml(text: str, *, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark and "\n" in text else ""
+        raise ConfigError(f"{where}:{line} {error.problem or 'is no YAML'}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{where}: is no YAML: {first_line(error)}") from None
+
+
+def _named_sections(values: Tree) -> Tree:
+    """Let `model: tinyvgg` stand for `model: {name: tinyvgg}`."""
+    sections = ("model", "data", "optimizer")
+    return {
+        key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in values.items()
+    }
+
+
+def _plant(tree: Tree, key: str, value: Any) -> None:
+    """Set a dotted key in a nested tree."""
+    *sections, name = key.split(".")
+    branch = tree
+    for section in sections:
+        below = branch.setdefault(section, {})
+        if isinstance(below, str) and branch is tree:
+            below = branch[section] = {"name": below}
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {key}: {section!r} was set to {below!r} and has no settings below it")
+        branch = below
+    if isinstance(branch.get(name), dict) and isinstance(value, str):
+        branch[name]["name"] = value
+    else:
+        branch[name] = value
+
+
+def _dotted(tree: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a tree, and those one level below, dotted."""
+    keys = []
+    for key, value in tree.items():
+        keys.append(str(key))
+        if isinstance(value, dict):
+            keys.extend(f"{key}.{name}" for name in value)
+    return keys
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(part) for key, part in value.items()} if isinstance(value, dict) else value

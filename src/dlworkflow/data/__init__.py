@@ -1,0 +1,181 @@
+"""Every data set by the name a user types; knows files, tensors and pictures, no model, no run and no terminal.
+
+The table is text, so that listing data sets imports nothing heavy. Add your own with `register`, or from another
+package through the entry-point group `dlworkflow.data` (name -> loader).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, unknown
+from dlworkflow.signatures import faults_of, settings_of
+
+if TYPE_CHECKING:
+    from dlworkflow.data.splits import Splits
+
+
+@dataclass(frozen=True)
+class DataEntry:
+    """What can be said of a data set without loading it. `files` tells that it lives in files under the data folder."""
+
+    target: str
+    task: str = "any"
+    about: str = ""
+    files: bool = False
+
+
+_DATA_SETS: dict[str, DataEntry] = {
+    "line": DataEntry("synthetic:load_line", "regression", "a straight line, 50 points"),
+    "circles": DataEntry("synthetic:load_circles", "binary", "two rings of points, 1,000"),
+    "moons": DataEntry("synthetic:load_moons", "binary", "two half moons, 1,000 points"),
+    "blobs": DataEntry("synthetic:load_blobs", "multiclass", "four clouds of points, 1,000"),
+    "spirals": DataEntry("synthetic:load_spirals", "multiclass", "three spiral arms, 900 points"),
+    "digits": DataEntry("digits:load_digits", "multiclass", "1,797 handwritten digits, 8x8 grey, no download"),
+    "fashion_mnist": DataEntry(
+        "fashion_mnist:load_fashion_mnist", "multiclass", "70,000 pictures of clothes, 28x28 grey", files=True
+    ),
+    "pizza_steak_sushi": DataEntry(
+        "pizza_steak_sushi:load_pizza_steak_sushi", "multiclass", "300 photos of three dishes", files=True
+    ),
+    "image_folder": DataEntry("image_folder:load_image_folder", "multiclass", "your pictures: train/<class>/..."),
+    "image_csv": DataEntry("image_folder:load_image_csv", "multiclass", "your pictures: CSV of path,label[,split]"),
+}
+
+Loader = Callable[..., "Splits"]
+_registered: dict[str, Loader] = {}
+_ELSEWHERE = ("data_dir", "offline")  # given by the caller, not settings of one data set
+
+
+def register(name: str, loader: Loader) -> None:
+    """Make `dlw train MODEL --data NAME` and `load(NAME)` know a data set of your own.
+
+    `loader` takes its settings as keywords and returns `Splits`; `data_dir` and `offline` are given where it has them.
+    """
+    _registered[name] = loader
+
+
+def names() -> list[str]:
+    """Return the names of all data sets, the library's own first."""
+    return [
+        *_DATA_SETS,
+        *_registered,
+        *(name for name in _plugins() if name not in _DATA_SETS and name not in _registered),
+    ]
+
+
+def entries() -> dict[str, DataEntry]:
+    """Return {name: entry} of all data sets; loads none."""
+    return {name: _DATA_SETS.get(name) or DataEntry("", about="registered") for name in names()}
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError unless `name` is a known data set."""
+    if name not in (known := names()):
+        raise ConfigError(f"data.name: {unknown('data set', name, known)} (`dlw data list`, or give a path)")
+
+
+def locate(text: str) -> dict[str, str]:
+    """Return the settings for what a user typed after `--data`: a name of the table, or a path to pictures or a CSV.
+
+    Raises ConfigError for an unknown name and MissingDataError for a path that is not there.
+    """
+    if text in names():
+        return {"name": text}
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return {"name": "image_folder", "path": str(path.resolve())}
+    if path.is_file():
+        if path.suffix.casefold() != ".csv":
+            raise DataError(f"--data: {text!r} is a file; give a folder of pictures or a CSV of path,label[,split]")
+        return {"name": "image_csv", "path": str(path.resolve())}
+    if path.name != text:
+        raise MissingDataError(f"--data: no such folder or file: {text!r}")
+    known = names()
+    raise ConfigError(f"--data: {unknown('data set', text, known)} (and there is no folder of that name here)")
+
+
+def settings(name: str) -> dict[str, Any]:
+    """Return the settings that a data set takes, with their defaults."""
+    return settings_of(loader(name), supplied=_ELSEWHERE)
+
+
+def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the settings `given` for a data set: {setting: sentence}."""
+    found = loader(name)
+    wrong = faults_of(found, given, supplied=_ELSEWHERE, owner=f"data {name!r}")
+    for parameter in inspect.signature(found).parameters.values():
+        if (
+            parameter.default is parameter.empty
+            and parameter.name not in given
+            and parameter.kind
+            not in (
+                parameter.VAR_KEYWORD,
+                parameter.VAR_POSITIONAL,
+            )
+        ):
+            wrong[parameter.name] = f"data {name!r} needs it"
+    return wrong
+
+
+def loader(name: str) -> Loader:
+    """Return the function that loads a data set. Raises ConfigError for an unknown name."""
+    check_name(name)
+    if name in _registered:
+        return _registered[name]
+    if name in _DATA_SETS:
+        module, _, attribute = _DATA_SETS[name].target.partition(":")
+        found: Loader = getattr(import_module(f"dlworkflow.data.{module}"), attribute)
+        return found
+    loaded: Loader = _plugins()[name].load()
+    return loaded
+
+
+def load(name: str, *, data_dir: str | None = None, offline: bool = False, **given: Any) -> Splits:
+    """Load a data set of the table.
+
+    Raises ConfigError for an unknown name or setting, and DataError for files that are missing or cannot be used.
+    """
+    wrong = faults(name, given)
+    if wrong:
+        raise ConfigError(*(f"data.{setting}: {sentence}" for setting, sentence in wrong.items()))
+    found = loader(name)
+    elsewhere = {"data_dir": data_dir, "offline": offline}
+    taken = inspect.signature(found).parameters
+    return found(**given, **{key: value for key, value in elsewhere.items() if key in taken})
+
+
+def find(name: str, data_dir: str | None = None) -> Path | None:
+    """Return where the files of a data set lie, or None when they are not there or it has none."""
+    return import_module(f"dlworkflow.data.{name}").find(data_dir) if _lives_in_files(name) else None
+
+
+def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Path:
+    """Return where the files of a data set lie, fetched where they are missing."""
+    if not _lives_in_files(name):
+        raise DataError(f"data {name!r} needs no files to be fetched")
+    path: Path = import_module(f"dlworkflow.data.{name}").get(data_dir, offline=offline)
+    return path
+
+
+def data_folder(data_dir: str | None = None) -> Path:
+    """Return where data sets are kept: as given, else DLW_DATA_DIR, else `data` in the working folder."""
+    from dlworkflow.data import download
+
+    return download.data_folder(data_dir)
+
+
+def _lives_in_files(name: str) -> bool:
+    check_name(name)
+    return name in _DATA_SETS and _DATA_SETS[name].files
+
+
+def _plugins() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group="dlworkflow.data")}

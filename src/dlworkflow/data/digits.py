@@ -1,0 +1,42 @@
+"""The 1,797 handwritten digits that scikit-learn carries: real 8x8 grey pictures that need no download."""
+
+from __future__ import annotations
+
+from dlworkflow.data.splits import Splits, stratified_split
+from dlworkflow.data.transforms import Spec, parse
+from dlworkflow.signatures import Fraction, Size
+
+CLASSES = tuple("0123456789")
+
+
+def load_digits(
+    *,
+    image_size: int | list[int] = 8,
+    transform: Spec = None,
+    test_fraction: Fraction = 0.2,
+    random_state: Size = 42,
+) -> Splits:
+    """Load the digits as uint8 `round(v * 255 / 16)`, so that a PNG of one gives back the same pixels."""
+    import numpy as np
+    import torch
+    from sklearn import datasets
+
+    from dlworkflow.data.images import ImageData, resize_all
+
+    values, labels = datasets.load_digits(return_X_y=True)
+    pictures = torch.from_numpy(np.rint(values.reshape(-1, 1, 8, 8) * 255 / 16).astype(np.uint8))
+    targets = torch.from_numpy(labels).to(torch.int64)
+    pipeline = parse(transform, image_size=image_size, channels=1)
+    pictures = resize_all(pictures, pipeline)
+    train, test = stratified_split(targets, test_fraction=test_fraction, random_state=random_state, names=CLASSES)
+    return Splits(
+        "digits",
+        "multiclass",
+        train=ImageData(pictures[train], targets[train], pipeline),
+        test=ImageData(pictures[test], targets[test], pipeline.for_evaluation()),
+        in_shape=(1, *pipeline.size),
+        classes=CLASSES,
+        transform=pipeline.for_evaluation(),
+        indices={"train": train, "test": test},
+        source="scikit-learn",
+    )

@@ -1,0 +1,181 @@
+"""Fetching published files whole or not at all: to a temporary name, checked by size and digest, then moved into place.
+
+Nothing is fetched unless it is named in a table here with its digest; nothing is unpacked outside its folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from dlworkflow.errors import DataError, MissingDataError, first_line
+
+TIMEOUT_SECONDS = 30
+UNPACKED_LIMIT = 10
+"""An archive that would unpack to more than this many times its own size is refused."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A published file: where it is, its size in bytes, and its digest by the named algorithm."""
+
+    url: str
+    size: int
+    algorithm: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.url.rpartition("/")[2]
+
+
+def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return where data sets are kept: as given, else DLW_DATA_DIR, else `data` in the working folder."""
+    return Path(data_dir or os.environ.get("DLW_DATA_DIR") or "data").expanduser()
+
+
+def is_offline(offline: bool = False) -> bool:
+    """Tell whether fetching is refused: by argument, or by DLW_OFFLINE set to anything but 0 or nothing."""
+    return offline or os.environ.get("DLW_OFFLINE", "0").casefold() not in ("", "0", "false", "no")
+
+
+def fetch(files: Sequence[Remote], folder: Path, *, offline: bool = False, hint: str = "") -> Path:
+    """Fetch files into `folder`, which appears only when all are there and whole; return it.
+
+    Raises MissingDataError that says which file to put where when there is no network or fetching is refused.
+    """
+    return _fetch_into(files, folder, lambda fetched: fetched, offline=offline, hint=hint)
+
+
+def fetch_archive(archive: Remote, folder: Path, *, offline: bool = False) -> Path:
+    """Fetch a zip file and unpack it as `folder`, which appears only when it is whole; return it.
+
+    A copy of the archive that lies beside `folder` under its own name is used instead of the network.
+    """
+
+    def unpack(fetched: Path) -> Path:
+        return extract_zip(fetched / archive.name, fetched / "unpacked")
+
+    return _fetch_into([archive], folder, unpack, offline=offline)
+
+
+def _fetch_into(
+    files: Sequence[Remote],
+    folder: Path,
+    finish: Callable[[Path], Path],
+    *,
+    offline: bool,
+    hint: str = "",
+) -> Path:
+    by_hand = _by_hand(files, folder, hint)
+    local = [folder.parent / file.name for file in files]
+    have = all(file.is_file() for file in local)
+    if not have and is_offline(offline):
+        raise MissingDataError(f"{folder.name} is not in {str(folder.parent)!r} and fetching is off; {by_hand}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+            fetched = Path(temporary, "fetched")
+            fetched.mkdir()
+            for file, copy in zip(files, local, strict=True):
+                if have:
+                    shutil.copyfile(copy, fetched / file.name)
+                    check(fetched / file.name, file)
+                else:
+                    _download(file, fetched / file.name, by_hand)
+            finish(fetched).replace(folder)
+    except OSError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"cannot write {str(folder)!r}: {first_line(error)}; name another folder with --data-dir"
+        ) from None
+    return folder
+
+
+def download_data(source: str, destination: str | os.PathLike[str], *, sha256: str, size: int) -> Path:
+    """Fetch a zip file from `source` into the folder `destination` and unpack it there; return the folder.
+
+    Does nothing when the folder is there already. `sha256` (hexadecimal) and `size` (bytes) are those of the zip file.
+    Raises DataError when what came is something else, and MissingDataError when nothing came.
+    """
+    folder = Path(destination)
+    if folder.is_dir():
+        return folder
+    return fetch_archive(Remote(source, size, "sha256", sha256), folder)
+
+
+def _download(file: Remote, target: Path, by_hand: str) -> None:
+    _log.info("fetching %s (%.1f MB) from %s", file.name, file.size / 1e6, file.url)
+    if not file.url.startswith(("https://", "http://", "file://")):
+        raise DataError(f"{file.url!r} is no address to fetch from; it starts with https://")
+    try:
+        with urlopen(file.url, timeout=TIMEOUT_SECONDS) as answer, target.open("wb") as out:  # noqa: S310 - checked
+            left = file.size + 1
+            while left > 0 and (chunk := answer.read(min(left, 1 << 20))):
+                out.write(chunk)
+                left -= len(chunk)
+    except (URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise MissingDataError(f"cannot fetch {file.url} ({reason}); {by_hand}") from None
+    check(target, file)
+
+
+def check(path: Path, file: Remote) -> None:
+    """Raise DataError unless `path` has the size and digest of the published file."""
+    size = path.stat().st_size
+    if size != file.size:
+        more = "at least " if size > file.size else ""
+        raise DataError(
+            f"{file.name} from {file.url} is {more}{size:,} bytes, not the {file.size:,} expected: not kept"
+        )
+    digest = hashlib.new(file.algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != file.digest:
+        raise DataError(f"{file.name} from {file.url} has another {file.algorithm} than expected: not kept")
+
+
+def extract_zip(archive: Path, folder: Path) -> Path:
+    """Unpack a zip file into a new folder and return it; refuse it whole when a member would leave the folder.
+
+    Raises DataError naming the member for absolute paths, `..`, links, and for an archive that unpacks to far more
+    than its own size or is damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            total = 0
+            for member in packed.infolist():
+                parts = Path(member.filename.replace("\\", "/")).parts
+                if member.filename.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
+                    raise DataError(f"{archive.name}: member {member.filename!r} would be written outside its folder")
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise DataError(f"{archive.name}: member {member.filename!r} is a link")
+                total += member.file_size
+            if total > max(archive.stat().st_size, 1 << 20) * UNPACKED_LIMIT:
+                raise DataError(f"{archive.name}: would unpack to {total:,} bytes, {UNPACKED_LIMIT} times its own size")
+            packed.extractall(folder)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _by_hand(files: Sequence[Remote], folder: Path, hint: str) -> str:
+    """Say how to do without the network."""
+    names = ", ".join(file.url for file in files)
+    return f"put {names} into {str(folder.parent)!r} yourself and try again" + (f"; {hint}" if hint else "")

@@ -1,0 +1,220 @@
+"""Pictures as models take them: one loader for training, evaluation and prediction, and what of it is remembered.
+
+A picture is decoded and resized once, where that fits in memory; random transforms run on what is remembered.
+Files are opened for reading only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dlworkflow.data.transforms import Pipeline
+from dlworkflow.errors import DataError, first_line
+
+MEMORY_BUDGET = 2 * 1024**3
+"""Decoded pictures up to this many bytes are kept in memory; larger data sets are decoded batch by batch."""
+
+_MODES = {1: "L", 3: "RGB"}
+
+
+class ImageError(DataError):
+    """A file that is no readable picture; `path` and `reason` say which and why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{str(path)!r}: {reason}")
+
+
+def load_image(path: str | Path, channels: int = 3) -> Image.Image:
+    """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
+
+    16-bit and float pictures are scaled to 8 bits, transparency is laid on white. Raises ImageError.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return to_mode(ImageOps.exif_transpose(image), channels)
+    except FileNotFoundError:
+        raise ImageError(path, "no such file") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(path, first_line(error)) from None
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, AttributeError) as error:
+        raise ImageError(path, _reason(path, error)) from None
+
+
+def to_mode(image: Image.Image, channels: int) -> Image.Image:
+    """Bring a picture of any mode to 8-bit grey (1 channel) or RGB (3)."""
+    if channels not in _MODES:
+        raise DataError(f"pictures have 1 channel (grey) or 3 (RGB), not {channels}")
+    mode = _MODES[channels]
+    if image.mode == mode:
+        return image
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _to_8_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(canvas, image)
+    return image.convert(mode)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale grey of 16 bits (0 to 65,535), 32 bits or float ([0, 1], or 0 to 255) to 8 bits."""
+    values = np.asarray(image).astype(np.float64)
+    if image.mode == "F":
+        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
+    else:
+        scale = 1 / 257 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 1.0
+    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.is_dir():
+        return "is a folder"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if path.exists() and path.stat().st_size == 0:
+        return "is empty (0 bytes)"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "is no picture in a format that is known here"
+    return f"cannot be decoded ({first_line(error)})"
+
+
+def to_uint8(image: Image.Image) -> Tensor:
+    """Return a grey or RGB picture as uint8 (channels, height, width)."""
+    array = np.asarray(image)
+    tensor = torch.from_numpy(array.copy())
+    return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1).contiguous()
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """Return uint8 (channels, height, width) as a grey or RGB picture."""
+    array = image.numpy()
+    return Image.fromarray(array[0] if array.shape[0] == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+
+
+class ImageFiles:
+    """Picture files behind indices: decoded and resized once (`remember`) where they fit `MEMORY_BUDGET`.
+
+    Otherwise they are decoded when asked for. `self[indices]` is uint8 (n, channels, *pipeline.size).
+    """
+
+    def __init__(self, paths: Sequence[Path], pipeline: Pipeline, channels: int) -> None:
+        self.paths, self._pipeline, self._channels = list(paths), pipeline, channels
+        self._remembered: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, indices: Sequence[int] | Tensor) -> Tensor:
+        if self._remembered is not None:
+            return self._remembered[torch.as_tensor(indices)]
+        return decode([self.paths[int(index)] for index in indices], self._pipeline, self._channels)
+
+    def remember(self) -> None:
+        """Decode all pictures now where they fit the budget. Raises DataError naming the first ten unreadable ones."""
+        if self._remembered is None and self.n_bytes <= MEMORY_BUDGET:
+            self._remembered = decode(self.paths, self._pipeline, self._channels)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all pictures once decoded and resized."""
+        height, width = self._pipeline.size
+        return len(self.paths) * self._channels * height * width
+
+
+def decode(paths: Sequence[Path], pipeline: Pipeline, channels: int) -> Tensor:
+    """Read pictures on all cores: uint8 (n, channels, *pipeline.size).
+
+    Raises DataError that names the first ten files that cannot be read.
+    """
+    pictures = torch.empty((len(paths), channels, *pipeline.size), dtype=torch.uint8)
+
+    def read(index: int) -> ImageError | None:
+        try:
+            pictures[index] = to_uint8(pipeline.resize(load_image(paths[index], channels)))
+        except ImageError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        bad = [error for error in pool.map(read, range(len(paths))) if error]
+    if bad:
+        named = "; ".join(map(str, bad[:10])) + (f"; and {len(bad) - 10} more" if len(bad) > 10 else "")
+        raise DataError(f"{len(bad)} of {len(paths)} pictures cannot be read: {named}")
+    return pictures
+
+
+class ImageData(Dataset[Any]):
+    """Pictures with labels: (float32 (c, h, w), int label) a sample, whole batches by `batch`.
+
+    `pictures` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` says whether augmentation runs.
+    `paths` names the files where there are any.
+    """
+
+    def __init__(
+        self,
+        pictures: Tensor | ImageFiles,
+        labels: Tensor,
+        pipeline: Pipeline,
+        *,
+        paths: Sequence[Path] | None = None,
+    ) -> None:
+        self.pictures, self.labels, self.pipeline = pictures, labels, pipeline
+        self.paths = list(paths) if paths is not None else None
+        self._augment = pipeline.augmentation()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        X, y = self.batch([index % len(self)])
+        return X[0], int(y[0])
+
+    def remember(self) -> None:
+        """Decode picture files now where they fit in memory. Raises DataError naming unreadable ones."""
+        if isinstance(self.pictures, ImageFiles):
+            self.pictures.remember()
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return float32 (n, c, h, w) and int64 (n,) of many samples at once."""
+        chosen = torch.as_tensor(indices)
+        pictures = self.pictures[chosen]
+        if self._augment is not None:
+            pictures = torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
+        return self.pipeline.to_float(pictures), self.labels[chosen]
+
+    def without_augmentation(self) -> ImageData:
+        """Return the same pictures as evaluation sees them."""
+        return ImageData(self.pictures, self.labels, self.pipeline.for_evaluation(), paths=self.paths)
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when the data does: of pixels in memory, or of the files' names and sizes."""
+        digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
+        if isinstance(self.pictures, ImageFiles):
+            for path in self.pictures.paths:
+                digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
+        else:
+            digest.update(self.pictures.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def resize_all(pictures: Tensor, pipeline: Pipeline) -> Tensor:
+    """Resize uint8 (n, c, h, w) that is in memory already; pictures of that size are left as they are."""
+    if tuple(pictures.shape[2:]) == pipeline.size:
+        return pictures
+    return torch.stack([to_uint8(pipeline.resize(to_picture(picture))) for picture in pictures])

@@ -1,0 +1,108 @@
+"""From a data set to batches: the stock DataLoader, asked for a whole batch at once where the data set can answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+Batch = tuple[Tensor, Tensor]
+
+
+@runtime_checkable
+class AnswersBatches(Protocol):
+    """A data set that answers many indices at once with (inputs (n, *in_shape), labels (n, ...))."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Any: ...
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Return inputs and labels of these samples, stacked."""
+        ...
+
+
+class _BatchView(Dataset[Any]):
+    """A data set as a DataLoader sees it that asks for all indices of a batch in one call."""
+
+    def __init__(self, dataset: AnswersBatches) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._dataset[index]
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        return self._dataset.batch(indices)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def make_loader(
+    dataset: Dataset[Any],
+    batch_size: int | Literal["full"] = 32,
+    *,
+    shuffle: bool = False,
+    num_workers: int = 0,
+    generator: torch.Generator | None = None,
+) -> Iterable[Batch]:
+    """Return batches of (inputs, labels), to be gone through once an epoch.
+
+    Shuffles and draws exactly as `DataLoader(dataset, batch_size, shuffle=shuffle)` does; `full` is the whole data set
+    as one batch, in order, and draws nothing. With workers, a data set in memory is shared, not copied.
+    """
+    whole = dataset if isinstance(dataset, AnswersBatches) else None
+    size = len(dataset)  # type: ignore[arg-type]
+    if hasattr(dataset, "remember"):
+        dataset.remember()  # before workers are forked, so that they share it
+    if batch_size == "full" and whole is not None and not shuffle and not _is_random(dataset):
+        return [whole.batch(range(size))]
+    return DataLoader(
+        _BatchView(whole) if whole is not None else dataset,
+        batch_size=size if batch_size == "full" else batch_size,
+        shuffle=shuffle,
+        num_workers=num_workers,
+        collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
+        generator=generator,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def _is_random(dataset: Any) -> bool:
+    pipeline = getattr(dataset, "pipeline", None)
+    return bool(pipeline and pipeline.augmentations)
+
+
+def create_dataloaders(
+    train_dir: str | os.PathLike[str],
+    test_dir: str | os.PathLike[str],
+    transform: Callable[[Any], Any] | None = None,
+    batch_size: int = 32,
+    num_workers: int = 0,
+) -> tuple[DataLoader[Any], DataLoader[Any], list[str]]:
+    """Return (train_dataloader, test_dataloader, class_names) of two folders of class folders.
+
+    `transform` takes a PIL picture and returns a tensor; without one, pictures are resized to 64x64 and scaled to
+    [0, 1]. The test folder's classes are matched to the training folder's by name. Raises DataError when the test
+    folder has a class of its own.
+    """
+    from dlworkflow.data.image_folder import ImageFolderCustom, match_classes
+    from dlworkflow.data.transforms import Pipeline
+
+    transform = transform or Pipeline((64, 64))
+    train, test = (ImageFolderCustom(folder, transform) for folder in (train_dir, test_dir))
+    match_classes(train.classes, test.classes, train_dir, test_dir)
+    test.use_classes(train.classes)
+    loaders = [
+        DataLoader(data, batch_size=batch_size, shuffle=shuffle, num_workers=num_workers)
+        for data, shuffle in ((train, True), (test, False))
+    ]
+    return loaders[0], loaders[1], train.classes

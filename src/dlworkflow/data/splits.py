@@ -1,0 +1,86 @@
+"""A data set cut into training, test and validation parts, with all that a model must know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import Dataset
+
+    from dlworkflow.data.transforms import Pipeline
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a loader of the table returns.
+
+    `train`, `test` and `val` are map-style data sets of (inputs of `in_shape`, label); `task` is regression, binary
+    or multiclass; `classes` are in the order of the labels, empty for a regression; `transform` is what an image goes
+    through in evaluation and prediction; `indices` are the samples of each split where the library cut it;
+    `notes` are things a user should be told.
+    """
+
+    name: str
+    task: str
+    train: Dataset[Any]
+    test: Dataset[Any]
+    in_shape: tuple[int, ...]
+    classes: tuple[str, ...] = ()
+    val: Dataset[Any] | None = None
+    transform: Pipeline | None = None
+    indices: dict[str, list[int]] | None = None
+    source: str = "made on the spot"
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def n_outputs(self) -> int:
+        """Raw scores that a model gives a sample: one a class, a single one for two classes or a regression."""
+        return len(self.classes) if self.task == "multiclass" else 1
+
+    @property
+    def kind(self) -> str:
+        """`image` or `tabular`."""
+        return "image" if len(self.in_shape) == 3 else "tabular"
+
+    def parts(self) -> dict[str, Dataset[Any]]:
+        """Return {split name: data set} of those that are there."""
+        found = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in found.items() if part is not None}
+
+    def part(self, name: str) -> Dataset[Any]:
+        """Return one split. Raises DataError that names those that are there."""
+        parts = self.parts()
+        if name not in parts:
+            raise DataError(f"data {self.name!r} has no split {name!r}; it has {', '.join(parts)}")
+        return parts[name]
+
+
+def stratified_split(
+    labels: Sequence[int] | Tensor, *, test_fraction: float, random_state: int, names: Sequence[str] | None = None
+) -> tuple[list[int], list[int]]:
+    """Cut indices into training and test so that every class keeps its share in both; sorted, the same every time.
+
+    Raises DataError naming a class that has too few samples to stand in both.
+    """
+    from sklearn.model_selection import train_test_split
+
+    labels = [int(label) for label in labels]
+    for label in sorted(set(labels)):
+        if labels.count(label) < 2:
+            name = names[label] if names else label
+            raise DataError(f"class {name!r} has 1 sample; two are needed to split it into training and test")
+    classes = len(set(labels))
+    n_test = round(len(labels) * test_fraction)
+    if not classes <= n_test <= len(labels) - classes:
+        raise DataError(
+            f"data.test_fraction: {test_fraction:g} of {len(labels)} samples leaves a class without training or test"
+        )
+    train, test = train_test_split(
+        range(len(labels)), test_size=test_fraction, random_state=random_state, stratify=labels
+    )
+    return sorted(train), sorted(test)

@@ -1,0 +1,37 @@
+"""Rows of numbers with labels, held as two tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class TensorData(Dataset[Any]):
+    """Inputs (n, *in_shape) and labels (n, ...) in memory: one sample by index, whole batches by `batch`."""
+
+    def __init__(self, inputs: Tensor, labels: Tensor) -> None:
+        if len(inputs) != len(labels):
+            raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels")
+        self.inputs, self.labels = inputs, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.inputs[index], self.labels[index]
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels of many samples at once."""
+        chosen = torch.as_tensor(indices)
+        return self.inputs[chosen], self.labels[chosen]
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes when the data does."""
+        digest = hashlib.blake2b(self.inputs.numpy().tobytes(), digest_size=16)
+        digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,200 @@
+"""What happens to a picture between file and model, as plain data that a run folder can hold.
+
+A pipeline has three parts in this order: `resize` (always the same result), random augmentation of the picture
+(training only), `normalize` of the tensor. Augmentations are torchvision's; torchvision is imported when one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.errors import ConfigError, unknown
+from dlworkflow.signatures import Count, Probability, faults_of
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
+    """Mirror left and right with probability `p`."""
+    from torchvision import transforms
+
+    flip: Callable[[Image.Image], Image.Image] = transforms.RandomHorizontalFlip(p=p)
+    return flip
+
+
+def _trivial_augment(*, num_magnitude_bins: Count = 31) -> Callable[[Image.Image], Image.Image]:
+    """One random operation at a random strength (TrivialAugmentWide, torchvision's v1 transform)."""
+    from torchvision import transforms
+
+    augment: Callable[[Image.Image], Image.Image] = transforms.TrivialAugmentWide(num_magnitude_bins=num_magnitude_bins)
+    return augment
+
+
+_AUGMENTATIONS: dict[str, Callable[..., Callable[[Image.Image], Image.Image]]] = {
+    "flip": _flip,
+    "trivial_augment": _trivial_augment,
+}
+_NAMES = ("none", "resize", *_AUGMENTATIONS, "normalize")
+
+Spec = str | Sequence[str | Mapping[str, Any]] | None
+"""A pipeline as a user writes it: `flip`, `flip,normalize`, or [{flip: {p: 0.3}}, {normalize: {mean: .., std: ..}}]."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The way of a picture: resized to `size` (height, width), augmented, normalised.
+
+    `augmentations` are (name, settings) pairs; `mean` and `std` have one number a channel, or none.
+    """
+
+    size: tuple[int, int]
+    augmentations: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def for_evaluation(self) -> Pipeline:
+        """Return the same pipeline without its random part."""
+        return Pipeline(self.size, (), self.mean, self.std)
+
+    def to_spec(self) -> list[dict[str, Any]]:
+        """Return the pipeline as JSON can hold it; `parse` takes it back."""
+        steps: list[dict[str, Any]] = [{"resize": {"size": list(self.size)}}]
+        steps += [{name: dict(settings)} for name, settings in self.augmentations]
+        if self.mean:
+            steps.append({"normalize": {"mean": list(self.mean), "std": list(self.std)}})
+        return steps
+
+    def resize(self, image: Image.Image) -> Image.Image:
+        """Resize as torchvision's `Resize(size)` does on a picture (bilinear, antialiased)."""
+        from PIL import Image
+
+        height, width = self.size
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+
+    def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
+        """Return the random part as one function on pictures, or None; it draws from torch's global generator."""
+        if not self.augmentations:
+            return None
+        return _Chain([_AUGMENTATIONS[name](**dict(settings)) for name, settings in self.augmentations])
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Take one picture (grey or RGB) all the way: float32 (c, h, w)."""
+        from dlworkflow.data.images import to_uint8
+
+        augment = self.augmentation()
+        image = self.resize(image)
+        return self.to_float(to_uint8(augment(image) if augment else image)[None])[0]
+
+    def to_float(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 (n, c, h, w) into the model's float32: [0, 1] as torchvision's `ToTensor`, then normalised."""
+        import torch
+
+        floats = images.to(torch.float32).div_(255)
+        if self.mean:
+            mean = torch.tensor(self.mean).view(-1, 1, 1)
+            std = torch.tensor(self.std).view(-1, 1, 1)
+            floats.sub_(mean).div_(std)
+        return floats
+
+
+class _Chain:
+    """Functions on pictures, one after the other; a class, so that workers can be sent one."""
+
+    def __init__(self, steps: Sequence[Callable[[Image.Image], Image.Image]]) -> None:
+        self._steps = steps
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        for step in self._steps:
+            image = step(image)
+        return image
+
+
+def parse(spec: Spec, *, image_size: int | Sequence[int] | None = None, channels: int = 3) -> Pipeline:
+    """Read a pipeline as written; `image_size` is one side of a square or (height, width).
+
+    Raises ConfigError that names every fault.
+    """
+    faults: list[str] = []
+    size = _size(image_size, faults) if image_size is not None else None
+    augmentations: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    for name, settings in _steps(spec, faults):
+        if name == "resize":
+            size = _size(settings.get("size"), faults) if size is None else size
+        elif name == "normalize":
+            mean, std = _statistics(settings, channels, faults)
+        elif mean:
+            faults.append(f"data.transform: {name!r} works on pictures and must stand before 'normalize'")
+        else:
+            wrong = faults_of(_AUGMENTATIONS[name], settings, owner=f"transform {name!r}")
+            faults += [f"data.transform.{name}.{key}: {sentence}" for key, sentence in wrong.items()]
+            augmentations.append((name, tuple(settings.items())))
+    if size is None and not faults:
+        faults.append("data.image_size: is missing")
+    if faults or size is None:
+        raise ConfigError(*faults)
+    return Pipeline(size, tuple(augmentations), mean, std)
+
+
+def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return (name, settings) of each step, leaving out 'none'."""
+    if spec is None:
+        return []
+    parts: Sequence[Any] = [part.strip() for part in spec.split(",")] if isinstance(spec, str) else spec
+    if not isinstance(parts, (list, tuple)):
+        faults.append(f"data.transform: must be a name or a list of steps, not {spec!r}")
+        return []
+    steps = []
+    for part in parts:
+        if isinstance(part, str):
+            part = {part: {}}
+        if not isinstance(part, Mapping) or len(part) != 1:
+            faults.append(f"data.transform: a step is a name or {{name: {{setting: value}}}}, not {part!r}")
+            continue
+        [(name, settings)] = part.items()
+        if name not in _NAMES:
+            faults.append(f"data.transform: {unknown('transform', name, _NAMES)}")
+        elif not isinstance(settings or {}, Mapping):
+            faults.append(f"data.transform.{name}: settings are a mapping, not {settings!r}")
+        elif name != "none":
+            steps.append((name, dict(settings or {})))
+    return steps
+
+
+def _size(value: Any, faults: list[str]) -> tuple[int, int] | None:
+    sides = [value, value] if isinstance(value, int) else value
+    whole = isinstance(sides, (list, tuple)) and all(isinstance(s, int) and not isinstance(s, bool) for s in sides)
+    if not whole or len(sides) != 2 or min(sides) < 1:
+        faults.append(f"data.image_size: must be one side or [height, width] in pixels, at least 1, not {value!r}")
+        return None
+    return sides[0], sides[1]
+
+
+def _statistics(
+    settings: Mapping[str, Any], channels: int, faults: list[str]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation a channel: as given, or ImageNet's for three channels, 0.5 for one."""
+    usual = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,) * channels, (0.5,) * channels)
+    given = dict(zip(("mean", "std"), usual, strict=True)) | dict(settings)
+    for key in given.keys() - {"mean", "std"}:
+        faults.append(f"data.transform.normalize: {unknown('setting', key, ('mean', 'std'))}")
+    found = []
+    for key in ("mean", "std"):
+        numbers = given[key] if isinstance(given[key], (list, tuple)) else [given[key]] * channels
+        fits = len(numbers) == channels and all(isinstance(n, (int, float)) for n in numbers)
+        if not fits or (key == "std" and min(numbers) <= 0):
+            sign = " above 0" if key == "std" else ""
+            faults.append(
+                f"data.transform.normalize.{key}: must be {channels} number(s){sign}, one a channel, not {given[key]!r}"
+            )
+            numbers = [1.0] * channels
+        found.append(tuple(float(n) for n in numbers))
+    return found[0], found[1]

@@ -1,0 +1,86 @@
+"""Where arithmetic happens: choose `cuda`, `mps` or `cpu` and a thread count, seed every generator, describe it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from dlworkflow.errors import ConfigError
+
+Device = str | torch.device
+
+
+def available_devices() -> list[str]:
+    """Return the devices of this machine, best first: every cuda device, mps, cpu."""
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device `name`: auto (the best there is), cuda, cuda:N, mps or cpu.
+
+    Raises ConfigError, naming those that are there, for one that is not.
+    """
+    there = available_devices()
+    if name == "auto":
+        return torch.device(there[0])
+    if name == "cuda" and there[0].startswith("cuda"):
+        return torch.device("cuda:0")
+    if name not in there:
+        raise ConfigError(f"device: {name!r} is not on this machine; possible: auto, {', '.join(there)}")
+    return torch.device(name)
+
+
+def describe_device(device: torch.device) -> str:
+    """Return a device as people call it: `cuda:0 (NVIDIA H100)`, `cpu`."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def choose_threads(threads: int | Literal["auto"], model: nn.Module) -> int:
+    """Return how many CPU threads a model trains with: as given, else one, or torch's own count with convolutions.
+
+    A matrix product of these models' size gains nothing from a second thread and stalls when another process is busy.
+    """
+    if threads != "auto":
+        return threads
+    convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
+    return torch.get_num_threads() if convolves else 1
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Let torch use `threads` CPU threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def set_seeds(seed: int = 42) -> None:
+    """Seed the generators of torch (every device), numpy and Python."""
+    import numpy as np
+
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a run's result may depend on: system, processor, cores, devices."""
+    return {
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": [describe_device(torch.device(name)) for name in available_devices()],
+    }

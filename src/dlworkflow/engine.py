@@ -1,0 +1,249 @@
+"""The training loop: a model and batches in, numbers out; no settings, no disk, no terminal.
+
+Every mean is over samples unless `averaging="batch"` asks for the notes' mean over batches. Sums stay on the device
+until an epoch ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from timeit import default_timer
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dlworkflow.errors import DataError
+from dlworkflow.tasks import LossFn, Task, get_task
+
+Batch = tuple[Tensor, Tensor]
+Averaging = Literal["sample", "batch"]
+AccuracyFn = Callable[..., Any]
+Device = str | torch.device
+
+
+class Scores(NamedTuple):
+    """Loss in the loss function's units (nats for cross entropy) and accuracy in [0, 1], nan for a regression.
+
+    Accuracy is on the scale of `accuracy_fn` where one was given.
+    """
+
+    loss: float
+    acc: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training data gave; `number` counts from 1, `seconds` includes the evaluation."""
+
+    number: int
+    lr: float
+    seconds: float
+    train: Scores
+    test: Scores
+    val: Scores | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of a split: mean loss, accuracy, and every raw score (n, ...) with its label, on the CPU."""
+
+    loss: float
+    acc: float
+    logits: Tensor
+    y: Tensor
+
+
+def train_step(
+    model: nn.Module,
+    dataloader: Iterable[Batch] | None = None,
+    loss_fn: LossFn | None = None,
+    optimizer: Optimizer | None = None,
+    device: Device | None = None,
+    *,
+    data_loader: Iterable[Batch] | None = None,
+    accuracy_fn: AccuracyFn | None = None,
+    task: Task | str | None = None,
+    averaging: Averaging = "sample",
+) -> Scores:
+    """Go once through the batches and improve `model` after each.
+
+    A batch is inputs (n, *in_shape) float32 and labels (n,) int64 (multiclass), (n,) float32 (binary) or (n, 1)
+    float32 (regression). The scores are those of each batch before its update. `device` moves the model; None is
+    where it is. The task follows from the loss function unless given. Raises DataError if there is no batch and
+    TypeError for both or neither of `dataloader` and `data_loader`.
+    """
+    batches = _one_loader(dataloader, data_loader)
+    if loss_fn is None or optimizer is None:
+        raise TypeError("train_step() needs loss_fn and optimizer")
+    device = _place(model, device)
+    task = get_task(task, loss_fn)
+    total = _Total(task, averaging, accuracy_fn)
+    model.train()
+    for X, y in batches:
+        X, y = X.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        logits = task.align(model(X), y)
+        loss = loss_fn(logits, y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total.add(loss.detach(), logits.detach(), y)
+    return total.scores()
+
+
+def test_step(
+    model: nn.Module,
+    dataloader: Iterable[Batch] | None = None,
+    loss_fn: LossFn | None = None,
+    device: Device | None = None,
+    *,
+    data_loader: Iterable[Batch] | None = None,
+    accuracy_fn: AccuracyFn | None = None,
+    task: Task | str | None = None,
+    averaging: Averaging = "sample",
+) -> Scores:
+    """Score `model` on every batch without touching its weights; arguments as in `train_step`.
+
+    Leaves `model` in evaluation mode.
+    """
+    batches = _one_loader(dataloader, data_loader)
+    if loss_fn is None:
+        raise TypeError("test_step() needs loss_fn")
+    device = _place(model, device)
+    task = get_task(task, loss_fn)
+    total = _Total(task, averaging, accuracy_fn)
+    model.eval()
+    with torch.inference_mode():
+        for X, y in batches:
+            X, y = X.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            logits = task.align(model(X), y)
+            total.add(loss_fn(logits, y), logits, y)
+    return total.scores()
+
+
+test_step.__test__ = False  # type: ignore[attr-defined] # pytest takes a function of this name for a test
+
+
+def train(
+    model: nn.Module,
+    train_dataloader: Iterable[Batch],
+    test_dataloader: Iterable[Batch],
+    optimizer: Optimizer,
+    loss_fn: LossFn = nn.CrossEntropyLoss(),  # noqa: B008 - the notes' signature; it has no state
+    epochs: int = 5,
+    device: Device | None = None,
+    *,
+    task: Task | str | None = None,
+    averaging: Averaging = "sample",
+    scheduler: Any = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+    val_dataloader: Iterable[Batch] | None = None,
+) -> dict[str, list[float]]:
+    """Train for `epochs` passes and test after each.
+
+    Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
+    with `val_dataloader`). `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
+    """
+    task = get_task(task, loss_fn)
+    results: dict[str, list[float]] = {}
+    for number in range(1, epochs + 1):
+        start, lr = default_timer(), optimizer.param_groups[0]["lr"]
+        scores = {
+            "train": train_step(model, train_dataloader, loss_fn, optimizer, device, task=task, averaging=averaging)
+        }
+        scores["test"] = test_step(model, test_dataloader, loss_fn, device, task=task, averaging=averaging)
+        if val_dataloader is not None:
+            scores["val"] = test_step(model, val_dataloader, loss_fn, device, task=task, averaging=averaging)
+        if scheduler is not None:
+            scheduler.step()
+        for split, (loss, acc) in scores.items():
+            results.setdefault(f"{split}_loss", []).append(loss)
+            results.setdefault(f"{split}_acc", []).append(acc)
+        if on_epoch is not None:
+            on_epoch(Epoch(number, lr, default_timer() - start, scores["train"], scores["test"], scores.get("val")))
+    return results
+
+
+def evaluate(
+    model: nn.Module,
+    dataloader: Iterable[Batch],
+    loss_fn: LossFn,
+    device: Device | None = None,
+    *,
+    task: Task | str | None = None,
+    averaging: Averaging = "sample",
+) -> Evaluation:
+    """Score `model` as `test_step` does and keep what it said of every sample, in the loader's order."""
+    device = _place(model, device)
+    task = get_task(task, loss_fn)
+    total = _Total(task, averaging)
+    kept: list[tuple[Tensor, Tensor]] = []
+    model.eval()
+    with torch.inference_mode():
+        for X, y in dataloader:
+            X, y = X.to(device), y.to(device)
+            logits = task.align(model(X), y)
+            total.add(loss_fn(logits, y), logits, y)
+            kept.append((logits.cpu(), y.cpu()))
+    scores = total.scores()
+    return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
+
+
+class _Total:
+    """Losses and right answers of an epoch's batches, kept as tensors so that no batch waits for the device."""
+
+    def __init__(self, task: Task, averaging: Averaging, accuracy_fn: AccuracyFn | None = None) -> None:
+        if averaging not in ("sample", "batch"):
+            raise ValueError(f"averaging is 'sample' or 'batch', not {averaging!r}")
+        self._task, self._averaging, self._accuracy_fn = task, averaging, accuracy_fn
+        self._losses: list[Tensor] = []
+        self._accs: list[Any] = []
+        self._sizes: list[int] = []
+
+    def add(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
+        self._losses.append(loss)
+        self._sizes.append(len(y))
+        if self._accuracy_fn is not None:
+            self._accs.append(self._accuracy_fn(y_true=y, y_pred=self._task.labels(logits)))
+        elif self._task.has_accuracy:
+            self._accs.append(self._task.n_correct(logits, y))
+
+    def scores(self) -> Scores:
+        if not self._sizes:
+            raise DataError("no batch: the data loader is empty")
+        sizes = torch.tensor(self._sizes, dtype=torch.float64)
+        weights = sizes if self._averaging == "sample" else torch.ones_like(sizes)
+        weights = weights / weights.sum()
+        accs = _on_cpu(self._accs)
+        if self._accuracy_fn is None:
+            accs = accs / sizes if self._accs else torch.full_like(sizes, math.nan)
+        return Scores(float(weights @ _on_cpu(self._losses)), float(weights @ accs))
+
+
+def _on_cpu(values: list[Any]) -> Tensor:
+    """Fetch numbers of a whole epoch from the device at once: float64 (batches,)."""
+    if values and isinstance(values[0], Tensor):
+        return torch.stack(values).cpu().double()
+    return torch.tensor([float(value) for value in values], dtype=torch.float64)
+
+
+def _one_loader(dataloader: Iterable[Batch] | None, data_loader: Iterable[Batch] | None) -> Iterable[Batch]:
+    if (dataloader is None) == (data_loader is None):
+        raise TypeError("pass the batches as dataloader or as data_loader: one of the two")
+    batches = dataloader if dataloader is not None else data_loader
+    assert batches is not None
+    if isinstance(batches, Sized) and len(batches) == 0:
+        raise DataError("no batch: the data loader is empty")
+    return batches
+
+
+def _place(model: nn.Module, device: Device | None) -> torch.device:
+    """Move the model to `device`; None is where its first parameter is."""
+    if device is not None:
+        model.to(device)
+        return torch.device(device)
+    first = next(model.parameters(), None)
+    return first.device if first is not None else torch.device("cpu")

@@ -1,0 +1,69 @@
+"""What can go wrong for a user, as exceptions that say it in one line; knows nothing of the rest of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class DlwError(Exception):
+    """Something the user can mend; `str()` of it names what was given, what was found, and the way out."""
+
+    exit_code = 1
+
+
+class ConfigError(DlwError):
+    """Settings that are wrong, unknown or contradict each other: wrong usage, exit code 2.
+
+    `faults` holds every fault found, one sentence each.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        super().__init__("; ".join(faults))
+
+
+class DataError(DlwError):
+    """A data set, folder or file that cannot be used as it is."""
+
+
+class MissingDataError(DataError, FileNotFoundError):
+    """A data set, folder or file that is not there; also a `FileNotFoundError`, as the notes' `find_classes` raises."""
+
+
+class ModelError(DlwError):
+    """A model that cannot be built, or weights that do not belong to it."""
+
+
+class RunError(DlwError):
+    """A run folder that is not there, or that lacks what is asked of it."""
+
+
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `given` most likely means, or None when nothing is close."""
+    from difflib import get_close_matches
+
+    names = {name.casefold(): name for name in known}
+    given = given.casefold()
+    close = get_close_matches(given, names, n=1, cutoff=0.6)
+    if not close:
+        close = [name for name in names if given and (name.startswith(given) or given.startswith(name))][:1]
+    return names[close[0]] if close else None
+
+
+def unknown(kind: str, given: object, known: Iterable[str]) -> str:
+    """Say that `given` is no known `kind`, with the nearest name, or with all of them when nothing is near.
+
+    unknown model 'tinyvg'; did you mean 'tinyvgg'?
+    """
+    known = list(known)
+    if guess := nearest(str(given), known):
+        return f"unknown {kind} {str(given)!r}; did you mean {guess!r}?"
+    return f"unknown {kind} {str(given)!r}; possible: {', '.join(known) if known else 'none'}"
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an exception says, cut to its first line; its type's name when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,238 @@
+"""Predictions from a run folder alone: its weights, classes and transform, for files, folders, tensors and numbers.
+
+The run's own preprocessing is used, never today's defaults, so a prediction cannot scale or crop another way than
+training did.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlworkflow import models
+from dlworkflow.checkpoint import apply_weights, load_weights
+from dlworkflow.data.image_folder import IMAGE_EXTENSIONS
+from dlworkflow.data.images import ImageError, load_image, to_uint8
+from dlworkflow.data.transforms import Pipeline, parse
+from dlworkflow.device import Device, choose_device
+from dlworkflow.errors import DataError, MissingDataError, RunError
+from dlworkflow.runs import Run
+from dlworkflow.tasks import Task, get_task
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one input, or in `error` why it says nothing.
+
+    `source` is the file, or the numbers as given; `label` the class of the highest `probability`; `top` the likeliest
+    (label, probability) pairs, best first; `value` the number that a regression predicts.
+    """
+
+    source: str
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    value: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model with all that belongs to it: class names, input shape, preprocessing."""
+
+    model: nn.Module
+    task: Task
+    classes: tuple[str, ...]
+    in_shape: tuple[int, ...]
+    transform: Pipeline | None
+    device: torch.device
+    run: Run | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_run(
+        cls, run: Run | str | os.PathLike[str], *, weights: str = "best", device: Device = "auto"
+    ) -> Predictor:
+        """Rebuild the model of a run, a `Run` or the path of its folder, with its best or last weights.
+
+        Raises RunError when the run or its weights are not there.
+        """
+        run = run if isinstance(run, Run) else Run(Path(run))
+        summary = run.summary()
+        model = load_run_model(run, weights)
+        chosen = choose_device(str(device))
+        channels = summary["in_shape"][0]
+        return cls(
+            model=model.to(chosen),
+            task=get_task(summary["task"]),
+            classes=tuple(summary["classes"]),
+            in_shape=tuple(summary["in_shape"]),
+            transform=parse(summary["transform"], channels=channels) if summary["transform"] else None,
+            device=chosen,
+            run=run,
+        )
+
+    @property
+    def kind(self) -> str:
+        """`image` or `tabular`: what can be predicted."""
+        return "image" if self.transform is not None else "tabular"
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32."""
+        with torch.inference_mode():
+            scores: Tensor = self.model(inputs.to(self.device)).cpu()
+        return scores
+
+    def predict_images(
+        self, paths: Iterable[str | os.PathLike[str]], *, batch_size: int = 32, top_k: int = 1
+    ) -> Iterator[Prediction]:
+        """Predict picture files in batches, one `Prediction` a file in the given order.
+
+        A file that cannot be read is a prediction with `error` set. Raises DataError when the run takes no pictures.
+        """
+        if self.transform is None:
+            raise DataError(f"{self._name} was trained on numbers, not on pictures; give {self.in_shape[0]} numbers")
+        for chunk in _chunks(map(Path, paths), batch_size):
+            pictures: dict[int, Tensor] = {}
+            errors: dict[int, str] = {}
+            for index, path in enumerate(chunk):
+                try:
+                    pictures[index] = to_uint8(self.transform.resize(load_image(path, self.in_shape[0])))
+                except ImageError as error:
+                    errors[index] = error.reason
+            found: dict[int, Prediction] = {}
+            if pictures:
+                inputs = self.transform.to_float(torch.stack(list(pictures.values())))
+                sources = [str(chunk[index]) for index in pictures]
+                found = dict(zip(pictures, self._predictions(sources, inputs, top_k), strict=True))
+            for index, path in enumerate(chunk):
+                yield found.get(index) or Prediction(str(path), error=errors[index])
+
+    def predict_rows(
+        self, rows: Iterable[Sequence[float]], *, batch_size: int = 1024, top_k: int = 1
+    ) -> Iterator[Prediction]:
+        """Predict rows of numbers. Raises DataError for a row of another length than the model takes."""
+        if self.kind != "tabular":
+            raise DataError(f"{self._name} was trained on pictures, not on numbers; give picture files")
+        for chunk in _chunks(rows, batch_size):
+            for row in chunk:
+                if len(row) != self.in_shape[0]:
+                    raise DataError(f"{self._name} takes {self.in_shape[0]} number(s) a row, not {len(row)}")
+            sources = [" ".join(f"{number:g}" for number in row) for row in chunk]
+            yield from self._predictions(sources, torch.tensor(chunk, dtype=torch.float32), top_k)
+
+    @property
+    def _name(self) -> str:
+        return f"run {self.run.name!r}" if self.run else "the model"
+
+    def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
+        logits = self.logits(inputs)
+        if not self.task.has_accuracy:
+            return [
+                Prediction(source, value=float(value.reshape(-1)[0]))
+                for source, value in zip(sources, logits, strict=True)
+            ]
+        likeliest = self.task.probabilities(logits).topk(min(top_k, len(self.classes)), dim=1)
+        found = []
+        for source, values, labels in zip(sources, likeliest.values.tolist(), likeliest.indices.tolist(), strict=True):
+            top = tuple((self.classes[label], value) for label, value in zip(labels, values, strict=True))
+            found.append(Prediction(source, label=top[0][0], probability=top[0][1], top=top))
+        return found
+
+
+def load_run_model(run: Run, weights: str = "best") -> nn.Module:
+    """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
+    summary = run.summary()
+    settings = dict(summary["config"]["model"])
+    path = run.weights_path(weights)
+    if not path.is_file():
+        raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary['status']})")
+    model = models.build(settings.pop("name"), tuple(summary["in_shape"]), summary["n_outputs"], **settings)
+    apply_weights(model, load_weights(path), source=repr(str(path)))
+    return model.eval()
+
+
+def expand_paths(arguments: Iterable[str]) -> list[Path]:
+    """Return the picture files that a user means: files as they are, folders with all pictures below, globs.
+
+    Raises MissingDataError for a folder or a pattern without a picture; a file that is not there is left to
+    `predict_images`, which makes it a row.
+    """
+    paths: list[Path] = []
+    for argument in arguments:
+        path = Path(argument).expanduser()
+        if path.is_dir():
+            below = sorted(
+                Path(folder, name)
+                for folder, _, names in os.walk(path)
+                for name in names
+                if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+            )
+            if not below:
+                raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}")
+            paths += below
+        elif not path.exists() and glob.has_magic(argument):
+            matching = sorted(Path(name) for name in glob.glob(argument, recursive=True))
+            if not matching:
+                raise MissingDataError(f"no file fits {argument!r}")
+            paths += expand_paths(map(str, matching))
+        else:
+            paths.append(path)
+    return paths
+
+
+def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]]:
+    """Read rows of `n_features` numbers from a CSV file; a first line that is no numbers is its header.
+
+    Raises DataError naming the line that cannot be read.
+    """
+    path = Path(path)
+    rows: list[list[float]] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            for number, cells in enumerate(csv.reader(stream), start=1):
+                if not any(cell.strip() for cell in cells):
+                    continue
+                try:
+                    row = [float(cell) for cell in cells]
+                except ValueError:
+                    if number == 1:
+                        continue
+                    raise DataError(
+                        f"{str(path)!r} line {number}: not all cells are numbers: {','.join(cells)}"
+                    ) from None
+                if len(row) != n_features:
+                    raise DataError(f"{str(path)!r} line {number}: {len(row)} number(s) where {n_features} are needed")
+                rows.append(row)
+    except FileNotFoundError:
+        raise MissingDataError(f"no file {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}") from None
+    if not rows:
+        raise DataError(f"{str(path)!r} holds no numbers")
+    return rows
+
+
+def predict_images(
+    run: Run | str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]], **options: Any
+) -> list[Prediction]:
+    """Predict picture files with a run's best weights; `options` as for `Predictor.predict_images`."""
+    return list(Predictor.from_run(run).predict_images(paths, **options))
+
+
+def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

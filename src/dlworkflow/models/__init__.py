@@ -1,0 +1,213 @@
+"""Every architecture by the name a user types; knows shapes and settings, no data set, no run and no terminal.
+
+The table is text, so that listing models does not import torch. Add your own with `register`, or from another
+package through the entry-point group `dlworkflow.models` (name -> class).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
+from dlworkflow.models.recipes import RECIPES
+from dlworkflow.signatures import faults_of, settings_of
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What can be said of a model without building it.
+
+    `data` is what it trains on unless told otherwise; `parameters` counts its trainable numbers with the notes' input
+    `in_shape` and `n_outputs` (empty and 0 for a registered model, which is not built to be listed).
+    """
+
+    target: str
+    task: str = "any"
+    data: str = ""
+    in_shape: tuple[int, ...] = ()
+    n_outputs: int = 0
+    parameters: int = 0
+
+
+_MODELS: dict[str, ModelEntry] = {
+    "line": ModelEntry("linear:LinearRegressionModel", "regression", "line", (1,), 1, 2),
+    "line_v2": ModelEntry("linear:LinearRegressionModelV2", "regression", "line", (1,), 1, 2),
+    "line_deep": ModelEntry("linear:LineModel", "regression", "line", (1,), 1, 141),
+    "circles_v0": ModelEntry("circles:CircleModelV0", "binary", "circles", (2,), 1, 21),
+    "circles_v1": ModelEntry("circles:CircleModelV1", "binary", "circles", (2,), 1, 151),
+    "circles_v2": ModelEntry("circles:CircleModelV2", "binary", "circles", (2,), 1, 151),
+    "blobs": ModelEntry("blobs:BlobModel", "multiclass", "blobs", (2,), 4, 132),
+    "fashion_mnist_v0": ModelEntry(
+        "fashion_mnist:FashionMNISTModelV0", "multiclass", "fashion_mnist", (1, 28, 28), 10, 7_960
+    ),
+    "fashion_mnist_v1": ModelEntry(
+        "fashion_mnist:FashionMNISTModelV1", "multiclass", "fashion_mnist", (1, 28, 28), 10, 7_960
+    ),
+    "fashion_mnist_v2": ModelEntry(
+        "fashion_mnist:FashionMNISTModelV2", "multiclass", "fashion_mnist", (1, 28, 28), 10, 7_740
+    ),
+    "tinyvgg": ModelEntry("tiny_vgg:TinyVGG", "multiclass", "digits", (3, 64, 64), 3, 10_693),
+    "improved_tinyvgg": ModelEntry("tiny_vgg:ImprovedTinyVGG", "multiclass", "digits", (3, 64, 64), 3, 1_313_843),
+}
+
+_registered: dict[str, Callable[..., nn.Module]] = {}
+
+# Parameters of a constructor that the data decides, and what it decides them to be.
+_FROM_DATA: dict[str, Callable[[tuple[int, ...], int], object]] = {
+    "in_shape": lambda in_shape, _: in_shape,
+    "input_shape": lambda in_shape, _: in_shape[0],
+    "in_channels": lambda in_shape, _: in_shape[0],
+    "image_size": lambda in_shape, _: in_shape[1:],
+    "input_features": lambda in_shape, _: math.prod(in_shape),
+    "in_features": lambda in_shape, _: math.prod(in_shape),
+    "output_shape": lambda _, n_outputs: n_outputs,
+    "output_features": lambda _, n_outputs: n_outputs,
+    "out_features": lambda _, n_outputs: n_outputs,
+    "n_outputs": lambda _, n_outputs: n_outputs,
+    "num_classes": lambda _, n_outputs: n_outputs,
+}
+
+
+def register(name: str, cls: Callable[..., nn.Module]) -> None:
+    """Make `dlw train NAME` and `build(NAME, ...)` know a model of your own.
+
+    `cls` is called with its settings, and with those of these parameters that it has, filled from the data:
+    `in_shape`, `image_size`, `input_shape`/`in_channels` (channels, or features of flat data),
+    `input_features`/`in_features` (their product), `output_shape`/`output_features`/`out_features`/`n_outputs`/
+    `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`.
+    """
+    _registered[name] = cls
+
+
+def names() -> list[str]:
+    """Return the names of all models, the library's own first."""
+    return [*_MODELS, *_registered, *(name for name in _plugins() if name not in _MODELS and name not in _registered)]
+
+
+def entries() -> dict[str, ModelEntry]:
+    """Return {name: entry} of all models; does not import torch."""
+    return {name: _MODELS.get(name) or ModelEntry(_origin(name)) for name in names()}
+
+
+def entry(name: str) -> ModelEntry:
+    """Return what is known of one model. Raises ConfigError for an unknown name."""
+    check_name(name)
+    return entries()[name]
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """Return the settings that a model trains with unless told otherwise: those of the notes; {} for others."""
+    return RECIPES.get(name, {})
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError unless `name` is a known model."""
+    if name not in (known := names()):
+        raise ConfigError(f"model.name: {unknown('model', name, known)} (`dlw models` lists them all)")
+
+
+def model_class(name: str) -> Callable[..., nn.Module]:
+    """Return the class that `name` stands for. Raises ConfigError for an unknown name."""
+    check_name(name)
+    if name in _registered:
+        return _registered[name]
+    if name in _MODELS:
+        module, _, attribute = _MODELS[name].target.partition(":")
+        found: Callable[..., nn.Module] = getattr(import_module(f"dlworkflow.models.{module}"), attribute)
+        return found
+    loaded: Callable[..., nn.Module] = _plugins()[name].load()
+    return loaded
+
+
+def settings(name: str) -> dict[str, Any]:
+    """Return the settings that a model takes, with their defaults."""
+    cls = model_class(name)
+    return settings_of(cls, supplied=_supplied(cls))
+
+
+def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is wrong with the settings `given` for a model: {setting: sentence}."""
+    cls = model_class(name)
+    return faults_of(cls, given, supplied=_supplied(cls), owner=f"model {name!r}")
+
+
+def build(name: str, in_shape: tuple[int, ...], n_outputs: int, **given: Any) -> nn.Module:
+    """Build a model for inputs of `in_shape` (without the batch dimension) and `n_outputs` raw scores a sample.
+
+    Raises ConfigError for an unknown name or setting, and ModelError when the model does not fit the shapes.
+    Draws from torch's global generator for the initial weights and for nothing else.
+    """
+    wrong = faults(name, given)
+    if wrong:
+        raise ConfigError(*(f"model.{setting}: {sentence}" for setting, sentence in wrong.items()))
+    cls = model_class(name)
+    try:
+        from_shapes = getattr(cls, "from_shapes", None)
+        supplied = from_shapes(in_shape, n_outputs) if from_shapes else _fill(cls, in_shape, n_outputs)
+        model = cls(**supplied, **given)
+    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+        raise ModelError(
+            f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
+        ) from error
+    _check_shapes(name, model, in_shape, n_outputs)
+    return model
+
+
+def _fill(cls: Callable[..., nn.Module], in_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
+    supplied = _supplied(cls)
+    if "image_size" in supplied and len(in_shape) != 3:
+        raise ValueError(
+            f"it takes images (channels, height, width), the data gives {_times(in_shape)} numbers a sample"
+        )
+    return {name: _FROM_DATA[name](in_shape, n_outputs) for name in supplied}
+
+
+def _supplied(cls: Callable[..., nn.Module]) -> list[str]:
+    return [name for name in inspect.signature(cls).parameters if name in _FROM_DATA]
+
+
+def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outputs: int) -> None:
+    """Send one blank sample through the model: a width that does not fit shows now, not in the first epoch."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            out: torch.Tensor = model(torch.zeros(1, *in_shape))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ModelError(
+            f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
+        ) from error
+    finally:
+        model.train(was_training)
+    if tuple(out.shape) != (1, n_outputs):
+        raise ModelError(
+            f"model {name!r} gives {_times(tuple(out.shape[1:]))} outputs a sample where the data needs {n_outputs}"
+        )
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "no"
+
+
+def _origin(name: str) -> str:
+    if name in _registered:
+        cls = _registered[name]
+        return f"{cls.__module__}:{getattr(cls, '__qualname__', name)}"
+    return _plugins()[name].value
+
+
+def _plugins() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group="dlworkflow.models")}

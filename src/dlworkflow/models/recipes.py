@@ -1,0 +1,37 @@
+"""The notes' settings for each model: what `dlw train MODEL` does when nothing else is said. Plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FULL_BATCH = {"batch_size": "full", "shuffle": False}
+_SGD_01 = {"name": "sgd", "lr": 0.1}
+_ADAM = {"name": "adam", "lr": 1e-3}
+
+
+def _recipe(data: dict[str, Any], optimizer: dict[str, Any], epochs: int, **more: Any) -> dict[str, Any]:
+    return {"data": data, "optimizer": optimizer, "epochs": epochs, **more}
+
+
+def _line(epochs: int, *, lr: float = 0.01, **settings: Any) -> dict[str, Any]:
+    return _recipe({"name": "line"} | _FULL_BATCH | settings, {"name": "sgd", "lr": lr}, epochs, loss="l1")
+
+
+_CIRCLES = _recipe({"name": "circles"} | _FULL_BATCH, _SGD_01, 1000)
+_FASHION = _recipe({"name": "fashion_mnist", "batch_size": 32}, _SGD_01, 3)
+_PHOTOS = _recipe({"name": "digits", "batch_size": 32}, _ADAM, 5)
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "line": _line(100),
+    "line_v2": _line(1000),
+    "line_deep": _line(1000, lr=0.1, step=0.01),
+    "circles_v0": _CIRCLES,
+    "circles_v1": _CIRCLES,
+    "circles_v2": _CIRCLES,
+    "blobs": _recipe({"name": "blobs"} | _FULL_BATCH, _SGD_01, 100),
+    "fashion_mnist_v0": _FASHION,
+    "fashion_mnist_v1": _FASHION,
+    "fashion_mnist_v2": _FASHION,
+    "tinyvgg": _PHOTOS,
+    "improved_tinyvgg": _PHOTOS,
+}

@@ -1,0 +1,352 @@
+"""A run folder: create, open, log an epoch, finish, list, compare; the only place that knows its file names.
+
+Reads JSON and CSV only, so that looking at a thousand runs imports neither torch nor YAML. The format:
+
+    config.yaml        every setting, resolved; `dlw train --config` on it repeats the run
+    environment.json   versions, machine, git commit, fingerprint of the data
+    history.csv        one line an epoch
+    summary.json       status, settings, class names, shapes, transform, best and last epoch; there before epoch 1
+    best.pth last.pth  weights, plain state_dicts
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.errors import RunError, first_line, nearest
+
+FORMAT = 1
+_SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
+COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
+VAL_COLUMNS = ("val_loss", "val_acc")
+
+Row = dict[str, Any]
+
+
+def runs_folder(runs_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return where runs are kept: as given, else DLW_RUNS_DIR, else `runs` in the working folder."""
+    return Path(runs_dir or os.environ.get("DLW_RUNS_DIR") or "runs").expanduser()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; the folder is the state, this only knows the way in it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    @classmethod
+    def create(
+        cls, runs_dir: Path, stem: str, *, summary: Mapping[str, Any], config: str, environment: Mapping[str, Any]
+    ) -> Run:
+        """Make a new folder `stem-001`, `stem-002`, ... with its first files; two at once get two numbers.
+
+        Raises RunError when it cannot be written.
+        """
+        stem = _safe(stem)
+        try:
+            runs_dir.mkdir(parents=True, exist_ok=True)
+            run = cls(_new_folder(runs_dir, stem))
+            run._write(_CONFIG, config)
+            run._write(_ENVIRONMENT, _json(environment))
+            run.write_summary({"format": FORMAT, "status": "running", "started": now(), **summary})
+        except OSError as error:
+            raise RunError(
+                f"cannot write into {str(runs_dir)!r}: {first_line(error)}; name another folder with --runs-dir"
+            ) from None
+        return run
+
+    def weights_path(self, which: str = "best") -> Path:
+        """Return where the weights `best` or `last` lie, whether or not they are there."""
+        return self.path / f"{which}.pth"
+
+    def log_epoch(self, row: Mapping[str, float | None]) -> None:
+        """Append one line to the history; columns are fixed by the first."""
+        file = self.path / _HISTORY
+        try:
+            new = not file.exists()
+            with file.open("a", newline="", encoding="utf-8") as stream:
+                if new:
+                    stream.write(",".join(row) + "\n")
+                stream.write(",".join(_cell(value) for value in row.values()) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
+
+    def history(self) -> list[dict[str, float]]:
+        """Return the history, one dictionary an epoch; an empty cell is nan, a torn last line is left out."""
+        file = self.path / _HISTORY
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"cannot read {str(file)!r}: {first_line(error)}") from None
+        if not text.endswith("\n"):
+            text = text[: text.rfind("\n") + 1]
+        try:
+            return [
+                {key: float(cell) if cell else math.nan for key, cell in row.items()}
+                for row in csv.DictReader(io.StringIO(text), strict=True)
+            ]
+        except (ValueError, TypeError, csv.Error, AttributeError) as error:
+            raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the run says of itself. Raises RunError when that is missing or damaged."""
+        file = self.path / _SUMMARY
+        try:
+            summary = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{str(self.path)!r} is no run folder: it has no {_SUMMARY}") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+        if not isinstance(summary, dict) or "config" not in summary:
+            raise RunError(f"{str(file)!r} is damaged: it holds no settings")
+        if summary.get("format", 0) > FORMAT:
+            raise RunError(
+                f"{self.name} was written by a newer dlworkflow (format {summary['format']}); update to read it"
+            )
+        return summary
+
+    def environment(self) -> dict[str, Any]:
+        """Return the versions and the machine that the run was made with; empty when that is not there."""
+        try:
+            found = json.loads((self.path / _ENVIRONMENT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write what the run says of itself, whole or not at all."""
+        self._write(_SUMMARY, _json(summary))
+
+    def update_summary(self, **changes: Any) -> None:
+        """Change some of what the run says of itself."""
+        self.write_summary(self.summary() | changes)
+
+    def _write(self, name: str, text: str) -> None:
+        file = self.path / name
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self.path, prefix=f".{name}-", delete=False, encoding="utf-8", newline="\n"
+            ) as stream:
+                temporary = Path(stream.name)
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(file)
+        except OSError as error:
+            raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
+
+
+def find_run(
+    given: str | None = None,
+    runs_dir: str | os.PathLike[str] | None = None,
+    *,
+    fits: Callable[[Mapping[str, Any]], bool] | None = None,
+    what: str = "run",
+) -> Run:
+    """Return the run that `given` means: a path, a name, a unique prefix, `last` or `best`; None is `last`.
+
+    `last` and `best` look among runs whose summary `fits`, called `what` in the error; `best` is the lowest loss among
+    those on the same data as the last. Raises RunError that says what there is.
+    """
+    folder = runs_folder(runs_dir)
+    if given is None or given in ("last", "best"):
+        return _last_or_best(folder, given or "last", fits, what)
+    as_path = Path(given).expanduser()
+    if (as_path / _SUMMARY).is_file():
+        return Run(as_path.resolve() if as_path.name in ("", "..") else as_path)
+    if as_path.is_dir() and as_path.name != given:
+        raise RunError(f"{given!r} is no run folder: it has no {_SUMMARY}")
+    names = [run.name for run in list_runs(folder)]
+    if given in names:
+        return Run(folder / given)
+    matching = [name for name in names if name.startswith(given)]
+    if len(matching) == 1:
+        return Run(folder / matching[0])
+    if matching:
+        raise RunError(f"{given!r} fits several runs: {_some(matching)}; write more of the name")
+    raise RunError(f"no run {given!r} in {str(folder)!r}; {_there_is(given, names)}")
+
+
+def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
+    """Return the runs in a folder, oldest first; a damaged one is among them, a folder that never was a run is not."""
+    folder = runs_folder(runs_dir)
+    if not folder.is_dir():
+        return []
+    found = [Run(path) for path in folder.iterdir() if (path / _SUMMARY).is_file() or (path / _CONFIG).is_file()]
+    return sorted(found, key=_age)
+
+
+def compare_runs(runs: Iterable[Run]) -> list[Row]:
+    """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
+
+    Keys: run, status, model, data, best_epoch, epochs, train_loss, train_acc, test_loss, test_acc (val_loss and
+    val_acc where there are any), baseline, parameters, seconds, chosen_on, then `section.setting` for each difference.
+    A damaged run is a row whose status says so.
+    """
+    rows: list[Row] = []
+    settings: list[dict[str, Any]] = []
+    for run in runs:
+        try:
+            row, flat = _row(run)
+        except RunError as error:
+            row, flat = {"run": run.name, "status": f"damaged: {error}"}, {}
+        rows.append(row)
+        settings.append(flat)
+    whole = [flat for flat in settings if flat]
+    keys = list(dict.fromkeys(key for flat in whole for key in flat))
+    shown = ("model.name", "data.name", "data.data_dir")
+    differing = [key for key in keys if key not in shown and len({_json(flat.get(key)) for flat in whole}) > 1]
+    for row, flat in zip(rows, settings, strict=True):
+        row.update({key: flat.get(key) for key in differing})
+    return rows
+
+
+def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
+    """Return the epoch with the lowest validation loss, else test loss; the first of equals; None without any."""
+    split = "val_loss" if history and "val_loss" in history[0] else "test_loss"
+    finite = [row for row in history if math.isfinite(row[split])]
+    return min(finite, key=lambda row: row[split], default=None)
+
+
+def now() -> str:
+    """Return the time as ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _row(run: Run) -> tuple[Row, dict[str, Any]]:
+    summary, history = run.summary(), run.history()
+    try:
+        config = summary["config"]
+        best = summary.get("best") or best_epoch(history) or {}
+        row: Row = {
+            "run": run.name,
+            "status": summary["status"],
+            "model": config["model"]["name"],
+            "data": summary["data"],
+            "best_epoch": int(best["epoch"]) if best else None,
+            "epochs": len(history),
+        }
+        scores = [key for key in (*COLUMNS[3:], *VAL_COLUMNS) if key in best or key not in VAL_COLUMNS]
+        row |= {key: _number(best.get(key)) for key in scores}
+        row |= {
+            "baseline": summary.get("baseline", {}).get("score"),
+            "parameters": summary.get("parameters"),
+            "seconds": summary.get("seconds") or sum(row["seconds"] for row in history),
+            "chosen_on": summary.get("chosen_on", "test"),
+        }
+        return row, _flatten(config)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{_SUMMARY} or {_HISTORY} lacks {error}") from None
+
+
+def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], bool] | None, what: str) -> Run:
+    summaries = []
+    for run in list_runs(folder):
+        try:
+            summary = run.summary()
+        except RunError:
+            continue  # a damaged run is no candidate; `dlw runs` and `dlw compare` name it
+        if fits is None or fits(summary):
+            summaries.append((run, summary))
+    if not summaries:
+        raise RunError(f"no {what} in {str(folder)!r} yet; make one with `dlw train MODEL`")
+    run, last = summaries[-1]
+    if which == "last":
+        return run
+    scored = [
+        (summary["best"][f"{summary['chosen_on']}_loss"], run)
+        for run, summary in summaries
+        if summary.get("best") and summary.get("data") == last.get("data")
+    ]
+    if not scored:
+        raise RunError(f"no run on {last.get('data')!r} has finished an epoch yet")
+    return min(scored, key=lambda pair: pair[0])[1]
+
+
+def _age(run: Run) -> tuple[str, str]:
+    try:
+        return str(run.summary().get("started", "")), run.name
+    except RunError:
+        return "", run.name
+
+
+def _new_folder(runs_dir: Path, stem: str) -> Path:
+    pattern = re.compile(re.escape(stem) + r"-(\d+)")
+    taken = [int(found[1]) for path in runs_dir.iterdir() if (found := pattern.fullmatch(path.name))]
+    number = max(taken, default=0) + 1
+    while True:
+        path = runs_dir / f"{stem}-{number:03d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def _safe(stem: str) -> str:
+    """Make a name that is a single folder on every system, whatever a data set is called."""
+    return re.sub(r"[^\w.+-]+", "_", stem).strip("._-")[:100] or "run"
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else repr(value)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON knows no nan and no infinity: they become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _there_is(given: str, names: Sequence[str]) -> str:
+    if not names:
+        return "there are none yet; make one with `dlw train MODEL`"
+    if guess := nearest(given, names):
+        return f"did you mean {guess!r}?"
+    return f"there are {_some(names)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[-5:]) + more

@@ -1,0 +1,110 @@
+"""A callable's signature as the schema of its settings: which are known, of what type, in what range.
+
+Models and data sets name their settings once, as parameters with a type and a default; this reads them back,
+so that a wrong key or value is refused before anything runs. Knows no model, no data set and no file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from dlworkflow.errors import unknown
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, both included unless `open` is set."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: bool = False
+
+    def fault(self, value: float) -> str | None:
+        """Say what is wrong with `value`, or None."""
+        inside = self.low < value < self.high if self.open else self.low <= value <= self.high
+        if inside:
+            return None
+        if self.high == math.inf:
+            return f"must be {'more than' if self.open else 'at least'} {self.low:g}, not {value:g}"
+        return f"must lie between {self.low:g} and {self.high:g}{', both excluded' if self.open else ''}, not {value:g}"
+
+
+Count = Annotated[int, Range(1)]
+"""How many of something: 1 or more."""
+Size = Annotated[int, Range(0)]
+"""A whole number that may be 0."""
+Positive = Annotated[float, Range(0, open=True)]
+NonNegative = Annotated[float, Range(0)]
+Probability = Annotated[float, Range(0, 1)]
+Fraction = Annotated[float, Range(0, 1, open=True)]
+"""A true part of a whole: more than 0, less than 1."""
+
+
+def settings_of(function: Callable[..., Any], *, supplied: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings that `function` takes with their defaults, without those `supplied` by the caller."""
+    return {
+        name: None if parameter.default is inspect.Parameter.empty else parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in supplied and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }
+
+
+def faults_of(
+    function: Callable[..., Any],
+    given: Mapping[str, Any],
+    *,
+    supplied: Collection[str] = (),
+    owner: str,
+) -> dict[str, str]:
+    """Return what is wrong with the settings `given` for `function`: {setting: sentence}, empty when all is well.
+
+    `supplied` names parameters that come from elsewhere (the data decides a model's width); `owner` is how a user
+    calls the thing ("model 'tinyvgg'").
+    """
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return {}
+    known = settings_of(function, supplied=supplied)
+    hints = get_type_hints(function, include_extras=True)
+    faults: dict[str, str] = {}
+    for name, value in given.items():
+        if name not in known:
+            sentence = unknown("setting", name, known) if known else f"unknown setting {name!r}; it takes none"
+            faults[name] = f"{owner}: {sentence}"
+        elif name in hints and (fault := _fault(value, hints[name])):
+            faults[name] = fault
+    return faults
+
+
+def _fault(value: Any, hint: Any) -> str | None:
+    """Say why `value` is not of the type `hint`, or None; types it cannot judge pass."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        fault = _fault(value, arguments[0])
+        if fault or value is None:
+            return fault
+        ranges = (note for note in arguments[1:] if isinstance(note, Range))
+        return next((fault for note in ranges if (fault := note.fault(value))), None)
+    if origin in (Union, types.UnionType):
+        faults = [_fault(value, part) for part in arguments]
+        return None if None in faults else next(filter(None, faults))
+    if origin is Literal:
+        return None if value in arguments else unknown("value", value, [str(part) for part in arguments])
+    if hint is bool:
+        return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+    if hint is int:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if whole else f"must be a whole number, not {value!r}"
+    if hint is float:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return None if number else f"must be a number, not {value!r}"
+    if hint is str:
+        return None if isinstance(value, str) else f"must be text, not {value!r}"
+    if hint is type(None):
+        return None if value is None else f"must be left out, not {value!r}"
+    return None

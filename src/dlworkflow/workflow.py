@@ -1,0 +1,382 @@
+"""Where settings, data, model, engine and run folder meet: `run_training(config)`, `evaluate_run(run)`.
+
+Says what it does through the callbacks it is given; prints nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlworkflow import data, models
+from dlworkflow._version import __version__
+from dlworkflow.checkpoint import copy_weights, count_parameters, save_weights
+from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.splits import Splits
+from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
+from dlworkflow.engine import Epoch, Evaluation, evaluate, train
+from dlworkflow.errors import ConfigError, DlwError, RunError
+from dlworkflow.inference import load_run_model
+from dlworkflow.metrics import majority_baseline
+from dlworkflow.optim import build_optimizer
+from dlworkflow.runs import Run, now, runs_folder
+from dlworkflow.tasks import LossFn, Task, build_loss, get_task
+
+WRITE_SECONDS = 1.0
+"""Weights are written at most this often while training goes on, and always at its end."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run with everything in place that could fail before its folder exists."""
+
+    config: TrainConfig
+    splits: Splits
+    model: nn.Module
+    task: Task
+    loss_fn: LossFn
+    device: torch.device
+    threads: int
+
+    @property
+    def stem(self) -> str:
+        """The run's name without its number."""
+        return f"{self.config.model.name}-{self.splits.name}"
+
+
+def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
+    """Lay the user's settings over the recipe of the model they name and check everything.
+
+    `layers` go from weakest to strongest. Raises ConfigError with all faults at once.
+    """
+    user = merge(layers)
+    name = _section(user.values, "model").get("name")
+    faults: dict[str, str] = {}
+    recipe: dict[str, Any] = {}
+    if name is None:
+        faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
+    elif _faultless(models.check_name, name, faults, "model.name"):
+        recipe = {"model": {"name": name}, **models.recipe(str(name))}
+    fallback = {"optimizer": {"name": "adam"}} | ({"data": {"name": ""}} if not recipe else {})
+    layer = merge([Layer(fallback), Layer(recipe), user])
+    if recipe:
+        given = {key: value for key, value in _section(layer.values, "model").items() if key != "name"}
+        faults |= {f"model.{key}": fault for key, fault in models.faults(str(name), given).items()}
+    dataset = _section(layer.values, "data")
+    if dataset.get("name") is None:
+        faults["data.name"] = f"model {name!r} has no usual data; name some with --data"
+    elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
+        given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
+        faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
+    return build_config(layer, faults)
+
+
+def prepare(config: TrainConfig, *, offline: bool = False) -> Job:
+    """Load the data, build the model, choose the device: everything that can fail, before anything is written.
+
+    Pictures that fit in memory are read here, so that an unreadable one is named before training starts.
+    """
+    device = choose_device(config.device)
+    splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
+    task = get_task(splits.task)
+    loss_fn = build_loss(task, config.loss)
+    set_seeds(config.seed)
+    model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
+    for part in splits.parts().values():
+        if hasattr(part, "remember"):
+            part.remember()
+    threads = choose_threads(config.threads, model)
+    resolved = _resolved(config).model_copy(update={"loss": config.loss or task.losses[0], "threads": threads})
+    return Job(resolved, splits, model, task, loss_fn, device, threads)
+
+
+def run_training(
+    config: TrainConfig,
+    *,
+    runs_dir: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    offline: bool = False,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Train as `config` says and return the run folder, `runs_dir/<name>-NNN`.
+
+    Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` and
+    `on_epoch` are told of what happens. Whatever ends training early, the weights of the last complete epoch are
+    written first; the summary then says `interrupted` or `failed`.
+    """
+    return train_job(
+        prepare(config, offline=offline), runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch
+    )
+
+
+def train_job(
+    job: Job,
+    *,
+    runs_dir: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Train what `prepare` put in place; see `run_training`."""
+    config, splits = job.config, job.splits
+    run = Run.create(
+        runs_folder(runs_dir),
+        name or job.stem,
+        summary=_first_summary(job),
+        config=config.to_yaml(),
+        environment=_environment(job),
+    )
+    recorder = _Recorder(run, job.model, on_epoch)
+    started = time.monotonic()
+    status = "failed"
+    try:
+        if on_start is not None:
+            on_start(job, run)
+        with thread_count(job.threads):
+            job.model.to(job.device)
+            settings = config.optimizer.model_dump()
+            optimizer = build_optimizer(settings.pop("name"), job.model.parameters(), **settings)
+            set_seeds(config.seed)
+            batches = {split: _loader(job, split) for split in splits.parts()}
+            train(
+                job.model,
+                batches["train"],
+                batches["test"],
+                optimizer,
+                job.loss_fn,
+                config.epochs,
+                task=job.task,
+                averaging=config.averaging,
+                on_epoch=recorder,
+                val_dataloader=batches.get("val"),
+            )
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        recorder.finish(status, seconds=time.monotonic() - started)
+    return run
+
+
+class _Recorder:
+    """Writes a run as it goes: every epoch to the history; best and last weights once a second and at the end."""
+
+    def __init__(self, run: Run, model: nn.Module, on_epoch: Callable[[Epoch], object] | None) -> None:
+        self._run, self._model, self._on_epoch = run, model, on_epoch
+        self._best: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
+        self._weights: dict[str, dict[str, torch.Tensor]] = {}
+        self._unwritten: set[str] = set()
+        self._written_at = time.monotonic()
+
+    def __call__(self, epoch: Epoch) -> None:
+        row = _history_row(epoch)
+        if not math.isfinite(epoch.train.loss):
+            raise DlwError(
+                f"the training loss became {epoch.train.loss} in epoch {epoch.number} at learning rate {epoch.lr:g}; "
+                "try a lower --lr"
+            )
+        self._run.log_epoch(row)
+        split = "val" if epoch.val else "test"
+        self._last = row
+        self._keep("last")
+        if self._best is None or row[f"{split}_loss"] < self._best[f"{split}_loss"]:
+            self._best = row
+            self._keep("best")
+        if time.monotonic() - self._written_at >= WRITE_SECONDS:
+            self._write()
+        if self._on_epoch is not None:
+            self._on_epoch(epoch)
+
+    def finish(self, status: str, *, seconds: float) -> None:
+        self._write()
+        self._run.update_summary(status=status, finished=now(), seconds=seconds)
+
+    def _keep(self, which: str) -> None:
+        self._weights[which] = copy_weights(self._model)
+        self._unwritten.add(which)
+
+    def _write(self) -> None:
+        for which in sorted(self._unwritten):
+            save_weights(self._weights[which], self._run.weights_path(which))
+        self._unwritten.clear()
+        self._run.update_summary(best=self._best, last=self._last)
+        self._written_at = time.monotonic()
+
+
+def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None) -> Splits:
+    """Load the data that a run was trained on, as its own settings say.
+
+    Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
+    """
+    summary = run.summary()
+    settings = {key: value for key, value in summary["config"]["data"].items() if key not in DataSettings.model_fields}
+    stored = summary["config"]["data"]
+    splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
+    if list(splits.classes) != summary["classes"]:
+        raise RunError(
+            f"the classes of {splits.name!r} are no longer those of {run.name}: "
+            f"now {', '.join(splits.classes)}; then {', '.join(summary['classes'])}"
+        )
+    return splits
+
+
+def evaluate_run(
+    run: Run, split: str = "test", *, weights: str = "best", device: str = "auto", data_dir: str | None = None
+) -> Evaluation:
+    """Score a run's weights on a split of its own data, as samples, not as batches."""
+    summary = run.summary()
+    splits = load_splits(run, data_dir=data_dir)
+    part = splits.part(split)
+    if split == "train" and splits.transform is not None and hasattr(part, "without_augmentation"):
+        part = part.without_augmentation()
+    model = load_run_model(run, weights)
+    task = get_task(summary["task"])
+    batch_size = summary["config"]["data"]["batch_size"]
+    with thread_count(choose_threads("auto", model)):
+        return evaluate(
+            model,
+            make_loader(part, batch_size),
+            build_loss(task, summary["config"]["loss"]),
+            choose_device(device),
+            task=task,
+        )
+
+
+def _loader(job: Job, split: str) -> Any:
+    """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
+    settings = job.config.data
+    generator = torch.Generator().manual_seed(job.config.seed) if split == "val" else None
+    return make_loader(
+        job.splits.part(split),
+        settings.batch_size,
+        shuffle=settings.shuffle and split == "train",
+        num_workers=settings.num_workers,
+        generator=generator,
+    )
+
+
+def _resolved(config: TrainConfig) -> TrainConfig:
+    """Fill in the model's and the data set's defaults, so that the file repeats the run whatever later defaults are."""
+    model = config.model.model_dump() | models.settings(config.model.name) | config.model.settings
+    dataset = config.data.model_dump() | data.settings(config.data.name) | config.data.settings
+    if data.entries()[config.data.name].files:
+        dataset["data_dir"] = str(data.data_folder(config.data.data_dir).resolve())
+    return config.model_copy(update={"model": ModelSettings(**model), "data": DataSettings(**dataset)})
+
+
+def _first_summary(job: Job) -> dict[str, Any]:
+    splits = job.splits
+    return {
+        "config": job.config.to_tree(),
+        "data": splits.name,
+        "kind": splits.kind,
+        "task": splits.task,
+        "classes": list(splits.classes),
+        "in_shape": list(splits.in_shape),
+        "n_outputs": splits.n_outputs,
+        "transform": splits.transform.to_spec() if splits.transform else None,
+        "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
+        "split_indices": splits.indices,
+        "source": splits.source,
+        "parameters": count_parameters(job.model),
+        "device": describe_device(job.device),
+        "threads": job.threads,
+        "chosen_on": "val" if splits.val is not None else "test",
+        "baseline": _baseline(job),
+        "best": None,
+        "last": None,
+    }
+
+
+def _baseline(job: Job) -> dict[str, Any]:
+    """Return what answering without looking scores on the test split: the most frequent class, or the mean."""
+    parts = [getattr(part, "labels", None) for part in (job.splits.train, job.splits.test)]
+    if any(part is None for part in parts):
+        return {}
+    train_labels, test_labels = parts
+    assert train_labels is not None
+    assert test_labels is not None
+    if job.task.has_accuracy:
+        label, score = majority_baseline(train_labels.long().tolist(), test_labels.long().tolist())
+        return {"score": score, "metric": "accuracy", "answer": job.splits.classes[label]}
+    mean = train_labels.mean(dim=0, keepdim=True)
+    score = float(job.loss_fn(mean.expand_as(test_labels), test_labels))
+    return {"score": score, "metric": "loss", "answer": float(mean.mean())}
+
+
+def _history_row(epoch: Epoch) -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": epoch.number, "lr": epoch.lr, "seconds": round(epoch.seconds, 6)}
+    for split, scores in (("train", epoch.train), ("test", epoch.test), ("val", epoch.val)):
+        if scores is not None:
+            row |= {f"{split}_loss": scores.loss, f"{split}_acc": scores.acc}
+    return row
+
+
+def _environment(job: Job) -> dict[str, Any]:
+    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
+    return {
+        "dlworkflow": __version__,
+        "python": sys.version.split()[0],
+        "packages": {name: found for name in packages if (found := _version(name))},
+        "command": sys.argv,
+        "machine": describe_machine(),
+        "device": describe_device(job.device),
+        "threads": job.threads,
+        "git_commit": _git_commit(),
+        "data_fingerprint": {
+            split: part.fingerprint() for split, part in job.splits.parts().items() if hasattr(part, "fingerprint")
+        },
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the repository that training was started in, or None outside of one."""
+    if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = tree.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _faultless(check: Callable[[str], None], name: object, faults: dict[str, str], key: str) -> bool:
+    try:
+        check(str(name))
+    except ConfigError as error:
+        faults[key] = str(error).removeprefix(f"{key}: ")
+        return False
+    return True

@@ -1,0 +1,14 @@
+"""Write nine digits of the test split as PNG files, named by what they show: `write_digits.py FOLDER`."""
+
+import sys
+from pathlib import Path
+
+from dlworkflow import data
+from dlworkflow.data.images import to_picture
+
+folder = Path(sys.argv[1])
+folder.mkdir(parents=True, exist_ok=True)
+test = data.load("digits").test
+for index in range(9):
+    picture = to_picture(test.pictures[index])
+    picture.save(folder / f"{index}_shows_{int(test.labels[index])}.png")
