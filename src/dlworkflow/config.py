@@ -196,6 +196,19 @@ def merge(layers: Sequence[Layer]) -> Layer:
     return Layer(values, labels)
 
 
+def together(*layers: Layer) -> Layer:
+    """Join layers that the user typed at once: a later value wins, but nothing typed is dropped unseen."""
+    values: Tree = {}
+    labels: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            below = values.get(key)
+            both = isinstance(value, dict) and isinstance(below, dict)
+            values[key] = below | _copy(value) if both else _copy(value)
+        labels |= layer.labels
+    return Layer(values, labels)
+
+
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
     """Check a merged layer and return the settings.
 
@@ -208,7 +221,8 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
     except ValidationError as error:
         for fault in error.errors():
             key = _key_of(fault["loc"])
-            found.setdefault(key, f"{layer.labels.get(key, key)}: {_sentence(fault, key)}")
+            label = layer.labels.get(key) or layer.labels.get(f"{key}.name", key)
+            found.setdefault(key, f"{label}: {_sentence(fault, key)}")
     if found or config is None:
         raise ConfigError(*found.values())
     return config
@@ -244,10 +258,10 @@ def _sentence(fault: Any, key: str) -> str:
         values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
         return unknown("value", given, values)
     bounds = {
-        "greater_than": "more than {gt}",
-        "greater_than_equal": "at least {ge}",
-        "less_than": "less than {lt}",
-        "less_than_equal": "at most {le}",
+        "greater_than": "more than {gt:g}",
+        "greater_than_equal": "at least {ge:g}",
+        "less_than": "less than {lt:g}",
+        "less_than_equal": "at most {le:g}",
         "int_type": "a whole number",
         "float_type": "a number",
         "finite_number": "a finite number",
@@ -258,8 +272,12 @@ def _sentence(fault: Any, key: str) -> str:
         "literal_error": limits.get("expected", ""),
     }
     if kind in bounds:
-        return f"must be {bounds[kind].format(**limits)}, not {given!r}"
+        word = _WORDS.get(key)
+        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}"
     return f"{fault['msg']}, not {given!r}"
+
+
+_WORDS = {"data.batch_size": "full", "threads": "auto"}
 
 
 def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
@@ -272,10 +290,12 @@ class _Loader(yaml.SafeLoader):
     """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", node.start_mark)
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands twice", key_node.start_mark)
+            seen.append(key)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -294,7 +314,7 @@ def _load_yaml(text: str, *, where: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark and "\n" in text else ""
-        raise ConfigError(f"{where}:{line} {error.problem or 'is no YAML'}") from None
+        raise ConfigError(f"{where}{line}: {error.problem or 'is no YAML'}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{where}: is no YAML: {first_line(error)}") from None
 

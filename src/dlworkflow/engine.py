@@ -215,12 +215,13 @@ class _Total:
         if not self._sizes:
             raise DataError("no batch: the data loader is empty")
         sizes = torch.tensor(self._sizes, dtype=torch.float64)
-        weights = sizes if self._averaging == "sample" else torch.ones_like(sizes)
-        weights = weights / weights.sum()
-        accs = _on_cpu(self._accs)
+        losses, accs = _on_cpu(self._losses), _on_cpu(self._accs)
         if self._accuracy_fn is None:
             accs = accs / sizes if self._accs else torch.full_like(sizes, math.nan)
-        return Scores(float(weights @ _on_cpu(self._losses)), float(weights @ accs))
+        if self._averaging == "batch":
+            return Scores(_running_mean(losses), float(accs.mean()))
+        weights = sizes / sizes.sum()
+        return Scores(float(weights @ losses), float(weights @ accs))
 
 
 def _on_cpu(values: list[Any]) -> Tensor:
@@ -228,6 +229,12 @@ def _on_cpu(values: list[Any]) -> Tensor:
     if values and isinstance(values[0], Tensor):
         return torch.stack(values).cpu().double()
     return torch.tensor([float(value) for value in values], dtype=torch.float64)
+
+
+def _running_mean(losses: Tensor) -> float:
+    """Add up in float32, batch after batch, as the notes do: their last printed digit depends on it."""
+    sums = losses.numpy().astype("float32").cumsum()
+    return float(sums[-1] / sums.dtype.type(len(sums)))
 
 
 def _one_loader(dataloader: Iterable[Batch] | None, data_loader: Iterable[Batch] | None) -> Iterable[Batch]:

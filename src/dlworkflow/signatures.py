@@ -70,7 +70,8 @@ def faults_of(
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return {}
     known = settings_of(function, supplied=supplied)
-    hints = get_type_hints(function, include_extras=True)
+    typed = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    hints = get_type_hints(typed, include_extras=True)
     faults: dict[str, str] = {}
     for name, value in given.items():
         if name not in known:

@@ -69,7 +69,7 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
         faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
     elif _faultless(models.check_name, name, faults, "model.name"):
         recipe = {"model": {"name": name}, **models.recipe(str(name))}
-    fallback = {"optimizer": {"name": "adam"}} | ({"data": {"name": ""}} if not recipe else {})
+    fallback = {"optimizer": {"name": "adam"}} | ({"data": {"name": ""}, "model": {"name": ""}} if not recipe else {})
     layer = merge([Layer(fallback), Layer(recipe), user])
     if recipe:
         given = {key: value for key, value in _section(layer.values, "model").items() if key != "name"}

@@ -99,7 +99,7 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
 def _usage(error: typer.TyperException) -> str:
     """Say a usage error in one line, with the command whose help tells more."""
     context = getattr(error, "ctx", None)
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     path = context.command_path if context is not None else "dlw"
     message = message[:1].lower() + message[1:] if message[1:2].islower() else message
     return f"{message} (see `{path} --help`)"

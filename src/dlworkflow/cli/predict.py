@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, say
-from dlworkflow.errors import ConfigError, DlwError
+from dlworkflow.errors import ConfigError, DlwError, unknown
 
 if TYPE_CHECKING:
     from dlworkflow.inference import Prediction, Predictor
@@ -36,6 +36,7 @@ class Weights(StrEnum):
 
 
 def predict(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -68,7 +69,8 @@ def predict(
 
     for given in inputs:
         if given.startswith("-") and given != "-" and not _is_number(given):
-            raise ConfigError(f"no such option: {given} (see `dlw predict --help`; a file of that name is ./{given})")
+            known = [name for parameter in context.command.params for name in parameter.opts]
+            raise ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")
     lines = sys.stdin.read().splitlines() if "-" in inputs else []
     numbers = _rows_given(inputs, lines)
     tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
@@ -79,9 +81,8 @@ def predict(
         width = summary.get("in_shape") or [0]
         return bool(summary.get("best")) and summary.get("kind") == kind and (count is None or count % width[0] == 0)
 
-    found = find_run(
-        run, runs_dir, fits=fits, what=f"trained run that takes {'such numbers' if tabular else 'pictures'}"
-    )
+    takes = f"rows of numbers ({count} given)" if count else "rows of numbers" if tabular else "pictures"
+    found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")
     if plot is not None:
         from dlworkflow.plotting.style import check_format
 

@@ -140,7 +140,7 @@ def _show_summary(run: Run, summary: dict[str, Any]) -> None:
         "model": f"{summary['config']['model']['name']}, {summary['parameters']:,} parameters",
         "data": f"{summary['data']}: {samples}, {summary['source']}",
         "classes": ", ".join(summary["classes"]),
-        "device": f"{summary['device']}, {summary['threads']} thread(s)",
+        "ran on": f"{summary['device']}, {summary['threads']} thread(s)",
     }
     for section, values in summary["config"].items():
         given = values if isinstance(values, dict) else {section: values}

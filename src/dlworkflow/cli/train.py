@@ -47,11 +47,11 @@ def train(
         list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
     settings: SetOption = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    epochs: Annotated[str | None, typer.Option(metavar="N", help="Passes over the training data.")] = None,
+    lr: Annotated[str | None, typer.Option(metavar="NUMBER", help="Learning rate.")] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of every random number.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
     threads: Annotated[
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
@@ -74,25 +74,25 @@ def train(
 
     Settings are looked for in this order: flags, --set, --config, the model's recipe.
     """
-    from dlworkflow.config import from_flags, from_overrides, read_file
+    from dlworkflow.config import from_flags, from_overrides, read_file, together
     from dlworkflow.data import locate
 
     flags = from_flags(
         {
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
-            "data.batch_size": ("--batch-size", _whole_or_text(batch_size)),
+            "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
-            "optimizer.lr": ("--lr", lr),
-            "epochs": ("--epochs", epochs),
-            "seed": ("--seed", seed),
+            "optimizer.lr": ("--lr", _number_or_text(lr)),
+            "epochs": ("--epochs", _number_or_text(epochs)),
+            "seed": ("--seed", _number_or_text(seed)),
             "device": ("--device", device),
-            "threads": ("--threads", _whole_or_text(threads)),
+            "threads": ("--threads", _number_or_text(threads)),
         }
     )
     if data is not None:
         flags = _with_data(flags, locate(data))
-    layers = [*(read_file(path) for path in config or ()), from_overrides(settings or ()), flags]
+    layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
 
     from dlworkflow.workflow import prepare, resolve_config, train_job
 
@@ -119,12 +119,14 @@ def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
     return Layer(flags.values | {"data": {**located, **below}}, {**flags.labels, **labels})
 
 
-def _whole_or_text(text: str | None) -> int | str | None:
-    """Read `32` as a number; leave `full`, `auto` and whatever is wrong for the check of the settings."""
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return text
+def _number_or_text(text: str | None) -> int | float | str | None:
+    """Read a number; leave `full`, `auto` and whatever is wrong to the check of all settings."""
+    for number in (int, float):
+        try:
+            return None if text is None else number(text)
+        except ValueError:
+            continue
+    return text
 
 
 class _Progress:

@@ -81,8 +81,8 @@ def register(name: str, cls: Callable[..., nn.Module]) -> None:
     """Make `dlw train NAME` and `build(NAME, ...)` know a model of your own.
 
     `cls` is called with its settings, and with those of these parameters that it has, filled from the data:
-    `in_shape`, `image_size`, `input_shape`/`in_channels` (channels, or features of flat data),
-    `input_features`/`in_features` (their product), `output_shape`/`output_features`/`out_features`/`n_outputs`/
+    `in_shape`, `image_size`, `input_shape`/`in_channels` (channels), `input_features` (numbers in a row),
+    `in_features` (all numbers of a sample), `output_shape`/`output_features`/`out_features`/`n_outputs`/
     `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`.
     """
     _registered[name] = cls
@@ -168,6 +168,8 @@ def _fill(cls: Callable[..., nn.Module], in_shape: tuple[int, ...], n_outputs: i
         raise ValueError(
             f"it takes images (channels, height, width), the data gives {_times(in_shape)} numbers a sample"
         )
+    if "input_features" in supplied and len(in_shape) != 1:
+        raise ValueError("it takes rows of numbers, the data gives pictures")
     return {name: _FROM_DATA[name](in_shape, n_outputs) for name in supplied}
 
 
