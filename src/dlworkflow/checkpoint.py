@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,9 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Read a state_dict. Raises ModelError for a file that is none, is cut short, or holds anything but tensors."""
     path = Path(path)
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of files that are no checkpoints before it refuses them
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ModelError(f"no weights {str(path)!r}") from None
     except pickle.UnpicklingError:

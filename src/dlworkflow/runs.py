@@ -198,7 +198,7 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
 def compare_runs(runs: Iterable[Run]) -> list[Row]:
     """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
 
-    Keys: run, status, model, data, best_epoch, epochs, train_loss, train_acc, test_loss, test_acc (val_loss and
+    Keys: run, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss and
     val_acc where there are any), baseline, parameters, seconds, chosen_on, then `section.setting` for each difference.
     A damaged run is a row whose status says so.
     """
@@ -243,7 +243,7 @@ def _row(run: Run) -> tuple[Row, dict[str, Any]]:
             "model": config["model"]["name"],
             "data": summary["data"],
             "best_epoch": int(best["epoch"]) if best else None,
-            "epochs": len(history),
+            "epochs_done": len(history),
         }
         scores = [key for key in (*COLUMNS[3:], *VAL_COLUMNS) if key in best or key not in VAL_COLUMNS]
         row |= {key: _number(best.get(key)) for key in scores}

@@ -66,20 +66,31 @@ def faults_of(
     `supplied` names parameters that come from elsewhere (the data decides a model's width); `owner` is how a user
     calls the thing ("model 'tinyvgg'").
     """
-    parameters = inspect.signature(function).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return {}
     known = settings_of(function, supplied=supplied)
-    typed = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
-    hints = get_type_hints(typed, include_extras=True)
     faults: dict[str, str] = {}
     for name, value in given.items():
         if name not in known:
             sentence = unknown("setting", name, known) if known else f"unknown setting {name!r}; it takes none"
             faults[name] = f"{owner}: {sentence}"
-        elif name in hints and (fault := _fault(value, hints[name])):
+        elif fault := _fault(value, _hint(function, parameters[name])):
             faults[name] = fault
     return faults
+
+
+def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return a parameter's type; object, which takes anything, where it has none or one that only editors can see."""
+    if parameter.annotation is parameter.empty:
+        return object
+    typed = inspect.unwrap(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
+    alone = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    try:
+        hints = get_type_hints(alone, globalns=getattr(typed, "__globals__", {}), include_extras=True)
+    except NameError:
+        return object
+    return hints[parameter.name]
 
 
 def _fault(value: Any, hint: Any) -> str | None:

@@ -98,8 +98,7 @@ def prepare(config: TrainConfig, *, offline: bool = False) -> Job:
         if hasattr(part, "remember"):
             part.remember()
     threads = choose_threads(config.threads, model)
-    resolved = _resolved(config).model_copy(update={"loss": config.loss or task.losses[0], "threads": threads})
-    return Job(resolved, splits, model, task, loss_fn, device, threads)
+    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads)
 
 
 def run_training(
@@ -270,12 +269,21 @@ def _loader(job: Job, split: str) -> Any:
     )
 
 
-def _resolved(config: TrainConfig) -> TrainConfig:
-    """Fill in the model's and the data set's defaults, so that the file repeats the run whatever later defaults are."""
-    model = config.model.model_dump() | models.settings(config.model.name) | config.model.settings
-    dataset = config.data.model_dump() | data.settings(config.data.name) | config.data.settings
+def _resolved(config: TrainConfig, task: Task, threads: int) -> TrainConfig:
+    """Fill in all that was left to a default or a rule, so that the file repeats the run whatever these become."""
+    full = fill_defaults(config)
+    dataset = full.data.model_dump()
     if data.entries()[config.data.name].files:
         dataset["data_dir"] = str(data.data_folder(config.data.data_dir).resolve())
+    return full.model_copy(
+        update={"data": DataSettings(**dataset), "loss": config.loss or task.losses[0], "threads": threads}
+    )
+
+
+def fill_defaults(config: TrainConfig) -> TrainConfig:
+    """Return the settings with those of the model's and the data set's signatures filled in."""
+    model = config.model.model_dump() | models.settings(config.model.name) | config.model.settings
+    dataset = config.data.model_dump() | data.settings(config.data.name) | config.data.settings
     return config.model_copy(update={"model": ModelSettings(**model), "data": DataSettings(**dataset)})
 
 

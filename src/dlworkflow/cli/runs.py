@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,9 +34,9 @@ def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) ->
     found = list_runs(runs_dir)
     if not found:
         say(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
-    keys = ("run", "status", "model", "data", "epochs", "test_loss", "test_acc", "seconds")
+    keys = ("run", "status", "model", "data", "epochs_done", "test_loss", "test_acc", "seconds")
     rows = [{key: row.get(key) for key in keys} for row in compare_runs(found)]
-    typer.echo(render([_pretty(row) for row in rows], {key: key.replace("_", " ") for key in keys}, output, rows))
+    typer.echo(render([_pretty(row) for row in rows], _headings(keys), output, rows))
 
 
 def compare(
@@ -60,12 +60,12 @@ def compare(
     if not found:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     rows = compare_runs(found)
-    keys = list(dict.fromkeys(key for row in rows for key in row if key not in ("chosen_on", "epochs")))
+    keys = list(dict.fromkeys(key for row in rows for key in row if key not in ("chosen_on", "epochs_done")))
     if all(row["status"] == "finished" for row in rows):
         keys.remove("status")
     if sort is not None:
         rows = _sorted(rows, sort, keys)
-    columns = {key: key.replace("_", " ") for key in keys}
+    columns = _headings(keys)
     typer.echo(render([_pretty(row) for row in rows], columns, output, [{k: row.get(k) for k in keys} for row in rows]))
     if any(row.get("chosen_on") == "test" for row in rows):
         say("best epoch: the lowest test loss, as there is no validation split; expect a little less on new data")
@@ -92,11 +92,7 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
     if not rows:
         say("no epoch has ended yet")
         return
-    typer.echo(
-        render(
-            [_pretty(_whole_epoch(row)) for row in rows], {key: key.replace("_", " ") for key in rows[0]}, output, rows
-        )
-    )
+    typer.echo(render([_pretty(_whole_epoch(row)) for row in rows], _headings(rows[0]), output, rows))
 
 
 def evaluate(
@@ -158,6 +154,11 @@ def _thinned(history: Sequence[dict[str, float]], most: int = 20) -> list[dict[s
     """Return at most about `most` epochs, evenly apart, first and last among them."""
     step = max(1, -(-len(history) // most))
     return [row for index, row in enumerate(history) if index % step == 0 or index == len(history) - 1]
+
+
+def _headings(keys: Iterable[str]) -> dict[str, str]:
+    """Return {key: heading}; a setting keeps the name that `--set` takes."""
+    return {key: key if "." in key else key.replace("_", " ") for key in keys}
 
 
 def _whole_epoch(row: dict[str, float]) -> dict[str, Any]:

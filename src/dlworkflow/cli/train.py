@@ -94,11 +94,11 @@ def train(
         flags = _with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
 
-    from dlworkflow.workflow import prepare, resolve_config, train_job
+    from dlworkflow.workflow import fill_defaults, prepare, resolve_config, train_job
 
     resolved = resolve_config(layers)
     if print_config:
-        typer.echo(resolved.to_yaml().rstrip())
+        typer.echo(fill_defaults(resolved).to_yaml().rstrip())
         return
     job = prepare(resolved, offline=offline)
     _say_job(job)

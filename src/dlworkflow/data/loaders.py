@@ -72,7 +72,6 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
         generator=generator,
-        persistent_workers=num_workers > 0,
     )
 
 

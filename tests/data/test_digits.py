@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn import datasets
+from torchvision import transforms
+
+from dlworkflow import data
+from dlworkflow.data.images import load_image, to_picture, to_uint8
+from dlworkflow.errors import DataError, DlwError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+def test_every_digit_is_in_one_split_with_its_own_pixels_and_label(digits):
+    values, labels = datasets.load_digits(return_X_y=True)
+    order = np.argsort(digits.indices["train"] + digits.indices["test"])
+    pixels = torch.cat([digits.train.pictures, digits.test.pictures]).numpy()[order].reshape(1797, 64)
+    expected = np.round(values * 255 / 16)
+
+    assert np.array_equal(pixels, expected) and np.array_equal(
+        torch.cat([digits.train.labels, digits.test.labels])[order], labels
+    )
+
+
+def test_a_digit_comes_back_from_a_png_file_with_the_same_pixels(digits, tmp_path):
+    for index, picture in enumerate(digits.test.pictures):
+        to_picture(picture).save(tmp_path / f"{index}.png")
+    back = [to_uint8(load_image(tmp_path / f"{index}.png", channels=1)) for index in range(len(digits.test))]
+
+    assert torch.equal(torch.stack(back), digits.test.pictures)
+
+
+def test_every_digit_has_its_share_in_the_test_split(digits):
+    shares = digits.test.labels.bincount() / torch.cat([digits.train.labels, digits.test.labels]).bincount()
+
+    assert shares.tolist() == pytest.approx([0.2] * 10, abs=0.005)
+
+
+def test_the_splits_are_the_same_every_time(digits):
+    assert data.load("digits").indices == digits.indices
+
+
+def test_another_random_state_splits_otherwise(digits):
+    assert data.load("digits", random_state=1).indices != digits.indices
+
+
+def test_a_batch_is_grey_floats_up_to_one(digits):
+    X, _ = digits.train.batch(range(100))
+
+    assert (X.shape, X.dtype, X.min().item(), X.max().item()) == ((100, 1, 8, 8), torch.float32, 0.0, 1.0)
+
+
+def test_a_larger_image_size_is_what_torchvision_makes_of_the_picture(digits):
+    larger = data.load("digits", image_size=[12, 20])
+    picture = Image.fromarray(digits.test.pictures[0, 0].numpy())
+    way = transforms.Compose([transforms.Resize((12, 20)), transforms.ToTensor()])
+
+    assert torch.equal(larger.test[0][0], way(picture))
+
+
+def test_augmentation_touches_the_training_split_only():
+    digits = data.load("digits", transform="trivial_augment")
+
+    assert (digits.train.pipeline.augmentations != (), digits.test.pipeline.augmentations) == (True, ())
+
+
+def test_too_small_a_test_fraction_is_refused():
+    with pytest.raises(DataError, match=r"data\.test_fraction: 0\.001 of 1797 samples leaves a class without"):
+        data.load("digits", test_fraction=0.001)
+
+
+def test_a_random_state_that_no_generator_takes_is_refused():
+    with pytest.raises(DlwError, match=r"data\.random_state"):
+        data.load("digits", random_state=2**33)

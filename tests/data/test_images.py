@@ -1,0 +1,309 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from dlworkflow.data import images
+from dlworkflow.data.images import ImageData, ImageFiles, load_image, resize_all, to_picture, to_uint8
+from dlworkflow.data.transforms import Pipeline, parse
+from dlworkflow.errors import DataError
+
+RED, WHITE, CLEAR = (255, 0, 0), (255, 255, 255), 0
+
+
+def array(value, dtype):
+    return Image.fromarray(np.full((2, 2), value, dtype=dtype))
+
+
+def palette(colour, **info):
+    picture = Image.new("P", (2, 2), 0)
+    picture.putpalette(colour)
+    picture.info.update(info)
+    return picture
+
+
+def clear_over(mode, colour):
+    """A picture whose one colour is marked as transparent, as PNG does without an alpha channel."""
+    picture = Image.new(mode, (2, 2), colour)
+    picture.info["transparency"] = colour
+    return picture
+
+
+PICTURES = {  # what a file holds -> (picture, kind of file, what it shows as RGB)
+    "1": (Image.new("1", (2, 2), 1), "png", WHITE),
+    "L": (Image.new("L", (2, 2), 100), "png", (100, 100, 100)),
+    "LA": (Image.new("LA", (2, 2), (100, 255)), "png", (100, 100, 100)),
+    "LA clear": (Image.new("LA", (2, 2), (100, CLEAR)), "png", WHITE),
+    "LA half clear": (Image.new("LA", (2, 2), (0, 51)), "png", (204, 204, 204)),
+    "L with a clear grey": (clear_over("L", 100), "png", WHITE),
+    "P": (palette(RED), "png", RED),
+    "P with transparency": (palette(RED, transparency=0), "png", WHITE),
+    "P with a clear colour beside it": (palette((*RED, 0, 0, 255), transparency=1), "png", RED),
+    "P in a GIF": (palette(RED), "gif", RED),
+    "RGB": (Image.new("RGB", (2, 2), (10, 20, 30)), "png", (10, 20, 30)),
+    "RGB with a clear colour": (clear_over("RGB", (10, 20, 30)), "png", WHITE),
+    "RGBA": (Image.new("RGBA", (2, 2), (10, 20, 30, 255)), "png", (10, 20, 30)),
+    "RGBA clear": (Image.new("RGBA", (2, 2), (10, 20, 30, CLEAR)), "png", WHITE),
+    "RGBA half clear": (Image.new("RGBA", (2, 2), (255, 0, 0, 51)), "png", (255, 204, 204)),
+    "CMYK": (Image.new("CMYK", (2, 2), (0, 255, 255, 0)), "tif", RED),
+    "I;16 white": (array(65535, np.uint16), "png", WHITE),
+    "I;16 middle": (array(257 * 100, np.uint16), "png", (100, 100, 100)),
+    "I;16 dark": (array(200, np.uint16), "png", (1, 1, 1)),
+    "I;16B white": (array(65535, ">u2"), "tif", WHITE),
+    "I white": (array(65535, np.int32), "tif", WHITE),
+    "I middle": (array(257 * 100, np.int32), "tif", (100, 100, 100)),
+    "I of 8 bits": (array(100, np.int32), "tif", (100, 100, 100)),
+    "F white": (array(1.0, np.float32), "tif", WHITE),
+    "F middle": (array(100 / 255, np.float32), "tif", (100, 100, 100)),
+    "F to 255": (array(100.0, np.float32), "tif", (100, 100, 100)),
+}
+COLOURLESS = {name: shown[0] for name, (_, _, shown) in PICTURES.items() if len({*shown}) == 1}
+TURNS = {  # the EXIF orientation -> how an upright picture was laid down in the file
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Write one of PICTURES as its kind of file."""
+
+    def save(name):
+        picture, kind, _ = PICTURES[name]
+        picture.save(tmp_path / f"x.{kind}")
+        return tmp_path / f"x.{kind}"
+
+    return save
+
+
+@pytest.fixture
+def two_files(tmp_path, paint):
+    """Two pictures of different size as the data of two classes."""
+    return [paint(tmp_path / "a.png", 0, (20, 13)), paint(tmp_path / "b.png", 1, (9, 31))]
+
+
+def as_data(paths, pipeline, channels=3):
+    return ImageData(ImageFiles(paths, pipeline, channels), torch.arange(len(paths)), pipeline, paths=paths)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_mode_shows_its_colour_with_three_channels(name, saved):
+    assert load_image(saved(name), channels=3).getcolors() == [(4, PICTURES[name][2])]
+
+
+@pytest.mark.parametrize("name", COLOURLESS)
+def test_every_mode_shows_its_grey_with_one_channel(name, saved):
+    assert load_image(saved(name), channels=1).getcolors() == [(4, COLOURLESS[name])]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_mode_becomes_the_channels_of_the_model(name, channels, saved):
+    assert to_uint8(load_image(saved(name), channels)).shape == (channels, 2, 2)
+
+
+def test_a_deep_picture_keeps_its_greys_apart(tmp_path):
+    ramp = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    Image.fromarray(ramp).save(tmp_path / "x.png")
+
+    assert to_uint8(load_image(tmp_path / "x.png", 1)).flatten().tolist() == list(range(256))
+
+
+def test_a_float_picture_with_holes_is_read(tmp_path):
+    Image.fromarray(np.array([[np.nan, 1.0]], dtype=np.float32)).save(tmp_path / "x.tif")
+
+    assert load_image(tmp_path / "x.tif", 1).getpixel((1, 0)) == 255
+
+
+def test_two_channels_are_refused():
+    with pytest.raises(DataError, match=r"pictures have 1 channel \(grey\) or 3 \(RGB\), not 2"):
+        images.to_mode(Image.new("L", (1, 1)), 2)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_picture_is_turned_the_way_up_that_its_exif_says(orientation, tmp_path, paint):
+    upright = Image.open(paint(tmp_path / "upright.png"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    upright.transpose(TURNS[orientation]).save(tmp_path / "laid.png", exif=exif)
+
+    assert torch.equal(to_uint8(load_image(tmp_path / "laid.png")), to_uint8(upright))
+
+
+def test_a_turned_photo_has_its_sides_exchanged(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "x.jpg", exif=exif)
+
+    assert load_image(tmp_path / "x.jpg").size == (4, 8)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(images.ImageError, match=r"none\.png': no such file"):
+        load_image(tmp_path / "none.png")
+
+
+def test_an_empty_file_is_named(tmp_path):
+    (tmp_path / "x.png").touch()
+
+    with pytest.raises(images.ImageError, match=r"x\.png': is empty \(0 bytes\)"):
+        load_image(tmp_path / "x.png")
+
+
+def test_a_folder_is_named(tmp_path):
+    (tmp_path / "x.png").mkdir()
+
+    with pytest.raises(images.ImageError, match=r"x\.png': is a folder"):
+        load_image(tmp_path / "x.png")
+
+
+def test_a_text_is_named(tmp_path):
+    (tmp_path / "x.png").write_text("no picture")
+
+    with pytest.raises(images.ImageError, match=r"x\.png': is no picture in a format that is known here"):
+        load_image(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "tif", "webp", "ppm"])
+def test_a_picture_cut_short_is_named(kind, tmp_path, paint):
+    whole = paint(tmp_path / f"x.{kind}", size=(30, 30)).read_bytes()
+    (tmp_path / f"x.{kind}").write_bytes(whole[: len(whole) * 2 // 3])
+
+    with pytest.raises(images.ImageError, match=rf"x\.{kind}': "):
+        load_image(tmp_path / f"x.{kind}")
+
+
+def test_a_picture_that_claims_to_be_monstrous_is_refused(tmp_path, monkeypatch, paint):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+
+    with pytest.raises(images.ImageError, match=r"x\.png': .*decompression bomb"):
+        load_image(paint(tmp_path / "x.png"))
+
+
+def test_an_unreadable_picture_says_path_and_reason(tmp_path):
+    with pytest.raises(images.ImageError) as caught:
+        load_image(tmp_path / "none.png")
+
+    assert (caught.value.path, caught.value.reason) == (tmp_path / "none.png", "no such file")
+
+
+def test_reading_a_picture_changes_nothing(tmp_path, paint, state_of):
+    paint(tmp_path / "x.jpg")
+    before = state_of(tmp_path)
+    load_image(tmp_path / "x.jpg")
+
+    assert state_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_come_back_from_a_picture(channels):
+    pixels = torch.arange(channels * 6, dtype=torch.uint8).view(channels, 2, 3)
+
+    assert torch.equal(to_uint8(to_picture(pixels)), pixels)
+
+
+def test_samples_and_batches_are_the_same(two_files):
+    data = as_data(two_files, Pipeline((8, 8)))
+
+    assert torch.equal(torch.stack([data[0][0], data[1][0]]), data.batch([0, 1])[0])
+
+
+def test_a_sample_is_floats_and_a_plain_label(two_files):
+    X, y = as_data(two_files, Pipeline((8, 6)))[1]
+
+    assert (X.shape, X.dtype, y, type(y)) == ((3, 8, 6), torch.float32, 1, int)
+
+
+def test_a_batch_keeps_the_order_asked_for(two_files):
+    assert as_data(two_files, Pipeline((8, 8))).batch([1, 0, 1])[1].tolist() == [1, 0, 1]
+
+
+def test_a_sample_is_what_torchvision_makes_of_the_file(two_files):
+    way = transforms.Compose([transforms.Resize((8, 6)), transforms.ToTensor()])
+
+    assert torch.equal(as_data(two_files, Pipeline((8, 6)))[1][0], way(Image.open(two_files[1])))
+
+
+def test_samples_can_be_counted_from_the_end(two_files):
+    assert as_data(two_files, Pipeline((8, 8)))[-1][1] == 1
+
+
+def test_iterating_over_samples_ends(two_files):
+    assert [y for _, y in as_data(two_files, Pipeline((8, 8)))] == [0, 1]
+
+
+def test_remembered_pictures_need_no_file(two_files):
+    data = as_data(two_files, Pipeline((8, 8)))
+    data.remember()
+    for path in two_files:
+        path.unlink()
+
+    assert len(data.batch([0, 1])[0]) == 2
+
+
+def test_pictures_over_the_memory_budget_are_the_same_but_not_kept(two_files, monkeypatch):
+    kept = as_data(two_files, Pipeline((8, 8)))
+    kept.remember()
+    monkeypatch.setattr(images, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    read = as_data(two_files, Pipeline((8, 8)))
+    read.remember()
+
+    assert read.pictures._remembered is None and torch.equal(read.batch([1, 0])[0], kept.batch([1, 0])[0])
+
+
+def test_remembering_names_the_pictures_that_cannot_be_read(two_files):
+    two_files[1].write_text("no picture")
+
+    with pytest.raises(DataError, match=r"1 of 2 pictures cannot be read: '.*b\.png': is no picture"):
+        as_data(two_files, Pipeline((8, 8))).remember()
+
+
+def test_many_unreadable_pictures_are_counted_and_ten_named():
+    data = as_data([Path(f"none{number}.png") for number in range(12)], Pipeline((8, 8)))
+
+    with pytest.raises(DataError, match=r"12 of 12 pictures cannot be read: 'none0\.png'.*'none9\.png'.*; and 2 more$"):
+        data.remember()
+
+
+def test_without_augmentation_leaves_the_random_part_out(two_files):
+    plain = as_data(two_files, parse("trivial_augment", image_size=8)).without_augmentation()
+    before = torch.random.get_rng_state()
+    plain.batch([0, 1])
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_fingerprint_changes_with_one_pixel():
+    pictures = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    before = ImageData(pictures, torch.zeros(2), Pipeline((2, 2))).fingerprint()
+    pictures[1, 0, 1, 1] = 1
+
+    assert ImageData(pictures, torch.zeros(2), Pipeline((2, 2))).fingerprint() != before
+
+
+def test_a_fingerprint_of_files_changes_when_one_is_written_anew(two_files, paint):
+    data = as_data(two_files, Pipeline((8, 8)))
+    before = data.fingerprint()
+    paint(two_files[1], seed=2, size=(9, 30))
+
+    assert data.fingerprint() != before
+
+
+def test_a_fingerprint_of_files_does_not_depend_on_where_they_lie(tmp_path, paint):
+    first, second = ([paint(tmp_path / place / "cat" / "a.png")] for place in ("here", "there"))
+
+    assert as_data(first, Pipeline((8, 8))).fingerprint() == as_data(second, Pipeline((8, 8))).fingerprint()
+
+
+def test_pictures_in_memory_of_the_right_size_are_left_as_they_are():
+    pictures = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+
+    assert resize_all(pictures, Pipeline((4, 4))) is pictures

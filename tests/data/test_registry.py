@@ -1,0 +1,233 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlworkflow import data
+from dlworkflow.errors import ConfigError, DataError, MissingDataError
+
+OWN = [
+    "line",
+    "circles",
+    "moons",
+    "blobs",
+    "spirals",
+    "digits",
+    "fashion_mnist",
+    "pizza_steak_sushi",
+    "image_folder",
+    "image_csv",
+]
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Register data sets for one test only."""
+    monkeypatch.setattr(data, "_registered", {})
+    return data.register
+
+
+def load_mine(*, n_samples: int = 10, data_dir: str = "none", offline: bool = False):
+    return {"n_samples": n_samples, "data_dir": data_dir, "offline": offline}
+
+
+def test_all_data_sets_of_the_notes_are_in_the_table():
+    assert data.names()[: len(OWN)] == OWN
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_entry_has_a_loader(name):
+    assert callable(data.loader(name))
+
+
+@pytest.mark.parametrize("name", ["line", "circles", "moons", "blobs", "spirals", "digits"])
+def test_every_entry_states_the_task_of_its_data(name):
+    assert data.load(name).task == data.entries()[name].task
+
+
+@pytest.mark.parametrize("name", ["line", "circles", "moons", "blobs", "spirals", "digits"])
+def test_a_loaded_data_set_bears_the_name_that_was_typed(name):
+    assert data.load(name).name == name
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_defaults_of_a_data_set_are_no_faults(name):
+    given = {key: value for key, value in data.settings(name).items() if value is not None}
+
+    assert {key: fault for key, fault in data.faults(name, given).items() if key != "path"} == {}
+
+
+def test_listing_imports_nothing_heavy():
+    look = "import sys, dlworkflow.data as d; d.entries(); print({'torch', 'numpy', 'PIL', 'sklearn'} & {*sys.modules})"
+
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"data\.name: unknown data set 'circle'; did you mean 'circles'\?"):
+        data.load("circle")
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"data\.nois: data 'circles': .*'nois'; did you mean 'noise'\?"):
+        data.load("circles", nois=0.1)
+
+
+def test_all_faults_of_the_settings_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        data.load("circles", nois=0.1, n_samples=-3, test_fraction=2)
+
+    assert len(caught.value.faults) == 3
+
+
+def test_a_setting_that_is_needed_is_named():
+    with pytest.raises(ConfigError, match=r"data\.path: data 'image_folder' needs it"):
+        data.load("image_folder")
+
+
+def test_where_the_files_lie_is_no_setting():
+    assert {"data_dir", "offline"} & data.settings("fashion_mnist").keys() == set()
+
+
+def test_a_data_set_of_your_own_is_loaded_by_name(registered):
+    registered("mine", load_mine)
+
+    assert data.load("mine", n_samples=3)["n_samples"] == 3
+
+
+def test_a_data_set_of_your_own_is_listed(registered):
+    registered("mine", load_mine)
+
+    assert "mine" in data.names() and "mine" in data.entries()
+
+
+def test_a_data_set_of_your_own_is_suggested(registered):
+    registered("my_galaxies", load_mine)
+
+    with pytest.raises(ConfigError, match="did you mean 'my_galaxies'"):
+        data.load("my_galaxy")
+
+
+def test_a_data_set_of_your_own_is_told_where_files_lie(registered):
+    registered("mine", load_mine)
+    loaded = data.load("mine", data_dir="there", offline=True)
+
+    assert (loaded["data_dir"], loaded["offline"]) == ("there", True)
+
+
+def test_a_data_set_of_your_own_may_have_nothing_but_settings(registered):
+    registered("mine", lambda *, n=1: n)
+
+    assert data.load("mine", data_dir="there", n=2) == 2
+
+
+def test_a_data_set_of_your_own_may_require_the_data_folder(registered):
+    registered("mine", lambda *, data_dir: data_dir)
+
+    assert data.load("mine", data_dir="there") == "there"
+
+
+def test_wrong_settings_of_your_own_data_set_are_refused_by_its_signature(registered):
+    registered("mine", load_mine)
+
+    with pytest.raises(ConfigError, match=r"data\.n_samples: must be a whole number, not 'many'"):
+        data.load("mine", n_samples="many")
+
+
+def test_a_data_set_of_your_own_under_a_known_name_is_listed_once(registered):
+    registered("circles", load_mine)
+
+    assert data.names().count("circles") == 1
+
+
+def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, monkeypatch):
+    (tmp_path / "dlw_test_plugin.py").write_text("def load(*, n: int = 1):\n    return ('plugged', n)\n")
+    (tmp_path / "dlw_test_plugin-1.dist-info").mkdir()
+    (tmp_path / "dlw_test_plugin-1.dist-info" / "METADATA").write_text("Name: dlw-test-plugin\nVersion: 1\n")
+    (tmp_path / "dlw_test_plugin-1.dist-info" / "entry_points.txt").write_text(
+        "[dlworkflow.data]\nplugged = dlw_test_plugin:load\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert data.load("plugged", n=2) == ("plugged", 2)
+
+
+def test_a_name_of_the_table_is_located_as_itself():
+    assert data.locate("digits") == {"name": "digits"}
+
+
+def test_a_name_of_the_table_goes_before_a_folder_of_that_name(in_tmp):
+    Path("digits").mkdir()
+
+    assert data.locate("digits") == {"name": "digits"}
+
+
+def test_a_folder_is_located_as_pictures(in_tmp):
+    Path("photos").mkdir()
+
+    assert data.locate("photos") == {"name": "image_folder", "path": str(in_tmp / "photos")}
+
+
+def test_a_csv_file_is_located_as_a_list_of_pictures(in_tmp):
+    Path("list.CSV").touch()
+
+    assert data.locate("list.CSV") == {"name": "image_csv", "path": str(in_tmp / "list.CSV")}
+
+
+def test_another_file_is_refused(in_tmp):
+    Path("photos.zip").touch()
+
+    with pytest.raises(DataError, match=r"--data: 'photos\.zip' is a file; give a folder of pictures or a CSV"):
+        data.locate("photos.zip")
+
+
+def test_a_path_that_is_not_there_is_refused(in_tmp):
+    with pytest.raises(MissingDataError, match="--data: no such folder or file: 'some/where'"):
+        data.locate("some/where")
+
+
+def test_a_word_that_is_neither_name_nor_folder_is_refused_with_the_nearest_name(in_tmp):
+    with pytest.raises(ConfigError, match="unknown data set 'digit'; did you mean 'digits'"):
+        data.locate("digit")
+
+
+def test_no_word_at_all_is_not_taken_for_the_working_folder(in_tmp):
+    with pytest.raises(ConfigError, match="--data"):
+        data.locate("")
+
+
+def test_a_data_set_that_is_made_on_the_spot_has_no_files(in_tmp):
+    assert data.find("circles") is None
+
+
+def test_a_data_set_that_is_made_on_the_spot_cannot_be_fetched():
+    with pytest.raises(DataError, match="data 'circles' needs no files to be fetched"):
+        data.get("circles")
+
+
+def test_a_fetchable_data_set_that_is_not_there_is_not_found(in_tmp):
+    assert data.find("pizza_steak_sushi", str(in_tmp)) is None
+
+
+def test_finding_an_unknown_data_set_is_refused():
+    with pytest.raises(ConfigError, match="did you mean 'pizza_steak_sushi'"):
+        data.find("pizza_steak")
+
+
+def test_the_data_folder_is_the_one_given(monkeypatch):
+    monkeypatch.setenv("DLW_DATA_DIR", "elsewhere")
+
+    assert data.data_folder("here") == Path("here")
+
+
+def test_the_data_folder_is_else_that_of_the_environment(monkeypatch):
+    monkeypatch.setenv("DLW_DATA_DIR", "elsewhere")
+
+    assert data.data_folder() == Path("elsewhere")
+
+
+def test_the_data_folder_is_else_data_in_the_working_folder(monkeypatch):
+    monkeypatch.delenv("DLW_DATA_DIR", raising=False)
+
+    assert data.data_folder() == Path("data")

@@ -1,0 +1,109 @@
+import pytest
+import torch
+
+from dlworkflow.data.splits import Splits, stratified_split
+from dlworkflow.data.tabular import TensorData
+from dlworkflow.errors import DataError
+
+UNEVEN = [0] * 60 + [1] * 30 + [2] * 10
+
+
+def points(n=4):
+    return TensorData(torch.zeros(n, 2), torch.zeros(n))
+
+
+def test_every_class_keeps_its_share():
+    _, test = stratified_split(UNEVEN, test_fraction=0.2, random_state=42)
+
+    assert torch.tensor(UNEVEN)[test].bincount().tolist() == [12, 6, 2]
+
+
+def test_every_sample_is_in_exactly_one_part():
+    train, test = stratified_split(UNEVEN, test_fraction=0.2, random_state=42)
+
+    assert sorted(train + test) == list(range(100))
+
+
+def test_parts_are_in_the_order_of_the_data():
+    parts = stratified_split(UNEVEN, test_fraction=0.2, random_state=42)
+
+    assert all(part == sorted(part) for part in parts)
+
+
+def test_the_same_seed_cuts_the_same():
+    first, second = (stratified_split(UNEVEN, test_fraction=0.2, random_state=7) for _ in range(2))
+
+    assert first == second
+
+
+def test_another_seed_cuts_otherwise():
+    first, second = (stratified_split(UNEVEN, test_fraction=0.2, random_state=seed) for seed in (7, 8))
+
+    assert first != second
+
+
+def test_cutting_leaves_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    stratified_split(torch.tensor(UNEVEN), test_fraction=0.2, random_state=7)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_class_with_one_sample_is_named():
+    with pytest.raises(DataError, match="class 'sushi' has 1 sample; two are needed"):
+        stratified_split([0, 0, 1], test_fraction=0.5, random_state=42, names=["pizza", "sushi"])
+
+
+def test_a_fraction_that_leaves_a_class_out_is_refused():
+    with pytest.raises(DataError, match=r"data\.test_fraction: 0\.1 of 4 samples"):
+        stratified_split([0, 0, 1, 1], test_fraction=0.1, random_state=42)
+
+
+def test_a_class_too_small_to_stand_in_both_parts_is_named():
+    with pytest.raises(DataError, match="'sushi'"):
+        stratified_split([0] * 98 + [1] * 2, test_fraction=0.2, random_state=42, names=["pizza", "sushi"])
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "outputs"),
+    [("regression", (), 1), ("binary", ("no", "yes"), 1), ("multiclass", ("a", "b", "c"), 3)],
+)
+def test_outputs_follow_from_the_task(task, classes, outputs):
+    assert Splits("x", task, points(), points(), in_shape=(2,), classes=classes).n_outputs == outputs
+
+
+@pytest.mark.parametrize(("in_shape", "kind"), [((2,), "tabular"), ((3, 8, 8), "image")])
+def test_kind_follows_from_the_shape(in_shape, kind):
+    assert Splits("x", "binary", points(), points(), in_shape=in_shape, classes=("a", "b")).kind == kind
+
+
+def test_parts_leave_out_a_split_that_is_not_there():
+    assert list(Splits("x", "regression", points(), points(), in_shape=(2,)).parts()) == ["train", "test"]
+
+
+def test_a_split_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(DataError, match="data 'x' has no split 'val'; it has train, test"):
+        Splits("x", "regression", points(), points(), in_shape=(2,)).part("val")
+
+
+def test_inputs_without_labels_are_a_bug_that_is_named():
+    with pytest.raises(ValueError, match="2 inputs and 1 labels"):
+        TensorData(torch.zeros(2, 1), torch.zeros(1))
+
+
+def test_a_fingerprint_changes_with_one_label():
+    other = points()
+    other.labels[2] = 1
+
+    assert other.fingerprint() != points().fingerprint()
+
+
+def test_a_fingerprint_changes_with_one_input():
+    other = points()
+    other.inputs[2, 1] = 1
+
+    assert other.fingerprint() != points().fingerprint()
+
+
+def test_a_fingerprint_stays_with_the_data():
+    assert points().fingerprint() == points().fingerprint()

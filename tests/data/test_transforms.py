@@ -1,0 +1,204 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from dlworkflow.data.transforms import Pipeline, parse
+from dlworkflow.errors import ConfigError
+
+FLIPPED_AND_AUGMENTED = [{"flip": {"p": 0.3}}, {"trivial_augment": {"num_magnitude_bins": 7}}]
+
+
+def noise(mode="RGB", size=(37, 23)):
+    shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+
+
+def many_times(way, picture, n=40):
+    torch.manual_seed(42)
+    return torch.stack([way(picture) for _ in range(n)])
+
+
+@pytest.mark.parametrize("size", [(16, 16), (10, 30), (64, 64), (1, 1), (23, 37)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_resize_is_torchvisions_bit_for_bit(mode, size):
+    theirs = transforms.Compose([transforms.Resize(size), transforms.ToTensor()])
+
+    assert torch.equal(Pipeline(size)(noise(mode)), theirs(noise(mode)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "theirs"),
+    [
+        ("flip", [transforms.RandomHorizontalFlip()]),
+        ([{"flip": {"p": 0.2}}], [transforms.RandomHorizontalFlip(p=0.2)]),
+        ("trivial_augment", [transforms.TrivialAugmentWide()]),
+        ([{"trivial_augment": {"num_magnitude_bins": 5}}], [transforms.TrivialAugmentWide(num_magnitude_bins=5)]),
+        ("flip,trivial_augment", [transforms.RandomHorizontalFlip(), transforms.TrivialAugmentWide()]),
+        ("trivial_augment,flip", [transforms.TrivialAugmentWide(), transforms.RandomHorizontalFlip()]),
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_augmentation_is_torchvisions_for_the_same_seed(spec, theirs, mode):
+    mine = many_times(parse(spec, image_size=16), noise(mode))
+    theirs = many_times(transforms.Compose([transforms.Resize((16, 16)), *theirs, transforms.ToTensor()]), noise(mode))
+
+    assert torch.equal(mine, theirs)
+
+
+def test_augmentation_draws_as_often_as_torchvisions():
+    many_times(parse("trivial_augment", image_size=16), noise())
+    mine = torch.random.get_rng_state()
+    many_times(transforms.TrivialAugmentWide(), noise().resize((16, 16)).convert("RGB"), n=0)
+    for _ in range(40):
+        transforms.TrivialAugmentWide()(noise())
+
+    assert torch.equal(torch.random.get_rng_state(), mine)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 31])
+def test_every_number_of_bins_that_is_taken_works(bins):
+    pipeline = parse([{"trivial_augment": {"num_magnitude_bins": bins}}], image_size=8)
+
+    assert many_times(pipeline, noise(), n=300).shape == (300, 3, 8, 8)
+
+
+def test_normalize_is_torchvisions_with_imagenets_statistics():
+    theirs = transforms.Compose(
+        [
+            transforms.Resize((16, 16)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+
+    assert torch.equal(parse("normalize", image_size=16)(noise()), theirs(noise()))
+
+
+def test_normalize_of_one_channel_lies_around_zero():
+    black, white = (parse("normalize", image_size=4, channels=1)(Image.new("L", (4, 4), v)) for v in (0, 255))
+
+    assert (black.unique().tolist(), white.unique().tolist()) == ([-1.0], [1.0])
+
+
+def test_normalize_takes_statistics_of_its_own():
+    pipeline = parse([{"normalize": {"mean": [1.0, 0.5, 0.0], "std": [1.0, 0.5, 0.25]}}], image_size=1)
+
+    assert pipeline(Image.new("RGB", (1, 1), "white")).flatten().tolist() == [0.0, 1.0, 4.0]
+
+
+def test_normalize_takes_one_number_for_all_channels():
+    assert parse([{"normalize": {"mean": 0.5, "std": 0.25}}], image_size=1).std == (0.25, 0.25, 0.25)
+
+
+def test_turning_pixels_into_floats_leaves_the_pixels_alone():
+    pixels = torch.full((1, 3, 2, 2), 100, dtype=torch.uint8)
+    parse("normalize", image_size=2).to_float(pixels)
+
+    assert pixels.unique().tolist() == [100]
+
+
+def test_evaluation_keeps_size_and_statistics_and_drops_chance():
+    assert parse("flip,trivial_augment,normalize", image_size=16).for_evaluation() == parse("normalize", image_size=16)
+
+
+def test_a_pipeline_without_chance_draws_nothing():
+    before = torch.random.get_rng_state()
+    parse("normalize", image_size=16)(noise())
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        "none",
+        "flip",
+        "trivial_augment,normalize",
+        [*FLIPPED_AND_AUGMENTED, {"normalize": {"mean": [0.1] * 3, "std": [0.2] * 3}}],
+    ],
+)
+def test_a_pipeline_comes_back_from_json(spec):
+    pipeline = parse(spec, image_size=[16, 20])
+
+    assert parse(json.loads(json.dumps(pipeline.to_spec()))) == pipeline
+
+
+def test_a_grey_pipeline_comes_back_from_json():
+    pipeline = parse("normalize", image_size=8, channels=1)
+
+    assert parse(json.loads(json.dumps(pipeline.to_spec())), channels=1) == pipeline
+
+
+@pytest.mark.parametrize("spec", [None, "none", [], ["none"]])
+def test_no_transform_is_the_size_alone(spec):
+    assert parse(spec, image_size=8) == Pipeline((8, 8))
+
+
+def test_names_in_one_text_are_a_list_of_steps():
+    assert parse(" flip , normalize", image_size=8) == parse(["flip", {"normalize": None}], image_size=8)
+
+
+def test_the_size_of_a_resize_step_is_taken():
+    assert parse([{"resize": {"size": [4, 6]}}]).size == (4, 6)
+
+
+def test_a_resize_step_is_not_silently_overruled():
+    with pytest.raises(ConfigError, match=r"data\.image_size"):
+        parse([{"resize": {"size": 16}}], image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        ("flop", "data.transform: unknown transform 'flop'; did you mean 'flip'?"),
+        ("trivialaugment", "data.transform: unknown transform 'trivialaugment'; did you mean 'trivial_augment'?"),
+        ([{"flip": {"q": 1}}], "data.transform.flip.q: transform 'flip': unknown setting 'q'; possible: p"),
+        ([{"flip": {"p": 2}}], "data.transform.flip.p: must lie between 0 and 1, not 2"),
+        ([{"flip": 0.5}], "data.transform.flip: settings are a mapping, not 0.5"),
+        (
+            [{"trivial_augment": {"num_magnitude_bins": 0}}],
+            "data.transform.trivial_augment.num_magnitude_bins: must be at least 1, not 0",
+        ),
+        ([{"flip": {}, "normalize": {}}], "data.transform: a step is a name or {name: {setting: value}}"),
+        ([3], "data.transform: a step is a name or {name: {setting: value}}, not 3"),
+        (3, "data.transform: must be a name or a list of steps, not 3"),
+        ({"flip": {"p": 0.5}}, "data.transform: must be a name or a list of steps"),
+        ("normalize,flip", "data.transform: 'flip' works on pictures and must stand before 'normalize'"),
+        (
+            [{"normalize": {"mean": [0.5], "std": 0.5}}],
+            "data.transform.normalize.mean: must be 3 number(s), one a channel, not [0.5]",
+        ),
+        ([{"normalize": {"std": 0}}], "data.transform.normalize.std: must be 3 number(s) above 0"),
+        ([{"normalize": {"mean": "grey"}}], "data.transform.normalize.mean: must be 3 number(s), one a channel"),
+        ([{"normalize": {"men": 0.5}}], "data.transform.normalize: unknown setting 'men'; did you mean 'mean'?"),
+        ([{"resize": {"sise": 8}}], "data.transform.resize"),
+    ],
+)
+def test_a_wrong_step_is_refused_by_name(spec, fault):
+    with pytest.raises(ConfigError) as caught:
+        parse(spec, image_size=8)
+
+    assert str(caught.value).startswith(fault)
+
+
+@pytest.mark.parametrize("size", [0, -1, 8.0, "8", True, [8], [8, 8, 8], [8, 0], [8, "8"], []])
+def test_a_wrong_size_is_refused(size):
+    with pytest.raises(ConfigError, match=r"data\.image_size: must be one side or \[height, width\] in pixels"):
+        parse(None, image_size=size)
+
+
+def test_a_missing_size_is_named():
+    with pytest.raises(ConfigError, match=r"data\.image_size: is missing"):
+        parse("flip")
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(ConfigError) as caught:
+        parse(["flop", {"flip": {"p": 2}}], image_size=0)
+
+    assert len(caught.value.faults) == 3

@@ -1,0 +1,181 @@
+"""Settings: where they come from, which wins, what is wrong with them, said all at once and in the user's words."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlworkflow import config as c
+from dlworkflow.errors import ConfigError, MissingDataError
+from dlworkflow.workflow import resolve_config
+
+LINE = c.from_flags({"model.name": ("MODEL", "line")})
+
+
+def faults(*layers):
+    with pytest.raises(ConfigError) as caught:
+        resolve_config(layers)
+    return list(caught.value.faults)
+
+
+def flags(**values):
+    return c.from_flags({key.replace("__", "."): (f"--{key}", value) for key, value in values.items()})
+
+
+def test_a_model_alone_trains_by_its_recipe():
+    config = resolve_config([LINE])
+
+    assert (config.data.name, config.data.batch_size, config.optimizer.name, config.optimizer.lr, config.epochs) == (
+        "line",
+        "full",
+        "sgd",
+        0.01,
+        100,
+    )
+
+
+def test_flag_beats_set_beats_file_beats_recipe(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("model: line\nepochs: 2\nseed: 2\noptimizer: {name: sgd, lr: 2.0}\n")
+    typed = c.together(c.from_overrides(["epochs=3", "seed=3"]), flags(epochs=4))
+
+    config = resolve_config([c.read_file(file), typed])
+
+    assert (config.epochs, config.seed, config.optimizer.lr, config.data.name) == (4, 3, 2.0, "line")
+
+
+def test_another_optimizer_does_not_inherit_the_recipes_learning_rate():
+    config = resolve_config([LINE, flags(optimizer__name="adam")])
+
+    assert config.optimizer.lr == 1e-3
+
+
+def test_another_data_set_keeps_the_batch_size_and_drops_the_first_ones_settings():
+    layer = c.from_flags({"model.name": ("MODEL", "line_deep"), "data.name": ("--data", "moons")})
+
+    config = resolve_config([layer])
+
+    assert config.data.batch_size == "full"
+    assert config.data.settings == {}
+
+
+def test_a_setting_of_the_data_typed_beside_its_name_is_kept():
+    typed = c.together(c.from_overrides(["data.noise=0.2"]), flags(data__name="moons"))
+
+    config = resolve_config([c.from_flags({"model.name": ("MODEL", "circles_v2")}), typed])
+
+    assert config.data.settings == {"noise": 0.2}
+
+
+def test_a_setting_typed_for_another_optimizer_is_refused_not_dropped():
+    typed = c.together(c.from_overrides(["optimizer.momentum=0.9"]), flags(optimizer__name="adam"))
+
+    assert faults(LINE, typed) == [
+        "--set optimizer.momentum: unknown setting 'momentum'; possible: weight_decay, name, lr, eps"
+    ]
+
+
+def test_all_faults_are_said_at_once():
+    typed = c.from_overrides(["epochs=0", "optimizer.lr=-1", "data.step=x", "modl=3", "seed=true"])
+
+    found = faults(LINE, typed)
+
+    assert found == [
+        "--set data.step: must be a number, not 'x'",
+        "--set optimizer.lr: must be more than 0, not -1",
+        "--set epochs: must be at least 1, not 0",
+        "--set seed: must be a whole number, not True",
+        "--set modl: unknown setting 'modl'; did you mean 'model'?",
+    ]
+
+
+def test_a_fault_in_a_file_names_the_file(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("model: line\nepochs: two\n")
+
+    assert faults(c.read_file(file)) == [f"{file}: epochs: must be a whole number, not 'two'"]
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "0.001", "1.0e-3"])
+def test_numbers_with_an_exponent_are_numbers_in_yaml(text):
+    config = resolve_config([LINE, c.from_overrides([f"optimizer.lr={text}"])])
+
+    assert config.optimizer.lr == 0.001
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epochs: 1\nepochs: 2\n", "line 2: 'epochs' stands twice"),
+        ("model: [line\n", "line 2"),
+        ("- a\n", "must be a mapping of settings, not list"),
+        ("!!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_refused(tmp_path, text, words):
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"my.yaml") as caught:
+        c.read_file(file)
+    assert words in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(MissingDataError, match=r"none\.yaml"):
+        c.read_file(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("pair", ["epochs", "=3", "a..b=1", ".=1"])
+def test_an_override_that_is_no_key_and_value_shows_how_to_write_one(pair):
+    with pytest.raises(ConfigError, match="write it as key=value"):
+        c.from_overrides([pair])
+
+
+def test_a_name_stands_for_a_section(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("model: circles_v2\ndata: moons\noptimizer: adam\n")
+
+    config = resolve_config([c.read_file(file)])
+
+    assert (config.model.name, config.data.name, config.optimizer.name) == ("circles_v2", "moons", "adam")
+
+
+def test_a_section_name_and_a_setting_of_it_can_be_set_in_either_order():
+    for pairs in (["data=moons", "data.noise=0.3"], ["data.noise=0.3", "data=moons"]):
+        config = resolve_config([c.from_flags({"model.name": ("MODEL", "circles_v2")}), c.from_overrides(pairs)])
+
+        assert (config.data.name, config.data.settings) == ("moons", {"noise": 0.3})
+
+
+def test_settings_survive_yaml(tmp_path):
+    config = resolve_config([LINE])
+    file = tmp_path / "again.yaml"
+    file.write_text(config.to_yaml())
+
+    assert resolve_config([c.read_file(file)]) == config
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(ValueError, match="frozen"):
+        resolve_config([LINE]).epochs = 3
+
+
+def test_every_optimizer_of_the_settings_can_be_built():
+    import torch
+
+    from dlworkflow.optim import build_optimizer
+
+    for name in c._OPTIMIZERS:
+        settings = resolve_config([LINE, flags(optimizer__name=name)]).optimizer.model_dump()
+        optimizer = build_optimizer(settings.pop("name"), [torch.nn.Parameter(torch.zeros(1))], **settings)
+
+        assert optimizer.param_groups[0]["lr"] == settings["lr"]
+
+
+def test_nesterov_without_momentum_is_refused_by_name():
+    import torch
+
+    from dlworkflow.optim import build_optimizer
+
+    with pytest.raises(ConfigError, match=r"optimizer 'sgd'.*momentum"):
+        build_optimizer("sgd", [torch.nn.Parameter(torch.zeros(1))], lr=0.1, nesterov=True)

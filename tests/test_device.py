@@ -1,0 +1,52 @@
+"""Devices, threads and seeds."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from dlworkflow import models
+from dlworkflow.device import available_devices, choose_device, choose_threads, set_seeds, thread_count
+from dlworkflow.errors import ConfigError
+
+
+def test_auto_is_the_first_device_there_is():
+    assert choose_device("auto") == torch.device(available_devices()[0])
+
+
+def test_a_device_that_is_not_there_names_those_that_are():
+    with pytest.raises(ConfigError, match=r"'cuda:99' is not on this machine; possible: auto, .*cpu"):
+        choose_device("cuda:99")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_cuda_is_the_first_cuda_device():
+    assert choose_device("cuda") == torch.device("cuda:0")
+
+
+def test_a_seed_repeats_every_generator():
+    def draw():
+        set_seeds(7)
+        return torch.rand(1).item(), float(np.random.rand()), random.random()
+
+    assert draw() == draw()
+
+
+def test_models_without_convolutions_train_on_one_thread():
+    assert choose_threads("auto", models.build("fashion_mnist_v0", (1, 28, 28), 10)) == 1
+
+
+def test_convolutions_use_torchs_own_thread_count():
+    assert choose_threads("auto", models.build("tinyvgg", (1, 8, 8), 10)) == torch.get_num_threads()
+
+
+def test_a_given_thread_count_is_kept_and_put_back():
+    before = torch.get_num_threads()
+
+    with thread_count(choose_threads(1, torch.nn.Linear(1, 1))):
+        within = torch.get_num_threads()
+
+    assert (within, torch.get_num_threads()) == (1, before)

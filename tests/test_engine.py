@@ -1,0 +1,269 @@
+"""The loop: its numbers are means over samples, it takes the notes' arguments, it touches only what it should."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from dlworkflow.engine import Epoch, Scores, evaluate, test_step, train, train_step
+from dlworkflow.errors import ConfigError, DataError, ModelError
+from dlworkflow.metrics import accuracy_fn
+
+CROSS_ENTROPY = nn.CrossEntropyLoss()
+
+
+class AlwaysFirst(nn.Module):
+    """Says class 0 of 2, whatever comes, with a logit that can be trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.logit = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        return torch.stack([self.logit.expand(len(x)), torch.zeros(len(x))], dim=1)
+
+
+def batch(n, label):
+    return torch.zeros(n, 1), torch.full((n,), label)
+
+
+def sgd(model, lr=0.1):
+    return torch.optim.SGD(model.parameters(), lr=lr)
+
+
+def blobs(n=64):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % 2
+    return torch.randn(n, 2, generator=generator) + 3 * y[:, None], y
+
+
+def test_accuracy_weighs_samples_not_batches():
+    batches = [batch(4, 0), batch(1, 1)]
+
+    assert test_step(AlwaysFirst(), batches, CROSS_ENTROPY, "cpu").acc == pytest.approx(4 / 5)
+
+
+def test_averaging_by_batch_overweights_the_short_batch_as_the_notes_do():
+    batches = [batch(4, 0), batch(1, 1)]
+
+    assert test_step(AlwaysFirst(), batches, CROSS_ENTROPY, averaging="batch").acc == pytest.approx(1 / 2)
+
+
+def test_loss_of_unequal_batches_is_that_of_all_samples_at_once():
+    X, y = blobs(33)
+    model = nn.Linear(2, 2)
+    split = [(X[:32], y[:32]), (X[32:], y[32:])]
+
+    assert test_step(model, split, CROSS_ENTROPY).loss == pytest.approx(CROSS_ENTROPY(model(X), y).item(), abs=1e-6)
+
+
+def test_train_step_scores_each_batch_before_its_update():
+    model = AlwaysFirst()
+    before = CROSS_ENTROPY(model(torch.zeros(4, 1)), torch.ones(4, dtype=torch.long)).item()
+
+    assert train_step(model, [batch(4, 1)], CROSS_ENTROPY, sgd(model)).loss == pytest.approx(before)
+
+
+def test_train_step_makes_the_same_steps_as_the_plain_loop():
+    X, y = blobs()
+    ours, plain = nn.Linear(2, 2), nn.Linear(2, 2)
+    plain.load_state_dict(ours.state_dict())
+    batches = list(zip(X.split(10), y.split(10), strict=True))
+    optimizer = sgd(plain)
+
+    train_step(ours, batches, CROSS_ENTROPY, sgd(ours))
+    for inputs, labels in batches:
+        optimizer.zero_grad()
+        CROSS_ENTROPY(plain(inputs), labels).backward()
+        optimizer.step()
+
+    assert torch.equal(ours.weight, plain.weight)
+
+
+def test_test_step_leaves_weights_and_gradients_alone():
+    model = nn.Linear(2, 2)
+    before = model.weight.clone()
+
+    test_step(model, [blobs()], CROSS_ENTROPY)
+
+    assert torch.equal(model.weight, before)
+    assert model.weight.grad is None
+
+
+def test_test_step_leaves_the_model_in_evaluation_mode_and_train_step_in_training_mode():
+    model = AlwaysFirst()
+
+    test_step(model, [batch(2, 0)], CROSS_ENTROPY)
+    evaluating = model.training
+    train_step(model, [batch(2, 0)], CROSS_ENTROPY, sgd(model))
+
+    assert (evaluating, model.training) == (False, True)
+
+
+def test_scores_unpack_like_the_notes_pair():
+    loss, acc = test_step(AlwaysFirst(), [batch(2, 0)], CROSS_ENTROPY)
+
+    assert (loss, acc) == (pytest.approx(math.log(1 + math.exp(-1))), 1.0)
+
+
+def test_the_notes_keyword_data_loader_is_taken():
+    scores = test_step(data_loader=[batch(2, 0)], model=AlwaysFirst(), loss_fn=CROSS_ENTROPY, device="cpu")
+
+    assert isinstance(scores, Scores)
+
+
+@pytest.mark.parametrize("loaders", [{}, {"dataloader": [batch(1, 0)], "data_loader": [batch(1, 0)]}])
+def test_both_loader_keywords_or_neither_is_a_type_error(loaders):
+    with pytest.raises(TypeError, match="one of the two"):
+        test_step(AlwaysFirst(), loss_fn=CROSS_ENTROPY, **loaders)
+
+
+def test_a_given_accuracy_fn_is_averaged_on_its_own_scale():
+    scores = test_step(AlwaysFirst(), [batch(4, 0), batch(1, 1)], CROSS_ENTROPY, accuracy_fn=accuracy_fn)
+
+    assert scores.acc == pytest.approx(80.0)
+
+
+@pytest.mark.parametrize("batches", [[], iter([])], ids=["empty list", "empty iterator"])
+def test_no_batch_is_an_error_and_not_a_division_by_zero(batches):
+    with pytest.raises(DataError, match="empty"):
+        test_step(AlwaysFirst(), batches, CROSS_ENTROPY)
+
+
+def test_binary_labels_of_shape_n_meet_logits_of_shape_n_1_without_broadcasting():
+    model = nn.Linear(2, 1)
+    X, y = blobs(8)
+    loss = nn.BCEWithLogitsLoss()
+
+    scores = test_step(model, [(X, y.float())], loss)
+
+    assert scores.loss == pytest.approx(loss(model(X).squeeze(1), y.float()).item())
+
+
+def test_binary_accuracy_rounds_the_sigmoid():
+    model = nn.Linear(1, 1)
+    nn.init.ones_(model.weight)
+    nn.init.zeros_(model.bias)
+    X = torch.tensor([[-2.0], [-0.1], [0.1], [2.0]])
+
+    assert test_step(model, [(X, torch.tensor([0.0, 1.0, 1.0, 0.0]))], nn.BCEWithLogitsLoss()).acc == 0.5
+
+
+def test_regression_has_a_loss_and_no_accuracy():
+    scores = test_step(nn.Linear(1, 1), [(torch.ones(3, 1), torch.ones(3, 1))], nn.L1Loss())
+
+    assert math.isfinite(scores.loss)
+    assert math.isnan(scores.acc)
+
+
+def test_regression_labels_of_shape_n_do_not_broadcast_against_n_1():
+    model = nn.Linear(1, 1)
+    X, y = torch.arange(4.0)[:, None], torch.arange(4.0)
+
+    assert test_step(model, [(X, y)], nn.MSELoss()).loss == pytest.approx(((model(X)[:, 0] - y) ** 2).mean().item())
+
+
+def test_outputs_that_cannot_be_matched_to_labels_are_named():
+    with pytest.raises(ModelError, match=r"\(4, 3\).*\(4,\)"):
+        test_step(nn.Linear(1, 3), [(torch.ones(4, 1), torch.ones(4))], nn.L1Loss())
+
+
+def test_a_loss_that_implies_no_task_asks_for_one():
+    with pytest.raises(ConfigError, match="pass task="):
+        test_step(AlwaysFirst(), [batch(2, 0)], lambda logits, y: logits.sum())
+
+
+def test_a_given_task_serves_any_loss():
+    scores = test_step(AlwaysFirst(), [batch(2, 0)], lambda logits, y: logits.mean(), task="multiclass")
+
+    assert scores.acc == 1.0
+
+
+def test_train_returns_the_notes_dictionary_of_lists():
+    model = nn.Linear(2, 2)
+
+    results = train(model, [blobs()], [blobs()], sgd(model), CROSS_ENTROPY, epochs=3)
+
+    assert {key: len(values) for key, values in results.items()} == dict.fromkeys(
+        ("train_loss", "train_acc", "test_loss", "test_acc"), 3
+    )
+
+
+def test_training_learns():
+    model = nn.Linear(2, 2)
+
+    results = train(model, [blobs()], [blobs()], sgd(model, 0.5), epochs=50)
+
+    assert results["test_acc"][-1] > 0.95
+
+
+def test_every_epoch_is_reported_with_its_learning_rate_and_the_scheduler_steps_after_it():
+    model = nn.Linear(2, 2)
+    optimizer = sgd(model, 1.0)
+    seen: list[Epoch] = []
+
+    train(
+        model,
+        [blobs()],
+        [blobs()],
+        optimizer,
+        epochs=3,
+        scheduler=torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5),
+        on_epoch=seen.append,
+    )
+
+    assert [(epoch.number, epoch.lr) for epoch in seen] == [(1, 1.0), (2, 0.5), (3, 0.25)]
+
+
+def test_validation_scores_stand_in_the_results_when_there_is_a_loader():
+    model = nn.Linear(2, 2)
+
+    results = train(model, [blobs()], [blobs()], sgd(model), epochs=1, val_dataloader=[blobs(10)])
+
+    assert results["val_loss"] != results["test_loss"]
+
+
+def test_no_loss_is_fetched_before_the_epoch_ends(monkeypatch):
+    fetches = []
+    for name in ("item", "tolist", "__float__", "numpy"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda self, *a, _o=original, _n=name: (fetches.append(_n), _o(self, *a))[1]
+        )
+    model = nn.Linear(2, 2)
+    X, y = blobs()
+
+    train_step(model, list(zip(X.split(4), y.split(4), strict=True)), CROSS_ENTROPY, sgd(model))
+
+    assert len(fetches) <= 2
+
+
+def test_evaluate_keeps_every_score_in_the_loaders_order():
+    model = nn.Linear(2, 2)
+    X, y = blobs(10)
+
+    result = evaluate(model, [(X[:7], y[:7]), (X[7:], y[7:])], CROSS_ENTROPY)
+
+    assert torch.allclose(result.logits, model(X))
+    assert torch.equal(result.y, y)
+
+
+def test_evaluate_agrees_with_test_step():
+    model = nn.Linear(2, 2)
+    batches = [blobs(10), blobs(3)]
+
+    result = evaluate(model, batches, CROSS_ENTROPY)
+
+    assert (result.loss, result.acc) == tuple(test_step(model, batches, CROSS_ENTROPY))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_a_model_moves_to_the_device_that_is_given():
+    model = nn.Linear(2, 2)
+
+    train_step(model, [blobs()], CROSS_ENTROPY, sgd(model), "cuda")
+
+    assert model.weight.device.type == "cuda"

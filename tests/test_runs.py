@@ -1,0 +1,213 @@
+"""The run folder: made once, never overwritten, found by what a user types, readable when damaged."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+
+import pytest
+
+from dlworkflow.errors import RunError
+from dlworkflow.runs import Run, best_epoch, compare_runs, find_run, list_runs
+
+SUMMARY = {
+    "config": {"model": {"name": "m"}, "data": {"name": "d", "noise": 0.1}, "seed": 1},
+    "data": "d",
+    "kind": "tabular",
+    "chosen_on": "test",
+    "baseline": {"score": 0.5},
+    "parameters": 3,
+}
+
+
+def make_run(runs_dir, stem="m-d", rows=(), **changes):
+    run = Run.create(runs_dir, stem, summary=SUMMARY | changes, config="seed: 1\n", environment={})
+    for number, loss in enumerate(rows, start=1):
+        row = {"epoch": number, "lr": 0.1, "seconds": 0.5, "train_loss": loss, "train_acc": 0.5}
+        run.log_epoch(row | {"test_loss": loss, "test_acc": 0.5})
+    if rows:
+        best = best_epoch(run.history())
+        run.update_summary(best=dict(best), last=run.history()[-1], status="finished", seconds=1.0)
+    return run
+
+
+def test_runs_are_numbered_and_never_overwritten(tmp_path):
+    names = [make_run(tmp_path).name for _ in range(3)]
+
+    assert names == ["m-d-001", "m-d-002", "m-d-003"]
+
+
+def test_a_number_is_not_used_again_after_a_run_in_between_was_deleted(tmp_path):
+    first, _ = make_run(tmp_path), make_run(tmp_path)
+    for file in first.path.iterdir():
+        file.unlink()
+    first.path.rmdir()
+
+    assert make_run(tmp_path).name == "m-d-003"
+
+
+def test_runs_made_at_once_get_a_number_each(tmp_path):
+    made = []
+    threads = [threading.Thread(target=lambda: made.append(make_run(tmp_path).name)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(made)) == 8
+
+
+@pytest.mark.parametrize("stem", ["../out", "a/b", "", "...", "a\nb", "x" * 300, "ünï cödé"])
+def test_a_run_stays_within_its_folder_whatever_it_is_called(tmp_path, stem):
+    assert make_run(tmp_path / "runs", stem).path.parent == tmp_path / "runs"
+
+
+def test_the_summary_is_there_before_the_first_epoch(tmp_path):
+    assert make_run(tmp_path).summary()["status"] == "running"
+
+
+def test_no_temporary_file_is_left(tmp_path):
+    run = make_run(tmp_path, rows=[1.0])
+
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "config.yaml",
+        "environment.json",
+        "history.csv",
+        "summary.json",
+    ]
+
+
+def test_history_comes_back_to_the_last_bit(tmp_path):
+    run = make_run(tmp_path)
+    run.log_epoch({"epoch": 1, "train_loss": 0.1 + 0.2, "train_acc": math.nan})
+
+    [row] = run.history()
+
+    assert row["train_loss"] == 0.1 + 0.2
+    assert math.isnan(row["train_acc"])
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    run = make_run(tmp_path, rows=[1.0, 0.5])
+    file = run.path / "history.csv"
+    file.write_text(file.read_text()[:-5])
+
+    assert [row["epoch"] for row in run.history()] == [1.0]
+
+
+def test_the_best_epoch_has_the_lowest_validation_loss_where_there_is_one():
+    rows = [{"test_loss": 1.0, "val_loss": 3.0}, {"test_loss": 2.0, "val_loss": 2.0}]
+
+    assert best_epoch(rows) is rows[1]
+
+
+def test_the_best_epoch_is_the_first_of_equals_and_never_nan():
+    rows = [{"test_loss": math.nan}, {"test_loss": 1.0}, {"test_loss": 1.0}]
+
+    assert best_epoch(rows) is rows[1]
+    assert best_epoch([]) is None
+
+
+def test_a_run_is_found_by_path_name_and_unique_prefix(tmp_path):
+    run = make_run(tmp_path, "alpha")
+    make_run(tmp_path, "beta")
+
+    assert {find_run(str(run.path)).name, find_run("alpha-001", tmp_path).name, find_run("al", tmp_path).name} == {
+        "alpha-001"
+    }
+
+
+def test_a_prefix_of_several_runs_names_them(tmp_path):
+    make_run(tmp_path)
+    make_run(tmp_path)
+
+    with pytest.raises(RunError, match="m-d-001, m-d-002"):
+        find_run("m-d", tmp_path)
+
+
+def test_an_unknown_run_is_refused_with_the_nearest_name(tmp_path):
+    make_run(tmp_path, "tinyvgg")
+
+    with pytest.raises(RunError, match="did you mean 'tinyvgg-001'"):
+        find_run("tinyvg-001", tmp_path)
+
+
+def test_last_is_the_newest_and_best_the_lowest_loss_on_the_same_data(tmp_path):
+    make_run(tmp_path, "other", rows=[0.001], data="elsewhere")
+    make_run(tmp_path, "low", rows=[0.1])
+    make_run(tmp_path, "high", rows=[0.9])
+
+    assert (find_run("last", tmp_path).name, find_run("best", tmp_path).name) == ("high-001", "low-001")
+
+
+def test_last_skips_runs_that_do_not_fit(tmp_path):
+    make_run(tmp_path, "pictures", kind="image")
+    make_run(tmp_path, "numbers")
+
+    assert find_run(None, tmp_path, fits=lambda summary: summary["kind"] == "image").name == "pictures-001"
+
+
+def test_no_run_at_all_says_how_to_make_one(tmp_path):
+    with pytest.raises(RunError, match="dlw train"):
+        find_run("last", tmp_path / "nowhere")
+
+
+def test_a_folder_that_is_no_run_is_not_listed(tmp_path):
+    (tmp_path / "stuff").mkdir()
+    make_run(tmp_path)
+
+    assert [run.name for run in list_runs(tmp_path)] == ["m-d-001"]
+
+
+def test_comparison_shows_only_the_settings_that_differ(tmp_path):
+    runs = [make_run(tmp_path, rows=[1.0]) for _ in range(2)]
+    summary = runs[1].summary()
+    summary["config"]["seed"] = 2
+    runs[1].write_summary(summary)
+
+    rows = compare_runs(runs)
+
+    assert [row["seed"] for row in rows] == [1, 2]
+    assert "data.noise" not in rows[0]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"config": {}}', '{"config": 3, "status": "x"}'])
+def test_a_damaged_run_is_a_row_that_says_so(tmp_path, text):
+    whole, damaged = make_run(tmp_path, rows=[1.0]), make_run(tmp_path, rows=[1.0])
+    (damaged.path / "summary.json").write_text(text)
+
+    rows = compare_runs([whole, damaged])
+
+    assert rows[0]["status"] == "finished"
+    assert rows[1]["status"].startswith("damaged: ")
+
+
+def test_a_damaged_history_is_a_row_that_says_so(tmp_path):
+    run = make_run(tmp_path, rows=[1.0])
+    (run.path / "history.csv").write_text("epoch,lr\n1,x\n")
+
+    assert compare_runs([run])[0]["status"].startswith("damaged: ")
+
+
+def test_an_unfinished_run_is_compared_by_what_it_has(tmp_path):
+    run = make_run(tmp_path)
+
+    [row] = compare_runs([run])
+
+    assert (row["status"], row["best_epoch"], row["test_loss"]) == ("running", None, None)
+
+
+def test_a_newer_format_is_refused_by_name(tmp_path):
+    run = make_run(tmp_path)
+    run.write_summary(SUMMARY | {"format": 99})
+
+    with pytest.raises(RunError, match="newer dlworkflow"):
+        run.summary()
+
+
+def test_json_holds_no_nan(tmp_path):
+    run = make_run(tmp_path)
+    run.update_summary(best={"test_acc": math.nan})
+
+    assert json.loads((run.path / "summary.json").read_text(), parse_constant=pytest.fail)["best"]["test_acc"] is None

@@ -1,0 +1,61 @@
+"""A signature as the schema of its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import pytest
+
+from dlworkflow.signatures import Count, Fraction, Positive, Range, faults_of, settings_of
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+
+def loader(path: str, *, n: Count = 3, share: Fraction = 0.2, step: Positive = 1.0, kind: Literal["a", "b"] = "a"):
+    """Stand in for anything with settings."""
+
+
+def test_settings_are_the_parameters_with_their_defaults():
+    assert settings_of(loader, supplied=["path"]) == {"n": 3, "share": 0.2, "step": 1.0, "kind": "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("n", 0, "at least 1, not 0"),
+        ("n", True, "whole number"),
+        ("n", "3", "whole number"),
+        ("share", 1.0, "between 0 and 1, both excluded"),
+        ("share", float("nan"), "a number"),
+        ("step", 0, "more than 0, not 0"),
+        ("kind", "c", "unknown value 'c'"),
+        ("path", 3, "text"),
+        ("pth", "x", "did you mean 'path'"),
+    ],
+)
+def test_a_wrong_value_is_said(name, value, words):
+    assert words in faults_of(loader, {name: value}, owner="it")[name]
+
+
+@pytest.mark.parametrize(("name", "value"), [("n", 1), ("share", 0.5), ("step", 2), ("kind", "b"), ("path", "x")])
+def test_a_right_value_is_no_fault(name, value):
+    assert faults_of(loader, {name: value}, owner="it") == {}
+
+
+def test_a_type_that_only_editors_see_is_not_judged():
+    def own(a: Decimal, n: Count = 1):
+        """Stand in for a user's function."""
+
+    assert faults_of(own, {"a": object(), "n": 0}, owner="it").keys() == {"n"}
+
+
+def test_any_keyword_goes_where_a_function_says_so():
+    assert faults_of(lambda **anything: None, {"x": 1}, owner="it") == {}
+
+
+def test_none_is_taken_only_where_it_is_allowed():
+    def own(a: int | None = None, b: Annotated[int, Range(0)] = 0):
+        """Stand in for a user's function."""
+
+    assert faults_of(own, {"a": None, "b": None}, owner="it").keys() == {"b"}

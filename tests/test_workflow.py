@@ -1,0 +1,215 @@
+"""One training run from settings to folder: what it writes, that it repeats, and what an early end leaves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from dlworkflow import workflow
+from dlworkflow.config import from_flags, from_overrides, read_file
+from dlworkflow.errors import DlwError, RunError
+from dlworkflow.inference import load_run_model
+from dlworkflow.workflow import evaluate_run, prepare, resolve_config, run_training
+
+
+def settings(model, *pairs):
+    return resolve_config([from_flags({"model.name": ("MODEL", model)}), from_overrides(pairs)])
+
+
+def quick(tmp_path, model="circles_v2", *pairs, **options):
+    return run_training(settings(model, "epochs=3", *pairs), runs_dir=tmp_path, **options)
+
+
+def without_seconds(run):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history()]
+
+
+def weights(run, which="last"):
+    return torch.load(run.weights_path(which), weights_only=True)
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_folder_holds_what_the_design_names(tmp_path):
+    run = quick(tmp_path)
+
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "best.pth",
+        "config.yaml",
+        "environment.json",
+        "history.csv",
+        "last.pth",
+        "summary.json",
+    ]
+
+
+@pytest.mark.parametrize("model", ["line", "circles_v2", "blobs", "tinyvgg", "improved_tinyvgg"])
+def test_the_same_settings_give_the_same_run_to_the_bit(tmp_path, model):
+    first, second = quick(tmp_path, model), quick(tmp_path, model)
+
+    assert without_seconds(first) == without_seconds(second)
+    assert same(weights(first), weights(second))
+
+
+def test_another_seed_gives_another_run(tmp_path):
+    first, second = quick(tmp_path), quick(tmp_path, "circles_v2", "seed=1")
+
+    assert not same(weights(first), weights(second))
+
+
+def test_the_written_settings_repeat_the_run(tmp_path):
+    first = quick(tmp_path, "tinyvgg", "data.transform=flip", "model.hidden_units=4")
+
+    second = run_training(resolve_config([read_file(first.path / "config.yaml")]), runs_dir=tmp_path)
+
+    assert without_seconds(first) == without_seconds(second)
+    assert (first.path / "config.yaml").read_text() == (second.path / "config.yaml").read_text()
+
+
+def test_workers_change_nothing_for_data_without_augmentation(tmp_path):
+    first, second = quick(tmp_path, "tinyvgg"), quick(tmp_path, "tinyvgg", "data.num_workers=2")
+
+    assert without_seconds(first) == without_seconds(second)
+
+
+def test_a_callback_or_a_peek_at_the_data_does_not_change_the_run(tmp_path):
+    first = quick(tmp_path, "tinyvgg")
+    second = quick(tmp_path, "tinyvgg", on_epoch=lambda epoch: None, on_start=lambda job, run: job.splits.train[0])
+
+    assert without_seconds(first) == without_seconds(second)
+
+
+def test_best_weights_are_those_of_the_lowest_test_loss(tmp_path):
+    run = run_training(settings("line_deep", "epochs=120", "optimizer.lr=0.2"), runs_dir=tmp_path)
+    losses = [row["test_loss"] for row in run.history()]
+
+    best = run.summary()["best"]
+
+    assert best["epoch"] == losses.index(min(losses)) + 1 < 120
+    assert evaluate_run(run, "test").loss == pytest.approx(min(losses), rel=1e-6)
+    assert evaluate_run(run, "test", weights="last").loss == pytest.approx(losses[-1], rel=1e-6)
+
+
+def test_the_summary_holds_what_a_prediction_needs(tmp_path):
+    summary = quick(tmp_path, "tinyvgg").summary()
+
+    assert (summary["status"], summary["in_shape"], summary["n_outputs"], summary["classes"]) == (
+        "finished",
+        [1, 8, 8],
+        10,
+        list("0123456789"),
+    )
+    assert summary["transform"] == [{"resize": {"size": [8, 8]}}]
+    assert len(summary["split_indices"]["test"]) == 360
+
+
+def test_the_environment_names_versions_machine_and_data(tmp_path):
+    environment = quick(tmp_path).environment()
+
+    assert environment["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert set(environment["data_fingerprint"]) == {"train", "test"}
+
+
+def test_the_baseline_of_a_regression_is_the_loss_of_the_training_mean(tmp_path):
+    baseline = quick(tmp_path, "line").summary()["baseline"]
+
+    assert baseline["metric"] == "loss"
+    assert baseline["score"] == pytest.approx(0.7 * (0.89 - 0.39), abs=1e-6)
+
+
+def test_an_interrupted_run_keeps_its_last_whole_epoch(tmp_path):
+    def stop(epoch):
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(tmp_path, on_epoch=stop)
+    [folder] = tmp_path.iterdir()
+    run = workflow.Run(folder)
+
+    assert (run.summary()["status"], run.summary()["last"]["epoch"], len(run.history())) == ("interrupted", 2, 2)
+    assert same(weights(run), weights(quick(tmp_path, "circles_v2", "epochs=2")))
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_epoch_before(tmp_path):
+    with pytest.raises(DlwError, match=r"became (nan|inf) in epoch \d+ at learning rate 1e\+30; try a lower --lr"):
+        quick(tmp_path, "line_v2", "optimizer.lr=1e30", "loss=mse")
+    [folder] = tmp_path.iterdir()
+    run = workflow.Run(folder)
+
+    assert run.summary()["status"] == "failed"
+    assert all(torch.isfinite(row) for row in map(torch.tensor, (r["train_loss"] for r in run.history())))
+
+
+def test_preparing_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    prepare(settings("tinyvgg"))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_of_the_process_are_put_back(tmp_path):
+    before = torch.get_num_threads()
+
+    quick(tmp_path, "circles_v2", "threads=1")
+
+    assert torch.get_num_threads() == before
+
+
+def test_weights_are_written_seldom_while_training_is_fast(tmp_path, monkeypatch):
+    written = []
+    original = workflow.save_weights
+    monkeypatch.setattr(workflow, "save_weights", lambda w, path: (written.append(path.name), original(w, path)))
+
+    run_training(settings("line", "epochs=200"), runs_dir=tmp_path)
+
+    assert len(written) <= 4
+
+
+def test_training_augmentation_does_not_touch_evaluation_of_the_training_split(tmp_path):
+    run = quick(tmp_path, "tinyvgg", "data.transform=trivial_augment")
+
+    assert evaluate_run(run, "train").loss == evaluate_run(run, "train").loss
+
+
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+    with pytest.raises(DlwError, match="no split 'val'; it has train, test"):
+        evaluate_run(quick(tmp_path), "val")
+
+
+def test_a_run_without_weights_is_named(tmp_path):
+    run = quick(tmp_path)
+    run.weights_path().unlink()
+
+    with pytest.raises(RunError, match=r"circles_v2-circles-001 has no weights 'best\.pth'"):
+        load_run_model(run)
+
+
+def test_a_data_set_whose_classes_changed_is_refused(tmp_path):
+    run = quick(tmp_path)
+    summary = json.loads((run.path / "summary.json").read_text())
+    run.write_summary(summary | {"classes": ["in", "out"]})
+
+    with pytest.raises(RunError, match="now outer, inner; then in, out"):
+        evaluate_run(run)
+
+
+@pytest.mark.parametrize("averaging", ["sample", "batch"])
+def test_evaluation_is_over_samples_whatever_training_printed(tmp_path, averaging):
+    run = quick(tmp_path, "tinyvgg", f"averaging={averaging}")
+
+    result = evaluate_run(run)
+
+    assert result.acc == pytest.approx((result.logits.argmax(1) == result.y).double().mean().item())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_a_run_on_cuda_predicts_on_the_cpu(tmp_path):
+    run = quick(tmp_path, "tinyvgg", "device=cuda")
+
+    assert evaluate_run(run, device="cpu").loss == pytest.approx(run.summary()["best"]["test_loss"], rel=1e-3)
