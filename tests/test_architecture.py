@@ -17,9 +17,11 @@ BASE = {"errors", "signatures", "_version"}
 MAY_IMPORT = {  # a room may import itself and these; the order is that of the storeys, lowest first
     "errors": set(),
     "_version": set(),
+    "text": set(),
     "signatures": {"errors"},
     "config": {"errors"},
-    "runs": {"errors", "config"},
+    "runs": {"errors", "config", "text"},
+    "comparison": {"errors", "runs"},
     "data": {"errors", "signatures"},
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
@@ -29,13 +31,19 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "engine": {"errors", "tasks", "metrics"},
     "checkpoint": {"errors"},
     "plotting": {"errors"},
+    "diagnosis": {"errors", "tasks"},
+    "trace": {"errors", "tasks"},
+    "evaluation": {"errors", "tasks", "metrics"},
     "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks"},
     "workflow": BASE
-    | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint", "inference"},
+    | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"},
+    "run_evaluation": BASE
+    | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
 EVERYTHING = set(MAY_IMPORT)
+MAY_IMPORT["figures"] = EVERYTHING
 MAY_IMPORT["course"] = EVERYTHING
-MAY_IMPORT["cli"] = EVERYTHING | {"course"}
+MAY_IMPORT["cli"] = EVERYTHING | {"figures", "course"}
 MAY_IMPORT["__init__"] = EVERYTHING | {"course"}
 MAY_IMPORT["__main__"] = {"cli"}
 

@@ -14,7 +14,8 @@ from dlworkflow.data import fashion_mnist
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.device import thread_count
 from dlworkflow.inference import load_run_model
-from dlworkflow.workflow import load_splits, resolve_config, run_training
+from dlworkflow.run_evaluation import load_splits
+from dlworkflow.workflow import resolve_config, run_training
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
+from dlworkflow.comparison import compare_runs
 from dlworkflow.errors import RunError
-from dlworkflow.runs import Run, best_epoch, compare_runs, find_run, list_runs
+from dlworkflow.runs import Run, best_epoch, find_run, list_runs
 
 SUMMARY = {
     "config": {"model": {"name": "m"}, "data": {"name": "d", "noise": 0.1}, "seed": 1},
@@ -17,7 +18,16 @@ SUMMARY = {
     "kind": "tabular",
     "chosen_on": "test",
     "baseline": {"score": 0.5},
+    "task": "binary",
+    "classes": ["a", "b"],
+    "in_shape": [2],
+    "n_outputs": 1,
+    "transform": None,
+    "samples": {"train": 8, "test": 2},
+    "source": "nowhere",
     "parameters": 3,
+    "device": "cpu",
+    "threads": 1,
 }
 
 

@@ -11,7 +11,8 @@ from dlworkflow import workflow
 from dlworkflow.config import from_flags, from_overrides, read_file
 from dlworkflow.errors import DlwError, RunError
 from dlworkflow.inference import load_run_model
-from dlworkflow.workflow import evaluate_run, prepare, resolve_config, run_training
+from dlworkflow.run_evaluation import evaluate_run
+from dlworkflow.workflow import prepare, resolve_config, run_training
 
 
 def settings(model, *pairs):

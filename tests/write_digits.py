@@ -3,12 +3,17 @@
 import sys
 from pathlib import Path
 
-from dlworkflow import data
-from dlworkflow.data.images import to_picture
 
-folder = Path(sys.argv[1])
-folder.mkdir(parents=True, exist_ok=True)
-test = data.load("digits").test
-for index in range(9):
-    picture = to_picture(test.pictures[index])
-    picture.save(folder / f"{index}_shows_{int(test.labels[index])}.png")
+def write_digits(folder: Path) -> None:
+    from dlworkflow import data
+    from dlworkflow.data.images import to_picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    test = data.load("digits").test
+    for index in range(9):
+        picture = to_picture(test.pictures[index])
+        picture.save(folder / f"{index}_shows_{int(test.labels[index])}.png")
+
+
+if __name__ == "__main__":
+    write_digits(Path(sys.argv[1]))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dlworkflow.checkpoint import load_model as load_model
     from dlworkflow.checkpoint import load_weights as load_weights
     from dlworkflow.checkpoint import save_model as save_model
+    from dlworkflow.comparison import compare_runs as compare_runs
+    from dlworkflow.comparison import compare_seeds as compare_seeds
     from dlworkflow.config import TrainConfig as TrainConfig
     from dlworkflow.course import eval_model as eval_model
     from dlworkflow.course import make_predictions as make_predictions
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from dlworkflow.inference import Predictor as Predictor
     from dlworkflow.inference import predict_images as predict_images
     from dlworkflow.metrics import accuracy_fn as accuracy_fn
+    from dlworkflow.metrics import classification_report as classification_report
+    from dlworkflow.metrics import confusion_matrix as confusion_matrix
     from dlworkflow.models.blobs import BlobModel as BlobModel
     from dlworkflow.models.circles import CircleModelV0 as CircleModelV0
     from dlworkflow.models.circles import CircleModelV1 as CircleModelV1
@@ -68,11 +72,11 @@ if TYPE_CHECKING:
     from dlworkflow.models.tiny_vgg import ImprovedTinyVGG as ImprovedTinyVGG
     from dlworkflow.models.tiny_vgg import TinyVGG as TinyVGG
     from dlworkflow.plotting import plot_predicted_images as plot_predicted_images
+    from dlworkflow.run_evaluation import evaluate_run as evaluate_run
+    from dlworkflow.run_evaluation import report_run as report_run
     from dlworkflow.runs import Run as Run
-    from dlworkflow.runs import compare_runs as compare_runs
     from dlworkflow.runs import find_run as find_run
     from dlworkflow.runs import list_runs as list_runs
-    from dlworkflow.workflow import evaluate_run as evaluate_run
     from dlworkflow.workflow import resolve_config as resolve_config
     from dlworkflow.workflow import run_training as run_training
 
@@ -80,6 +84,7 @@ _ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data an
 
 _HOMES = {  # where each public name lives
     "checkpoint": ("load_model", "load_weights", "save_model"),
+    "comparison": ("compare_runs", "compare_seeds"),
     "config": ("TrainConfig",),
     "course": ("eval_model", "make_predictions", "print_train_time", "walk_through_dir"),
     "data.download": ("download_data",),
@@ -92,15 +97,16 @@ _HOMES = {  # where each public name lives
     "engine": ("Epoch", "Evaluation", "Scores", "evaluate", "test_step", "train", "train_step"),
     "errors": ("ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
     "inference": ("Prediction", "Predictor", "predict_images"),
-    "metrics": ("accuracy_fn",),
+    "run_evaluation": ("evaluate_run", "report_run"),
+    "metrics": ("accuracy_fn", "classification_report", "confusion_matrix"),
     "models.blobs": ("BlobModel",),
     "models.circles": ("CircleModelV0", "CircleModelV1", "CircleModelV2"),
     "models.fashion_mnist": ("FashionMNISTModelV0", "FashionMNISTModelV1", "FashionMNISTModelV2"),
     "models.linear": ("LineModel", "LinearRegressionModel", "LinearRegressionModelV2"),
     "models.tiny_vgg": ("ImprovedTinyVGG", "TinyVGG"),
     "plotting": ("plot_predicted_images",),
-    "runs": ("Run", "compare_runs", "find_run", "list_runs"),
-    "workflow": ("evaluate_run", "resolve_config", "run_training"),
+    "runs": ("Run", "find_run", "list_runs"),
+    "workflow": ("resolve_config", "run_training"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -228,12 +228,15 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
     return config
 
 
+_SECTIONS = ("model", "data", "optimizer")
+
+
 def _key_of(location: tuple[int | str, ...]) -> str:
     """Drop from pydantic's location what a user did not write: a union's tag and its branches."""
     parts = [str(part) for part in location]
     if parts[0] == "optimizer" and len(parts) > 1 and parts[1] in _OPTIMIZERS:
         del parts[1]
-    return ".".join(parts[:2])
+    return ".".join(parts[:2] if parts[0] in _SECTIONS else parts[:1])
 
 
 _OPTIMIZERS: dict[str, type[_Optimizer]] = {
@@ -321,9 +324,8 @@ def _load_yaml(text: str, *, where: str) -> Any:
 
 def _named_sections(values: Tree) -> Tree:
     """Let `model: tinyvgg` stand for `model: {name: tinyvgg}`."""
-    sections = ("model", "data", "optimizer")
     return {
-        key: {"name": value} if key in sections and isinstance(value, str) else value for key, value in values.items()
+        key: {"name": value} if key in _SECTIONS and isinstance(value, str) else value for key, value in values.items()
     }
 
 

@@ -36,7 +36,7 @@ def choose_device(name: str = "auto") -> torch.device:
     if name == "cuda" and there[0].startswith("cuda"):
         return torch.device("cuda:0")
     if name not in there:
-        raise ConfigError(f"device: {name!r} is not on this machine; possible: auto, {', '.join(there)}")
+        raise ConfigError(f"--device: {name!r} is not on this machine; possible: auto, {', '.join(there)}")
     return torch.device(name)
 
 

@@ -1,4 +1,4 @@
-"""A run folder: create, open, log an epoch, finish, list, compare; the only place that knows its file names.
+"""A run folder: create, open, log an epoch, finish, list; the only place that knows its file names.
 
 Reads JSON and CSV only, so that looking at a thousand runs imports neither torch nor YAML. The format:
 
@@ -7,6 +7,8 @@ Reads JSON and CSV only, so that looking at a thousand runs imports neither torc
     history.csv        one line an epoch
     summary.json       status, settings, class names, shapes, transform, best and last epoch; there before epoch 1
     best.pth last.pth  weights, plain state_dicts
+    evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
+    plots/             figures
 """
 
 from __future__ import annotations
@@ -18,20 +20,23 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
+from dlworkflow.text import csv_cell
 
 FORMAT = 1
 _SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
+_NEEDED = (  # what a summary holds from the first moment on
+    *("config", "status", "started", "data", "kind", "task", "classes", "in_shape", "n_outputs", "transform"),
+    *("samples", "source", "parameters", "device", "threads", "chosen_on", "baseline"),
+)
 COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
 VAL_COLUMNS = ("val_loss", "val_acc")
-
-Row = dict[str, Any]
 
 
 def runs_folder(runs_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -115,12 +120,18 @@ class Run:
             raise RunError(f"{str(self.path)!r} is no run folder: it has no {_SUMMARY}") from None
         except (OSError, ValueError) as error:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
-        if not isinstance(summary, dict) or "config" not in summary:
+        if not isinstance(summary, dict):
             raise RunError(f"{str(file)!r} is damaged: it holds no settings")
         if summary.get("format", 0) > FORMAT:
             raise RunError(
                 f"{self.name} was written by a newer dlworkflow (format {summary['format']}); update to read it"
             )
+        missing = [key for key in _NEEDED if key not in summary]
+        config = summary.get("config")
+        if not missing and isinstance(config, dict):
+            missing = [key for key in ("model", "data") if not isinstance(config.get(key), dict)]
+        if missing or not isinstance(config, dict):
+            raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing or ['config'])}")
         return summary
 
     def environment(self) -> dict[str, Any]:
@@ -130,6 +141,35 @@ class Run:
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def write_evaluation(
+        self, split: str, report: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> list[Path]:
+        """Write `evaluation.json` and a CSV file a table; those of another split than test bear its name.
+
+        Return their paths, the report first.
+        """
+        tail = "" if split == "test" else f"-{_safe(split)}"
+        self._write(f"evaluation{tail}.json", _json(report))
+        written = [self.path / f"evaluation{tail}.json"]
+        for name, rows in tables.items():
+            out = io.StringIO()
+            writer = csv.writer(out, lineterminator="\n")
+            if rows:
+                writer.writerow(rows[0])
+            writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
+            self._write(f"{name}{tail}.csv", out.getvalue())
+            written.append(self.path / f"{name}{tail}.csv")
+        return written
+
+    def plot_path(self, name: str) -> Path:
+        """Return where a figure of the run lies, in a folder that is there. Raises RunError when it cannot be."""
+        folder = self.path / "plots"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot write {str(folder)!r}: {first_line(error)}") from None
+        return folder / f"{name}.png"
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what the run says of itself, whole or not at all."""
@@ -195,31 +235,6 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     return sorted(found, key=_age)
 
 
-def compare_runs(runs: Iterable[Run]) -> list[Row]:
-    """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
-
-    Keys: run, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss and
-    val_acc where there are any), baseline, parameters, seconds, chosen_on, then `section.setting` for each difference.
-    A damaged run is a row whose status says so.
-    """
-    rows: list[Row] = []
-    settings: list[dict[str, Any]] = []
-    for run in runs:
-        try:
-            row, flat = _row(run)
-        except RunError as error:
-            row, flat = {"run": run.name, "status": f"damaged: {error}"}, {}
-        rows.append(row)
-        settings.append(flat)
-    whole = [flat for flat in settings if flat]
-    keys = list(dict.fromkeys(key for flat in whole for key in flat))
-    shown = ("model.name", "data.name", "data.data_dir")
-    differing = [key for key in keys if key not in shown and len({_json(flat.get(key)) for flat in whole}) > 1]
-    for row, flat in zip(rows, settings, strict=True):
-        row.update({key: flat.get(key) for key in differing})
-    return rows
-
-
 def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
     """Return the epoch with the lowest validation loss, else test loss; the first of equals; None without any."""
     split = "val_loss" if history and "val_loss" in history[0] else "test_loss"
@@ -230,32 +245,6 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float] | 
 def now() -> str:
     """Return the time as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _row(run: Run) -> tuple[Row, dict[str, Any]]:
-    summary, history = run.summary(), run.history()
-    try:
-        config = summary["config"]
-        best = summary.get("best") or best_epoch(history) or {}
-        row: Row = {
-            "run": run.name,
-            "status": summary["status"],
-            "model": config["model"]["name"],
-            "data": summary["data"],
-            "best_epoch": int(best["epoch"]) if best else None,
-            "epochs_done": len(history),
-        }
-        scores = [key for key in (*COLUMNS[3:], *VAL_COLUMNS) if key in best or key not in VAL_COLUMNS]
-        row |= {key: _number(best.get(key)) for key in scores}
-        row |= {
-            "baseline": summary.get("baseline", {}).get("score"),
-            "parameters": summary.get("parameters"),
-            "seconds": summary.get("seconds") or sum(row["seconds"] for row in history),
-            "chosen_on": summary.get("chosen_on", "test"),
-        }
-        return row, _flatten(config)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"{_SUMMARY} or {_HISTORY} lacks {error}") from None
 
 
 def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], bool] | None, what: str) -> Run:
@@ -306,20 +295,6 @@ def _new_folder(runs_dir: Path, stem: str) -> Path:
 def _safe(stem: str) -> str:
     """Make a name that is a single folder on every system, whatever a data set is called."""
     return re.sub(r"[^\w.+-]+", "_", stem).strip("._-")[:100] or "run"
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
 
 
 def _cell(value: float | None) -> str:

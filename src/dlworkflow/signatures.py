@@ -38,6 +38,8 @@ Count = Annotated[int, Range(1)]
 """How many of something: 1 or more."""
 Size = Annotated[int, Range(0)]
 """A whole number that may be 0."""
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+"""What numpy and scikit-learn take for a seed."""
 Positive = Annotated[float, Range(0, open=True)]
 NonNegative = Annotated[float, Range(0)]
 Probability = Annotated[float, Range(0, 1)]

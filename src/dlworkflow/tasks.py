@@ -104,12 +104,12 @@ def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
     return found
 
 
-def build_loss(task: Task, name: str | None = None) -> nn.Module:
-    """Return the loss function of a task, the usual one unless named.
+def build_loss(task: Task, name: str | None = None, *, reduction: str = "mean") -> nn.Module:
+    """Return the loss function of a task, the usual one unless named; `reduction="none"` gives a loss a sample.
 
     Raises ConfigError for a loss that does not fit the task.
     """
     name = name or task.losses[0]
     if name not in task.losses:
         raise ConfigError(f"loss: {name!r} is not for {task.name}; possible: {', '.join(task.losses)}")
-    return _LOSSES[name]()
+    return _LOSSES[name](reduction=reduction)

@@ -1,4 +1,4 @@
-"""Where settings, data, model, engine and run folder meet: `run_training(config)`, `evaluate_run(run)`.
+"""Where settings, data, model, engine and run folder meet: `run_training(config)`.
 
 Says what it does through the callbacks it is given; prints nothing.
 """
@@ -26,9 +26,8 @@ from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, b
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
-from dlworkflow.engine import Epoch, Evaluation, evaluate, train
-from dlworkflow.errors import ConfigError, DlwError, RunError
-from dlworkflow.inference import load_run_model
+from dlworkflow.engine import Epoch, evaluate, train
+from dlworkflow.errors import ConfigError, DlwError, ModelError
 from dlworkflow.metrics import majority_baseline
 from dlworkflow.optim import build_optimizer
 from dlworkflow.runs import Run, now, runs_folder
@@ -93,7 +92,10 @@ def prepare(config: TrainConfig, *, offline: bool = False) -> Job:
     task = get_task(splits.task)
     loss_fn = build_loss(task, config.loss)
     set_seeds(config.seed)
-    model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
+    try:
+        model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
+    except ModelError as error:
+        raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
     for part in splits.parts().values():
         if hasattr(part, "remember"):
             part.remember()
@@ -162,8 +164,9 @@ def train_job(
                 on_epoch=recorder,
                 val_dataloader=batches.get("val"),
             )
+            recorder.answers_one_class(job)
         status = "finished"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or whoever read the output has gone
         status = "interrupted"
         raise
     finally:
@@ -205,6 +208,25 @@ class _Recorder:
         self._write()
         self._run.update_summary(status=status, finished=now(), seconds=seconds)
 
+    def answers_one_class(self, job: Job) -> None:
+        """Note in the summary when the best weights answer one class for the whole test split.
+
+        Such a model scores exactly that class's share of the split: only then are its answers looked at.
+        """
+        labels = getattr(job.splits.test, "labels", None)
+        if self._best is None or labels is None or not job.task.has_accuracy:
+            return
+        shares = torch.bincount(labels.long()) / len(labels)
+        exact = job.config.averaging == "sample"
+        if exact and not torch.isclose(shares, torch.tensor(self._best["test_acc"]).float(), atol=1e-6).any():
+            return
+        job.model.load_state_dict(self._weights["best"])
+        batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
+        answered = job.task.labels(evaluate(job.model, batches, job.loss_fn, task=job.task).logits).unique()
+        job.model.load_state_dict(self._weights["last"])
+        if len(answered) == 1:
+            self._run.update_summary(collapsed_to=job.splits.classes[int(answered)])
+
     def _keep(self, which: str) -> None:
         self._weights[which] = copy_weights(self._model)
         self._unwritten.add(which)
@@ -215,45 +237,6 @@ class _Recorder:
         self._unwritten.clear()
         self._run.update_summary(best=self._best, last=self._last)
         self._written_at = time.monotonic()
-
-
-def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None) -> Splits:
-    """Load the data that a run was trained on, as its own settings say.
-
-    Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
-    """
-    summary = run.summary()
-    settings = {key: value for key, value in summary["config"]["data"].items() if key not in DataSettings.model_fields}
-    stored = summary["config"]["data"]
-    splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
-    if list(splits.classes) != summary["classes"]:
-        raise RunError(
-            f"the classes of {splits.name!r} are no longer those of {run.name}: "
-            f"now {', '.join(splits.classes)}; then {', '.join(summary['classes'])}"
-        )
-    return splits
-
-
-def evaluate_run(
-    run: Run, split: str = "test", *, weights: str = "best", device: str = "auto", data_dir: str | None = None
-) -> Evaluation:
-    """Score a run's weights on a split of its own data, as samples, not as batches."""
-    summary = run.summary()
-    splits = load_splits(run, data_dir=data_dir)
-    part = splits.part(split)
-    if split == "train" and splits.transform is not None and hasattr(part, "without_augmentation"):
-        part = part.without_augmentation()
-    model = load_run_model(run, weights)
-    task = get_task(summary["task"])
-    batch_size = summary["config"]["data"]["batch_size"]
-    with thread_count(choose_threads("auto", model)):
-        return evaluate(
-            model,
-            make_loader(part, batch_size),
-            build_loss(task, summary["config"]["loss"]),
-            choose_device(device),
-            task=task,
-        )
 
 
 def _loader(job: Job, split: str) -> Any:

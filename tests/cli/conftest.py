@@ -16,7 +16,7 @@ from dlworkflow.cli.app import main
 
 TRAINED = (  # in this order: the last that takes one number, pictures, two numbers
     ["line", "--epochs", "200"],
-    ["tinyvgg", "--data", "digits", "--epochs", "3"],
+    ["tinyvgg", "--data", "digits", "--epochs", "3", "--threads", "1"],
     ["circles_v2", "--epochs", "2"],
 )
 
@@ -33,6 +33,17 @@ class Answer:
     def complaints(self):
         """The lines on stderr, but for the one that says which run is used."""
         return [line for line in self.err.splitlines() if not line.startswith("run ")]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Keep convolutions this small on one thread: a second gains nothing, and stalls while other processes are busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -15,15 +15,23 @@ def digits():
     return data.load("digits")
 
 
-def test_every_digit_is_in_one_split_with_its_own_pixels_and_label(digits):
-    values, labels = datasets.load_digits(return_X_y=True)
-    order = np.argsort(digits.indices["train"] + digits.indices["test"])
-    pixels = torch.cat([digits.train.pictures, digits.test.pictures]).numpy()[order].reshape(1797, 64)
-    expected = np.round(values * 255 / 16)
+@pytest.fixture(scope="module")
+def order(digits):
+    """Where each digit of scikit-learn's list is when the test split is laid behind the training split."""
+    return np.argsort(digits.indices["train"] + digits.indices["test"])
 
-    assert np.array_equal(pixels, expected) and np.array_equal(
-        torch.cat([digits.train.labels, digits.test.labels])[order], labels
-    )
+
+def test_every_digit_is_in_one_split_with_its_own_pixels(digits, order):
+    values, _ = datasets.load_digits(return_X_y=True)
+    pixels = torch.cat([digits.train.pictures, digits.test.pictures]).numpy()[order]
+
+    assert np.array_equal(pixels.reshape(1797, 64), np.round(values * 255 / 16))
+
+
+def test_every_digit_keeps_its_label(digits, order):
+    labels = torch.cat([digits.train.labels, digits.test.labels]).numpy()[order]
+
+    assert np.array_equal(labels, datasets.load_digits().target)
 
 
 def test_a_digit_comes_back_from_a_png_file_with_the_same_pixels(digits, tmp_path):

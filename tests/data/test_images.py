@@ -1,3 +1,4 @@
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +238,7 @@ def test_samples_can_be_counted_from_the_end(two_files):
 
 
 def test_iterating_over_samples_ends(two_files):
-    assert [y for _, y in as_data(two_files, Pipeline((8, 8)))] == [0, 1]
+    assert [y for _, y in islice(as_data(two_files, Pipeline((8, 8))), 5)] == [0, 1]
 
 
 def test_remembered_pictures_need_no_file(two_files):
@@ -249,14 +250,23 @@ def test_remembered_pictures_need_no_file(two_files):
     assert len(data.batch([0, 1])[0]) == 2
 
 
-def test_pictures_over_the_memory_budget_are_the_same_but_not_kept(two_files, monkeypatch):
-    kept = as_data(two_files, Pipeline((8, 8)))
+def test_pictures_over_the_memory_budget_are_the_same(two_files, monkeypatch):
+    kept, read = (as_data(two_files, Pipeline((8, 8))) for _ in range(2))
     kept.remember()
     monkeypatch.setattr(images, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
-    read = as_data(two_files, Pipeline((8, 8)))
     read.remember()
 
-    assert read.pictures._remembered is None and torch.equal(read.batch([1, 0])[0], kept.batch([1, 0])[0])
+    assert torch.equal(read.batch([1, 0])[0], kept.batch([1, 0])[0])
+
+
+def test_pictures_over_the_memory_budget_are_not_kept(two_files, monkeypatch):
+    monkeypatch.setattr(images, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    data = as_data(two_files, Pipeline((8, 8)))
+    data.remember()
+    two_files[0].unlink()
+
+    with pytest.raises(DataError, match=r"a\.png': no such file"):
+        data.batch([0])
 
 
 def test_remembering_names_the_pictures_that_cannot_be_read(two_files):

@@ -33,7 +33,7 @@ def load_mine(*, n_samples: int = 10, data_dir: str = "none", offline: bool = Fa
 
 
 def test_all_data_sets_of_the_notes_are_in_the_table():
-    assert data.names()[: len(OWN)] == OWN
+    assert data.names() == OWN
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -99,7 +99,7 @@ def test_a_data_set_of_your_own_is_loaded_by_name(registered):
 def test_a_data_set_of_your_own_is_listed(registered):
     registered("mine", load_mine)
 
-    assert "mine" in data.names() and "mine" in data.entries()
+    assert list(data.entries()) == [*OWN, "mine"]
 
 
 def test_a_data_set_of_your_own_is_suggested(registered):

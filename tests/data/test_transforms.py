@@ -49,17 +49,16 @@ def test_augmentation_is_torchvisions_for_the_same_seed(spec, theirs, mode):
     assert torch.equal(mine, theirs)
 
 
-def test_augmentation_draws_as_often_as_torchvisions():
-    many_times(parse("trivial_augment", image_size=16), noise())
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_augmentation_draws_as_often_as_torchvisions(mode):
+    many_times(parse("trivial_augment", image_size=16), noise(mode))
     mine = torch.random.get_rng_state()
-    many_times(transforms.TrivialAugmentWide(), noise().resize((16, 16)).convert("RGB"), n=0)
-    for _ in range(40):
-        transforms.TrivialAugmentWide()(noise())
+    many_times(transforms.Compose([transforms.TrivialAugmentWide(), transforms.ToTensor()]), noise(mode))
 
     assert torch.equal(torch.random.get_rng_state(), mine)
 
 
-@pytest.mark.parametrize("bins", [1, 2, 31])
+@pytest.mark.parametrize("bins", [2, 31])
 def test_every_number_of_bins_that_is_taken_works(bins):
     pipeline = parse([{"trivial_augment": {"num_magnitude_bins": bins}}], image_size=8)
 
@@ -161,8 +160,8 @@ def test_a_resize_step_is_not_silently_overruled():
         ([{"flip": {"p": 2}}], "data.transform.flip.p: must lie between 0 and 1, not 2"),
         ([{"flip": 0.5}], "data.transform.flip: settings are a mapping, not 0.5"),
         (
-            [{"trivial_augment": {"num_magnitude_bins": 0}}],
-            "data.transform.trivial_augment.num_magnitude_bins: must be at least 1, not 0",
+            [{"trivial_augment": {"num_magnitude_bins": 1}}],
+            "data.transform.trivial_augment.num_magnitude_bins: must be at least 2, not 1",
         ),
         ([{"flip": {}, "normalize": {}}], "data.transform: a step is a name or {name: {setting: value}}"),
         ([3], "data.transform: a step is a name or {name: {setting: value}}, not 3"),

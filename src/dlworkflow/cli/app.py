@@ -6,12 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from dlworkflow._version import __version__
-from dlworkflow.cli import data, doctor, models, predict, runs, train
+from dlworkflow.cli import compare, data, doctor, evaluate, models, plot, predict, runs, train
 from dlworkflow.cli.options import say
 from dlworkflow.errors import DlwError, first_line
 
@@ -26,10 +26,11 @@ app = typer.Typer(
 
 app.command("train")(train.train)
 app.command("predict", context_settings=predict.CONTEXT)(predict.predict)
-app.command("evaluate")(runs.evaluate)
-app.command("compare")(runs.compare)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
+app.command("plot")(plot.plot)
 app.command("models")(models.models)
 app.command("summary")(models.summary)
 app.add_typer(data.app, name="data")
@@ -59,27 +60,39 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     command = typer.main.get_command(app)
     log = logging.getLogger("dlworkflow")
     log.setLevel(logging.INFO)
-    log.addHandler(_Stderr())
+    if not log.handlers:
+        log.addHandler(_Stderr())
     try:
         code = command.main(args=rest, prog_name="dlw", standalone_mode=False)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        _fail("interrupted", 130, debug)
     except typer.TyperException as error:
-        _fail(_usage(error), getattr(error, "exit_code", 2), debug)
-    except typer.Abort:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message())
+            sys.exit(2)
+        _fail(_usage(error, rest), getattr(error, "exit_code", 2), debug)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130, debug)
     except DlwError as error:
         _fail(str(error), error.exit_code, debug)
     except BrokenPipeError:
-        # Whoever read the output has gone (`dlw runs | head`); leave quietly, and keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _leave_a_closed_pipe()
+    except SystemExit as error:  # typer's own answer to a closed pipe
+        if isinstance(error.__context__, BrokenPipeError):
+            _leave_a_closed_pipe()
+        raise
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line too; --debug shows it whole
         if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
             _fail(f"out of memory: {first_line(error)}; lower --batch-size or data.image_size", 1, debug)
         _fail(f"unexpected {type(error).__name__}: {first_line(error)} (a bug; --debug shows where)", 1, debug)
+    if code == 130:  # typer's own answer to Ctrl-C
+        _fail("interrupted", 130, debug)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave_a_closed_pipe() -> NoReturn:
+    """Leave quietly when whoever read the output has gone (`dlw runs | head`), and keep Python quiet at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 class _Stderr(logging.Handler):
@@ -96,13 +109,25 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     return rest + arguments[end:], len(rest) < end
 
 
-def _usage(error: typer.TyperException) -> str:
+def _usage(error: typer.TyperException, arguments: Sequence[str]) -> str:
     """Say a usage error in one line, with the command whose help tells more."""
     context = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
-    path = context.command_path if context is not None else "dlw"
+    path = context.command_path if context is not None else _command_path(arguments)
     message = message[:1].lower() + message[1:] if message[1:2].islower() else message
     return f"{message} (see `{path} --help`)"
+
+
+def _command_path(arguments: Sequence[str]) -> str:
+    """Return the command that arguments start with: `dlw train`, `dlw data get`."""
+    path = ["dlw"]
+    command: Any = typer.main.get_command(app)
+    for name in arguments:
+        command = getattr(command, "commands", {}).get(name)
+        if command is None:
+            break
+        path.append(name)
+    return " ".join(path)
 
 
 def _fail(message: str, code: int, debug: bool) -> NoReturn:

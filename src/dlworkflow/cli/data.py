@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,15 +49,7 @@ def info(
 
     Splits, shapes, classes and how many samples of each.
     """
-    from dlworkflow.config import from_overrides
-    from dlworkflow.data import load, locate
-    from dlworkflow.errors import ConfigError
-
-    given = from_overrides(settings or ()).values
-    extra = [key for key in given if key != "data"]
-    if extra:
-        raise ConfigError(f"--set {extra[0]}: only data.* settings matter here")
-    splits = load(**(locate(name) | given.get("data", {})), data_dir=data_dir, offline=offline)
+    splits = _load(name, settings, data_dir, offline)
     rows = _class_rows(splits)
     if output is Format.table:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
@@ -63,8 +57,52 @@ def info(
         typer.echo(f"from {splits.source}")
         for note in splits.notes:
             say(f"note: {note}")
-    if rows:
-        typer.echo(render(rows, {key: key for key in rows[0]}, output))
+    if rows or output is not Format.table:
+        typer.echo(render(rows, {key: key for key in ("label", "class", *splits.parts())}, output))
+
+
+class What(StrEnum):
+    """What to draw of a data set."""
+
+    samples = "samples"
+    balance = "balance"
+    transforms = "transforms"
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|PATH", help="A name of `dlw data list`, or a path.", autocompletion=complete_data),
+    ],
+    what: Annotated[
+        What, typer.Option(help="Samples, classes a split, or pictures before and after the training transform.")
+    ] = What.samples,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write here: .png, .svg or .pdf [default: NAME-WHAT.png].")
+    ] = None,
+    settings: SetOption = None,
+    seed: Annotated[int, typer.Option(help="Which random pictures.")] = 42,
+    data_dir: DataDirOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Draw a data set: points, a line, or pictures.
+
+    \\b
+    dlw data show circles
+    dlw data show pizza_steak_sushi --what transforms --set data.transform=trivial_augment
+    """
+    from dlworkflow.plotting.style import check_format
+
+    if out is not None:
+        check_format(out)
+    splits = _load(name, settings, data_dir, offline)
+
+    from dlworkflow.figures import draw_data
+    from dlworkflow.plotting import save_figure
+
+    figure = draw_data(splits, what=what.value, seed=seed)
+    typer.echo(str(save_figure(figure, out or Path(f"{splits.name}-{what.value}.png"))))
 
 
 @app.command()
@@ -82,10 +120,27 @@ def get(
     typer.echo(str(data.get(name, data_dir, offline=offline)))
 
 
+def _load(name: str, settings: list[str] | None, data_dir: str | None, offline: bool) -> Splits:
+    """Load a data set as a user names it, with `--set data.*` settings."""
+    from dlworkflow.config import from_overrides
+    from dlworkflow.data import faults, load, locate
+    from dlworkflow.errors import ConfigError
+
+    layer = from_overrides(settings or ())
+    extra = [key for key in layer.values if key != "data"]
+    if extra:
+        raise ConfigError(f"--set {extra[0]}: only data.* settings matter here")
+    given = locate(name) | layer.values.get("data", {})
+    wrong = faults(given["name"], {key: value for key, value in given.items() if key != "name"})
+    if wrong:
+        raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))
+    return load(**given, data_dir=data_dir, offline=offline)
+
+
 def _class_rows(splits: Splits) -> list[dict[str, Any]]:
     """Return a row a class with its samples in each split."""
     counts = {}
-    for split, part in splits.parts().items():
+    for split, part in splits.parts().items() if splits.classes else ():
         labels = getattr(part, "labels", None)
         counts[split] = Counter(labels.long().tolist()) if labels is not None else Counter()
     return [

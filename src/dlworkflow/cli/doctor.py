@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,12 @@ from dlworkflow.cli.options import DataDirOption, RunsDirOption
 from dlworkflow.cli.tables import Format, render
 
 PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy", "pillow", "matplotlib", "typer", "pydantic")
+
+
+def _fault(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{str(folder)!r} is no folder"
+    return "" if os.access(folder, os.W_OK) else f"{str(folder)!r} cannot be written"
 
 
 def doctor(
@@ -51,7 +58,7 @@ def doctor(
             add(f"data {name}", str(find(name, data_dir) or f"not here; `dlw data get {name}`"))
     folder = runs_folder(runs_dir).resolve()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    add("runs folder", str(folder), "" if os.access(nearest, os.W_OK) else f"{str(nearest)!r} cannot be written")
+    add("runs folder", str(folder), _fault(nearest))
     columns = {"what": "what", "found": "found"} | ({"wrong": "wrong"} if any(row["wrong"] for row in rows) else {})
     typer.echo(render(rows, columns, output))
     if any(row["wrong"] for row in rows):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, complete_models
+from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, complete_models, count
 from dlworkflow.cli.tables import Format, number, render
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
@@ -43,7 +43,9 @@ def summary(
         ),
     ] = None,
     settings: SetOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples in the table's input.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", parser=count, help="Samples in the table's input.")
+    ] = 32,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
 ) -> None:

@@ -47,8 +47,19 @@ SetOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
+def count(text: str) -> int:
+    """Read an option's whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number, not {text!r}") from None
+    if number < 1:
+        raise typer.BadParameter(f"must be at least 1, not {number}")
+    return number
+
+
 def say(text: str) -> None:
     """Print a line for people on stderr, where it is in nobody's way."""
-    from dlworkflow.cli.tables import printable
+    from dlworkflow.text import printable
 
     typer.echo(printable(text), err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, say
+from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, count, say
 from dlworkflow.errors import ConfigError, DlwError, unknown
 
 if TYPE_CHECKING:
@@ -44,13 +45,15 @@ def predict(
         ),
     ],
     run: RunOption = None,
-    top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many of the likeliest classes.")] = 1,
+    top_k: Annotated[
+        int, typer.Option("--top-k", metavar="N", parser=count, help="How many of the likeliest classes.")
+    ] = 1,
     output: Annotated[PredictFormat, typer.Option("--format", help="How to print.")] = PredictFormat.table,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw the pictures with what was said.")
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Inputs at a time.")] = 32,
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", parser=count, help="Inputs at a time.")] = 32,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
@@ -69,19 +72,20 @@ def predict(
 
     for given in inputs:
         if given.startswith("-") and given != "-" and not _is_number(given):
-            known = [name for parameter in context.command.params for name in parameter.opts]
+            known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
             raise ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")
-    lines = sys.stdin.read().splitlines() if "-" in inputs else []
+    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if "-" in inputs else []
     numbers = _rows_given(inputs, lines)
     tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
-    count = len(numbers[0]) if numbers and len(numbers) == 1 else None
+    width = _width(inputs, numbers) if tabular else None
 
     def fits(summary: Mapping[str, Any]) -> bool:
         kind = "tabular" if tabular else "image"
-        width = summary.get("in_shape") or [0]
-        return bool(summary.get("best")) and summary.get("kind") == kind and (count is None or count % width[0] == 0)
+        takes = (summary.get("in_shape") or [0])[0]
+        fitting = width is None or (width % takes == 0 if numbers and len(numbers) == 1 else width == takes)
+        return bool(summary.get("best")) and summary.get("kind") == kind and fitting
 
-    takes = f"rows of numbers ({count} given)" if count else "rows of numbers" if tabular else "pictures"
+    takes = f"rows of numbers ({width} given)" if width else "rows of numbers" if tabular else "pictures"
     found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")
     if plot is not None:
         from dlworkflow.plotting.style import check_format
@@ -98,6 +102,8 @@ def predict(
             raise ConfigError("--plot draws pictures; this run takes numbers")
         predictions = list(predictor.predict_rows(_rows(predictor, inputs, numbers), **options))
     else:
+        if numbers is not None and not any(Path(given).exists() for given in inputs):
+            raise DlwError(f"run {found.name} takes pictures, not numbers; name a run of numbers with --run")
         names = [name for given in inputs for name in (lines if given == "-" else [given])]
         predictions = _predict_pictures(predictor, names, options)
     _print(predictions, output, top_k)
@@ -111,10 +117,20 @@ def predict(
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
+
+
+def _width(inputs: Sequence[str], numbers: list[list[float]] | None) -> int | None:
+    """Return how many numbers a row has (all of them for numbers given as arguments), or None for an unreadable CSV."""
+    if numbers is not None:
+        return len(numbers[0])
+    try:
+        with Path(inputs[0]).open(encoding="utf-8-sig") as stream:
+            return stream.readline().count(",") + 1
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]] | None:
@@ -184,7 +200,7 @@ def _as_object(prediction: Prediction) -> dict[str, Any]:
     if prediction.error is not None:
         return found | {"error": prediction.error}
     if prediction.value is not None:
-        return found | {"value": prediction.value}
+        return found | {"value": prediction.value if math.isfinite(prediction.value) else None}
     top = [{"label": label, "probability": probability} for label, probability in prediction.top]
     return found | {"label": prediction.label, "probability": prediction.probability, "top": top}
 

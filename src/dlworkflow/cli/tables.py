@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
+from dlworkflow.text import csv_cell, printable
+
 Row = Mapping[str, Any]
 
 
@@ -17,11 +19,6 @@ class Format(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
-
-
-def printable(text: object) -> str:
-    """Return a text with control characters spelled out, so that a file's name cannot move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def percent(fraction: float | None) -> str:
@@ -35,7 +32,12 @@ def number(value: object) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return printable(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5f}"
+    return f"{value:,}" if isinstance(value, int) else loss(value)
+
+
+def loss(value: float) -> str:
+    """Return a loss with five decimals; a huge one in powers of ten."""
+    return f"{value:.5f}" if abs(value) < 1e6 else f"{value:.5e}"
 
 
 def render(
@@ -73,15 +75,8 @@ def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(key)) for key in columns] for row in rows)
+    writer.writerows([csv_cell(row.get(key)) for key in columns] for row in rows)
     return out.getvalue().rstrip("\n")
-
-
-def _cell(value: Any) -> Any:
-    """Keep a text that starts like a formula from being one in a spreadsheet."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def _is_number(cell: str) -> bool:

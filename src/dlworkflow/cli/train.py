@@ -18,7 +18,7 @@ from dlworkflow.cli.options import (
     complete_models,
     say,
 )
-from dlworkflow.cli.tables import percent
+from dlworkflow.cli.tables import loss, percent
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
@@ -155,7 +155,7 @@ class _Progress:
         if self._epochs <= LINES_BESIDE_BAR:
             self._bar.clear()
             typer.echo(line)
-        self._bar.set_postfix_str(f"test loss {epoch.test.loss:.5f}", refresh=False)
+        self._bar.set_postfix_str(f"test loss {loss(epoch.test.loss)}", refresh=False)
         self._bar.update()
 
 
@@ -165,7 +165,7 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
     for split, scores in (("train", epoch.train), ("val", epoch.val), ("test", epoch.test)):
         if scores is not None:
             acc = percent(scores.acc)
-            parts.append(f"{split} loss {scores.loss:.5f}" + (f" acc {acc:>8}" if acc else ""))
+            parts.append(f"{split} loss {loss(scores.loss)}" + (f" acc {acc:>8}" if acc else ""))
     return "  ".join([*parts, f"{epoch.seconds:.2f} s"])
 
 
@@ -204,3 +204,25 @@ def _print_end(run: Run) -> None:
     elif baseline:
         typer.echo(f"always answering the training mean has a test loss of {baseline['score']:.5f}")
     typer.echo(f"{summary['seconds']:.1f} s; run {run.path}")
+    for warning in _warnings(summary):
+        say(f"warning: {warning}")
+
+
+def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
+    """Say what a run's figures hide: one answer for everything, or no gain over answering blindly."""
+    from dlworkflow.evaluation import classification_warnings, regression_warnings
+    from dlworkflow.metrics import wilson_interval
+
+    best, baseline, n = summary["best"], summary["baseline"], summary["samples"]["test"]
+    if not baseline:
+        return ()
+    if baseline["metric"] == "loss":
+        return regression_warnings(best["test_loss"], baseline["score"])
+    collapsed_to = summary.get("collapsed_to")
+    return classification_warnings(
+        best["test_acc"],
+        answered=[collapsed_to] if collapsed_to is not None else summary["classes"],
+        interval=wilson_interval(round(best["test_acc"] * n), n),
+        baseline=baseline["score"],
+        answer=baseline["answer"],
+    )

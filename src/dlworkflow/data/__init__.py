@@ -62,11 +62,7 @@ def register(name: str, loader: Loader) -> None:
 
 def names() -> list[str]:
     """Return the names of all data sets, the library's own first."""
-    return [
-        *_DATA_SETS,
-        *_registered,
-        *(name for name in _plugins() if name not in _DATA_SETS and name not in _registered),
-    ]
+    return list(dict.fromkeys([*_DATA_SETS, *_registered, *_plugins()]))
 
 
 def entries() -> dict[str, DataEntry]:
@@ -85,6 +81,8 @@ def locate(text: str) -> dict[str, str]:
 
     Raises ConfigError for an unknown name and MissingDataError for a path that is not there.
     """
+    if not text.strip():
+        raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     if text in names():
         return {"name": text}
     path = Path(text).expanduser()
@@ -94,7 +92,7 @@ def locate(text: str) -> dict[str, str]:
         if path.suffix.casefold() != ".csv":
             raise DataError(f"--data: {text!r} is a file; give a folder of pictures or a CSV of path,label[,split]")
         return {"name": "image_csv", "path": str(path.resolve())}
-    if path.name != text:
+    if path.name != text or path.suffix.casefold() == ".csv":
         raise MissingDataError(f"--data: no such folder or file: {text!r}")
     known = names()
     raise ConfigError(f"--data: {unknown('data set', text, known)} (and there is no folder of that name here)")
@@ -112,7 +110,7 @@ def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
     for parameter in inspect.signature(found).parameters.values():
         if (
             parameter.default is parameter.empty
-            and parameter.name not in given
+            and parameter.name not in (*given, *_ELSEWHERE)
             and parameter.kind
             not in (
                 parameter.VAR_KEYWORD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.data.transforms import Spec, parse
-from dlworkflow.signatures import Fraction, Size
+from dlworkflow.signatures import Fraction, Seed
 
 CLASSES = tuple("0123456789")
 
@@ -14,7 +14,7 @@ def load_digits(
     image_size: int | list[int] = 8,
     transform: Spec = None,
     test_fraction: Fraction = 0.2,
-    random_state: Size = 42,
+    random_state: Seed = 42,
 ) -> Splits:
     """Load the digits as uint8 `round(v * 255 / 16)`, so that a PNG of one gives back the same pixels."""
     import numpy as np

@@ -5,15 +5,20 @@ Nothing is fetched unless it is named in a table here with its digest; nothing i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
+import lzma
 import os
 import shutil
+import ssl
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -85,6 +90,8 @@ def _fetch_into(
     have = all(file.is_file() for file in local)
     if not have and is_offline(offline):
         raise MissingDataError(f"{folder.name} is not in {str(folder.parent)!r} and fetching is off; {by_hand}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise DataError(f"{str(folder)!r} is there but is not whole: move it away to fetch it anew, or {by_hand}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
@@ -128,7 +135,7 @@ def _download(file: Remote, target: Path, by_hand: str) -> None:
             while left > 0 and (chunk := answer.read(min(left, 1 << 20))):
                 out.write(chunk)
                 left -= len(chunk)
-    except (URLError, TimeoutError, ConnectionError) as error:
+    except (URLError, TimeoutError, ConnectionError, HTTPException, ssl.SSLError) as error:
         reason = getattr(error, "reason", error)
         raise MissingDataError(f"cannot fetch {file.url} ({reason}); {by_hand}") from None
     check(target, file)
@@ -169,7 +176,11 @@ def extract_zip(archive: Path, folder: Path) -> Path:
             if total > max(archive.stat().st_size, 1 << 20) * UNPACKED_LIMIT:
                 raise DataError(f"{archive.name}: would unpack to {total:,} bytes, {UNPACKED_LIMIT} times its own size")
             packed.extractall(folder)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except OSError as error:
+        if isinstance(error, DataError) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
+    except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
     folder.mkdir(exist_ok=True)
     return folder

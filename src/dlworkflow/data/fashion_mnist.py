@@ -70,7 +70,8 @@ def load_fashion_mnist(
     for split, stem in (("train", "train"), ("test", "t10k")):
         pictures = _read_idx(folder, f"{stem}-images-idx3-ubyte.gz").unsqueeze(1)
         labels = _read_idx(folder, f"{stem}-labels-idx1-ubyte.gz").long()
-        if len(pictures) != len(labels) or not len(labels) or int(labels.max()) >= len(CLASSES):
+        shapes_fit = pictures.ndim == 4 and labels.ndim == 1 and len(pictures) == len(labels) > 0
+        if not shapes_fit or int(labels.max()) >= len(CLASSES):
             raise DataError(f"{str(folder)!r}: the {split} files do not belong together")
         way = pipeline if split == "train" else pipeline.for_evaluation()
         parts[split] = ImageData(resize_all(pictures, way), labels, way)

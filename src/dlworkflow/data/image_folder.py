@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch.utils.data import Dataset
 
+from dlworkflow.data.images import ImageData, ImageFiles
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.errors import DataError, MissingDataError
-from dlworkflow.signatures import Fraction, Size
+from dlworkflow.signatures import Fraction, Seed
 
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _SPLIT_NAMES = {
@@ -91,7 +93,7 @@ def load_image_folder(
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
     test_fraction: Fraction = 0.2,
-    random_state: Size = 42,
+    random_state: Seed = 42,
 ) -> Splits:
     """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split."""
     root = Path(path).expanduser()
@@ -128,7 +130,7 @@ def load_image_csv(
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
     test_fraction: Fraction = 0.2,
-    random_state: Size = 42,
+    random_state: Seed = 42,
 ) -> Splits:
     """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
@@ -146,6 +148,9 @@ def load_image_csv(
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise MissingDataError(f"{path!r} lists files that are not there: {_listed(missing[:10])}{more}")
     deciding = given.get("train", given.get("all", []))
+    for split in ("train", "test"):
+        if "all" not in given and split not in given:
+            raise DataError(f"{path!r}: column 'split' names no row {split!r}")
     classes = sorted({label for _, label in deciding})
     labels = {name: label for label, name in enumerate(classes)}
     for split, listed in given.items():
@@ -157,10 +162,47 @@ def load_image_csv(
     if "all" in numbered:
         numbered, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
         return _splits(file, classes, numbered, pipeline, channels, indices=indices)
-    for split in ("train", "test"):
-        if split not in numbered:
-            raise DataError(f"{path!r}: column 'split' names no row {split!r}")
     return _splits(file, classes, numbered, pipeline, channels)
+
+
+def load_labelled(
+    path: str,
+    classes: Sequence[str],
+    pipeline: Pipeline,
+    channels: int,
+    *,
+    split: str = "test",
+    ignore_extra: bool = False,
+) -> ImageData:
+    """Load pictures to score a trained model on: labels by name among `classes`, the model's own.
+
+    `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
+    DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
+    """
+    root = Path(path).expanduser()
+    if root.is_file():
+        rows = [row for number, row in _read_rows(root) if _split_name(row.get("split", split), root, number) == split]
+        listed = [(root.parent / row["path"], row["label"]) for row in rows]
+    elif root.is_dir():
+        folder = _split_folder(root, split) or root
+        own, _ = find_classes(folder)
+        paths, labels, _ = _list_pictures(folder, own)
+        listed = [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
+    else:
+        raise MissingDataError(f"--data: no such folder or file: {path!r}")
+    found = sorted({label for _, label in listed})
+    extra = [name for name in found if name not in classes]
+    if extra and not ignore_extra:
+        raise DataError(
+            f"{path!r} has classes that the model does not know: {_listed(extra)}; it has {_listed(found)}, "
+            f"the model {_listed(classes)} (--ignore-extra leaves the others out)"
+        )
+    known = [(picture, classes.index(label)) for picture, label in listed if label in classes]
+    if not known:
+        raise DataError(f"{path!r} has no {split} pictures of the model's classes {_listed(classes)}")
+    way = pipeline.for_evaluation()
+    chosen = [picture for picture, _ in known]
+    return ImageData(ImageFiles(chosen, way, channels), torch.tensor([label for _, label in known]), way, paths=chosen)
 
 
 _Listed = tuple[list[Path], list[int]]
@@ -195,10 +237,6 @@ def _splits(
     notes: Iterable[str] = (),
     indices: dict[str, list[int]] | None = None,
 ) -> Splits:
-    import torch
-
-    from dlworkflow.data.images import ImageData, ImageFiles
-
     if len(classes) < 2:
         raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
     data = {}
@@ -250,8 +288,13 @@ def _list_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], list
     empty: list[str] = []
     for label, name in enumerate(classes):
         before = len(paths)
-        for folder, below, files in os.walk(root / name):
-            below[:] = sorted(sub for sub in below if not sub.startswith("."))
+        top = root / name
+        seen: set[str] = set()  # a link may lead back to where it stands
+        for folder, _, files in sorted(os.walk(top, followlinks=True)):
+            hidden = any(part.startswith(".") for part in Path(folder).relative_to(top).parts)
+            if hidden or (real := os.path.realpath(folder)) in seen:
+                continue
+            seen.add(real)
             for file in sorted(files):
                 if file.startswith("."):
                     continue
@@ -282,7 +325,9 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             if missing:
                 found = f"it has {_listed(columns)}" if columns else "it is empty"
                 raise DataError(f"{str(file)!r} lacks the column(s) {_listed(missing)}; {found}")
-            rows = [(reader.line_num, row) for row in reader]
+            rows = [
+                (reader.line_num, {key: (cell or "").strip() for key, cell in row.items() if key}) for row in reader
+            ]
     except FileNotFoundError:
         raise MissingDataError(f"data.path: no file {str(file)!r}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -59,7 +59,7 @@ def to_mode(image: Image.Image, channels: int) -> Image.Image:
     if channels not in _MODES:
         raise DataError(f"pictures have 1 channel (grey) or 3 (RGB), not {channels}")
     mode = _MODES[channels]
-    if image.mode == mode:
+    if image.mode == mode and not image.has_transparency_data:
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _to_8_bits(image)
@@ -72,7 +72,7 @@ def to_mode(image: Image.Image, channels: int) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """Scale grey of 16 bits (0 to 65,535), 32 bits or float ([0, 1], or 0 to 255) to 8 bits."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0, posinf=0, neginf=0)
     if image.mode == "F":
         scale = 255.0 if values.max(initial=0) <= 1 else 1.0
     else:
@@ -112,7 +112,7 @@ class ImageFiles:
     """
 
     def __init__(self, paths: Sequence[Path], pipeline: Pipeline, channels: int) -> None:
-        self.paths, self._pipeline, self._channels = list(paths), pipeline, channels
+        self.paths, self._pipeline, self.channels = list(paths), pipeline, channels
         self._remembered: Tensor | None = None
 
     def __len__(self) -> int:
@@ -121,18 +121,18 @@ class ImageFiles:
     def __getitem__(self, indices: Sequence[int] | Tensor) -> Tensor:
         if self._remembered is not None:
             return self._remembered[torch.as_tensor(indices)]
-        return decode([self.paths[int(index)] for index in indices], self._pipeline, self._channels)
+        return decode([self.paths[int(index)] for index in indices], self._pipeline, self.channels)
 
     def remember(self) -> None:
         """Decode all pictures now where they fit the budget. Raises DataError naming the first ten unreadable ones."""
         if self._remembered is None and self.n_bytes <= MEMORY_BUDGET:
-            self._remembered = decode(self.paths, self._pipeline, self._channels)
+            self._remembered = decode(self.paths, self._pipeline, self.channels)
 
     @property
     def n_bytes(self) -> int:
         """Size of all pictures once decoded and resized."""
         height, width = self._pipeline.size
-        return len(self.paths) * self._channels * height * width
+        return len(self.paths) * self.channels * height * width
 
 
 def decode(paths: Sequence[Path], pipeline: Pipeline, channels: int) -> Tensor:
@@ -174,6 +174,7 @@ class ImageData(Dataset[Any]):
     ) -> None:
         self.pictures, self.labels, self.pipeline = pictures, labels, pipeline
         self.paths = list(paths) if paths is not None else None
+        self.channels = pictures.channels if isinstance(pictures, ImageFiles) else pictures.shape[1]
         self._augment = pipeline.augmentation()
 
     def __len__(self) -> int:
@@ -197,6 +198,11 @@ class ImageData(Dataset[Any]):
         if self._augment is not None:
             pictures = torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
         return self.pipeline.to_float(pictures), self.labels[chosen]
+
+    def augmented(self, index: int) -> Tensor:
+        """Return one picture after resizing and augmentation, before normalisation: uint8 (c, h, w)."""
+        picture: Tensor = self.pictures[torch.tensor([index])][0]
+        return to_uint8(self._augment(to_picture(picture))) if self._augment is not None else picture
 
     def without_augmentation(self) -> ImageData:
         """Return the same pictures as evaluation sees them."""

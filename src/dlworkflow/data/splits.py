@@ -83,4 +83,11 @@ def stratified_split(
     train, test = train_test_split(
         range(len(labels)), test_size=test_fraction, random_state=random_state, stratify=labels
     )
+    for part in (train, test):
+        if lost := sorted(set(labels) - {labels[index] for index in part}):
+            name = names[lost[0]] if names else lost[0]
+            raise DataError(
+                f"class {name!r} has {labels.count(lost[0])} samples, too few for both training and test "
+                f"with data.test_fraction {test_fraction:g}"
+            )
     return sorted(train), sorted(test)

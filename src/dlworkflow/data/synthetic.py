@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,10 +10,13 @@ import torch
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import DataError
-from dlworkflow.signatures import Count, Fraction, NonNegative, Positive, Size
+from dlworkflow.signatures import Count, Fraction, NonNegative, Positive, Seed
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+MOST_POINTS = 10_000_000
 
 
 def load_line(
@@ -25,9 +29,11 @@ def load_line(
     test_fraction: Fraction = 0.2,
 ) -> Splits:
     """Load y = slope * X + intercept over [start, end) in steps; the last part is the test split, in order."""
+    if (end - start) / step > MOST_POINTS:
+        raise DataError(f"data.step: {step:g} from {start:g} to {end:g} gives more than {MOST_POINTS:,} points")
     X = torch.arange(start, end, step).unsqueeze(dim=1) if start < end else torch.empty(0, 1)
     y = slope * X + intercept
-    cut = int((1 - test_fraction) * len(X))
+    cut = math.floor((1 - test_fraction) * len(X) + 1e-9)
     if not 0 < cut < len(X):
         raise DataError(
             f"data.step: {step:g} from {start:g} to {end:g} gives {len(X)} points, too few for training and test"
@@ -37,7 +43,7 @@ def load_line(
 
 
 def load_circles(
-    *, n_samples: Count = 1000, noise: NonNegative = 0.03, test_fraction: Fraction = 0.2, random_state: Size = 42
+    *, n_samples: Count = 1000, noise: NonNegative = 0.03, test_fraction: Fraction = 0.2, random_state: Seed = 42
 ) -> Splits:
     """Load a small ring of points (class 1) inside a larger one (class 0)."""
     from sklearn.datasets import make_circles
@@ -47,7 +53,7 @@ def load_circles(
 
 
 def load_moons(
-    *, n_samples: Count = 1000, noise: NonNegative = 0.1, test_fraction: Fraction = 0.2, random_state: Size = 42
+    *, n_samples: Count = 1000, noise: NonNegative = 0.1, test_fraction: Fraction = 0.2, random_state: Seed = 42
 ) -> Splits:
     """Load two half moons that reach into each other."""
     from sklearn.datasets import make_moons
@@ -63,7 +69,7 @@ def load_blobs(
     centers: Count = 4,
     cluster_std: NonNegative = 1.5,
     test_fraction: Fraction = 0.2,
-    random_state: Size = 42,
+    random_state: Seed = 42,
 ) -> Splits:
     """Load round clouds of points, one a class."""
     from sklearn.datasets import make_blobs
@@ -80,7 +86,7 @@ def load_spirals(
     arms: Count = 3,
     noise: NonNegative = 0.2,
     test_fraction: Fraction = 0.2,
-    random_state: Size = 42,
+    random_state: Seed = 42,
 ) -> Splits:
     """Load spiral arms around the origin, one a class; `noise` is the standard deviation of the angle in radians."""
     import numpy as np

@@ -6,12 +6,13 @@ A pipeline has three parts in this order: `resize` (always the same result), ran
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dlworkflow.errors import ConfigError, unknown
-from dlworkflow.signatures import Count, Probability, faults_of
+from dlworkflow.signatures import Probability, Range, faults_of
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
     return flip
 
 
-def _trivial_augment(*, num_magnitude_bins: Count = 31) -> Callable[[Image.Image], Image.Image]:
+def _trivial_augment(*, num_magnitude_bins: Annotated[int, Range(2)] = 31) -> Callable[[Image.Image], Image.Image]:
     """One random operation at a random strength (TrivialAugmentWide, torchvision's v1 transform)."""
     from torchvision import transforms
 
@@ -128,7 +129,7 @@ def parse(spec: Spec, *, image_size: int | Sequence[int] | None = None, channels
     std: tuple[float, ...] = ()
     for name, settings in _steps(spec, faults):
         if name == "resize":
-            size = _size(settings.get("size"), faults) if size is None else size
+            size = _resized(settings, size, faults)
         elif name == "normalize":
             mean, std = _statistics(settings, channels, faults)
         elif mean:
@@ -169,6 +170,17 @@ def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
     return steps
 
 
+def _resized(settings: Mapping[str, Any], size: tuple[int, int] | None, faults: list[str]) -> tuple[int, int] | None:
+    """Read a resize step: the size is said once, here or as `image_size`, or twice the same."""
+    for key in settings.keys() - {"size"}:
+        faults.append(f"data.transform.resize: {unknown('setting', key, ('size',))}")
+    given = _size(settings["size"], faults) if "size" in settings else None
+    if given is None or size is None or given == size:
+        return given or size
+    faults.append(f"data.transform.resize: {list(given)} contradicts data.image_size, which is {list(size)}")
+    return size
+
+
 def _size(value: Any, faults: list[str]) -> tuple[int, int] | None:
     sides = [value, value] if isinstance(value, int) else value
     whole = isinstance(sides, (list, tuple)) and all(isinstance(s, int) and not isinstance(s, bool) for s in sides)
@@ -189,7 +201,7 @@ def _statistics(
     found = []
     for key in ("mean", "std"):
         numbers = given[key] if isinstance(given[key], (list, tuple)) else [given[key]] * channels
-        fits = len(numbers) == channels and all(isinstance(n, (int, float)) for n in numbers)
+        fits = len(numbers) == channels and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
         if not fits or (key == "std" and min(numbers) <= 0):
             sign = " above 0" if key == "std" else ""
             faults.append(

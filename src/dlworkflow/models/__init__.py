@@ -90,7 +90,7 @@ def register(name: str, cls: Callable[..., nn.Module]) -> None:
 
 def names() -> list[str]:
     """Return the names of all models, the library's own first."""
-    return [*_MODELS, *_registered, *(name for name in _plugins() if name not in _MODELS and name not in _registered)]
+    return list(dict.fromkeys([*_MODELS, *_registered, *_plugins()]))
 
 
 def entries() -> dict[str, ModelEntry]:

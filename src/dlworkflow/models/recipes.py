@@ -9,12 +9,12 @@ _SGD_01 = {"name": "sgd", "lr": 0.1}
 _ADAM = {"name": "adam", "lr": 1e-3}
 
 
-def _recipe(data: dict[str, Any], optimizer: dict[str, Any], epochs: int, **more: Any) -> dict[str, Any]:
-    return {"data": data, "optimizer": optimizer, "epochs": epochs, **more}
+def _recipe(data: dict[str, Any], optimizer: dict[str, Any], epochs: int) -> dict[str, Any]:
+    return {"data": data, "optimizer": optimizer, "epochs": epochs}
 
 
 def _line(epochs: int, *, lr: float = 0.01, **settings: Any) -> dict[str, Any]:
-    return _recipe({"name": "line"} | _FULL_BATCH | settings, {"name": "sgd", "lr": lr}, epochs, loss="l1")
+    return _recipe({"name": "line"} | _FULL_BATCH | settings, {"name": "sgd", "lr": lr}, epochs)
 
 
 _CIRCLES = _recipe({"name": "circles"} | _FULL_BATCH, _SGD_01, 1000)

@@ -1,0 +1,148 @@
+"""`dlw compare`: runs side by side, from their folders alone; torch is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import RUN_HELP, RunsDirOption, complete_runs, say
+from dlworkflow.cli.runs import headings, pretty
+from dlworkflow.cli.tables import Format, number, percent, render
+from dlworkflow.errors import ConfigError, RunError, unknown
+
+
+class PlotKind(StrEnum):
+    """Which figure of several runs."""
+
+    curves = "curves"
+    bars = "bars"
+
+
+_HIDDEN = ("chosen_on", "epochs_done")
+
+
+def compare(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help=f"{RUN_HELP} All runs when none is named.", autocompletion=complete_runs
+        ),
+    ] = None,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column, best first.")] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="Choose each run's best epoch by test_acc, train_loss, ...")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="KEY=VALUE", help="Only runs with this value of a column or setting."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Only these columns; any setting is one, too.")
+    ] = None,
+    over_seeds: Annotated[
+        bool, typer.Option("--over-seeds", help="One row for runs that differ in their seed alone: mean and deviation.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the runs together.")] = None,
+    plot_kind: Annotated[
+        PlotKind, typer.Option("--plot-kind", help="Curves of losses and accuracies, or bars of accuracy.")
+    ] = PlotKind.curves,
+    runs_dir: RunsDirOption = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+) -> None:
+    """Put runs side by side.
+
+    Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
+    """
+    from dlworkflow.comparison import all_columns, compare_runs, compare_seeds
+    from dlworkflow.runs import find_run, list_runs, runs_folder
+
+    conditions = dict(_condition(text) for text in where or ())
+    found = [find_run(name, runs_dir) for name in names] if names else list_runs(runs_dir)
+    if not found:
+        raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
+    rows = compare_runs(found, by=by, where=conditions)
+    if not rows:
+        raise RunError(f"none of {len(found)} runs fits {', '.join(where or ())}")
+    seeds = compare_seeds(found, by=by, where=conditions)
+    if over_seeds:
+        _print(seeds, _chosen(seeds, columns), sort, output, _pretty_seeds)
+    else:
+        if columns is not None:
+            rows = [
+                all_settings | row for all_settings, row in zip(all_columns(found, where=conditions), rows, strict=True)
+            ]
+        _print(rows, _chosen(rows, columns), sort, output, pretty)
+        if output is Format.table and columns is None and any(row["seeds"] > 1 for row in seeds):
+            typer.echo("\nover seeds, mean and standard deviation:")
+            several = [row for row in seeds if row["seeds"] > 1]
+            _print(several, _chosen(several, None), None, output, _pretty_seeds)
+    if by is None and any(row.get("chosen_on") == "test" for row in rows):
+        say("best epoch: the lowest test loss, as there is no validation split; expect a little less on new data")
+    if plot is not None:
+        from dlworkflow.figures import draw_runs
+
+        kept = {row["run"] for row in rows if row["status"] != "running" or row["epochs_done"]}
+        draw_runs([run for run in found if run.name in kept], plot, kind=plot_kind.value, by=by)
+        say(f"figure {plot}")
+
+
+def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:
+    """Return the keys to show: those named, or all but what a person does not compare by."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    if columns is None:
+        shown = [key for key in keys if key not in _HIDDEN and not key.endswith("_sd")]
+        if all(row.get("status", "finished") == "finished" for row in rows):
+            shown = [key for key in shown if key != "status"]
+        return shown
+    chosen = [name.strip().replace(" ", "_") for name in columns.split(",")]
+    for name in chosen:
+        if name not in keys:
+            raise ConfigError(f"--columns: {unknown('column', name, keys)}")
+    return chosen
+
+
+def _print(
+    rows: Sequence[dict[str, Any]],
+    keys: Sequence[str],
+    sort: str | None,
+    output: Format,
+    cells: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    from dlworkflow.comparison import sort_rows
+
+    if sort is not None:
+        column = sort.replace(" ", "_")
+        known = list(dict.fromkeys(key for row in rows for key in row))
+        if column not in known:
+            raise ConfigError(f"--sort: {unknown('column', column, known)}")
+        rows = sort_rows(rows, column)
+    raw = [{key: row.get(key) for key in _with_deviations(rows, keys)} for row in rows]
+    columns = headings(keys) if output in (Format.table, Format.md) else headings(_with_deviations(rows, keys))
+    typer.echo(render([cells(row) for row in rows], columns, output, raw))
+
+
+def _with_deviations(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[str]:
+    """Put each metric's deviation beside it where the rows have one: a program reads them apart."""
+    have = {key for row in rows for key in row}
+    return [name for key in keys for name in (key, f"{key}_sd") if name == key or name in have]
+
+
+def _pretty_seeds(row: dict[str, Any]) -> dict[str, Any]:
+    """Write mean and deviation in one cell."""
+    cells = pretty(row)
+    for key in row:
+        deviation = row.get(f"{key}_sd")
+        if deviation is not None:
+            cells[key] += f" ± {percent(deviation) if key.endswith('_acc') else number(deviation)}"
+    return cells
+
+
+def _condition(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--filter {text}: write it as key=value, for example --filter model=tinyvgg")
+    return key.strip(), value.strip()

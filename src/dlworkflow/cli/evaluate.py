@@ -1,0 +1,138 @@
+"""`dlw evaluate`: what a run is worth, in numbers, tables and warnings, and as files in its folder."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, say
+from dlworkflow.cli.predict import Weights
+from dlworkflow.cli.tables import Format, number, percent, render
+
+if TYPE_CHECKING:
+    from dlworkflow.evaluation import EvaluationReport
+
+MOST_CLASSES = 25
+"""A terminal shows the table of up to this many classes; evaluation.json holds them all."""
+
+_PERCENT = ("accuracy", "top_3_accuracy", "top_5_accuracy")
+
+
+class Split(StrEnum):
+    """Which part of a data set."""
+
+    test = "test"
+    train = "train"
+    val = "val"
+
+
+def evaluate(
+    run: RunArgument = None,
+    split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.test,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="Score other data than the run's own; classes match by name."),
+    ] = None,
+    ignore_extra: Annotated[
+        bool, typer.Option("--ignore-extra", help="Leave out pictures of classes that the model does not know.")
+    ] = False,
+    weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Also draw the figures.")] = True,
+    device: DeviceOption = None,
+    data_dir: DataDirOption = None,
+    offline: OfflineOption = False,
+    runs_dir: RunsDirOption = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print the numbers.")] = Format.table,
+) -> None:
+    """Score a run and say what it is worth.
+
+    Loss, metrics, classes, the most confused pairs, the majority baseline and a 95 % interval. Writes evaluation.json,
+    predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder.
+    """
+    from dlworkflow.errors import ConfigError
+    from dlworkflow.runs import find_run
+
+    if ignore_extra and data is None:
+        raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
+    found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
+
+    from dlworkflow.run_evaluation import evaluate_part, load_part, report_part, write_report
+
+    say(f"run {found.path} ({weights.value} weights)")
+    part = load_part(found, split.value, other=data, ignore_extra=ignore_extra, data_dir=data_dir, offline=offline)
+    result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
+    report = report_part(found, part, result)
+    _print(found.name, part.name, report, output)
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    paths = write_report(found, part, report)
+    if plots:
+        from dlworkflow.figures import draw_evaluation
+
+        paths += draw_evaluation(found, part, result, report)
+    say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
+
+
+def _print(run: str, part: str, report: EvaluationReport, output: Format) -> None:
+    if output is Format.json:
+        import json
+
+        typer.echo(json.dumps({"run": run, "split": part, **report.to_data()}, indent=1, ensure_ascii=False))
+        return
+    row: dict[str, Any] = {"run": run, "split": part, "samples": len(report.samples), "loss": report.loss}
+    row |= report.metrics
+    if report.interval is not None:
+        row |= {"accuracy_low": report.interval[0], "accuracy_high": report.interval[1]}
+    row |= {"baseline": report.baseline}
+    if output is not Format.table:
+        cells = {key: number(value) for key, value in row.items()}
+        typer.echo(render([cells], {key: key for key in row}, output, [row]))
+        return
+    hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline")
+    shown = [
+        {"what": key.replace("_", " "), "value": percent(value) if key in _PERCENT else number(value)}
+        for key, value in row.items()
+        if value is not None and key not in hidden
+    ]
+    typer.echo(render(shown, {"what": f"{part} split", "value": "value"}))
+    if report.report is not None and report.interval is not None:
+        _print_classes(report)
+        low, high = map(percent, report.interval)
+        typer.echo(
+            f"\nwith {len(report.samples):,} samples, the true accuracy lies between {low} and {high} (95 %): "
+            "two runs that both lie there do not differ"
+        )
+        typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
+    elif report.baseline is not None:
+        typer.echo(f"\nalways answering the training mean has a loss of {report.baseline:.5f}")
+
+
+def _print_classes(report: EvaluationReport) -> None:
+    assert report.report is not None
+    scores = report.report.classes
+    cut = len(scores) > MOST_CLASSES
+    rows = [
+        {
+            "class": s.label,
+            **{key: f"{getattr(s, key):.4f}" for key in ("precision", "recall", "f1")},
+            "samples": number(s.support),
+            "answered": number(s.predicted),
+        }
+        for s in (sorted(scores, key=lambda s: s.f1)[:MOST_CLASSES] if cut else scores)
+    ]
+    typer.echo("\n" + render(rows, {key: key for key in rows[0]}))
+    if cut:
+        typer.echo(f"the {MOST_CLASSES} of {len(scores)} classes with the lowest f1; evaluation.json holds all")
+    pairs = [
+        {
+            "truth": pair["truth"],
+            "taken for": pair["prediction"],
+            "times": number(pair["count"]),
+            "of the truth": percent(pair["share"]),
+        }
+        for pair in report.confused_pairs()
+    ]
+    if pairs:
+        typer.echo("\n" + render(pairs, {key: key for key in pairs[0]}))

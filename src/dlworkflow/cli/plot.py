@@ -1,0 +1,69 @@
+"""`dlw plot`: the figures of a run, into its folder or where the user wants them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlworkflow.cli.evaluate import Split
+from dlworkflow.cli.options import RUN_HELP, DataDirOption, RunsDirOption, complete_runs, say
+from dlworkflow.errors import ConfigError
+
+_KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [*complete_runs(incomplete), *(kind for kind in _KINDS if kind.startswith(incomplete))]
+
+
+def plot(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [FIGURE]...",
+            help=f"{RUN_HELP} Figures: {', '.join(_KINDS)}; all that fit when none is named.",
+            autocompletion=_complete,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the one figure here: .png, .svg or .pdf.")
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Which part of the data, where the figure is of one.")] = Split.test,
+    data_dir: DataDirOption = None,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Draw the figures of a run.
+
+    \\b
+    dlw plot                         all that fit the last run, into its folder
+    dlw plot circles boundary        the run whose name starts with circles
+    dlw plot curves --out curves.svg
+    """
+    from dlworkflow.runs import find_run
+
+    kinds = [name for name in names or () if name in _KINDS]
+    runs = [name for name in names or () if name not in _KINDS]
+    if len(runs) > 1:
+        from dlworkflow.errors import nearest
+
+        odd = next((name for name in runs if nearest(name, _KINDS)), runs[-1])
+        raise ConfigError(f"one run at a time, and {odd!r} is no figure; figures are {', '.join(_KINDS)}")
+    found = find_run(runs[0] if runs else None, runs_dir)
+    if out is not None and len(kinds) != 1:
+        raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
+
+    from dlworkflow.figures import draw, fitting_kinds
+    from dlworkflow.plotting import save_figure
+    from dlworkflow.plotting.style import check_format
+
+    if out is not None:
+        check_format(out)
+    say(f"run {found.path}")
+    tail = "" if split is Split.test else f"-{split.value}"
+    for kind in kinds or fitting_kinds(found):
+        figure = draw(found, kind, split=split.value, data_dir=data_dir)
+        about_split = kind in ("confusion", "calibration", "predictions", "errors")
+        path = out or found.plot_path(f"{kind}{tail}" if about_split else kind)
+        typer.echo(str(save_figure(figure, path)))

@@ -1,0 +1,184 @@
+"""Runs side by side: best epochs, the settings that differ, means over seeds; reads run folders, imports no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlworkflow.errors import ConfigError, RunError, unknown
+from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, best_epoch
+
+Row = dict[str, Any]
+
+SCORES = (*COLUMNS[3:], *VAL_COLUMNS)
+"""The metrics by which a best epoch can be chosen and runs can be averaged."""
+
+_NOT_COMPARED = ("model.name", "data.name", "data.data_dir")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    run: Run
+    row: Row
+    settings: Row
+    """Settings by dotted key; empty for a damaged run."""
+
+
+def compare_runs(runs: Iterable[Run], *, by: str | None = None, where: Mapping[str, str] | None = None) -> list[Row]:
+    """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
+
+    Keys: run, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss and
+    val_acc where there are any), baseline, parameters, seconds, chosen_on, then `section.setting` for each difference.
+    `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
+    test loss. `where` keeps runs with these values of columns or settings. A damaged run is a row whose status says so.
+    Raises ConfigError for an unknown metric or key.
+    """
+    entries = _entries(runs, by, where or {})
+    differing = _differing(entries)
+    return [entry.row | {key: entry.settings.get(key) for key in differing} for entry in entries]
+
+
+def compare_seeds(runs: Iterable[Run], *, by: str | None = None, where: Mapping[str, str] | None = None) -> list[Row]:
+    """Return a row a group of finished runs that differ in nothing but their seed: mean and deviation of each metric.
+
+    Of runs that repeat one seed the newest counts.
+
+    Keys: model, data, seeds (how many), each metric as `<metric>` (mean) and `<metric>_sd` (sample standard deviation,
+    None for one run), seconds, then the settings in which the groups differ.
+    """
+    finished = [entry for entry in _entries(runs, by, where or {}) if entry.row["status"] == "finished"]
+    groups: dict[str, dict[Any, _Entry]] = {}
+    for entry in finished:
+        key = json.dumps({name: value for name, value in entry.settings.items() if name != "seed"}, sort_keys=True)
+        groups.setdefault(key, {})[entry.settings.get("seed")] = entry
+    differing = [key for key in _differing(finished) if key != "seed"]
+    rows = []
+    for group in groups.values():
+        members = list(group.values())
+        first = members[0]
+        row: Row = {"model": first.row["model"], "data": first.row["data"], "seeds": len(members)}
+        for key in (key for key in SCORES if key in first.row):
+            values = [entry.row[key] for entry in members if entry.row[key] is not None]
+            row[key] = statistics.fmean(values) if values else None
+            row[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+        row["seconds"] = statistics.fmean(entry.row["seconds"] for entry in members)
+        rows.append(row | {key: first.settings.get(key) for key in differing})
+    return rows
+
+
+def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) -> list[Row]:
+    """Return a row a run with every setting, whether the runs differ in it or not."""
+    return [entry.settings | entry.row for entry in _entries(runs, None, where or {})]
+
+
+def higher_is_better(column: str) -> bool:
+    """Tell whether a high value of a column is the good one: accuracies and the baseline."""
+    return column.endswith("_acc") or column == "baseline"
+
+
+def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
+    """Return rows by a column, the best first, equals in their order, rows without a value last."""
+    have = [row for row in rows if row.get(column) is not None]
+    numeric = all(isinstance(row[column], (int, float)) for row in have)
+    have.sort(key=lambda row: row[column] if numeric else str(row[column]), reverse=higher_is_better(column))
+    return have + [row for row in rows if row.get(column) is None]
+
+
+def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str]) -> list[_Entry]:
+    if by is not None and by not in SCORES:
+        raise ConfigError(f"--by: {unknown('metric', by, SCORES)}")
+    entries = [_entry(run, by) for run in runs]
+    if not where:
+        return entries
+    known = list(dict.fromkeys(key for entry in entries for key in (*entry.row, *entry.settings)))
+    for key in where:
+        if key not in known:
+            raise ConfigError(f"--filter: {unknown('column or setting', key, known)}")
+    return [
+        entry
+        for entry in entries
+        if all(_equal((entry.settings | entry.row).get(key), text) for key, text in where.items())
+    ]
+
+
+def _entry(run: Run, by: str | None) -> _Entry:
+    try:
+        summary, history = run.summary(), run.history()
+    except RunError as error:
+        return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
+    try:
+        config = summary["config"]
+        best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
+        row: Row = {
+            "run": run.name,
+            "status": summary["status"],
+            "model": config["model"]["name"],
+            "data": summary["data"],
+            "best_epoch": int(best["epoch"]) if best else None,
+            "epochs_done": len(history),
+        }
+        scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
+        row |= {key: _number(best.get(key)) for key in scores}
+        row |= {
+            "baseline": (summary.get("baseline") or {}).get("score"),
+            "parameters": summary.get("parameters"),
+            "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
+            "chosen_on": by.partition("_")[0] if by else summary.get("chosen_on", "test"),
+        }
+        return _Entry(run, row, _flatten(config))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        return _Entry(run, {"run": run.name, "status": f"damaged: a file of it lacks {error}"}, {})
+
+
+def _best_by(history: Sequence[Mapping[str, float]], by: str) -> Mapping[str, float] | None:
+    finite = [row for row in history if math.isfinite(row.get(by, math.nan))]
+    if higher_is_better(by):
+        return max(finite, key=lambda row: row[by], default=None)
+    return min(finite, key=lambda row: row[by], default=None)
+
+
+def _differing(entries: Sequence[_Entry]) -> list[str]:
+    """Return the settings in which whole runs differ.
+
+    A setting that only some models or data sets have counts where it tells runs of the same model and data apart.
+    """
+    whole = [entry for entry in entries if entry.settings]
+    groups: dict[object, list[Row]] = {None: [entry.settings for entry in whole]}
+    for entry in whole:
+        groups.setdefault((entry.row["model"], entry.row["data"]), []).append(entry.settings)
+    keys = list(dict.fromkeys(key for entry in whole for key in entry.settings if key not in _NOT_COMPARED))
+    return [key for key in keys if any(_differs(key, group) for group in groups.values())]
+
+
+def _differs(key: str, group: Sequence[Row]) -> bool:
+    return all(key in settings for settings in group) and len({json.dumps(settings[key]) for settings in group}) > 1
+
+
+def _equal(value: Any, text: str) -> bool:
+    """Compare a value with what a user typed: `0.1`, `true`, `none` and `tinyvgg` mean what they look like."""
+    if isinstance(value, bool) or value is None:
+        return text.casefold() == str(value).casefold() or (value is None and text.casefold() in ("null", ""))
+    if isinstance(value, (int, float)):
+        try:
+            return float(text) == value
+        except ValueError:
+            return False
+    return text == (value if isinstance(value, str) else json.dumps(value))
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Row:
+    flat: Row = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

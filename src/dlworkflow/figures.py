@@ -1,0 +1,242 @@
+"""The figures of a run, of several runs and of a data set: which data each needs, read where it lies, and drawn.
+
+The drawing itself is `plotting`'s; this room knows runs and data and hands it plain rows and arrays.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from dlworkflow import plotting
+from dlworkflow.comparison import SCORES, compare_runs
+from dlworkflow.data.images import ImageData, load_image
+from dlworkflow.data.splits import Splits
+from dlworkflow.engine import Evaluation
+from dlworkflow.errors import ConfigError, DataError, RunError, unknown
+from dlworkflow.evaluation import EvaluationReport
+from dlworkflow.inference import Predictor
+from dlworkflow.metrics import calibration_bins, wilson_interval
+from dlworkflow.run_evaluation import Part, evaluate_part, load_part, load_splits, report_part
+from dlworkflow.runs import Run
+from dlworkflow.tasks import get_task
+
+KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
+"""Figures of one run, in the order in which one looks at them."""
+
+GRID = 9
+"""Pictures in a grid of predictions or errors: the notes' 3x3."""
+
+
+def fitting_kinds(run: Run) -> list[str]:
+    """Return the figures that make sense for a run: a boundary needs two numbers a sample, a grid needs pictures."""
+    summary = run.summary()
+    fits = {
+        "curves": True,
+        "lr": True,
+        "boundary": summary["in_shape"] == [2] and bool(summary["classes"]),
+        "fit": summary["in_shape"] == [1] and not summary["classes"],
+        "confusion": bool(summary["classes"]),
+        "calibration": bool(summary["classes"]),
+        "predictions": summary["kind"] == "image",
+        "errors": summary["kind"] == "image",
+    }
+    return [kind for kind in KINDS if fits[kind]]
+
+
+def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = None) -> Figure:
+    """Draw one figure of a run.
+
+    Raises ConfigError for an unknown kind and DataError for one that does not fit the run.
+    """
+    if kind not in KINDS:
+        raise ConfigError(unknown("figure", kind, KINDS))
+    if kind not in (fitting := fitting_kinds(run)):
+        shape = "x".join(map(str, run.summary()["in_shape"]))
+        raise DataError(
+            f"a figure {kind!r} does not fit {run.name}, whose samples are {shape}; possible: {', '.join(fitting)}"
+        )
+    if kind in ("curves", "lr"):
+        return _draw_history(run, kind)
+    if kind in ("boundary", "fit"):
+        return {"boundary": _draw_boundary, "fit": _draw_fit}[kind](run, load_splits(run, data_dir=data_dir))
+    part = load_part(run, split, data_dir=data_dir)
+    result = evaluate_part(run, part)
+    return _draw_evaluated(kind, run, part, result, report_part(run, part, result))
+
+
+def draw_evaluation(run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> list[Path]:
+    """Draw the figures of an evaluation that is there already into the run's folder; return their paths."""
+    tail = "" if part.name == "test" else f"-{part.name}"
+    kinds = [kind for kind in fitting_kinds(run) if kind in ("confusion", "calibration", "predictions", "errors")]
+    paths = []
+    for kind in kinds:
+        if kind == "errors" and not report.errors():
+            continue
+        figure = _draw_evaluated(kind, run, part, result, report)
+        paths.append(plotting.save_figure(figure, run.plot_path(f"{kind}{tail}")))
+    return paths
+
+
+def draw_runs(
+    runs: Sequence[Run], path: str | os.PathLike[str], *, kind: str = "curves", by: str | None = None
+) -> Path:
+    """Draw several runs together, their curves or bars of their accuracy, and write the figure; return its path."""
+    if kind == "curves":
+        histories = {run.name: results for run in runs if (results := history_lists(run))}
+        if not histories:
+            raise RunError("none of these runs has finished an epoch yet")
+        return plotting.save_figure(plotting.plot_run_curves(histories), path)
+    rows = [row for row in compare_runs(runs, by=by) if row.get("test_acc") is not None]
+    if not rows:
+        raise RunError("none of these runs has an accuracy to draw")
+    sizes = {run.name: run.summary()["samples"]["test"] for run in runs}
+    figure = plotting.plot_accuracy_bars(
+        {row["run"]: row["test_acc"] for row in rows},
+        {
+            row["run"]: wilson_interval(round(row["test_acc"] * sizes[row["run"]]), sizes[row["run"]])
+            for row in rows
+            if sizes[row["run"]]
+        },
+        rows[0]["baseline"] if len({row["baseline"] for row in rows}) == 1 else None,
+    )
+    return plotting.save_figure(figure, path)
+
+
+def draw_data(splits: Splits, *, what: str = "samples", seed: int = 42) -> Figure:
+    """Draw a data set: `samples` (points, a line, or random pictures), `balance` (classes a split) or `transforms`
+    (pictures before and after the training transform).
+
+    Raises DataError for what the data has not.
+    """
+    if what == "balance":
+        return plotting.plot_class_balance(_class_counts(splits))
+    if what == "transforms":
+        return _draw_transforms(splits, seed)
+    if splits.kind == "image":
+        plain = splits.train.without_augmentation() if isinstance(splits.train, ImageData) else splits.train
+        pictures: Any = _Unnormalised(plain) if isinstance(plain, ImageData) else plain
+        return plotting.display_random_images(pictures, classes=splits.classes, seed=seed)
+    parts = {name: _arrays(part) for name, part in splits.parts().items()}
+    if splits.in_shape == (2,) and splits.classes:
+        return plotting.plot_points(parts, splits.classes)
+    if splits.in_shape == (1,) and not splits.classes:
+        return plotting.plot_predictions(*parts["train"], *parts["test"])
+    raise DataError(f"data {splits.name!r} has {splits.in_shape[0]} numbers a sample: a figure needs one or two")
+
+
+def history_lists(run: Run) -> dict[str, list[float]]:
+    """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
+    rows = run.history()
+    return {key: [row[key] for row in rows] for key in SCORES if rows and key in rows[0]}
+
+
+def _draw_history(run: Run, kind: str) -> Figure:
+    rows = run.history()
+    if not rows:
+        raise RunError(f"{run.name} has not finished an epoch yet: there is nothing to draw")
+    if kind == "lr":
+        return plotting.plot_learning_rate([row["lr"] for row in rows])
+    best = run.summary().get("best")
+    return plotting.plot_loss_curves(history_lists(run), best_epoch=int(best["epoch"]) if best else None)
+
+
+def _draw_boundary(run: Run, splits: Splits) -> Figure:
+    predictor = Predictor.from_run(run)
+
+    def predict(points: Any) -> Any:
+        logits = predictor.logits(torch.as_tensor(points, dtype=torch.float32))
+        return predictor.task.probabilities(logits).argmax(dim=1).numpy()
+
+    return plotting.plot_decision_regions(
+        {name: _arrays(part) for name, part in splits.parts().items()}, predict, splits.classes
+    )
+
+
+def _draw_fit(run: Run, splits: Splits) -> Figure:
+    predictor = Predictor.from_run(run)
+    train, test = _arrays(splits.train), _arrays(splits.test)
+    return plotting.plot_predictions(*train, *test, predictor.logits(torch.as_tensor(test[0])).numpy())
+
+
+def _draw_evaluated(kind: str, run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> Figure:
+    if kind == "confusion":
+        return plotting.plot_confusion_matrix(report.matrix, report.classes)
+    if kind == "calibration":
+        probabilities = get_task(run.summary()["task"]).probabilities(result.logits)
+        bins = calibration_bins(result.y.reshape(-1), probabilities)
+        error = report.metrics["calibration_error"]
+        assert error is not None
+        return plotting.plot_reliability(bins["confidence"], bins["accuracy"], bins["count"], ece=error)
+    if kind == "errors":
+        rows = report.errors()[:GRID]
+        if not rows:
+            raise DataError(f"{run.name} makes no errors on its {part.name} split: there is nothing to draw")
+        function: Callable[..., Figure] = plotting.plot_worst_errors
+        more: dict[str, Any] = {"losses": [row["loss"] for row in rows]}
+    else:
+        rows = random.Random(42).sample(report.samples, min(GRID, len(report.samples)))
+        function, more = plotting.plot_prediction_grid, {}
+    return function(
+        [picture_of(part.dataset, row["index"]) for row in rows],
+        *([row[key] for row in rows] for key in ("truth", "prediction", "probability")),
+        **more,
+        names=[Path(row["file"]).name for row in rows] if part.files else (),
+    )
+
+
+def picture_of(dataset: Any, index: int) -> Any:
+    """Return a sample as a person sees it: its file, or its pixels (h, w) or (h, w, 3) before any normalisation."""
+    if not isinstance(dataset, ImageData):
+        return dataset[index][0]
+    if dataset.paths is not None:
+        return load_image(dataset.paths[index], dataset.channels)
+    return dataset.pictures[torch.tensor([index])][0]
+
+
+class _Unnormalised:
+    """Pictures as (uint8 (c, h, w), label), resized, before the normalisation that a model wants."""
+
+    def __init__(self, dataset: ImageData) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self._dataset.pictures[torch.tensor([index])][0], int(self._dataset.labels[index])
+
+
+def _draw_transforms(splits: Splits, seed: int, n: int = 3) -> Figure:
+    part = splits.train
+    if not isinstance(part, ImageData):
+        raise DataError(f"data {splits.name!r} has no pictures to transform")
+    chosen = random.Random(seed).sample(range(len(part)), min(n, len(part)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        transformed = [part.augmented(index) for index in chosen]
+    originals = [picture_of(part, index) for index in chosen]
+    titles = [splits.classes[int(part.labels[index])] for index in chosen]
+    return plotting.plot_image_pairs(originals, transformed, titles)
+
+
+def _class_counts(splits: Splits) -> Mapping[str, Mapping[str, int]]:
+    if not splits.classes:
+        raise DataError(f"data {splits.name!r} has no classes to count")
+    found = {}
+    for name, part in splits.parts().items():
+        counts: Counter[int] = Counter(part.labels.long().reshape(-1).tolist())  # type: ignore[attr-defined]
+        found[name] = {label: counts[index] for index, label in enumerate(splits.classes)}
+    return found
+
+
+def _arrays(part: Any) -> tuple[Any, Any]:
+    X, y = part.batch(range(len(part)))
+    return X.numpy(), y.numpy()

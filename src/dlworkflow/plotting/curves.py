@@ -1,0 +1,192 @@
+"""Figures of training: loss and accuracy by epoch, the learning rate, several runs together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from dlworkflow.errors import DlwError
+from dlworkflow.plotting.style import (
+    BLACK,
+    BLUE,
+    COLOURS,
+    GREY,
+    SPLIT_COLOURS,
+    as_array,
+    axes_for,
+    legend_below,
+    new_figure,
+    tidy,
+)
+
+SPLITS = ("train", "val", "test")
+MOST_RUNS = 24  # eight colours with three kinds of line
+MARKED = 25  # up to this many epochs each is a dot
+LINES = ("-", "--", ":")
+
+Curves = dict[str, np.ndarray]
+
+
+def plot_loss_curves(
+    results: Mapping[str, Sequence[float]], *, best_epoch: int | None = None, loss_label: str = "loss"
+) -> Figure:
+    """Draw what `train` returns: losses on the left, accuracies in percent on the right, by epoch from 1.
+
+    `results` holds train_loss, train_acc, test_loss, test_acc and maybe val_loss, val_acc, a number an epoch;
+    accuracies are in [0, 1]. Without a finite accuracy (a regression) only the losses are drawn; nan is a gap. A
+    dashed line marks `best_epoch`, counted from 1; `loss_label` may name the loss and its unit. Losses that span
+    orders of magnitude get a logarithmic axis. Raises DlwError for a history without an epoch and for a best epoch
+    outside it.
+    """
+    losses, accs = _curves(results, "loss"), _finite(_curves(results, "acc"))
+    n = max((len(values) for values in [*losses.values(), *accs.values()]), default=0)
+    if n == 0:
+        raise DlwError("an empty history: no epoch to draw")
+    if best_epoch is not None and not 1 <= best_epoch <= n:
+        raise DlwError(f"best_epoch {best_epoch} is outside the history of {n} epochs, counted from 1")
+    panels = [("loss", losses)] * bool(losses) + [("acc", accs)] * bool(accs)
+    figure = new_figure(1.2 + 5 * len(panels), 4.2)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    handles: dict[str, Any] = {}
+    for axis, (measure, curves) in zip(axes, panels, strict=True):
+        for split, values in curves.items():
+            handles.setdefault(split, _draw_curve(axis, values, n, color=SPLIT_COLOURS[split], label=split))
+        if best_epoch is not None:
+            line = axis.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1.2, zorder=1, label="best epoch")
+            handles[f"best epoch: {best_epoch}"] = line
+        _frame(axis, measure, list(curves.values()), n, loss_label)
+        axis.set_title("Loss" if measure == "loss" else "Accuracy", fontsize=11)
+    legend_below(figure, list(handles.values()), list(handles))
+    return figure
+
+
+def plot_learning_rate(rates: Sequence[float], *, ax: Axes | None = None) -> Figure:
+    """Draw the learning rate of each epoch (n,) as steps; one that spans orders of magnitude on a logarithmic axis.
+
+    Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises DlwError for no
+    epoch.
+    """
+    values = _numbers(rates)
+    if not len(values):
+        raise DlwError("an empty history: no learning rate to draw")
+    figure, axis = axes_for(ax, 6.2, 3.6)
+    _draw_curve(axis, values, len(values), color=BLUE, label="learning rate", drawstyle="steps-mid")
+    _frame(axis, "lr", [values], len(values), "learning rate")
+    return figure
+
+
+def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_label: str = "loss") -> Figure:
+    """Draw runs together: train loss, test loss, train accuracy and test accuracy (%), a colour a run, at most 24.
+
+    Each run is a dictionary as `train` returns it; they may differ in length. Two panels of a row share their scale.
+    Without any finite accuracy only the losses are drawn. A run without an epoch is named and has no line. Raises
+    DlwError when no run has an epoch.
+    """
+    shown = list(runs.items())[:MOST_RUNS]
+    curves = [(name, _curves(run, "loss"), _finite(_curves(run, "acc"))) for name, run in shown]
+    n = max((len(values) for _, *both in curves for part in both for values in part.values()), default=0)
+    if n == 0:
+        raise DlwError("an empty history: no run has an epoch to draw")
+    measures = ["loss"] + ["acc"] * any(accs for *_, accs in curves)
+    figure = new_figure(10.4, 3.4 * len(measures) + 0.6)
+    axes = figure.subplots(len(measures), 2, sharey="row", sharex=True, squeeze=False)
+    styles = [(COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS)]) for i in range(len(curves))]
+    for row, measure in zip(axes, measures, strict=True):
+        for axis, split in zip(row, ("train", "test"), strict=True):
+            drawn = []
+            for (name, losses, accs), (colour, line) in zip(curves, styles, strict=True):
+                values = (losses if measure == "loss" else accs).get(split, np.zeros(0))
+                _draw_curve(axis, values, n, color=colour, linestyle=line, label=name)
+                drawn.append(values)
+            _frame(axis, measure, drawn, n, loss_label)
+            axis.set_title(f"{split.capitalize()} {'loss' if measure == 'loss' else 'accuracy'}", fontsize=11)
+            axis.label_outer()
+        _share_scale(row)
+    lines = [line for line in axes[0, 0].lines if not line.get_label().startswith("_child")][: len(curves)]
+    names = [name if losses or accs else f"{name} (no epoch)" for name, losses, accs in curves]
+    if len(runs) > len(shown):
+        figure.suptitle(f"the first {len(shown)} of {len(runs)} runs", fontsize=9)
+    legend_below(figure, lines, names)
+    return figure
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Return a curve as floats, nan where it is not finite."""
+    array = as_array(values).astype(float).ravel()
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _curves(results: Mapping[str, Any], measure: str) -> Curves:
+    found = {split: _numbers(results[f"{split}_{measure}"]) for split in SPLITS if f"{split}_{measure}" in results}
+    scale = 100 if measure == "acc" else 1
+    return {split: scale * values for split, values in found.items() if len(values)}
+
+
+def _finite(curves: Curves) -> Curves:
+    return {split: values for split, values in curves.items() if np.isfinite(values).any()}
+
+
+def _draw_curve(axis: Axes, values: np.ndarray, n: int, **style: Any) -> Any:
+    """Draw a curve over epochs 1, 2, ...; an epoch between two gaps is a dot, since it has no line."""
+    epochs = np.arange(1, len(values) + 1)
+    few = n <= MARKED
+    style = {"linewidth": 1.8 if n <= 200 else 1.2, "marker": "o" if few else "", "markersize": 4, **style}
+    [line] = axis.plot(epochs, values, **style)
+    gap = np.isnan(np.concatenate([[np.nan], values, [np.nan]]))
+    alone = ~gap[1:-1] & gap[:-2] & gap[2:]
+    if alone.any() and not few:
+        axis.plot(epochs[alone], values[alone], "o", markersize=3, color=line.get_color(), label="_alone")
+    return line
+
+
+def _frame(axis: Axes, measure: str, curves: Sequence[np.ndarray], n: int, loss_label: str) -> None:
+    """Label the axes and set their ranges: whole epochs, accuracies within 0 and 100 % and not drawn out of noise."""
+    axis.set(xlabel="epoch", xlim=(0.5, 1.5) if n == 1 else (1 - 0.03 * (n - 1), n + 0.03 * (n - 1)))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+    tidy(axis)
+    values = np.concatenate([*curves, np.zeros(0)])
+    values = values[np.isfinite(values)]
+    if measure == "acc":
+        axis.set_ylabel("accuracy (%)")
+        if len(values):
+            axis.set_ylim(*_percent_range(float(values.min()), float(values.max())))
+        return
+    axis.set_ylabel(loss_label)
+    if not len(values):
+        axis.text(0.5, 0.5, "no finite value", ha="center", va="center", color=BLACK, transform=axis.transAxes)
+        axis.set_yticks([])
+    elif values.min() > 0 and values.max() > 30 * np.median(values):
+        _make_logarithmic(axis)
+    elif values.min() > 0 and measure == "lr":
+        axis.set_ylim(0, 1.1 * values.max())
+
+
+def _percent_range(low: float, high: float) -> tuple[float, float]:
+    """Return a range of at least ten points about the values, within 0 and 100 and a margin for the line's width."""
+    middle, half = (low + high) / 2, max((high - low) / 2 * 1.1, 5)
+    bottom, top = max(middle - half, 0), min(middle + half, 100)
+    return max(bottom - max(0, half * 2 - (top - bottom)), -1) - 0.5, min(
+        top + max(0, half * 2 - (top - bottom)), 100.5
+    ) + 0.5
+
+
+def _share_scale(row: Sequence[Axes]) -> None:
+    """Give both panels of a row the wider of their ranges, and logarithmic axes when one needs them."""
+    if any(axis.get_yscale() == "log" for axis in row):
+        for axis in row:
+            _make_logarithmic(axis)
+    values = [value for axis in row for line in axis.lines for value in np.asarray(line.get_ydata(), dtype=float)]
+    values = [value for value in values if np.isfinite(value)]
+    if row[0].get_ylabel() == "accuracy (%)" and values:
+        row[0].set_ylim(*_percent_range(min(values), max(values)))
+
+
+def _make_logarithmic(axis: Axes) -> None:
+    axis.set_yscale("log")
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())

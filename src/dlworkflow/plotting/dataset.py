@@ -1,0 +1,223 @@
+"""Figures of data before a model has seen it: a line's points, classes of points, pictures, class counts."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dlworkflow.errors import DlwError
+from dlworkflow.plotting.grid import TITLE, as_picture, draw_grid, show_picture
+from dlworkflow.plotting.points import check_parts, draw_points, frame, limits, name_classes
+from dlworkflow.plotting.style import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    RED,
+    SPLIT_COLOURS,
+    as_array,
+    axes_for,
+    fit,
+    legend_below,
+    name_places,
+    new_figure,
+    tidy,
+    visible,
+)
+
+MOST_RANDOM = 10  # the notes' limit: above it shapes are left out too
+MOST_NAMED = 140  # classes that the balance names one by one
+COLUMN = 35  # classes below each other before a new column begins
+
+
+def plot_predictions(
+    train_data: Any,
+    train_labels: Any,
+    test_data: Any,
+    test_labels: Any,
+    predictions: Any = None,
+    *,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw a regression's training points blue, test points green and, where given, predictions for the test data red.
+
+    Each is (n,) or (n, 1). Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure.
+    Raises DlwError for data of more than one feature, pairs of different lengths, and no point at all.
+    """
+    parts = {
+        "Training data": (_column("train_data", train_data), _column("train_labels", train_labels)),
+        "Testing data": (_column("test_data", test_data), _column("test_labels", test_labels)),
+    }
+    if predictions is not None:
+        parts["Predictions"] = (_column("test_data", test_data), _column("predictions", predictions))
+    for name, (x, y) in parts.items():
+        if len(x) != len(y):
+            raise DlwError(f"{name.lower()}: {len(x)} inputs and {len(y)} values")
+    if not any(len(x) for x, _ in parts.values()):
+        raise DlwError("no points to draw: training and test data are empty")
+    figure, axis = axes_for(ax, 7, 4.6)
+    for (name, (x, y)), colour, marker in zip(parts.items(), (BLUE, GREEN, RED), "osX", strict=False):
+        axis.scatter(x, y, s=26, color=colour, marker=marker, linewidths=0, label=name)
+    axis.set(xlabel="input X", ylabel="label y")
+    tidy(axis)
+    axis.legend(fontsize=9)
+    return figure
+
+
+def plot_points(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) -> Figure:
+    """Draw points of two features in the colours and shapes of their classes, one panel a split, on equal ranges.
+
+    `parts` maps a split to X (n, 2) and y (n,), class numbers from 0. Raises DlwError for data that is not 2-D, labels
+    without a class, and no point at all.
+    """
+    checked, names = check_parts(parts, classes)
+    figure = new_figure(4.7 * len(checked) + 0.7, 5.2)
+    axes = list(figure.subplots(1, len(checked), sharex=True, sharey=True, squeeze=False)[0])
+    ranges = limits(checked)
+    for axis, (split, part) in zip(axes, checked.items(), strict=True):
+        draw_points(axis, part, len(names))
+        frame(axis, *ranges)
+        axis.set_title(f"{fit(split, 2.0, 11)}: {len(part[1]):,} points", fontsize=11)
+        axis.label_outer()
+    name_classes(figure, axes, names, below=True)
+    return figure
+
+
+def display_random_images(
+    dataset: Any,
+    classes: Sequence[str] | None = None,
+    n: int = 10,
+    display_shape: bool = True,
+    seed: int | None = None,
+) -> Figure:
+    """Draw pictures of a data set, drawn by lot, each with its class and its shape (h, w, c).
+
+    `dataset[i]` is (picture, label); a picture is (c, h, w), (h, w) or (h, w, c). At most ten are drawn; for a larger
+    `n` shapes are left out. The lot has a generator of its own: no other random number changes. Raises DlwError for an
+    empty data set and for n below 1.
+    """
+    if n < 1:
+        raise DlwError(f"n is the number of pictures, at least 1, not {n}")
+    total = len(dataset)
+    if not total:
+        raise DlwError("no pictures to draw: the data set is empty")
+    if n > MOST_RANDOM:
+        n, display_shape = MOST_RANDOM, False
+    chosen = random.Random(seed).sample(range(total), min(n, total))
+    samples = [dataset[index] for index in chosen]
+    pictures = [as_picture(sample[0]) for sample in samples]
+    titles = [f"class: {_class_name(sample[1], classes)}" for sample in samples]
+    if display_shape:
+        titles = [f"{title}\nshape: {picture.shape}" for title, picture in zip(titles, pictures, strict=True)]
+    note = f"{len(chosen)} of {total:,} pictures" + ("" if seed is None else f", seed {seed}")
+    return draw_grid(pictures, titles, columns=5 if len(chosen) > 4 else len(chosen), note=note)
+
+
+def plot_image_pairs(
+    originals: Sequence[Any],
+    transformed: Sequence[Any],
+    titles: Sequence[str],
+    sizes: Sequence[tuple[str, str]] | None = None,
+) -> Figure:
+    """Draw each picture beside what a transform made of it, one row a picture, at most ten.
+
+    `titles` are the pictures' classes. `sizes` are what stands above original and transformed; by default width x
+    height in pixels. Raises DlwError for no picture and for lists of different lengths.
+    """
+    if not len(originals):
+        raise DlwError("no pictures to draw")
+    if not len(originals) == len(transformed) == len(titles) or (sizes is not None and len(sizes) != len(originals)):
+        raise DlwError(f"{len(originals)} originals, {len(transformed)} transformed, {len(titles)} titles: not pairs")
+    n = min(len(originals), MOST_RANDOM)
+    figure = new_figure(6.4, 3.2 * n)
+    for index, row in enumerate(figure.subplots(n, 2, squeeze=False)):
+        pair = (originals[index], transformed[index])
+        for axis, picture, kind, side in zip(row, pair, ("Original", "Transformed"), (0, 1), strict=True):
+            show_picture(axis, picture)
+            size = sizes[index][side] if sizes is not None else _pixels(picture)
+            axis.set_title(f"{kind}: {fit(size, 1.9, TITLE)}", fontsize=TITLE)
+        # an empty line over the right picture keeps the two rows of titles level
+        left, right = row
+        left.set_title(f"class: {fit(titles[index], 2.3, TITLE)}\n{left.get_title()}", fontsize=TITLE)
+        right.set_title(f" \n{right.get_title()}", fontsize=TITLE)
+    if len(originals) > n:
+        figure.supxlabel(f"the first {n} of {len(originals)} pictures", fontsize=8)
+    return figure
+
+
+def plot_class_balance(counts: Mapping[str, Mapping[str, int]]) -> Figure:
+    """Draw how many samples each class has in each split: a bar a class and split, in columns of 35 classes.
+
+    `counts` maps a split to its classes and their numbers; a class that a split lacks counts 0. Above 140 classes the
+    bars stand in one panel and some classes are named. Raises DlwError when there is no class.
+    """
+    splits = list(counts)
+    classes = list(dict.fromkeys(str(name) for numbers in counts.values() for name in numbers))
+    if not classes:
+        raise DlwError("no classes to count")
+    numbers = np.array([[_count(counts[split], name) for name in classes] for split in splits])
+    many = len(classes) > MOST_NAMED
+    columns = 1 if many else math.ceil(len(classes) / COLUMN)
+    rows = math.ceil(len(classes) / columns)
+    room = 0.04 if many else max(0.19, min(0.5, 0.14 * (len(splits) + 1), 10 / rows))
+    height = max(min(room * rows, 16.0), 0.8)
+    figure = new_figure(6.4 if columns == 1 else 3.6 * columns, height + 1.2)
+    axes = figure.subplots(1, columns, sharex=True, squeeze=False)[0]
+    colours = _split_colours(splits)
+    thick = 0.8 / len(splits)
+    for column, axis in enumerate(axes):
+        mine = slice(column * rows, (column + 1) * rows)
+        names = classes[mine]
+        places = np.arange(len(names))
+        for index, split in enumerate(splits):
+            offset = (index - (len(splits) - 1) / 2) * thick
+            bars = axis.barh(
+                places + offset, numbers[index, mine], thick, color=colours[index], label=visible(f"{split}")
+            )
+            if columns == 1 and len(names) <= 15:
+                axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=7 if thick * room < 0.12 else 8)
+        name_places(axis.yaxis, names, room=height / rows, size=8 if columns == 1 and not many else 7, longest=1.5)
+        axis.set(ylim=(rows - 0.4, -0.6), xlabel="number of samples", xlim=(0, 1.12 * max(numbers.max(), 1)))
+        axis.xaxis.get_major_locator().set_params(nbins=4, integer=True)
+        axis.tick_params(axis="y", length=0)
+        tidy(axis, grid="x")
+    totals = [f"{split}: {int(numbers[index].sum()):,}" for index, split in enumerate(splits)]
+    legend_below(figure, [axes[0].containers[index] for index in range(len(splits))], totals)
+    return figure
+
+
+def _column(name: str, values: Any) -> np.ndarray:
+    array = as_array(values).astype(float)
+    if array.ndim > 1 and array.size != len(array):
+        raise DlwError(f"{name}: a line is drawn over one feature: its shape is {array.shape}, not (n,) or (n, 1)")
+    return array.ravel()
+
+
+def _class_name(label: Any, classes: Sequence[str] | None) -> str:
+    if isinstance(label, str) or not classes:
+        return str(label) if isinstance(label, str) else str(as_array(label))
+    number = int(as_array(label))
+    if not 0 <= number < len(classes):
+        raise DlwError(f"label {number} is no class: there are {len(classes)} class names, counted from 0")
+    return str(classes[number])
+
+
+def _pixels(picture: Any) -> str:
+    if picture is None:
+        return "none"
+    height, width = as_picture(picture).shape[:2]
+    return f"{width} × {height} pixels"
+
+
+def _count(numbers: Mapping[Any, int], name: str) -> int:
+    return int(next((number for key, number in numbers.items() if str(key) == name), 0))
+
+
+def _split_colours(splits: Sequence[str]) -> list[str]:
+    spare = [colour for colour in COLOURS if colour not in SPLIT_COLOURS.values()]
+    return [SPLIT_COLOURS.get(split) or spare[index % len(spare)] for index, split in enumerate(splits)]

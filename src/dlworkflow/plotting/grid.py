@@ -1,0 +1,107 @@
+"""Pictures in rows and columns, each below its title: what every figure of pictures is built from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dlworkflow.errors import DlwError
+from dlworkflow.plotting.style import BAD, as_array, fit, new_figure
+
+MOST_PICTURES = 25
+CELL = 2.6  # inches of width for a picture and its title
+TITLE, NAME = 9.0, 7.0  # font sizes in points
+
+
+def as_picture(picture: Any) -> np.ndarray:
+    """Return what `imshow` takes: (h, w) or (h, w, 3 or 4), uint8 or float in [0, 1].
+
+    Takes (h, w), (c, h, w) or (h, w, c), of integers in [0, 255] or floats; where first and last size could both be
+    the channels, the first is. Floats that leave [0, 1] by more than rounding (a normalised picture, say) are
+    stretched from their least to their greatest value. Raises DlwError for any other shape.
+    """
+    array = as_array(picture)
+    shape = array.shape
+    if array.ndim == 3 and (shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3))):
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if 0 in shape or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise DlwError(f"a picture is (h, w), (c, h, w) or (h, w, c) with 1, 3 or 4 channels, not {shape}")
+    if array.dtype == bool:
+        return array.astype(float)
+    if np.issubdtype(array.dtype, np.integer):
+        return array.clip(0, 255).astype(np.uint8)
+    return _in_unit_range(array.astype(float))
+
+
+def show_picture(axis: Axes, picture: Any) -> None:
+    """Draw one picture without a frame; None is one that could not be read, and says so."""
+    axis.set_axis_off()
+    if picture is None:
+        axis.text(0.5, 0.5, "not readable", ha="center", va="center", transform=axis.transAxes)
+        return
+    array = as_picture(picture)
+    if array.ndim == 2:
+        axis.imshow(array, cmap="gray", vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
+    else:
+        axis.imshow(array)
+
+
+def draw_grid(
+    pictures: Sequence[Any],
+    titles: Sequence[str],
+    *,
+    colours: Sequence[str] | None = None,
+    names: Sequence[str] = (),
+    columns: int | None = None,
+    note: str = "",
+) -> Figure:
+    """Draw pictures in a grid as square as it gets, at most 25, each below its title of one or more lines.
+
+    `names` stand below the pictures, `note` below the figure; what does not fit is shortened. Raises DlwError for no
+    picture and for a number of titles that is not theirs.
+    """
+    if len(pictures) == 0:
+        raise DlwError("no pictures to draw")
+    if len(titles) < min(len(pictures), MOST_PICTURES):
+        raise DlwError(f"{len(pictures)} pictures and {len(titles)} titles: each picture needs its own")
+    n = min(len(pictures), MOST_PICTURES)
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    rows = math.ceil(n / columns)
+    lines = max(title.count("\n") for title in titles[:n])
+    width = max(CELL * columns, 3.2)
+    height = (2.55 + 0.16 * lines + (0.15 if names else 0)) * rows
+    figure = new_figure(width, height)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[n:]:
+        axis.set_axis_off()
+    for index, axis in enumerate(axes[:n]):
+        show_picture(axis, pictures[index])
+        colour = BAD if pictures[index] is None else colours[index] if colours else "black"
+        axis.set_title(_fit_lines(titles[index], width / columns - 0.12, TITLE), fontsize=TITLE, color=colour)
+        if names:
+            name = fit(names[index], width / columns - 0.12, NAME)
+            axis.text(0.5, -0.02, name, ha="center", va="top", fontsize=NAME, transform=axis.transAxes)
+    if len(pictures) > n:
+        note = note or f"the first {n} of {len(pictures)} pictures"
+    if note:
+        figure.supxlabel(note, fontsize=8)
+    return figure
+
+
+def _in_unit_range(array: np.ndarray) -> np.ndarray:
+    array = np.nan_to_num(array, nan=0.0, posinf=1.0, neginf=0.0)
+    low, high = float(array.min()), float(array.max())
+    if low < -0.05 or high > 1.05:
+        return (array - low) / max(high - low, 1e-12)
+    return array.clip(0, 1)
+
+
+def _fit_lines(text: str, inches: float, size: float) -> str:
+    return "\n".join(fit(line, inches, size) for line in text.split("\n"))

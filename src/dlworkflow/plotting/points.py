@@ -1,0 +1,134 @@
+"""Points of two features in the colours of their classes: what the figures of 2-D data are built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dlworkflow.errors import DlwError
+from dlworkflow.plotting.style import COLOURS, as_array, fit, legend_below, name_places, tidy, visible
+
+MARKERS = "osD^vPX*"
+MOST_NAMED = 24  # classes that a legend still tells apart; beyond them a colour bar names some
+
+Part = tuple[np.ndarray, np.ndarray]
+
+
+def check_parts(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) -> tuple[dict[str, Part], list[str]]:
+    """Return each split's X (n, 2) float and y (n,) int, and the names of the classes.
+
+    Without `classes` a class is named by its number. Raises DlwError for no split, no point, data that is not 2-D, and
+    labels that are not theirs.
+    """
+    if not parts:
+        raise DlwError("no points to draw: there is no split")
+    checked = {name: _check_part(name, *part) for name, part in parts.items()}
+    if not any(len(y) for _, y in checked.values()):
+        raise DlwError("no points to draw: every split is empty")
+    greatest = max(int(y.max()) for _, y in checked.values() if len(y))
+    names = [str(name) for name in classes] or [str(label) for label in range(greatest + 1)]
+    if greatest >= len(names):
+        raise DlwError(f"label {greatest} is no class: there are {len(names)} class names, counted from 0")
+    return checked, names
+
+
+def class_colours(n: int) -> np.ndarray:
+    """Return a colour a class, (n, 3): Okabe and Ito's, over and over, or a scale from dark to light beyond 24."""
+    if n > MOST_NAMED:
+        return colormaps["viridis"](np.linspace(0, 1, n))[:, :3]
+    return np.array([to_rgb(COLOURS[index % len(COLOURS)]) for index in range(n)])
+
+
+def class_marker(index: int) -> str:
+    """Return the shape of a class's points: among 64 classes none has colour and shape of another."""
+    return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
+
+
+def draw_points(axis: Axes, part: Part, n_classes: int, *, wrong: np.ndarray | None = None) -> None:
+    """Draw one split, a collection of points for each class that occurs; `wrong` (n,) bool ones get a black rim."""
+    X, y = part
+    colours = class_colours(n_classes)
+    size = float(np.clip(4000 / max(len(y), 1), 8, 30))
+    for label in np.unique(y):
+        mine = y == label
+        rims = ["black" if bad else "white" for bad in wrong[mine]] if wrong is not None else ["white"]
+        axis.scatter(
+            X[mine, 0],
+            X[mine, 1],
+            s=size,
+            marker=class_marker(int(label)),
+            color=[tuple(colours[label])],
+            edgecolors=rims,
+            linewidths=[1.0 if rim == "black" else 0.4 for rim in rims],
+            label=str(label),
+        )
+    axis.set(xlabel="feature 1", ylabel="feature 2")
+    tidy(axis, grid=None)
+
+
+def limits(parts: Mapping[str, Part]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the x and the y range in which all splits lie, with a margin."""
+    points = np.concatenate([X for X, _ in parts.values()])
+    points = points[np.isfinite(points).all(axis=1)]
+    if not len(points):
+        raise DlwError("no points to draw: none has two finite features")
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = np.where(high > low, 0.08 * (high - low), 0.5)
+    (left, bottom), (right, top) = low - margin, high + margin
+    return (float(left), float(right)), (float(bottom), float(top))
+
+
+def frame(axis: Axes, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+    """Set the ranges; where both are of a kind, a unit is as long upwards as sideways, so that a circle is one."""
+    axis.set(xlim=x_range, ylim=y_range)
+    ratio = (x_range[1] - x_range[0]) / (y_range[1] - y_range[0])
+    if 1 / 3 < ratio < 3:
+        axis.set_aspect("equal")
+
+
+def name_classes(
+    figure: Figure, axes: Sequence[Axes], names: Sequence[str], *, below: bool, wrong: bool = False
+) -> None:
+    """Say which colour is which class: a legend below the figure or in the axes, or a colour bar for many classes."""
+    if len(names) > MOST_NAMED:
+        norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
+        scale = ScalarMappable(norm, ListedColormap(class_colours(len(names))))
+        bar = figure.colorbar(scale, ax=list(axes), label="class", spacing="proportional")
+        bar.ax.tick_params(length=0)
+        bar.minorticks_off()
+        name_places(bar.ax.yaxis, names, room=3.0 / len(names), size=7, longest=1.5)
+        return
+    colours = class_colours(len(names))
+    handles = [
+        Line2D([], [], ls="", marker=class_marker(i), color=tuple(colours[i]), markersize=6) for i in range(len(names))
+    ]
+    texts = [str(name) for name in names]
+    if wrong:
+        handles.append(Line2D([], [], ls="", marker="o", mfc="none", mec="black", markersize=6))
+        texts.append("wrong")
+    if below:
+        legend_below(figure, handles, texts)
+    else:
+        axes[0].legend(handles, [visible(fit(text, 1.6, 8)) for text in texts], fontsize=8, loc="upper right")
+
+
+def _check_part(name: str, X: Any, y: Any) -> Part:
+    points, labels = as_array(X).astype(float), as_array(y).ravel()
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise DlwError(f"{name}: only data of two features can be drawn as points: X is {points.shape}, not (n, 2)")
+    if len(points) != len(labels):
+        raise DlwError(f"{name}: {len(points)} points and {len(labels)} labels")
+    whole = labels.astype(int)
+    if (whole != labels).any() or (whole < 0).any():
+        raise DlwError(
+            f"{name}: labels are class numbers 0, 1, ...; found {labels[(whole != labels) | (whole < 0)][0]}"
+        )
+    return points, whole

@@ -1,0 +1,208 @@
+"""Figures of what an evaluation counted: confusion matrix, accuracies of runs, reliability of confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from dlworkflow.errors import DlwError
+from dlworkflow.plotting.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    RED,
+    as_array,
+    axes_for,
+    fit,
+    legend_below,
+    name_places,
+    new_figure,
+    text_width,
+    tidy,
+)
+
+MOST_WRITTEN = 15  # classes whose cells bear their numbers
+BLUES = colormaps["Blues"]
+
+
+def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | None = None) -> Figure:
+    """Draw a confusion matrix, (n, n) counts with a row a true and a column a predicted class.
+
+    The colour is the percent of the row, on a root scale so that rare confusions show. Up to 15 classes each cell
+    bears its count and that percent; beyond, some classes are named and the largest confusions stand in the title.
+    Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises DlwError for a
+    matrix that is not square, has no class, or has another number of classes than `classes`.
+    """
+    counts = as_array(matrix).astype(float)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
+        raise DlwError(f"a confusion matrix is (n, n) with a row a true class, not {counts.shape}")
+    n = len(counts)
+    if len(classes) != n:
+        raise DlwError(f"a confusion matrix of {n} classes and {len(classes)} class names")
+    totals = counts.sum(axis=1, keepdims=True)
+    percents = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+
+    side = float(np.clip(0.68 * n, 3.0, 10.0)) if n <= MOST_WRITTEN else float(np.clip(0.22 * n, 7.0, 10.0))
+    size = 9.0 if n <= MOST_WRITTEN else 7.0
+    margin = min(1.7, max(text_width(str(name), size) for name in classes)) + 0.6
+    figure, axis = axes_for(ax, side + margin + 1.1, side + margin + 0.7)
+    cell = _cell_inches(figure, axis, n, side, own=ax is None)
+    image = axis.imshow(np.nan_to_num(percents), cmap=BLUES, norm=PowerNorm(0.5, 0, 100))
+    written = n <= MOST_WRITTEN and 72 * cell / 4.6 >= 5
+    if written:
+        _write_cells(axis, counts, percents, size=min(11.0, 72 * cell / 4.6))
+    name_places(axis.xaxis, classes, room=cell, size=size)
+    name_places(axis.yaxis, classes, room=cell, size=size)
+    axis.set(xlabel="predicted class", ylabel="true class")
+    _rule_cells(axis, n)
+    axis.set_title(_heading(counts, classes, side, written), fontsize=10)
+    bar = figure.colorbar(image, ax=axis, label="percent of the true class (%)", shrink=0.85, pad=0.02)
+    bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def plot_accuracy_bars(
+    accuracies: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    baseline: float | None = None,
+    *,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw a horizontal bar of accuracy a run, the first at the top, with its number at the right edge.
+
+    All are fractions in [0, 1], drawn in percent; `intervals` are (low, high) by run, drawn as whiskers; `baseline` is
+    a dashed line. A run whose accuracy is nan has no bar. Draws on `ax`, else on pyplot's current axes where a figure
+    is open, else on a new figure. Raises DlwError when there is no run.
+    """
+    if not accuracies:
+        raise DlwError("no runs to draw")
+    names = list(accuracies)
+    percents = np.array([100 * float(accuracies[name]) for name in names])
+    spans = {name: (100 * low, 100 * high) for name, (low, high) in (intervals or {}).items() if name in accuracies}
+    room = max(0.2, min(0.42, 16 / len(names)))
+    size = 9.0 if room > 0.25 else 7.5
+    height = room * len(names)
+    figure, axis = axes_for(ax, 7.4, height + 1.3)
+    places = np.arange(len(names))
+    bars = axis.barh(places, np.nan_to_num(percents), height=0.68, color=BLUE, label="accuracy")
+    handles: list[Any] = [bars]
+    texts = ["accuracy"]
+    for place, name in enumerate(names):
+        if name in spans:
+            low, high = spans[name]
+            [whisker] = axis.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|", markersize=6)
+            if "95 % interval" not in texts:
+                handles.append(whisker)
+                texts.append("95 % interval")
+        axis.text(
+            1.015,
+            place,
+            _percent(percents[place], spans.get(name)),
+            va="center",
+            fontsize=size,
+            transform=axis.get_yaxis_transform(),
+        )
+    if baseline is not None:
+        handles.append(axis.axvline(100 * baseline, color=RED, linestyle="--", linewidth=1.6))
+        texts.append(f"baseline {100 * baseline:.1f} %")
+    name_places(axis.yaxis, names, room=room, size=size, longest=2.2)
+    axis.tick_params(axis="y", length=0)
+    axis.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xlabel="accuracy (%)")
+    tidy(axis, grid="x")
+    if ax is None and figure.get_layout_engine() is not None:
+        legend_below(figure, handles, texts, size=8)
+    else:
+        axis.legend(handles, texts, fontsize=8)
+    return figure
+
+
+def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) -> Figure:
+    """Draw how often the model is right against how sure it is, bin by bin, above how many samples each bin holds.
+
+    `confidence`, `accuracy` and `count` are (bins,), for bins of equal width over [0, 1]: mean confidence, fraction
+    right (nan or anything where the bin is empty) and number of samples. `ece` is the expected calibration error, a
+    fraction. Bars below the diagonal say too sure. Raises DlwError for no bin, no sample, or different lengths.
+    """
+    sure, right, held = (as_array(values).astype(float).ravel() for values in (confidence, accuracy, count))
+    if not len(held) == len(sure) == len(right):
+        raise DlwError(f"{len(sure)} confidences, {len(right)} accuracies and {len(held)} counts: one a bin each")
+    if not held.sum() > 0:
+        raise DlwError("no samples to draw: every bin is empty")
+    full = held > 0
+    width = 100 / len(held)
+    middles = width * (np.arange(len(held)) + 0.5)
+    figure = new_figure(5.2, 6.2)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+    level = 100 * np.where(full, right, 0)
+    bars = top.bar(middles, level, 0.94 * width, color=BLUE, label="accuracy")
+    gap = np.where(full, 100 * sure - level, 0)
+    gaps = top.bar(middles, gap, 0.94 * width, bottom=level, fill=False, edgecolor=RED, hatch="////", linewidth=0.8)
+    [ideal] = top.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1.2)
+    [dots] = top.plot(100 * sure[full], 100 * right[full], "o", color=BLACK, markersize=4)
+    top.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy (%)")
+    top.set_title(f"expected calibration error {100 * ece:.1f} %", fontsize=11)
+    bottom.bar(middles, held, 0.94 * width, color=GREY)
+    bottom.set(xlabel="confidence (%)", ylabel="samples")
+    for axis in (top, bottom):
+        tidy(axis)
+    names = ["accuracy", "gap to confidence", "perfectly calibrated", "bin's mean"]
+    legend_below(figure, [bars, gaps, ideal, dots], names, size=8)
+    return figure
+
+
+def _cell_inches(figure: Figure, axis: Axes, n: int, side: float, *, own: bool) -> float:
+    """Return the room for a class: of a figure made here what was planned, of another what its axes have."""
+    if own and figure.get_layout_engine() is not None:
+        return side / n
+    box = axis.get_position()
+    return min(box.width * figure.get_figwidth(), box.height * figure.get_figheight()) / n
+
+
+def _write_cells(axis: Axes, counts: np.ndarray, percents: np.ndarray, *, size: float) -> None:
+    for row, column in np.ndindex(*counts.shape):
+        percent = percents[row, column]
+        share = "–" if np.isnan(percent) else f"{percent:.0f} %"
+        colour = "white" if percent > 40 else "black"
+        axis.text(
+            column, row, f"{counts[row, column]:,.0f}\n{share}", ha="center", va="center", fontsize=size, color=colour
+        )
+
+
+def _rule_cells(axis: Axes, n: int) -> None:
+    """Part the cells by white lines where they are large enough."""
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0 if n <= MOST_WRITTEN else 2)
+    if n <= MOST_WRITTEN:
+        axis.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+        axis.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+        axis.grid(which="minor", color="white", linewidth=2)
+        axis.tick_params(which="minor", length=0)
+
+
+def _heading(counts: np.ndarray, classes: Sequence[str], side: float, written: bool) -> str:
+    total, right = counts.sum(), np.trace(counts)
+    lines = [f"{right:,.0f} of {total:,.0f} right ({100 * right / total:.1f} %)" if total else "no samples"]
+    if not written:
+        wrong = counts - np.diag(np.diag(counts))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:3]
+        pairs = [divmod(int(flat), len(counts)) for flat in order if wrong.flat[flat] > 0]
+        room = (side - 1.0) / 2
+        lines += [
+            f"{fit(classes[true], room, 10)} taken for {fit(classes[said], room, 10)}: {wrong[true, said]:,.0f}"
+            for true, said in pairs
+        ]
+    return "\n".join(lines)
+
+
+def _percent(percent: float, span: tuple[float, float] | None) -> str:
+    if np.isnan(percent):
+        return "–"
+    return f"{percent:.1f} %" + (f"  ({span[0]:.1f} to {span[1]:.1f})" if span else "")

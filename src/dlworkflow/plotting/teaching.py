@@ -1,0 +1,225 @@
+"""Figures that explain: activations, what layers make of a picture, a convolution's shapes, gradient descent's path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
+
+from dlworkflow.errors import DlwError, unknown
+from dlworkflow.plotting.grid import as_picture
+from dlworkflow.plotting.style import BLACK, BLUE, GREY, RED, as_array, axes_for, fit, legend_below, new_figure, tidy
+
+MOST_MAPS = 8
+MOST_CARDS = 4
+STEPS_A_ROW = 5
+
+_ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "softplus": lambda x: np.log1p(np.exp(x)),
+}
+
+
+def plot_activations(names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu")) -> Figure:
+    """Draw activation functions over [-5, 5], a panel each, with their slopes dashed.
+
+    Known are identity, relu, leaky_relu (slope 0.01), sigmoid, tanh, gelu (exact), silu, elu and softplus. Raises
+    DlwError for another name and for none.
+    """
+    if not names:
+        raise DlwError("no activation to draw")
+    for name in names:
+        if name not in _ACTIVATIONS:
+            raise DlwError(unknown("activation", name, _ACTIVATIONS))
+    columns = min(len(names), 3)
+    rows = math.ceil(len(names) / columns)
+    figure = new_figure(max(3.1 * columns, 4.4), 2.7 * rows + 0.5)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    x = np.linspace(-5, 5, 401)
+    for name, axis in zip(names, axes, strict=False):
+        y = _ACTIVATIONS[name](x)
+        axis.axhline(0, color=GREY, linewidth=0.8)
+        axis.axvline(0, color=GREY, linewidth=0.8)
+        [value] = axis.plot(x, y, color=BLUE, linewidth=2.2, label=name)
+        [slope] = axis.plot(x, np.gradient(y, x), color=RED, linewidth=1.4, linestyle="--", label="slope")
+        axis.set_title(name, fontsize=11)
+        axis.set(xlabel="input x", ylabel="output", xlim=(-5, 5))
+        tidy(axis)
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    legend_below(figure, [value, slope], ["value", "slope (its derivative)"])
+    return figure
+
+
+def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
+    """Draw what each layer gives for one picture, a row a layer: at most eight maps side by side, bright where large.
+
+    A layer is its name and its output, (channels, h, w), or (n,) after flattening, drawn as bars. The scale is each
+    row's own, written at its right. Raises DlwError for no layer and for other shapes.
+    """
+    if not layers:
+        raise DlwError("no layers to draw")
+    outputs = [(name, as_array(output).astype(float)) for name, output in layers]
+    for name, output in outputs:
+        if output.ndim not in (1, 3) or not output.size:
+            raise DlwError(f"{name}: a layer's output is (channels, h, w) or (n,), not {output.shape}")
+    figure = new_figure(9.0, 1.45 * len(outputs) + 0.2)
+    for axis, (name, output) in zip(figure.subplots(len(outputs), 1, squeeze=False)[:, 0], outputs, strict=True):
+        shape = " × ".join(str(size) for size in output.shape)
+        if output.ndim == 3:
+            axis.imshow(_tile(output), cmap="viridis", interpolation="nearest")
+            axis.set_axis_off()
+            some = f", the first {MOST_MAPS} of {len(output)} maps" if len(output) > MOST_MAPS else ""
+        else:
+            axis.bar(np.arange(len(output)), output, 0.85 if len(output) <= 100 else 1.0, color=BLUE)
+            axis.axhline(0, color=BLACK, linewidth=0.8)
+            axis.set(xlim=(-0.6, len(output) - 0.4), xticks=[], yticks=[])
+            tidy(axis, grid=None)
+            some = ""
+        axis.set_title(f"{fit(name, 3.2, 9)}: {shape}{some}", fontsize=9, loc="left")
+        axis.set_title(
+            f"{_short(np.nanmin(output))} to {_short(np.nanmax(output))}", fontsize=8, loc="right", color=GREY
+        )
+    return figure
+
+
+def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None = None) -> Figure:
+    """Draw the loss over weight w and bias b as a contour map, and the way gradient descent takes on it.
+
+    `w` and `b` are (n,) and (m,), `loss` is (m, n), a row a bias; `path` is (steps, 2), w and b before the first step
+    and after each. Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises
+    DlwError for shapes that do not agree and for an empty path.
+    """
+    ws, bs, heights, way = (as_array(values).astype(float) for values in (w, b, loss, path))
+    if ws.ndim != 1 or bs.ndim != 1 or heights.shape != (len(bs), len(ws)) or min(heights.shape) < 2:
+        raise DlwError(
+            f"the loss is (len(b), len(w)) with at least two each: {heights.shape} for {bs.shape} and {ws.shape}"
+        )
+    if way.ndim != 2 or way.shape[1] != 2 or not len(way):
+        raise DlwError(f"a path is (steps, 2), w and b at each step, not {way.shape}")
+    figure, axis = axes_for(ax, 6.6, 5.2)
+    levels = _levels(heights)
+    filled = axis.contourf(ws, bs, heights, levels=levels, cmap="cividis_r")
+    axis.contour(ws, bs, heights, levels=levels, colors="white", linewidths=0.5)
+    axis.plot(
+        *way.T, color=RED, linewidth=1.6, marker="o", markersize=4, mec="white", mew=0.5, label="gradient descent"
+    )
+    axis.plot(
+        *way[0], "s", color=BLACK, mec="white", markersize=8, label=f"start: w {way[0, 0]:.3g}, b {way[0, 1]:.3g}"
+    )
+    axis.plot(
+        *way[-1],
+        "*",
+        color=BLACK,
+        mec="white",
+        markersize=13,
+        label=f"after {len(way) - 1} steps: w {way[-1, 0]:.3g}, b {way[-1, 1]:.3g}",
+    )
+    axis.set(xlabel="weight w", ylabel="bias b", xlim=(ws.min(), ws.max()), ylim=(bs.min(), bs.max()))
+    axis.legend(fontsize=8, loc="best", framealpha=0.9)
+    figure.colorbar(filled, ax=axis, label="loss", format=FuncFormatter(lambda value, _: f"{value:.3g}"))
+    return figure
+
+
+def plot_convolution(steps: Sequence[tuple[str, Any]]) -> Figure:
+    """Draw a picture's way through layers as stacks of maps, in true proportion, each with its shape below.
+
+    A step is what made it (its label, drawn above) and the values (channels, h, w); at most four maps of a stack are
+    drawn, five stacks a row. A first step of three channels in [0, 1] or uint8 is a photo, drawn red, green and blue.
+    Raises DlwError for no step and for other shapes.
+    """
+    if not steps:
+        raise DlwError("no steps to draw")
+    arrays = [(label, as_array(values)) for label, values in steps]
+    for label, values in arrays:
+        if values.ndim != 3 or not values.size:
+            raise DlwError(f"{label}: a step is (channels, h, w), not {values.shape}")
+    columns = min(len(arrays), STEPS_A_ROW)
+    rows = math.ceil(len(arrays) / columns)
+    figure = new_figure(max(2.5 * columns, 3.0), 3.0 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    largest = max(max(values.shape[1:]) for _, values in arrays)
+    for index, axis in enumerate(axes):
+        axis.set_axis_off()
+        if index < len(arrays):
+            label, values = arrays[index]
+            _draw_stack(axis, values, largest, is_photo=index == 0 and _is_photo(values))
+            arrow = "" if index == 0 else "→ "
+            axis.set_title(f"{arrow}{fit(label, 2.0, 9)}", fontsize=9)
+            axis.text(0.5, -0.02, str(values.shape), transform=axis.transAxes, ha="center", va="top", fontsize=9)
+    return figure
+
+
+def _tile(maps: np.ndarray) -> np.ndarray:
+    """Lay up to eight maps (channels, h, w) side by side with gaps of nan, to the width of eight."""
+    height, width = maps.shape[1:]
+    gap = max(1, width // 16)
+    tiled = np.full((height, MOST_MAPS * (width + gap) - gap), np.nan)
+    for index, values in enumerate(maps[:MOST_MAPS]):
+        tiled[:, index * (width + gap) : index * (width + gap) + width] = values
+    return tiled
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def _levels(heights: np.ndarray) -> np.ndarray:
+    """Return contour levels that lie closer near the least loss, where the path ends."""
+    finite = heights[np.isfinite(heights)]
+    if not len(finite):
+        raise DlwError("no finite loss to draw")
+    low, high = float(finite.min()), float(finite.max())
+    return low + max(high - low, 1e-9) * np.linspace(0, 1, 21) ** 2
+
+
+def _is_photo(values: np.ndarray) -> bool:
+    return len(values) == 3 and (values.dtype == np.uint8 or bool(values.min() >= 0 and values.max() <= 1))
+
+
+def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool) -> None:
+    """Draw maps as cards, the first in front, each further one behind to the upper right; `largest` sets the scale."""
+    _, height, width = values.shape
+    cards = values[:MOST_CARDS]
+    step = 0.09 * largest
+    spread = step * (MOST_CARDS - 1)
+    left = (largest + spread - width - step * (len(cards) - 1)) / 2
+    low, high = float(values.min()), float(values.max())
+    for index in reversed(range(len(cards))):
+        x, y = left + step * index, step * index
+        box = (x, x + width, y, y + height)
+        if is_photo:
+            tinted = np.zeros((*cards[index].shape, 3))
+            tinted[..., index] = as_picture(values)[..., index] / (255 if values.dtype == np.uint8 else 1)
+            axis.imshow(tinted, extent=box, zorder=2 * (MOST_CARDS - index))
+        else:
+            axis.imshow(
+                cards[index],
+                extent=box,
+                cmap="gray",
+                vmin=low,
+                vmax=max(high, low + 1e-9),
+                interpolation="nearest",
+                zorder=2 * (MOST_CARDS - index),
+            )
+        axis.add_patch(
+            Rectangle(
+                (x, y), width, height, fill=False, edgecolor="white", linewidth=1.2, zorder=2 * (MOST_CARDS - index) + 1
+            )
+        )
+    axis.set(
+        xlim=(-0.02 * largest, 1.02 * largest + spread), ylim=(-0.02 * largest, 1.02 * largest + spread), aspect="equal"
+    )

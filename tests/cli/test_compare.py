@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def several(runs):
+    """The trained runs, and a copy of the line whose settings differ and whose best loss is higher."""
+    shutil.copytree(runs / "line-line-001", runs / "line-line-002")
+    file = runs / "line-line-002" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["config"]["optimizer"]["lr"] = 0.5
+    summary["best"]["test_loss"] = 9.0
+    file.write_text(json.dumps(summary))
+    return runs
+
+
+def rows_of(answer):
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+def test_compare_shows_all_runs_oldest_first(dlw, runs):
+    assert [row["run"] for row in rows_of(dlw("compare", "--format", "json"))] == [
+        "line-line-001",
+        "tinyvgg-digits-001",
+        "circles_v2-circles-001",
+    ]
+
+
+def test_compare_shows_the_runs_named_in_the_order_named(dlw, runs):
+    rows = rows_of(dlw("compare", "circles", "runs/line-line-001", "--format", "json"))
+
+    assert [row["run"] for row in rows] == ["circles_v2-circles-001", "line-line-001"]
+
+
+def test_compare_shows_the_best_epoch_and_its_scores(dlw, runs):
+    best = json.loads((runs / "line-line-001/summary.json").read_text())["best"]
+    [row] = rows_of(dlw("compare", "line", "--format", "json"))
+
+    assert (row["best_epoch"], row["train_loss"], row["test_loss"]) == (
+        best["epoch"],
+        best["train_loss"],
+        best["test_loss"],
+    )
+
+
+def test_compare_shows_model_data_parameters_and_seconds(dlw, runs):
+    [row] = rows_of(dlw("compare", "circles", "--format", "json"))
+
+    assert (row["model"], row["data"], row["parameters"]) == ("circles_v2", "circles", 151)
+    assert row["seconds"] > 0
+
+
+def test_compare_shows_the_majority_baseline(dlw, runs):
+    [row] = rows_of(dlw("compare", "circles", "--format", "json"))
+
+    assert row["baseline"] == 0.5
+
+
+def test_compare_shows_settings_in_which_runs_differ_and_no_other(dlw, several):
+    rows = rows_of(dlw("compare", "line-line-001", "line-line-002", "--format", "json"))
+
+    assert [{key: row[key] for key in row if "." in key} for row in rows] == [
+        {"optimizer.lr": 0.01},
+        {"optimizer.lr": 0.5},
+    ]
+
+
+def test_the_table_shows_percent_and_five_decimals(dlw, runs):
+    [row] = rows_of(dlw("compare", "circles", "--format", "json"))
+    cells = dlw("compare", "circles").out.splitlines()[2].split("  ")
+
+    assert f"{row['test_loss']:.5f}" in [cell.strip() for cell in cells]
+    assert f"{100 * row['test_acc']:.2f} %" in [cell.strip() for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "last"),
+    [
+        ("test_loss", "line-line-001", "line-line-002"),
+        ("test loss", "line-line-001", "line-line-002"),
+        ("parameters", "line-line-001", "tinyvgg-digits-001"),
+        ("optimizer.lr", "tinyvgg-digits-001", "line-line-002"),
+        ("run", "circles_v2-circles-001", "tinyvgg-digits-001"),
+    ],
+)
+def test_sort_puts_the_best_first(column, first, last, dlw, several):
+    names = [row["run"] for row in rows_of(dlw("compare", "--sort", column, "--format", "json"))]
+
+    assert (names[0], names[-1]) == (first, last)
+
+
+def test_sort_by_accuracy_puts_the_highest_first_and_runs_without_one_last(dlw, runs):
+    rows = rows_of(dlw("compare", "--sort", "test_acc", "--format", "json"))
+    accuracies = [row["test_acc"] for row in rows]
+
+    assert accuracies[-1] is None
+    assert accuracies[0] >= accuracies[1]
+
+
+def test_csv_and_json_hold_the_same_rows(dlw, several):
+    from_csv = list(csv.DictReader(io.StringIO(dlw("compare", "--format", "csv").out)))
+    from_json = rows_of(dlw("compare", "--format", "json"))
+
+    assert from_csv == [{key: "" if v is None else str(v) for key, v in row.items()} for row in from_json]
+
+
+def test_markdown_is_one_table(dlw, runs):
+    lines = dlw("compare", "--format", "md").out.splitlines()
+
+    assert len(lines) == 2 + 3
+    assert len({line.count(" | ") for line in lines}) == 1
+
+
+def test_a_damaged_run_is_a_row_that_says_so(dlw, runs):
+    (runs / "circles_v2-circles-001" / "summary.json").write_text("{")
+    rows = {row["run"]: row for row in rows_of(dlw("compare", "--format", "json"))}
+
+    assert rows["circles_v2-circles-001"]["status"].startswith("damaged: ")
+    assert rows["line-line-001"]["status"] == "finished"
+
+
+@pytest.mark.parametrize("damage", ["", "null", "[]", "{}", '{"config": {}}', '{"config": null}', '{"config": 3}'])
+@pytest.mark.parametrize("arguments", [[], ["--sort", "test_loss"]], ids=["as they are", "sorted"])
+def test_no_damage_to_a_summary_hides_the_other_runs(damage, arguments, dlw, runs):
+    (runs / "circles_v2-circles-001" / "summary.json").write_text(damage)
+    rows = rows_of(dlw("compare", *arguments, "--format", "json"))
+
+    assert [row["run"] for row in rows if row["status"] == "finished"] != []
+
+
+def test_a_damaged_history_is_a_row_that_says_so(dlw, runs):
+    (runs / "circles_v2-circles-001" / "history.csv").write_text("epoch,lr\n1,fast\n")
+    rows = {row["run"]: row for row in rows_of(dlw("compare", "--format", "json"))}
+
+    assert rows["circles_v2-circles-001"]["status"].startswith("damaged: ")
+
+
+def test_a_run_of_a_newer_version_is_a_row_that_says_so(dlw, runs):
+    file = runs / "circles_v2-circles-001" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
+    rows = {row["run"]: row for row in rows_of(dlw("compare", "--format", "json"))}
+
+    assert "newer dlworkflow" in rows["circles_v2-circles-001"]["status"]
+
+
+def test_a_hostile_run_name_cannot_break_the_table(dlw, runs):
+    (runs / "line-line-001").rename(runs / "a\n\x1b[31m|b")
+    answers = [dlw("compare", "--format", form).out for form in ("table", "md")]
+
+    assert [len(out.splitlines()) for out in answers] == [2 + 3, 2 + 3]
+    assert "\x1b" not in "".join(answers)
+
+
+def test_that_best_is_by_the_test_loss_is_said_on_stderr(dlw, runs):
+    answer = dlw("compare")
+
+    assert answer.err.startswith("best epoch: the lowest test loss")
+    assert "lowest test loss" not in answer.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "given", "way_out"),
+    [
+        ("nosuch", 1, "'nosuch'", "line-line-001"),
+        ("line-line-001 circles_v3-circles-001", 1, "'circles_v3-circles-001'", "'circles_v2-circles-001'"),
+        ("--sort tes_loss", 2, "--sort: unknown column 'tes_loss'", "'test_loss'"),
+        ("--runs-dir nowhere", 1, "'nowhere'", "dlw train MODEL"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it_and_the_way_out(arguments, code, given, way_out, dlw, runs):
+    answer = dlw("compare", *arguments.split())
+
+    [line] = answer.err.splitlines()
+    assert (answer.code, answer.out) == (code, "")
+    assert line.startswith("dlw: ")
+    assert given in line
+    assert way_out in line

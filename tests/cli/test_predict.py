@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from dlworkflow import data
+from dlworkflow.inference import Predictor
+
+
+def objects(answer):
+    return json.loads(answer.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def inputs(answer):
+    return [row["input"] for row in objects(answer)]
+
+
+# Pictures
+
+
+def test_a_digit_in_a_file_is_predicted_as_the_tensor_it_was_written_from(dlw, runs, pictures):
+    predictor = Predictor.from_run(runs / "tinyvgg-digits-001")
+    X, _ = data.load("digits").test.batch([0, 1, 2])
+    expected = torch.softmax(predictor.logits(X), dim=1).max(dim=1)
+
+    rows = objects(dlw("predict", "pictures", "--format", "json"))
+    assert [row["label"] for row in rows] == [predictor.classes[label] for label in expected.indices]
+    assert [row["probability"] for row in rows] == pytest.approx(expected.values.tolist(), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("given", "stdin", "names"),
+    [
+        (["pictures/1.png"], "", ["1"]),
+        (["pictures/2.png", "pictures/0.png"], "", ["2", "0"]),
+        (["pictures"], "", ["0", "1", "2"]),
+        (["pictures/[01].png"], "", ["0", "1"]),
+        (["**/2.png"], "", ["2"]),
+        (["pict*"], "", ["0", "1", "2"]),
+        (["-"], "pictures/2.png\npictures/0.png\n", ["2", "0"]),
+        (["-"], "pictures/2.png\n\n", ["2"]),
+        (["pictures/1.png", "-"], "pictures/0.png", ["1", "0"]),
+    ],
+    ids=["file", "files", "folder", "glob", "deep glob", "glob of folders", "stdin", "blank line", "file and stdin"],
+)
+def test_pictures_are_named_by_file_folder_glob_or_stdin(given, stdin, names, dlw, runs, pictures):
+    answer = dlw("predict", *given, "--format", "json", stdin=stdin)
+
+    assert inputs(answer) == [f"pictures/{name}.png" for name in names]
+
+
+def test_a_folder_is_searched_below_and_other_files_are_left_out(dlw, runs, pictures):
+    (pictures / "deep").mkdir()
+    shutil.move(pictures / "2.png", pictures / "deep" / "2.PNG")
+    (pictures / "notes.txt").touch()
+
+    assert inputs(dlw("predict", "pictures", "--format", "json")) == [
+        "pictures/0.png",
+        "pictures/1.png",
+        "pictures/deep/2.PNG",
+    ]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(dlw, runs, pictures):
+    (pictures / "0.png").rename(pictures / "[1].png")
+
+    assert inputs(dlw("predict", "pictures/[1].png", "--format", "json")) == ["pictures/[1].png"]
+
+
+def test_small_batches_give_the_same_answers(dlw, runs, pictures):
+    one = objects(dlw("predict", "pictures", "--batch-size", "1", "--format", "json"))
+    all_at_once = objects(dlw("predict", "pictures", "--format", "json"))
+
+    assert [row["probability"] for row in one] == pytest.approx([row["probability"] for row in all_at_once], abs=1e-6)
+
+
+def test_a_colour_picture_of_any_size_goes_into_a_grey_model(dlw, runs, in_tmp):
+    Image.new("RGBA", (31, 17), (200, 10, 10, 100)).save(in_tmp / "colour.png")
+
+    assert dlw("predict", "colour.png").code == 0
+
+
+def test_the_real_photos_are_predicted(dlw, in_tmp, photos):
+    dlw("train", "tinyvgg", "--data", photos, "--epochs", "1", "--set", "data.image_size=16")
+    rows = objects(dlw("predict", photos / "test" / "sushi", "--format", "json"))
+
+    assert {row["label"] for row in rows} <= {"pizza", "steak", "sushi"}
+    assert len(rows) == len(list((photos / "test" / "sushi").iterdir()))
+
+
+# Files that cannot be read
+
+
+@pytest.fixture
+def with_bad(pictures):
+    """The pictures with one between them that is none, an empty one, and one that is cut short."""
+    (pictures / "0_text.png").write_text("no picture")
+    (pictures / "1_empty.png").touch()
+    (pictures / "2_cut.png").write_bytes((pictures / "2.png").read_bytes()[:60])
+    return pictures
+
+
+def test_an_unreadable_file_is_a_row_with_its_reason(dlw, runs, with_bad):
+    rows = objects(dlw("predict", "pictures", "--format", "json"))
+    reasons = {row["input"]: row["error"] for row in rows if "error" in row}
+
+    assert reasons.keys() == {"pictures/0_text.png", "pictures/1_empty.png", "pictures/2_cut.png"}
+    assert all(reasons.values())
+
+
+def test_the_other_files_are_still_predicted(dlw, runs, with_bad):
+    rows = objects(dlw("predict", "pictures", "--format", "json"))
+
+    assert [row["input"] for row in rows if "label" in row] == [f"pictures/{index}.png" for index in range(3)]
+
+
+def test_unreadable_files_are_counted_on_stderr_and_fail(dlw, runs, with_bad):
+    answer = dlw("predict", "pictures")
+
+    assert answer.code == 1
+    assert answer.complaints == ["3 of 6 files could not be read"]
+
+
+def test_a_file_that_is_not_there_is_a_row_too(dlw, runs, pictures):
+    answer = dlw("predict", "gone.png", "pictures/0.png", "--format", "json")
+
+    assert answer.code == 1
+    assert objects(answer)[0] == {"input": "gone.png", "error": "no such file"}
+
+
+def test_a_hostile_file_name_cannot_break_the_table_or_move_the_cursor(dlw, runs, pictures):
+    (pictures / "0.png").rename(pictures / "a\n\x1b[31m.png")
+    answer = dlw("predict", "pictures")
+
+    assert len(answer.out.splitlines()) == 2 + 3
+    assert "\x1b" not in answer.out
+
+
+def test_a_file_name_cannot_become_a_formula_of_a_spreadsheet(dlw, runs, pictures, in_tmp):
+    (pictures / "0.png").rename(in_tmp / "=1+1.png")
+
+    assert dlw("predict", "=1+1.png", "--format", "csv").out.splitlines()[1].startswith("'=1+1.png,")
+
+
+# Formats
+
+
+def test_json_and_jsonl_say_the_same(dlw, runs, with_bad):
+    lines = dlw("predict", "pictures", "--top-k", "2", "--format", "jsonl").out.splitlines()
+    together = objects(dlw("predict", "pictures", "--top-k", "2", "--format", "json"))
+
+    assert [json.loads(line) for line in lines] == together
+
+
+def test_csv_and_json_say_the_same(dlw, runs, with_bad):
+    rows = list(csv.DictReader(io.StringIO(dlw("predict", "pictures", "--top-k", "2", "--format", "csv").out)))
+    expected = [
+        {
+            "input": one["input"],
+            "label": one.get("label", ""),
+            "probability": str(one.get("probability", "")),
+            "label_2": one["top"][1]["label"] if "top" in one else "",
+            "probability_2": str(one["top"][1]["probability"]) if "top" in one else "",
+            "error": one.get("error", ""),
+        }
+        for one in objects(dlw("predict", "pictures", "--top-k", "2", "--format", "json"))
+    ]
+
+    assert rows == expected
+
+
+def test_the_table_shows_what_json_says(dlw, runs, pictures):
+    shown = [line.split() for line in dlw("predict", "pictures").out.splitlines()[2:]]
+    rows = objects(dlw("predict", "pictures", "--format", "json"))
+
+    assert shown == [[row["input"], row["label"], f"{row['probability']:.3f}"] for row in rows]
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table"])
+def test_stdout_holds_predictions_only(form, dlw, runs, pictures):
+    answer = dlw("predict", "pictures", "--format", form)
+
+    assert "run " not in answer.out
+    assert answer.err == "run runs/tinyvgg-digits-001 (best weights)\n"
+
+
+@pytest.mark.parametrize(("k", "shown"), [(1, 1), (3, 3), (10, 10), (99, 10)])
+def test_top_k_gives_the_likeliest_classes_first(k, shown, dlw, runs, pictures):
+    [row] = objects(dlw("predict", "pictures/0.png", "--top-k", k, "--format", "json"))
+
+    probabilities = [one["probability"] for one in row["top"]]
+    assert len(probabilities) == shown
+    assert probabilities == sorted(probabilities, reverse=True)
+
+
+def test_the_first_of_the_top_is_the_label(dlw, runs, pictures):
+    [row] = objects(dlw("predict", "pictures/0.png", "--top-k", "3", "--format", "json"))
+
+    assert row["top"][0] == {"label": row["label"], "probability": row["probability"]}
+
+
+def test_all_probabilities_sum_to_one(dlw, runs, pictures):
+    [row] = objects(dlw("predict", "pictures/0.png", "--top-k", "10", "--format", "json"))
+
+    assert sum(one["probability"] for one in row["top"]) == pytest.approx(1)
+
+
+# Plots
+
+
+def test_plot_writes_a_png_whatever_could_not_be_read(dlw, runs, with_bad, in_tmp):
+    dlw("predict", "pictures", "--plot", "out.png")
+
+    with Image.open(in_tmp / "out.png") as picture:
+        assert (picture.format, min(picture.size) > 100) == ("PNG", True)
+
+
+def test_a_plot_is_named_on_stderr(dlw, runs, pictures):
+    assert "figure out.png" in dlw("predict", "pictures", "--plot", "out.png").err
+
+
+def test_a_hostile_class_or_file_name_is_drawn_as_it_is(dlw, runs, pictures, in_tmp):
+    (pictures / "0.png").rename(pictures / "$\\frac{$_{}%.png")
+    answer = dlw("predict", "pictures", "--plot", "out.png")
+
+    assert answer.code == 0, answer.err
+    assert (in_tmp / "out.png").is_file()
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("numbers", [["0.5", "0.2"], ["-0.5", "-0.2"], ["-.5", "-1e-3"], ["1", "-2", "3", "-4"]])
+def test_numbers_given_as_arguments_are_rows_of_the_models_width(numbers, dlw, runs):
+    rows = objects(dlw("predict", *numbers, "--run", "circles", "--format", "json"))
+
+    assert [float(text) for row in rows for text in row["input"].split()] == [float(text) for text in numbers]
+
+
+def test_options_may_stand_between_numbers(dlw, runs):
+    assert inputs(dlw("predict", "-1", "--run", "line", "-2", "--format", "json", "-3")) == ["-1", "-2", "-3"]
+
+
+def test_a_regression_predicts_the_line_it_learned(dlw, runs):
+    weights = torch.load(runs / "line-line-001/best.pth", weights_only=True)
+    [row] = objects(dlw("predict", "-0.5", "--run", "line", "--format", "json"))
+
+    assert row["value"] == pytest.approx(-0.5 * weights["weights"].item() + weights["bias"].item(), abs=1e-6)
+
+
+def test_a_csv_of_numbers_is_read_with_or_without_a_header(dlw, runs, in_tmp):
+    (in_tmp / "with.csv").write_text("x,y\n1,2\n-3,4\n")
+    (in_tmp / "without.csv").write_text("1,2\n-3,4\n")
+    answers = [dlw("predict", f"{name}.csv", "--run", "circles", "--format", "json") for name in ("with", "without")]
+
+    assert inputs(answers[0]) == inputs(answers[1]) == ["1 2", "-3 4"]
+
+
+def test_a_csv_gives_the_predictions_of_its_numbers(dlw, runs, in_tmp):
+    (in_tmp / "rows.csv").write_text("0.5,-0.2\n")
+
+    assert objects(dlw("predict", "rows.csv", "--run", "circles", "--format", "json")) == objects(
+        dlw("predict", "0.5", "-0.2", "--run", "circles", "--format", "json")
+    )
+
+
+@pytest.mark.parametrize("stdin", ["0.5 -0.2\n1 2\n", "0.5,-0.2\n\n1,2", "0.5, -0.2\n1, 2\n"])
+def test_rows_of_numbers_come_from_stdin(stdin, dlw, runs):
+    assert inputs(dlw("predict", "-", "--run", "circles", "--format", "json", stdin=stdin)) == ["0.5 -0.2", "1 2"]
+
+
+@pytest.mark.parametrize("numbers", [["-0.5"], ["-3", "-4"]])
+def test_negative_numbers_in_csv_are_the_numbers_given(numbers, dlw, runs):
+    run = "line" if len(numbers) == 1 else "circles"
+    rows = csv.DictReader(io.StringIO(dlw("predict", *numbers, "--run", run, "--format", "csv").out))
+
+    assert [row["input"] for row in rows] == [" ".join(numbers)]
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "1e39"])
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_json_stays_json_for_numbers_that_are_none(number, form, dlw, runs):
+    answer = dlw("predict", number, "--run", "line", "--format", form)
+
+    assert not {"NaN", "Infinity", "-Infinity"} & set(answer.out.replace("}", " ").split())
+
+
+# Which run
+
+
+@pytest.mark.parametrize(
+    ("given", "stdin", "run"),
+    [
+        (["pictures"], "", "tinyvgg-digits-001"),
+        (["0.5", "-0.2"], "", "circles_v2-circles-001"),
+        (["0.5"], "", "line-line-001"),
+        (["two.csv"], "", "circles_v2-circles-001"),
+        (["one.csv"], "", "line-line-001"),
+        (["-"], "pictures/0.png\n", "tinyvgg-digits-001"),
+        (["-"], "1 2\n3 4\n", "circles_v2-circles-001"),
+        (["-"], "1\n2\n3\n", "line-line-001"),
+    ],
+    ids=["pictures", "pairs", "number", "csv of two", "csv of one", "names", "rows of two", "rows of one"],
+)
+def test_without_a_run_the_last_that_fits_is_used(given, stdin, run, dlw, runs, pictures, in_tmp):
+    (in_tmp / "two.csv").write_text("1,2\n")
+    (in_tmp / "one.csv").write_text("1\n2\n")
+    answer = dlw("predict", *given, stdin=stdin)
+
+    assert answer.err.splitlines()[0] == f"run runs/{run} (best weights)"
+
+
+@pytest.mark.parametrize("given", ["runs/line-line-001", "line-line-001", "line-", "li"])
+def test_a_run_is_named_by_path_name_or_unique_start(given, dlw, runs):
+    assert dlw("predict", "1", "--run", given).err == "run runs/line-line-001 (best weights)\n"
+
+
+def test_a_run_is_named_by_an_absolute_path_from_anywhere(dlw, trained, in_tmp):
+    assert dlw("predict", "1", "--run", trained / "line-line-001").code == 0
+
+
+def test_last_and_best_look_among_the_runs_that_fit(dlw, runs):
+    shutil.copytree(runs / "line-line-001", runs / "line-line-002")
+    summary = json.loads((runs / "line-line-002/summary.json").read_text())
+    summary["best"]["test_loss"] = 9.0
+    (runs / "line-line-002/summary.json").write_text(json.dumps(summary))
+
+    used = [dlw("predict", "1", "--run", name).err.split()[1] for name in ("last", "best")]
+    assert used == ["runs/line-line-002", "runs/line-line-001"]
+
+
+def test_best_and_last_weights_answer_as_they_are(dlw, runs):
+    answers = [dlw("predict", "1", "--run", "line", "--weights", which).out for which in ("best", "last")]
+
+    assert answers[0] != answers[1]
+
+
+def test_a_run_that_is_still_without_an_epoch_is_passed_over(dlw, runs):
+    shutil.copytree(runs / "line-line-001", runs / "line-line-002")
+    summary = json.loads((runs / "line-line-002/summary.json").read_text())
+    (runs / "line-line-002/summary.json").write_text(json.dumps(summary | {"best": None, "status": "running"}))
+
+    assert dlw("predict", "1").err == "run runs/line-line-001 (best weights)\n"
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "given", "way_out"),
+    [
+        ("pictures/0.png --run nosuch", 1, "'nosuch'", "line-line-001"),
+        ("pictures/0.png --run circles_v3-circles-001", 1, "'circles_v3-circles-001'", "'circles_v2-circles-001'"),
+        ("1 --run l", 1, "'l'", "line-line-001, line-line-002"),
+        ("1 --run pictures", 1, "'pictures'", "line-line-001"),
+        ("1 --run ./pictures", 1, "'./pictures'", "no run folder"),
+        ("1 --run damaged-001", 1, "damaged-001", "damaged"),
+        ("1 --run bare-001", 1, "bare-001", "best.pth"),
+        ("1 --run broken-001", 1, "broken-001", "no whole file of weights"),
+        ("1 --run pickled-001", 1, "pickled-001", "something else than tensors"),
+        ("1 --run foreign-001", 1, "foreign-001", "missing weights"),
+        ("1 --runs-dir nowhere", 1, "'nowhere'", "dlw train MODEL"),
+        ("pictures/0.png --run line-line-001", 1, "pictures/0.png", "1 number(s) a row"),
+        ("1 2 3 --run circles", 1, "3", "2 number(s) a row"),
+        ("1 --run line-line-001 --device gpu", 2, "'gpu'", "cpu"),
+        ("1 --run line-line-001 --plot out.png", 2, "--plot", "numbers"),
+        ("pictures/0.png --plot out.docx", 1, "'out.docx'", "*.png"),
+        ("pictures/0.png --plot no/out.png", 1, "'no/out.png'", "No such file or directory"),
+        ("gone*.png", 1, "'gone*.png'", "no file fits"),
+        ("empty", 1, "'empty'", ".png"),
+        ("gone.csv --run circles", 1, "'gone.csv'", "no file"),
+        ("text.csv --run circles", 1, "'text.csv' line 3", "-3,q"),
+        ("wide.csv --run circles", 1, "'wide.csv' line 1", "3 number(s) where 2 are needed"),
+        ("head.csv --run circles", 1, "'head.csv'", "no numbers"),
+        ("binary.csv --run circles", 1, "'binary.csv'", "cannot read"),
+        ("-", 1, "no files", "named"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it_and_the_way_out(arguments, code, given, way_out, dlw, hostile):
+    answer = dlw("predict", *arguments.split())
+
+    [line] = answer.complaints
+    assert answer.code == code
+    assert line.startswith("dlw: ")
+    assert given in line
+    assert way_out in line
+
+
+@pytest.fixture
+def hostile(runs, pictures, in_tmp):
+    """Runs and files that prediction should refuse."""
+    line = runs / "line-line-001"
+    for name in ("line-line-002", "damaged-001", "bare-001", "broken-001", "pickled-001", "foreign-001"):
+        shutil.copytree(line, runs / name)
+    (runs / "damaged-001" / "summary.json").write_text("{")
+    (runs / "bare-001" / "best.pth").unlink()
+    (runs / "broken-001" / "best.pth").write_bytes((line / "best.pth").read_bytes()[:700])
+    torch.save({"weights": pytest.approx(1)}, runs / "pickled-001" / "best.pth")
+    shutil.copy(runs / "circles_v2-circles-001" / "best.pth", runs / "foreign-001" / "best.pth")
+    (in_tmp / "empty").mkdir()
+    (in_tmp / "text.csv").write_text("x,y\n1,2\n-3,q\n")
+    (in_tmp / "wide.csv").write_text("1,2,3\n")
+    (in_tmp / "head.csv").write_text("x,y\n")
+    (in_tmp / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    return in_tmp
+
+
+def test_numbers_for_a_run_of_pictures_say_what_it_takes(dlw, runs):
+    [line] = dlw("predict", "1", "2", "--run", "tinyvgg").complaints
+
+    assert line.startswith("dlw: ")
+    assert "pictures" in line
+
+
+def test_a_prediction_leaves_the_run_as_it_was(dlw, runs, pictures):
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    dlw("predict", "pictures", "--plot", "out.png")
+
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before

@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+import torch
+
+
+def summary_of(run):
+    return json.loads((run / "summary.json").read_text())
+
+
+# runs
+
+
+def test_runs_lists_all_oldest_first(dlw, runs):
+    rows = json.loads(dlw("runs", "--format", "json").out)
+
+    assert [row["run"] for row in rows] == ["line-line-001", "tinyvgg-digits-001", "circles_v2-circles-001"]
+
+
+def test_runs_says_status_model_data_and_epochs(dlw, runs):
+    row = json.loads(dlw("runs", "--format", "json").out)[0]
+
+    assert (row["status"], row["model"], row["data"], row["epochs_done"]) == ("finished", "line", "line", 200)
+
+
+def test_runs_gives_the_same_rows_in_csv_and_json(dlw, runs):
+    from_csv = list(csv.DictReader(io.StringIO(dlw("runs", "--format", "csv").out)))
+    from_json = json.loads(dlw("runs", "--format", "json").out)
+
+    assert from_csv == [{key: "" if v is None else str(v) for key, v in row.items()} for row in from_json]
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "table", "md"])
+def test_without_runs_the_next_step_is_said_on_stderr(form, dlw, in_tmp):
+    answer = dlw("runs", "--format", form)
+
+    assert answer.code == 0
+    assert answer.err == "no runs in 'runs' yet; make one with `dlw train MODEL`\n"
+
+
+def test_without_runs_json_is_an_empty_list(dlw, in_tmp):
+    assert json.loads(dlw("runs", "--format", "json").out) == []
+
+
+def test_runs_shows_a_damaged_run_and_the_others(dlw, runs):
+    (runs / "line-line-001" / "summary.json").write_text("{")
+    statuses = {row["run"]: row["status"] for row in json.loads(dlw("runs", "--format", "json").out)}
+
+    assert statuses["line-line-001"].startswith("damaged: ")
+    assert statuses["tinyvgg-digits-001"] == "finished"
+
+
+def test_runs_shows_a_run_that_is_going_on(dlw, runs):
+    changed = summary_of(runs / "line-line-001") | {"status": "running", "seconds": None}
+    (runs / "line-line-001" / "summary.json").write_text(json.dumps(changed))
+
+    assert json.loads(dlw("runs", "--format", "json").out)[0]["status"] == "running"
+
+
+def test_other_folders_are_no_runs(dlw, runs):
+    (runs / "notes").mkdir()
+
+    assert len(json.loads(dlw("runs", "--format", "json").out)) == 3
+
+
+# show
+
+
+def test_show_without_a_name_shows_the_last_run(dlw, runs):
+    assert json.loads(dlw("show", "--format", "json").out)["run"] == "runs/circles_v2-circles-001"
+
+
+@pytest.mark.parametrize("given", ["runs/line-line-001", "line-line-001", "line", "best", "runs/line-line-001/"])
+def test_show_takes_a_path_a_name_a_start_or_best(given, dlw, runs):
+    shutil.rmtree(runs / "circles_v2-circles-001")
+    shutil.rmtree(runs / "tinyvgg-digits-001")
+
+    assert json.loads(dlw("show", given, "--format", "json").out)["run"].rstrip("/") == "runs/line-line-001"
+
+
+def test_show_shows_every_setting_of_the_run(dlw, runs):
+    lines = dict(line.split(maxsplit=1) for line in dlw("show", "line").out.split("\n\n")[0].splitlines())
+
+    assert (lines["optimizer.lr"], lines["data.step"], lines["epochs"]) == ("0.01", "0.02", "200")
+
+
+def test_show_thins_a_long_history_to_a_screen_with_its_first_and_last_epoch(dlw, runs):
+    epochs = [line.split()[0] for line in dlw("show", "line").out.split("\n\n")[1].splitlines()[2:]]
+
+    assert (epochs[0], epochs[-1]) == ("1", "200")
+    assert len(epochs) < 25
+
+
+def test_show_gives_programs_every_epoch(dlw, runs):
+    history = json.loads(dlw("show", "line", "--format", "json").out)["history"]
+    rows = list(csv.DictReader(io.StringIO(dlw("show", "line", "--format", "csv").out)))
+
+    assert len(history) == len(rows) == 200
+
+
+def test_show_gives_the_history_as_it_was_written(dlw, runs):
+    with (runs / "tinyvgg-digits-001" / "history.csv").open(newline="") as stream:
+        written = [{key: float(cell) for key, cell in row.items()} for row in csv.DictReader(stream)]
+
+    assert json.loads(dlw("show", "tinyvgg", "--format", "json").out)["history"] == written
+
+
+@pytest.mark.parametrize("form", ["csv", "md", "table"])
+def test_show_leaves_cells_without_a_number_empty(form, dlw, runs):
+    assert "nan" not in dlw("show", "line", "--format", form).out
+
+
+def test_show_of_a_run_without_an_epoch_says_so(dlw, runs):
+    (runs / "line-line-001" / "history.csv").unlink()
+    answer = dlw("show", "line")
+
+    assert answer.code == 0
+    assert answer.err == "no epoch has ended yet\n"
+
+
+# evaluate
+
+
+@pytest.mark.parametrize("name", ["line-line-001", "tinyvgg-digits-001", "circles_v2-circles-001"])
+def test_evaluate_gives_the_test_loss_of_the_best_epoch(name, dlw, runs):
+    row = json.loads(dlw("evaluate", name, "--no-plots", "--format", "json").out)
+
+    assert row["loss"] == pytest.approx(summary_of(runs / name)["best"]["test_loss"], rel=1e-6)
+
+
+def test_evaluate_gives_the_test_accuracy_of_the_best_epoch(dlw, runs):
+    row = json.loads(dlw("evaluate", "tinyvgg", "--no-plots", "--format", "json").out)
+
+    assert row["metrics"]["accuracy"] == pytest.approx(summary_of(runs / "tinyvgg-digits-001")["best"]["test_acc"])
+
+
+def test_evaluate_of_the_last_weights_gives_the_test_loss_of_the_last_epoch(dlw, runs):
+    row = json.loads(dlw("evaluate", "line", "--weights", "last", "--no-plots", "--format", "json").out)
+
+    assert row["loss"] == pytest.approx(summary_of(runs / "line-line-001")["last"]["test_loss"], rel=1e-6)
+
+
+def test_evaluate_scores_the_training_split_when_asked(dlw, runs):
+    row = json.loads(dlw("evaluate", "circles", "--split", "train", "--no-plots", "--format", "json").out)
+
+    assert (row["split"], row["samples"]) == ("train", 800)
+
+
+def test_evaluate_without_a_name_takes_the_last_trained_run_and_says_so(dlw, runs):
+    assert dlw("evaluate", "--no-plots").err.splitlines()[0] == "run runs/circles_v2-circles-001 (best weights)"
+
+
+def test_evaluate_passes_over_a_run_without_an_epoch(dlw, runs):
+    changed = summary_of(runs / "circles_v2-circles-001") | {"best": None}
+    (runs / "circles_v2-circles-001" / "summary.json").write_text(json.dumps(changed))
+
+    assert dlw("evaluate", "--no-plots").err.splitlines()[0] == "run runs/tinyvgg-digits-001 (best weights)"
+
+
+def test_evaluate_stands_beside_the_baseline(dlw, runs):
+    row = json.loads(dlw("evaluate", "circles", "--no-plots", "--format", "json").out)
+
+    assert row["baseline"] == 0.5
+
+
+def test_evaluate_measures_samples_whatever_the_run_averaged(dlw, in_tmp):
+    arguments = ("--set", "averaging=batch", "--set", "data.batch_size=190", "--set", "data.test_fraction=0.5")
+    dlw("train", "circles_v2", "--epochs", "1", *arguments, "--name", "by_batch")
+    dlw("train", "circles_v2", "--epochs", "1", *arguments, "--set", "averaging=sample", "--name", "by_sample")
+    row = json.loads(dlw("evaluate", "by_batch", "--no-plots", "--format", "json").out)
+
+    assert row["loss"] == pytest.approx(summary_of(in_tmp / "runs/by_sample-001")["best"]["test_loss"], rel=1e-6)
+
+
+# Bad input
+
+
+@pytest.fixture
+def hostile(runs):
+    """Runs that are not as they should be."""
+    for name in ("line-line-002", "damaged-001", "bare-001", "broken-001", "foreign-001", "started-001"):
+        shutil.copytree(runs / "line-line-001", runs / name)
+    (runs / "damaged-001" / "summary.json").write_text("{")
+    (runs / "bare-001" / "best.pth").unlink()
+    (runs / "broken-001" / "best.pth").write_bytes((runs / "line-line-001" / "best.pth").read_bytes()[:700])
+    torch.save({"weights": torch.zeros(7)}, runs / "foreign-001" / "best.pth")
+    (runs / "empty").mkdir()
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "given", "way_out"),
+    [
+        ("show nosuch", 1, "'nosuch'", "line-line-002"),
+        ("show circles_v3-circles-001", 1, "'circles_v3-circles-001'", "'circles_v2-circles-001'"),
+        ("show line", 1, "'line' fits several runs", "line-line-001, line-line-002"),
+        ("show runs/empty", 1, "'runs/empty'", "no run folder"),
+        ("show damaged", 1, "damaged-001", "damaged"),
+        ("show --runs-dir nowhere", 1, "'nowhere'", "dlw train MODEL"),
+        ("evaluate nosuch", 1, "'nosuch'", "line-line-002"),
+        ("evaluate line", 1, "'line' fits several runs", "line-line-001, line-line-002"),
+        ("evaluate damaged", 1, "damaged-001", "damaged"),
+        ("evaluate bare", 1, "bare-001", "best.pth"),
+        ("evaluate broken", 1, "broken-001", "no whole file of weights"),
+        ("evaluate foreign", 1, "foreign-001", "(7,), not (1,)"),
+        ("evaluate circles --split val", 1, "'val'", "train, test"),
+        ("evaluate circles --device gpu", 2, "--device: 'gpu'", "cpu"),
+        ("evaluate --runs-dir nowhere", 1, "'nowhere'", "dlw train MODEL"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it_and_the_way_out(arguments, code, given, way_out, dlw, hostile):
+    answer = dlw(*arguments.split())
+
+    [line] = answer.complaints
+    assert (answer.code, answer.out) == (code, "")
+    assert line.startswith("dlw: ")
+    assert given in line
+    assert way_out in line
+
+
+@pytest.mark.parametrize("damage", ['{"config": {}}', '{"config": null}', '{"config": 3}'])
+@pytest.mark.parametrize("command", ["show line-line-001", "evaluate line-line-001", "predict 1 --run line-line-001"])
+def test_a_summary_that_lacks_what_is_needed_is_a_damaged_run_and_no_bug(damage, command, dlw, runs):
+    (runs / "line-line-001" / "summary.json").write_text(damage)
+    answer = dlw(*command.split())
+
+    assert answer.code == 1
+    assert "a bug" not in answer.err
+
+
+def test_data_that_is_gone_is_named(dlw, in_tmp, pictures):
+    for name in ("cat", "dog"):
+        (in_tmp / "own" / name).mkdir(parents=True)
+        for index in range(5):
+            shutil.copy(pictures / "0.png", in_tmp / "own" / name / f"{index}.png")
+    dlw("train", "tinyvgg", "--data", "own", "--epochs", "1")
+    shutil.rmtree(in_tmp / "own")
+    [line] = dlw("evaluate").complaints
+
+    assert line.startswith("dlw: ")
+    assert str(in_tmp / "own") in line

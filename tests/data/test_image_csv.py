@@ -1,0 +1,191 @@
+import pytest
+import torch
+
+from dlworkflow.data.image_folder import load_image_csv, load_image_folder
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.errors import DataError, MissingDataError
+
+PETS = "train/cat/0.png,cat\ntrain/cat/1.png,cat\ntrain/cat/2.png,cat\ntrain/dog/0.png,dog\ntrain/dog/1.png,dog\n"
+SPLIT = "path,label,split\ntrain/cat/0.png,cat,train\ntrain/dog/0.png,dog,train\ntest/dog/1.png,dog,test\n"
+
+
+@pytest.fixture
+def write(pets):
+    """Write a CSV file beside the pictures; returns its path."""
+
+    def write_text(text, encoding="utf-8"):
+        (pets / "list.csv").write_text(text, encoding=encoding)
+        return str(pets / "list.csv")
+
+    return write_text
+
+
+def test_the_split_column_decides(write):
+    splits = load_image_csv(path=write(SPLIT))
+
+    assert (splits.train.labels.tolist(), splits.test.labels.tolist()) == ([0, 1], [1])
+
+
+def test_the_split_column_knows_validation(write):
+    splits = load_image_csv(path=write(SPLIT + "test/cat/0.png,cat,Validation\n"))
+
+    assert splits.val.labels.tolist() == [0]
+
+
+def test_rows_keep_their_order(write):
+    rows = "path,label,split\ntrain/dog/1.png,dog,train\ntrain/cat/0.png,cat,train\ntest/dog/1.png,dog,test\n"
+
+    assert load_image_csv(path=write(rows)).train.labels.tolist() == [1, 0]
+
+
+def test_pictures_are_those_of_the_folder(write, pets):
+    listed = load_image_csv(path=write(SPLIT)).test
+
+    assert torch.equal(listed[0][0], load_image_folder(path=str(pets)).test[3][0])
+
+
+def test_paths_are_relative_to_the_file_not_to_the_working_folder(write, tmp_path, monkeypatch):
+    path = write(SPLIT)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert len(load_image_csv(path=path).train.batch([0, 1])[0]) == 2
+
+
+def test_absolute_paths_are_taken_as_they_are(write, pets):
+    rows = "".join(f"{pets}/{row}\n" for row in PETS.splitlines())
+
+    assert len(load_image_csv(path=write("path,label\n" + rows), test_fraction=0.4).train) == 3
+
+
+def test_without_a_split_column_rows_are_cut_by_class(write):
+    splits = load_image_csv(path=write("path,label\n" + PETS), test_fraction=0.4)
+
+    assert splits.test.labels.tolist() == [0, 1]
+
+
+def test_without_a_split_column_rows_are_cut_the_same_every_time(write):
+    path = write("path,label\n" + PETS)
+    first, second = (load_image_csv(path=path, test_fraction=0.4) for _ in range(2))
+
+    assert first.test.paths == second.test.paths
+
+
+def test_without_a_split_column_a_label_with_one_row_is_named(write):
+    with pytest.raises(DataError, match="class 'eel' has 1 sample"):
+        load_image_csv(path=write("path,label\n" + PETS + "train/cat/4.png,eel\n"), test_fraction=0.4)
+
+
+def test_columns_may_stand_in_any_order_among_others(write):
+    rows = "id,label,path,split\n1,cat,train/cat/0.png,train\n2,dog,train/dog/0.png,train\n3,cat,test/cat/0.png,test\n"
+
+    assert load_image_csv(path=write(rows)).classes == ("cat", "dog")
+
+
+def test_a_byte_order_mark_of_excel_is_no_part_of_the_first_column(write):
+    assert len(load_image_csv(path=write(SPLIT, encoding="utf-8-sig")).train) == 2
+
+
+def test_spaces_around_a_cell_are_no_part_of_it(write):
+    rows = "path, label, split\ntrain/cat/0.png, cat, train\ntrain/dog/0.png,dog ,train\ntest/dog/1.png, dog, test\n"
+
+    assert load_image_csv(path=write(rows)).classes == ("cat", "dog")
+
+
+def test_empty_lines_are_no_rows(write):
+    assert len(load_image_csv(path=write(SPLIT + "\n\n")).test) == 1
+
+
+def test_a_data_set_bears_the_name_of_the_file(write):
+    assert load_image_csv(path=write(SPLIT)).name == "list"
+
+
+@pytest.mark.parametrize(
+    ("header", "missing", "found"),
+    [
+        ("path,class", "'label'", "'path', 'class'"),
+        ("file,label", "'path'", "'file', 'label'"),
+        ("a,b", "'path', 'label'", "'a', 'b'"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_that_are_there(header, missing, found, write):
+    with pytest.raises(DataError, match=rf"list\.csv' lacks the column\(s\) {missing}; it has {found}"):
+        load_image_csv(path=write(f"{header}\n{PETS}"))
+
+
+def test_an_empty_file_is_named(write):
+    with pytest.raises(DataError, match=r"list\.csv' lacks the column\(s\) 'path', 'label'; it is empty"):
+        load_image_csv(path=write(""))
+
+
+def test_a_file_with_a_header_alone_is_named(write):
+    with pytest.raises(DataError, match=r"list\.csv' lists no pictures"):
+        load_image_csv(path=write("path,label\n"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [",cat,train", "train/cat/1.png,,train", "train/cat/1.png,cat,", "train/cat/1.png", "train/cat/1.png, ,train"],
+    ids=["path", "label", "split", "cut short", "blank label"],
+)
+def test_an_empty_cell_is_named_by_its_line(row, write):
+    with pytest.raises(DataError, match=r"list\.csv' line 5: path, label or split is empty"):
+        load_image_csv(path=write(f"{SPLIT}{row}\n"))
+
+
+def test_a_picture_that_is_not_there_is_named(write):
+    with pytest.raises(MissingDataError, match=r"list\.csv' lists files that are not there: '.*train/cat/none\.png'$"):
+        load_image_csv(path=write(SPLIT + "train/cat/none.png,cat,train\n"))
+
+
+def test_many_pictures_that_are_not_there_are_counted_and_ten_named(write):
+    rows = "".join(f"none{number},cat,train\n" for number in range(13))
+
+    with pytest.raises(MissingDataError, match=r"none9' and 3 more$"):
+        load_image_csv(path=write(SPLIT + rows))
+
+
+def test_a_csv_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(MissingDataError, match=r"data\.path: no file '.*none\.csv'"):
+        load_image_csv(path=str(tmp_path / "none.csv"))
+
+
+def test_a_folder_is_no_csv(tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        load_image_csv(path=str(tmp_path))
+
+
+def test_a_picture_is_no_csv(pets):
+    with pytest.raises(DataError, match=r"cannot read '.*0\.png'"):
+        load_image_csv(path=str(pets / "train" / "cat" / "0.png"))
+
+
+def test_an_unknown_split_is_named_by_its_line(write):
+    with pytest.raises(DataError, match=r"list\.csv' line 5: split 'exam' is none of train, test, val"):
+        load_image_csv(path=write(SPLIT + "test/dog/0.png,dog,exam\n"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_split_column_without_training_or_test_is_refused(split, write):
+    rows = [row for row in SPLIT.splitlines() if not row.endswith(f",{split}")]
+
+    with pytest.raises(DataError, match=rf"list\.csv': column 'split' names no row '{split}'"):
+        load_image_csv(path=write("\n".join(rows)))
+
+
+def test_a_label_that_training_lacks_is_refused_with_both_lists(write):
+    with pytest.raises(DataError, match=r"only in '.*\(test\)': 'eel'; .*\(train\)' has 'cat', 'dog', .* 'dog', 'eel'"):
+        load_image_csv(path=write(SPLIT + "test/dog/0.png,eel,test\n"))
+
+
+def test_one_label_is_refused(write):
+    with pytest.raises(DataError, match="has one class, 'cat'"):
+        load_image_csv(path=write("path,label\ntrain/cat/0.png,cat\ntrain/cat/1.png,cat\n"), test_fraction=0.5)
+
+
+def test_loading_and_reading_leaves_the_users_files_alone(write, pets, state_of):
+    path = write(SPLIT)
+    before = state_of(pets)
+    list(make_loader(load_image_csv(path=path, transform="flip").train, 2, shuffle=True))
+
+    assert state_of(pets) == before

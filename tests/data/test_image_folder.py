@@ -1,0 +1,382 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets, transforms
+
+from dlworkflow import data
+from dlworkflow.data.image_folder import ImageFolderCustom, find_classes, load_image_folder
+from dlworkflow.data.images import to_uint8
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.errors import DataError, MissingDataError
+
+
+@pytest.fixture
+def single(tmp_path, paint):
+    """Ten cats and five dogs in one layer of class folders."""
+    for number in range(15):
+        paint(tmp_path / "all" / ("cat" if number < 10 else "dog") / f"{number:02}.png", number)
+    return tmp_path / "all"
+
+
+def names_of(dataset):
+    return [path.name for path in dataset.paths]
+
+
+def listing(folder):
+    return [(str(path), label) for path, label in zip(folder.paths, folder.targets, strict=True)]
+
+
+def pixels(folder):
+    return [to_uint8(picture) for picture, _ in folder]
+
+
+def test_classes_are_the_sorted_folders_with_their_labels(tmp_path):
+    for name in ("sushi", "pizza", "Steak"):
+        (tmp_path / name).mkdir()
+
+    assert find_classes(tmp_path) == (["Steak", "pizza", "sushi"], {"Steak": 0, "pizza": 1, "sushi": 2})
+
+
+def test_classes_are_found_by_a_path_as_text(pets):
+    assert find_classes(str(pets / "train"))[0] == ["cat", "dog"]
+
+
+def test_hidden_folders_are_no_classes(pets):
+    (pets / "train" / ".ipynb_checkpoints").mkdir()
+
+    assert find_classes(pets / "train")[0] == ["cat", "dog"]
+
+
+def test_files_are_no_classes(pets):
+    (pets / "train" / "README.txt").touch()
+
+    assert find_classes(pets / "train")[0] == ["cat", "dog"]
+
+
+def test_a_folder_without_classes_is_a_file_not_found_error_as_in_the_notes(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no class folders in '.*'; pictures are expected in <class>/"):
+        find_classes(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_a_file_not_found_error_as_in_the_notes(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*none'"):
+        find_classes(tmp_path / "none")
+
+
+def test_a_folder_is_listed_as_torchvision_lists_it(pets):
+    assert listing(ImageFolderCustom(pets / "train")) == datasets.ImageFolder(pets / "train").samples
+
+
+def test_a_folder_is_read_as_torchvision_reads_it(pets):
+    mine, theirs = pixels(ImageFolderCustom(pets / "train")), pixels(datasets.ImageFolder(pets / "train"))
+
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_classes_bear_torchvisions_names(pets):
+    mine, theirs = ImageFolderCustom(pets / "train"), datasets.ImageFolder(pets / "train")
+
+    assert (mine.classes, mine.class_to_idx, mine.targets) == (theirs.classes, theirs.class_to_idx, theirs.targets)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["b.png", "a.png", "B.png", "10.png", "9.png"],
+        ["z.png", "deep/a.png", "deep/er/b.png"],
+        ["a/c/x.png", "a-b/y.png"],
+        ["x.JPG", "x.jpeg", "x.PNG", "x.bmp", "x.ppm", "x.tif", "x.tiff", "x.webp"],
+    ],
+    ids=["names", "folders below", "folders below whose names begin alike", "kinds of files"],
+)
+def test_any_order_of_names_is_listed_as_torchvision_lists_it(files, tmp_path, paint):
+    for file in files:
+        paint(tmp_path / "cat" / file)
+
+    assert listing(ImageFolderCustom(tmp_path)) == datasets.ImageFolder(tmp_path).samples
+
+
+def test_a_linked_folder_below_a_class_is_listed_as_torchvision_lists_it(tmp_path, paint):
+    paint(tmp_path / "elsewhere" / "a.png")
+    paint(tmp_path / "root" / "cat" / "b.png")
+    (tmp_path / "root" / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+
+    assert listing(ImageFolderCustom(tmp_path / "root")) == datasets.ImageFolder(tmp_path / "root").samples
+
+
+def test_a_linked_class_folder_is_a_class(pets, tmp_path):
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "cat").symlink_to(pets / "train" / "cat")
+
+    assert len(ImageFolderCustom(tmp_path / "linked")) == 5
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_photos_are_listed_as_torchvision_lists_them(split, photos):
+    assert listing(ImageFolderCustom(photos / split)) == datasets.ImageFolder(photos / split).samples
+
+
+def test_photos_are_read_as_torchvision_reads_them(photos):
+    mine, theirs = pixels(ImageFolderCustom(photos / "test")), pixels(datasets.ImageFolder(photos / "test"))
+
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def test_photos_are_resized_as_torchvision_resizes_them(photos):
+    way = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
+    theirs = torch.stack([picture for picture, _ in datasets.ImageFolder(photos / "test", way)])
+
+    assert torch.equal(load_image_folder(path=str(photos)).test.batch(range(75))[0], theirs)
+
+
+@pytest.mark.parametrize(("split", "counts"), [("train", [78, 75, 72]), ("test", [25, 19, 31])])
+def test_photos_are_those_of_the_notes(split, counts, photos):
+    part = data.load("pizza_steak_sushi", data_dir=str(photos.parent), offline=True).part(split)
+
+    assert part.labels.bincount().tolist() == counts
+
+
+def test_a_transform_is_given_the_picture(pets):
+    assert ImageFolderCustom(pets / "train", transform=lambda picture: picture.size)[2] == ((26, 17), 0)
+
+
+def test_a_picture_of_the_folder_can_be_looked_at(pets):
+    assert ImageFolderCustom(pets / "train").load_image(1).size == (23, 17)
+
+
+def test_a_grey_picture_is_given_as_rgb(tmp_path, paint):
+    paint(tmp_path / "cat" / "a.png", mode="L")
+
+    assert ImageFolderCustom(tmp_path)[0][0].mode == "RGB"
+
+
+def test_an_empty_class_is_named(pets):
+    (pets / "train" / "eel").mkdir()
+
+    with pytest.raises(DataError, match=r"no pictures in class folder\(s\) 'eel' of '.*train'; known are \.jpg"):
+        ImageFolderCustom(pets / "train")
+
+
+def test_a_class_with_only_hidden_files_is_named_as_empty(pets, paint):
+    paint(pets / "train" / "eel" / ".thumbnail.png")
+
+    with pytest.raises(DataError, match="'eel'"):
+        load_image_folder(path=str(pets))
+
+
+def test_train_and_test_folders_are_the_splits(pets):
+    splits = load_image_folder(path=str(pets))
+
+    assert (splits.train.labels.tolist(), splits.test.labels.tolist()) == ([0] * 5 + [1] * 4, [0, 0, 1, 1])
+
+
+def test_a_data_set_bears_the_name_of_its_folder(pets, monkeypatch):
+    monkeypatch.chdir(pets)
+
+    assert load_image_folder(path=".").name == "pets"
+
+
+def test_channels_and_size_make_the_shape(pets):
+    splits = load_image_folder(path=str(pets), image_size=[8, 12], channels=1)
+
+    assert (splits.in_shape, splits.train[0][0].shape) == ((1, 8, 12), (1, 8, 12))
+
+
+def test_a_val_folder_is_the_validation_split(pets):
+    shutil.copytree(pets / "test", pets / "val")
+
+    assert list(load_image_folder(path=str(pets)).parts()) == ["train", "val", "test"]
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "Val"])
+def test_a_val_folder_may_bear_other_names(name, pets):
+    shutil.copytree(pets / "test", pets / name)
+
+    assert load_image_folder(path=str(pets)).val is not None
+
+
+def test_a_val_folder_stands_in_for_a_missing_test_folder(pets):
+    (pets / "test").rename(pets / "val")
+
+    assert {split: len(part) for split, part in load_image_folder(path=str(pets)).parts().items()} == {
+        "train": 9,
+        "test": 4,
+    }
+
+
+def test_a_val_folder_that_stands_in_for_a_test_folder_is_noted(pets):
+    (pets / "test").rename(pets / "val")
+
+    assert load_image_folder(path=str(pets)).notes == (
+        f"no folder 'test' in {str(pets)!r}: 'val' is used as the test split",
+    )
+
+
+def test_a_train_folder_alone_is_refused(pets):
+    shutil.rmtree(pets / "test")
+
+    with pytest.raises(DataError, match="has a folder 'train' but no 'test'; add one, or give the class folders alone"):
+        load_image_folder(path=str(pets))
+
+
+def test_a_test_folder_alone_is_refused(pets):
+    shutil.rmtree(pets / "train")
+
+    with pytest.raises(DataError, match="has 'test' but no folder 'train'"):
+        load_image_folder(path=str(pets))
+
+
+def test_labels_of_a_test_split_with_fewer_classes_go_by_name(pets):
+    shutil.rmtree(pets / "test" / "cat")
+
+    assert load_image_folder(path=str(pets)).test.labels.tolist() == [1, 1]
+
+
+def test_a_class_that_the_test_split_lacks_is_noted(pets):
+    shutil.rmtree(pets / "test" / "cat")
+
+    assert load_image_folder(path=str(pets)).notes == ("split 'test' has no pictures of 'cat'",)
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_class_that_training_lacks_is_refused_with_both_lists(split, pets, paint):
+    for name in ("cat", "dog", "eel"):
+        paint(pets / split / name / "0.png")
+
+    with pytest.raises(DataError, match=rf"only in '.*{split}': 'eel'; .*'cat', 'dog', .*'cat', 'dog', 'eel'"):
+        load_image_folder(path=str(pets))
+
+
+def test_a_hidden_folder_in_the_test_split_is_no_class(pets, paint):
+    paint(pets / "test" / ".cache" / "0.png")
+
+    assert len(load_image_folder(path=str(pets)).test) == 4
+
+
+def test_a_file_that_is_no_picture_is_left_out(pets):
+    (pets / "train" / "cat" / "Thumbs.db").touch()
+
+    assert len(load_image_folder(path=str(pets)).train) == 9
+
+
+def test_a_file_that_is_no_picture_is_noted(pets):
+    (pets / "train" / "cat" / "Thumbs.db").touch()
+
+    assert load_image_folder(path=str(pets)).notes == (
+        f"1 file(s) left out that are no pictures: {str(pets / 'train' / 'cat' / 'Thumbs.db')!r}",
+    )
+
+
+def test_many_files_that_are_no_pictures_are_counted_and_three_named(pets):
+    for number in range(5):
+        (pets / "train" / "cat" / f"{number}.txt").touch()
+
+    assert load_image_folder(path=str(pets)).notes[0].endswith("'" + str(pets / "train/cat/2.txt") + "' and 2 more")
+
+
+def test_one_class_is_refused(pets):
+    for split in ("train", "test"):
+        shutil.rmtree(pets / split / "dog")
+
+    with pytest.raises(DataError, match="has one class, 'cat'; a model needs two or more"):
+        load_image_folder(path=str(pets))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(MissingDataError, match=r"data\.path: no folder '.*none'"):
+        load_image_folder(path=str(tmp_path / "none"))
+
+
+def test_pictures_without_class_folders_are_refused(tmp_path, paint):
+    paint(tmp_path / "0.png")
+
+    with pytest.raises(MissingDataError, match="no class folders"):
+        load_image_folder(path=str(tmp_path))
+
+
+def test_an_unreadable_picture_in_a_batch_is_named(pets):
+    (pets / "test" / "cat" / "0.png").write_bytes(b"")
+
+    with pytest.raises(DataError, match=r"cat/0\.png': is empty"):
+        load_image_folder(path=str(pets)).test.batch([0])
+
+
+def test_class_folders_alone_are_cut_by_class(single):
+    assert load_image_folder(path=str(single)).test.labels.tolist() == [0, 0, 1]
+
+
+def test_class_folders_alone_are_cut_the_same_every_time(single):
+    first, second = (load_image_folder(path=str(single)) for _ in range(2))
+
+    assert (names_of(first.train), names_of(first.test)) == (names_of(second.train), names_of(second.test))
+
+
+def test_class_folders_alone_are_cut_the_same_wherever_they_lie(single, tmp_path):
+    there = load_image_folder(path=str(shutil.copytree(single, tmp_path / "there")))
+
+    assert names_of(there.test) == names_of(load_image_folder(path=str(single)).test)
+
+
+def test_class_folders_alone_are_cut_otherwise_with_another_seed(single):
+    cuts = {tuple(names_of(load_image_folder(path=str(single), random_state=seed).test)) for seed in range(5)}
+
+    assert len(cuts) > 1
+
+
+def test_class_folders_alone_give_every_picture_to_one_split(single):
+    splits = load_image_folder(path=str(single))
+
+    assert sorted(names_of(splits.train) + names_of(splits.test)) == [f"{number:02}.png" for number in range(15)]
+
+
+def test_indices_tell_which_pictures_went_where(single):
+    splits = load_image_folder(path=str(single))
+
+    assert [f"{index:02}.png" for index in splits.indices["test"]] == names_of(splits.test)
+
+
+def test_class_folders_alone_take_a_test_fraction(single):
+    assert len(load_image_folder(path=str(single), test_fraction=0.4).test) == 6
+
+
+def test_a_class_with_one_picture_is_named(single, paint):
+    paint(single / "eel" / "0.png")
+
+    with pytest.raises(DataError, match="class 'eel' has 1 sample"):
+        load_image_folder(path=str(single))
+
+
+def test_a_turned_picture_is_trained_on_the_way_up(pets):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = pets / "test" / "cat" / "0.png"
+    upright = load_image_folder(path=str(pets)).test[0][0]
+    with Image.open(path) as picture:
+        turned = picture.transpose(Image.Transpose.ROTATE_180)
+    turned.save(path, exif=exif)
+
+    assert torch.equal(load_image_folder(path=str(pets)).test[0][0], upright)
+
+
+def test_loading_and_reading_leaves_the_users_files_alone(pets, state_of):
+    (pets / "train" / "cat" / "notes.txt").write_text("mine")
+    before = state_of(pets)
+    for part in load_image_folder(path=str(pets), transform="trivial_augment").parts().values():
+        list(make_loader(part, 4, shuffle=True))
+
+    assert state_of(pets) == before
+
+
+def test_photos_that_are_not_there_are_refused_offline_with_where_to_put_them(in_tmp):
+    with pytest.raises(MissingDataError, match=r"put https://.*/pizza_steak_sushi\.zip into 'photos' yourself"):
+        data.load("pizza_steak_sushi", data_dir="photos", offline=True)
+
+
+def test_a_refused_fetch_leaves_nothing_behind(in_tmp):
+    with pytest.raises(MissingDataError):
+        data.load("pizza_steak_sushi", data_dir="photos", offline=True)
+
+    assert list(Path().iterdir()) == []
