@@ -7,7 +7,7 @@ READY := $(VENV)/.dlworkflow-ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types cov wheel-smoke check clean
+.PHONY: help setup demo test test-slow lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ types: $(READY) ## check types
 
 cov: $(READY) ## run the tests and say which lines they reach
 	$(PYTEST) -m "not slow" --cov=dlworkflow --cov-report=term-missing:skip-covered
+
+figures: $(READY) ## make README's pictures again (needs FashionMNIST; about two minutes)
+	@BIN=$(BIN) sh tests/figures.sh
 
 wheel-smoke: $(READY) ## build the wheel, install it in a clean environment, train in an empty folder
 	@BIN=$(BIN) PYTHON=$(PYTHON) sh tests/wheel_smoke.sh

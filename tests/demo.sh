@@ -14,9 +14,10 @@ show() {
     "$BIN/$command" "$@"
 }
 
-show dlw train tinyvgg --data digits --epochs 8 --seed 42
+show dlw train tinyvgg --data digits --epochs 8 --seed 42 --plots
 printf '\nWriting nine held-out digits as PNG files, as if they were your own.\n'
 "$BIN/python" "$HERE/tests/write_digits.py" pictures
 show dlw predict pictures --top-k 2
-show dlw train improved_tinyvgg --data digits --epochs 8 --seed 42
+show dlw train improved_tinyvgg --data digits --epochs 8 --seed 42 --plots
+show dlw evaluate
 show dlw compare

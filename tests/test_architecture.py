@@ -32,6 +32,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "checkpoint": {"errors"},
     "plotting": {"errors"},
     "diagnosis": {"errors", "tasks"},
+    "cures": {"diagnosis"},
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
     "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks"},

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.course import eval_model, make_predictions, print_train_time, walk_through_dir
+from dlworkflow.course import (
+    eval_model,
+    make_predictions,
+    plot_decision_boundary,
+    plot_transformed_images,
+    pred_and_plot_image,
+    print_train_time,
+    walk_through_dir,
+)
 
 
 def test_eval_model_answers_with_the_notes_keys_in_percent_by_batch():
@@ -71,3 +79,56 @@ def test_the_notes_import_lines_find_everything():
 def test_predicting_nothing_is_refused():
     with pytest.raises(ValueError, match="no samples"):
         make_predictions(nn.Linear(1, 2), [])
+
+
+class Halves(nn.Module):
+    """Says class 1 to the right of 0, with a weight so that it has a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.scale * x[:, :1]
+
+
+def test_a_decision_boundary_is_drawn_on_the_axes_it_is_given():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    left, _ = figure.subplots(1, 2)
+    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+
+    drawn = plot_decision_boundary(Halves(), X, torch.tensor([0, 1]), ax=left)
+
+    assert drawn is figure
+    assert "2 of 2 right" in left.get_title()
+
+
+def test_a_predicted_picture_bears_the_notes_title(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (6, 6), "white").save(tmp_path / "white.png")
+    model = nn.Sequential(nn.Flatten(), nn.Linear(108, 2))
+    nn.init.zeros_(model[1].weight)
+    model[1].bias.data = torch.tensor([0.0, 0.515])
+
+    figure = pred_and_plot_image(model, tmp_path / "white.png", ["pizza", "steak"])
+
+    assert any(axis.get_title() == "Pred: steak | Prob: 0.626" for axis in figure.axes)
+
+
+def test_transformed_pictures_are_the_same_for_the_same_seed(tmp_path):
+    from PIL import Image
+
+    paths = [tmp_path / f"{i}.png" for i in range(9)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (4 + i, 4), "red").save(path)
+
+    def sizes(seed):
+        seen = []
+        plot_transformed_images(paths, lambda image: (seen.append(image.size), torch.zeros(3, 2, 2))[1], n=3, seed=seed)
+        return seen
+
+    assert sizes(1) == sizes(1)
+    assert len(sizes(1)) == 3

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from dlworkflow.config import TrainConfig as TrainConfig
     from dlworkflow.course import eval_model as eval_model
     from dlworkflow.course import make_predictions as make_predictions
+    from dlworkflow.course import plot_decision_boundary as plot_decision_boundary
+    from dlworkflow.course import plot_transformed_images as plot_transformed_images
+    from dlworkflow.course import pred_and_plot_image as pred_and_plot_image
     from dlworkflow.course import print_train_time as print_train_time
     from dlworkflow.course import walk_through_dir as walk_through_dir
     from dlworkflow.data.download import download_data as download_data
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from dlworkflow.data.tabular import TensorData as TensorData
     from dlworkflow.device import choose_device as choose_device
     from dlworkflow.device import set_seeds as set_seeds
+    from dlworkflow.diagnosis import diagnose as diagnose
     from dlworkflow.engine import Epoch as Epoch
     from dlworkflow.engine import Evaluation as Evaluation
     from dlworkflow.engine import Scores as Scores
@@ -71,7 +75,14 @@ if TYPE_CHECKING:
     from dlworkflow.models.linear import LineModel as LineModel
     from dlworkflow.models.tiny_vgg import ImprovedTinyVGG as ImprovedTinyVGG
     from dlworkflow.models.tiny_vgg import TinyVGG as TinyVGG
+    from dlworkflow.plotting import display_random_images as display_random_images
+    from dlworkflow.plotting import plot_accuracy_bars as plot_accuracy_bars
+    from dlworkflow.plotting import plot_confusion_matrix as plot_confusion_matrix
+    from dlworkflow.plotting import plot_decision_regions as plot_decision_regions
+    from dlworkflow.plotting import plot_loss_curves as plot_loss_curves
     from dlworkflow.plotting import plot_predicted_images as plot_predicted_images
+    from dlworkflow.plotting import plot_predictions as plot_predictions
+    from dlworkflow.plotting import plot_run_curves as plot_run_curves
     from dlworkflow.run_evaluation import evaluate_run as evaluate_run
     from dlworkflow.run_evaluation import report_run as report_run
     from dlworkflow.runs import Run as Run
@@ -86,13 +97,22 @@ _HOMES = {  # where each public name lives
     "checkpoint": ("load_model", "load_weights", "save_model"),
     "comparison": ("compare_runs", "compare_seeds"),
     "config": ("TrainConfig",),
-    "course": ("eval_model", "make_predictions", "print_train_time", "walk_through_dir"),
+    "course": (
+        "eval_model",
+        "make_predictions",
+        "plot_decision_boundary",
+        "plot_transformed_images",
+        "pred_and_plot_image",
+        "print_train_time",
+        "walk_through_dir",
+    ),
     "data.download": ("download_data",),
     "data.image_folder": ("ImageFolderCustom", "find_classes"),
     "data.images": ("ImageData", "load_image"),
     "data.loaders": ("create_dataloaders", "make_loader"),
     "data.splits": ("Splits",),
     "data.tabular": ("TensorData",),
+    "diagnosis": ("diagnose",),
     "device": ("choose_device", "set_seeds"),
     "engine": ("Epoch", "Evaluation", "Scores", "evaluate", "test_step", "train", "train_step"),
     "errors": ("ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
@@ -104,7 +124,16 @@ _HOMES = {  # where each public name lives
     "models.fashion_mnist": ("FashionMNISTModelV0", "FashionMNISTModelV1", "FashionMNISTModelV2"),
     "models.linear": ("LineModel", "LinearRegressionModel", "LinearRegressionModelV2"),
     "models.tiny_vgg": ("ImprovedTinyVGG", "TinyVGG"),
-    "plotting": ("plot_predicted_images",),
+    "plotting": (
+        "display_random_images",
+        "plot_accuracy_bars",
+        "plot_confusion_matrix",
+        "plot_decision_regions",
+        "plot_loss_curves",
+        "plot_predicted_images",
+        "plot_predictions",
+        "plot_run_curves",
+    ),
     "runs": ("Run", "find_run", "list_runs"),
     "workflow": ("resolve_config", "run_training"),
 }

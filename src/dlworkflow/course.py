@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from dlworkflow.data.images import load_image, to_uint8
 from dlworkflow.engine import Batch, Device, test_step
 from dlworkflow.metrics import accuracy_fn as percent_right
+from dlworkflow.plotting import plot_decision_regions, plot_image_pairs, plot_probability_bars
 from dlworkflow.tasks import LossFn, get_task
 
 
@@ -41,6 +47,59 @@ def make_predictions(
     with torch.inference_mode():
         logits = torch.cat([model(sample.unsqueeze(0).to(where)).cpu() for sample in samples])
     return get_task(task).probabilities(logits)
+
+
+def pred_and_plot_image(
+    model: nn.Module,
+    image_path: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+    transform: Callable[[Any], Tensor] | None = None,
+    device: Device | None = None,
+) -> Figure:
+    """Predict one picture file and draw it with the title `Pred: pizza | Prob: 0.374`; return the figure.
+
+    The picture is read as float32 (3, h, w) in [0, 1], as the notes do, and `transform` takes it from there (a
+    `Resize`, say); without one it is used as it is.
+    """
+    picture = to_uint8(load_image(image_path)).to(torch.float32) / 255
+    inputs = transform(picture) if transform is not None else picture
+    probabilities = make_predictions(model, [inputs], device)[0]
+    label = int(probabilities.argmax())
+    names = list(class_names) if class_names is not None else [str(i) for i in range(len(probabilities))]
+    return plot_probability_bars(
+        inputs.clamp(0, 1).numpy(),
+        dict(zip(names, probabilities.tolist(), strict=True)),
+        f"Pred: {names[label]} | Prob: {probabilities[label]:.3f}",
+    )
+
+
+def plot_decision_boundary(model: nn.Module, X: Tensor, y: Tensor, *, ax: Axes | None = None) -> Figure:
+    """Draw where a model of points in the plane changes its mind, with the points (n, 2) and their labels (n,).
+
+    Two classes where the model gives one score a point, else as many as it gives scores.
+    """
+    where = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        width = model(X[:1].to(where)).shape[-1]
+    task = get_task("binary" if width == 1 else "multiclass")
+
+    def predict(points: Any) -> Any:
+        with torch.inference_mode():
+            logits = model(torch.as_tensor(points, dtype=torch.float32).to(where)).cpu()
+        return task.probabilities(logits).argmax(dim=1).numpy()
+
+    classes = [str(label) for label in range(max(2, width))]
+    return plot_decision_regions({"points": (X.cpu().numpy(), y.cpu().numpy())}, predict, classes, ax=ax)
+
+
+def plot_transformed_images(
+    image_paths: Sequence[str | os.PathLike[str]], transform: Callable[[Any], Any], n: int = 3, seed: int = 42
+) -> Figure:
+    """Draw n random picture files beside what `transform` makes of them (a tensor (c, h, w)); return the figure."""
+    paths = random.Random(seed).sample(list(image_paths), min(n, len(image_paths)))
+    originals = [load_image(path) for path in paths]
+    return plot_image_pairs(originals, [transform(image) for image in originals], [Path(p).parent.stem for p in paths])
 
 
 def print_train_time(start: float, end: float, device: Device | None = None) -> float:

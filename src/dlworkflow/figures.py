@@ -97,12 +97,14 @@ def draw_runs(
     rows = [row for row in compare_runs(runs, by=by) if row.get("test_acc") is not None]
     if not rows:
         raise RunError("none of these runs has an accuracy to draw")
+    models = [row["model"] for row in rows]
+    labels = models if len(set(models)) == len(models) else [row["run"] for row in rows]
     sizes = {run.name: run.summary()["samples"]["test"] for run in runs}
     figure = plotting.plot_accuracy_bars(
-        {row["run"]: row["test_acc"] for row in rows},
+        {label: row["test_acc"] for label, row in zip(labels, rows, strict=True)},
         {
-            row["run"]: wilson_interval(round(row["test_acc"] * sizes[row["run"]]), sizes[row["run"]])
-            for row in rows
+            label: wilson_interval(round(row["test_acc"] * sizes[row["run"]]), sizes[row["run"]])
+            for label, row in zip(labels, rows, strict=True)
             if sizes[row["run"]]
         },
         rows[0]["baseline"] if len({row["baseline"] for row in rows}) == 1 else None,

@@ -1,4 +1,4 @@
-"""The figure that `dlw predict --plot` writes."""
+"""Pictures and what a model said of them, and how a figure is written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting import plot_predicted_images, save_figure
+from dlworkflow.plotting import (
+    plot_predicted_images,
+    plot_prediction_grid,
+    plot_probability_bars,
+    plot_worst_errors,
+    save_figure,
+)
+from dlworkflow.plotting.style import BAD, GOOD
 
 
 def drawn(figure):
@@ -50,3 +57,87 @@ def test_a_figure_is_written_in_the_format_of_its_name(tmp_path, name):
 def test_a_format_or_a_folder_that_is_not_there_is_named(tmp_path, name, words):
     with pytest.raises(DlwError, match=words):
         save_figure(plot_predicted_images([np.zeros((2, 2))], ["t"]), tmp_path / name)
+
+
+def test_right_is_green_with_a_tick_and_wrong_is_red_with_a_cross():
+    figure = plot_prediction_grid([np.zeros((4, 4))] * 2, ["pizza", "steak"], ["pizza", "sushi"], [0.9, 0.374])
+
+    assert [axis.get_title() for axis in drawn(figure)] == [
+        "✓ Pred: pizza | Prob: 0.900\nTruth: pizza",
+        "✗ Pred: sushi | Prob: 0.374\nTruth: steak",
+    ]
+    assert [axis.title.get_color() for axis in drawn(figure)] == [GOOD, BAD]
+
+
+def test_without_probabilities_the_title_has_none():
+    [axis] = drawn(plot_prediction_grid([np.zeros((4, 4))], ["a"], ["b"], names=["f.jpg"]))
+
+    assert axis.get_title() == "✗ Pred: b\nTruth: a"
+    assert axis.texts[0].get_text() == "f.jpg"
+
+
+def test_a_class_name_with_dollars_is_printed_as_it_stands():
+    [axis] = drawn(plot_prediction_grid([np.zeros((4, 4))], ["5$ or 6$"], ["a"]))
+
+    axis.figure.draw_without_rendering()
+
+    assert axis.get_title().endswith(r"Truth: 5\$ or 6\$")
+
+
+def test_worst_errors_are_sorted_by_loss_and_right_ones_left_out():
+    pictures = [np.full((2, 2), i / 4) for i in range(4)]
+    figure = plot_worst_errors(pictures, list("aaaa"), list("bbab"), [0.6, 0.9, 0.9, 0.7], [1, 3, 9, 2], names="wxyz")
+
+    assert [axis.get_title().split("\n")[2] for axis in drawn(figure)] == ["Loss: 3.000", "Loss: 2.000", "Loss: 1.000"]
+    assert [axis.images[0].get_array()[0, 0] for axis in drawn(figure)] == [0.25, 0.75, 0]
+    assert [axis.texts[0].get_text() for axis in drawn(figure)] == ["x", "z", "w"]
+
+
+def test_a_loss_that_is_nan_counts_as_the_worst():
+    figure = plot_worst_errors([np.zeros((2, 2))] * 2, ["a", "a"], ["b", "b"], [0.5, 0.5], [7.0, np.nan])
+
+    assert [axis.get_title().split("\n")[2] for axis in drawn(figure)] == ["Loss: nan", "Loss: 7.000"]
+
+
+def test_more_than_25_errors_are_cut_and_the_figure_says_so():
+    figure = plot_worst_errors([np.zeros((2, 2))] * 30, ["a"] * 30, ["b"] * 30, [0.5] * 30, range(30))
+
+    assert figure._supxlabel.get_text() == "the 25 largest losses of 30 errors"
+
+
+def test_no_error_is_an_error():
+    with pytest.raises(DlwError, match="every prediction is right"):
+        plot_worst_errors([np.zeros((2, 2))], ["a"], ["a"], [1.0], [0.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: plot_prediction_grid([], [], []), "no pictures"),
+        (lambda: plot_worst_errors([], [], [], [], []), "no pictures"),
+        (lambda: plot_prediction_grid([np.zeros((2, 2))], ["a", "b"], ["a"]), "1 pictures and 2 truths"),
+        (lambda: plot_probability_bars(np.zeros((2, 2)), {}, "t"), "no probabilities"),
+    ],
+)
+def test_nothing_to_draw_and_unequal_lists_are_an_error(call, words):
+    with pytest.raises(DlwError, match=words):
+        call()
+
+
+def test_a_picture_stands_beside_its_probabilities_most_probable_first():
+    figure = plot_probability_bars(np.ones((3, 4, 5)), {"steak": 0.341, "pizza": 0.374, "sushi": 0.285}, "Pred: pizza")
+    left, right = figure.axes
+
+    assert left.get_title() == "Pred: pizza"
+    assert left.images[0].get_array().shape == (4, 5, 3)
+    assert [bar.get_width() for bar in right.containers[0]] == pytest.approx([37.4, 34.1, 28.5])
+    assert [t.get_text() for t in right.get_yticklabels()] == ["pizza", "steak", "sushi"]
+    assert [t.get_text() for t in right.texts] == ["37.4 %", "34.1 %", "28.5 %"]
+
+
+def test_of_101_classes_the_nine_most_probable_have_a_bar_and_the_rest_share_one():
+    right = plot_probability_bars(None, {f"c{i}": 1 / 101 for i in range(101)}, "no such file").axes[1]
+
+    assert len(right.containers[0]) == 10
+    assert right.get_yticklabels()[-1].get_text() == "the other 92"
+    assert right.containers[0][-1].get_width() == pytest.approx(100 * 92 / 101)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlworkflow._version import __version__
-from dlworkflow.cli import compare, data, doctor, evaluate, models, plot, predict, runs, train
+from dlworkflow.cli import compare, data, diagnose, doctor, evaluate, models, plot, predict, runs, trace, train
 from dlworkflow.cli.options import say
 from dlworkflow.errors import DlwError, first_line
 
@@ -31,6 +31,8 @@ app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)
 app.command("show")(runs.show)
 app.command("plot")(plot.plot)
+app.command("diagnose")(diagnose.diagnose)
+app.command("trace")(trace.trace)
 app.command("models")(models.models)
 app.command("summary")(models.summary)
 app.add_typer(data.app, name="data")

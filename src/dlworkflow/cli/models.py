@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, complete_models, count
+from dlworkflow.cli.options import (
+    DataDirOption,
+    OfflineOption,
+    RunOption,
+    RunsDirOption,
+    SetOption,
+    complete_data,
+    complete_models,
+    count,
+)
 from dlworkflow.cli.tables import Format, number, render
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -46,14 +60,48 @@ def summary(
     batch_size: Annotated[
         int, typer.Option("--batch-size", metavar="N", parser=count, help="Samples in the table's input.")
     ] = 32,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="PICTURE", help="Follow one picture through the layers; draw what each makes."),
+    ] = None,
+    run: RunOption = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the traced figure goes [default: MODEL-layers.png].")
+    ] = None,
     data_dir: DataDirOption = None,
+    runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
     """Print a model layer by layer.
 
     Shapes, parameters and multiplications, by torchinfo, for the notes' input or that of --data.
     """
+    from dlworkflow.errors import ConfigError
+
+    if trace is None and (run is not None or out is not None):
+        raise ConfigError(f"{'--run' if run is not None else '--out'}: only with --trace PICTURE")
+    if run is not None and (data is not None or settings):
+        raise ConfigError("--run: the run says data and settings; leave out --data and --set")
+    built, in_shape = _from_run(model, run, runs_dir) if run else _fresh(model, data, settings, data_dir, offline)
+    if trace is not None:
+        _trace(model, built, in_shape, trace, out)
+        return
+
+    import torchinfo
+
+    columns = ("input_size", "output_size", "num_params", "mult_adds")
+    table = torchinfo.summary(
+        built, input_size=(batch_size, *in_shape), col_names=columns, row_settings=("var_names",), verbose=0
+    )
+    typer.echo(str(table))
+
+
+def _fresh(
+    model: str, data: str | None, settings: list[str] | None, data_dir: str | None, offline: bool
+) -> tuple[nn.Module, tuple[int, ...]]:
+    """Build a model with new weights, always the same ones, for the notes' input or for some data."""
     from dlworkflow.config import from_overrides
+    from dlworkflow.device import set_seeds
     from dlworkflow.errors import ConfigError
     from dlworkflow.models import build, entry
 
@@ -70,12 +118,44 @@ def summary(
 
         splits = load(**locate(data), data_dir=data_dir, offline=offline)
         in_shape, n_outputs = splits.in_shape, splits.n_outputs
-    built = build(model, in_shape, n_outputs, **given.get("model", {}))
+    set_seeds(42)
+    return build(model, in_shape, n_outputs, **given.get("model", {})), in_shape
 
-    import torchinfo
 
-    columns = ("input_size", "output_size", "num_params", "mult_adds")
-    table = torchinfo.summary(
-        built, input_size=(batch_size, *in_shape), col_names=columns, row_settings=("var_names",), verbose=0
+def _from_run(model: str, run: str, runs_dir: str | None) -> tuple[nn.Module, tuple[int, ...]]:
+    from dlworkflow.errors import ConfigError
+    from dlworkflow.inference import load_run_model
+    from dlworkflow.runs import find_run
+
+    found = find_run(
+        run, runs_dir, fits=lambda summary: summary["config"]["model"]["name"] == model, what=f"run of {model!r}"
     )
-    typer.echo(str(table))
+    summary = found.summary()
+    if summary["config"]["model"]["name"] != model:
+        raise ConfigError(f"--run: {found.name} is a {summary['config']['model']['name']}, not a {model}")
+    return load_run_model(found), tuple(summary["in_shape"])
+
+
+def _trace(model: str, built: nn.Module, in_shape: tuple[int, ...], picture: Path, out: Path | None) -> None:
+    """Print each layer's output shape for one picture and draw its feature maps."""
+    from dlworkflow.data.images import load_image
+    from dlworkflow.data.transforms import Pipeline
+    from dlworkflow.errors import ConfigError
+    from dlworkflow.models.layers import layer_outputs
+    from dlworkflow.plotting import plot_feature_maps, save_figure
+    from dlworkflow.plotting.style import check_format
+
+    if len(in_shape) != 3:
+        raise ConfigError(f"--trace: model {model!r} takes rows of numbers, not pictures; see `dlw trace {model}`")
+    path = check_format(out or Path(f"{model}-layers.png"))
+    image = Pipeline((in_shape[1], in_shape[2]))(load_image(picture, in_shape[0]))
+    layers = layer_outputs(built, image[None])
+    rows = [{"layer": "input", "kind": "", "output": _times(image.shape)}]
+    rows += [{"layer": layer.name, "kind": layer.kind, "output": _times(layer.output.shape[1:])} for layer in layers]
+    typer.echo(render(rows, {key: key for key in rows[0]}))
+    maps = [("input", image.numpy()), *((f"{x.name} {x.kind}", x.output[0].numpy()) for x in layers)]
+    typer.echo(str(save_figure(plot_feature_maps(maps), path)))
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

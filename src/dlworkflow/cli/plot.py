@@ -9,7 +9,7 @@ import typer
 
 from dlworkflow.cli.evaluate import Split
 from dlworkflow.cli.options import RUN_HELP, DataDirOption, RunsDirOption, complete_runs, say
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, RunError, nearest
 
 _KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
 
@@ -46,11 +46,13 @@ def plot(
     kinds = [name for name in names or () if name in _KINDS]
     runs = [name for name in names or () if name not in _KINDS]
     if len(runs) > 1:
-        from dlworkflow.errors import nearest
-
-        odd = next((name for name in runs if nearest(name, _KINDS)), runs[-1])
-        raise ConfigError(f"one run at a time, and {odd!r} is no figure; figures are {', '.join(_KINDS)}")
-    found = find_run(runs[0] if runs else None, runs_dir)
+        raise ConfigError(f"one run at a time, and {runs[-1]!r} is no figure; figures are {', '.join(_KINDS)}")
+    try:
+        found = find_run(runs[0] if runs else None, runs_dir)
+    except RunError as error:
+        if runs and (guess := nearest(runs[0], _KINDS)):
+            raise RunError(f"{error}; or did you mean the figure {guess!r}?") from None
+        raise
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 

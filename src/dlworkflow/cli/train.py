@@ -60,6 +60,10 @@ def train(
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
+    plots: Annotated[
+        bool | None,
+        typer.Option("--plots/--no-plots", help="Draw the curves into the run's folder [default: on a terminal]."),
+    ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as YAML and stop.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Load the data and build the model, say what would run, and stop.")
@@ -109,6 +113,11 @@ def train(
     with progress:
         run = train_job(job, runs_dir=runs_dir, name=name, on_start=_say_run, on_epoch=progress)
     _print_end(run)
+    if plots or (plots is None and sys.stdout.isatty()):
+        from dlworkflow.figures import draw
+        from dlworkflow.plotting import save_figure
+
+        say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
 
 
 def _with_data(flags: Layer, located: dict[str, str]) -> Layer:

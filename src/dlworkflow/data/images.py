@@ -36,7 +36,7 @@ class ImageError(DataError):
         super().__init__(f"{str(path)!r}: {reason}")
 
 
-def load_image(path: str | Path, channels: int = 3) -> Image.Image:
+def load_image(path: str | os.PathLike[str], channels: int = 3) -> Image.Image:
     """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
 
     16-bit and float pictures are scaled to 8 bits, transparency is laid on white. Raises ImageError.

@@ -20,7 +20,7 @@ from dlworkflow.plotting.points import (
     limits,
     name_classes,
 )
-from dlworkflow.plotting.style import as_array, axes_for, fit, new_figure
+from dlworkflow.plotting.style import as_array, axes_for, fit, new_figure, settle
 
 
 def plot_decision_regions(
@@ -44,12 +44,12 @@ def plot_decision_regions(
     x_range, y_range = limits(checked)
     regions = _ask_grid(predict, x_range, y_range, resolution, len(names))
     if len(checked) == 1:
-        figure, only = axes_for(ax, 5.4, 5.2)
+        figure, only, is_new = axes_for(ax, 5.4, 5.6)
         axes = [only]
     else:
-        figure = new_figure(4.7 * len(checked) + 0.3, 5.2)
+        figure, is_new = new_figure(4.7 * len(checked) + 0.3, 5.4), True
         axes = list(figure.subplots(1, len(checked), sharex=True, sharey=True))
-    pale = ListedColormap(1 - 0.42 * (1 - class_colours(len(names))))
+    pale = ListedColormap(1 - 0.36 * (1 - class_colours(len(names))))
     for axis, (split, (X, y)) in zip(axes, checked.items(), strict=True):
         axis.imshow(
             regions,
@@ -66,10 +66,8 @@ def plot_decision_regions(
         frame(axis, x_range, y_range)
         axis.set_title(_heading(split, wrong), fontsize=11)
         axis.label_outer()
-    name_classes(
-        figure, axes, names, below=bool(figure.get_layout_engine()) and ax is None, wrong=len(names) <= MOST_NAMED
-    )
-    return figure
+    name_classes(figure, axes, names, below=is_new, wrong=len(names) <= MOST_NAMED)
+    return settle(figure) if is_new else figure
 
 
 def _ask_grid(

@@ -74,7 +74,7 @@ def plot_learning_rate(rates: Sequence[float], *, ax: Axes | None = None) -> Fig
     values = _numbers(rates)
     if not len(values):
         raise DlwError("an empty history: no learning rate to draw")
-    figure, axis = axes_for(ax, 6.2, 3.6)
+    figure, axis, _ = axes_for(ax, 6.2, 3.6)
     _draw_curve(axis, values, len(values), color=BLUE, label="learning rate", drawstyle="steps-mid")
     _frame(axis, "lr", [values], len(values), "learning rate")
     return figure
@@ -96,22 +96,22 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
     figure = new_figure(10.4, 3.4 * len(measures) + 0.6)
     axes = figure.subplots(len(measures), 2, sharey="row", sharex=True, squeeze=False)
     styles = [(COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS)]) for i in range(len(curves))]
+    lines: list[Any] = []
     for row, measure in zip(axes, measures, strict=True):
-        for axis, split in zip(row, ("train", "test"), strict=True):
-            drawn = []
-            for (name, losses, accs), (colour, line) in zip(curves, styles, strict=True):
-                values = (losses if measure == "loss" else accs).get(split, np.zeros(0))
-                _draw_curve(axis, values, n, color=colour, linestyle=line, label=name)
-                drawn.append(values)
-            _frame(axis, measure, drawn, n, loss_label)
+        both = [
+            [(losses if measure == "loss" else accs).get(split, np.zeros(0)) for _, losses, accs in curves]
+            for split in ("train", "test")
+        ]
+        for axis, split, drawn in zip(row, ("train", "test"), both, strict=True):
+            for (name, *_), values, (colour, style) in zip(curves, drawn, styles, strict=True):
+                lines.append(_draw_curve(axis, values, n, color=colour, linestyle=style, label=name))
+            _frame(axis, measure, [*both[0], *both[1]], n, loss_label)
             axis.set_title(f"{split.capitalize()} {'loss' if measure == 'loss' else 'accuracy'}", fontsize=11)
             axis.label_outer()
-        _share_scale(row)
-    lines = [line for line in axes[0, 0].lines if not line.get_label().startswith("_child")][: len(curves)]
     names = [name if losses or accs else f"{name} (no epoch)" for name, losses, accs in curves]
     if len(runs) > len(shown):
         figure.suptitle(f"the first {len(shown)} of {len(runs)} runs", fontsize=9)
-    legend_below(figure, lines, names)
+    legend_below(figure, lines[: len(curves)], names)
     return figure
 
 
@@ -160,30 +160,17 @@ def _frame(axis: Axes, measure: str, curves: Sequence[np.ndarray], n: int, loss_
     if not len(values):
         axis.text(0.5, 0.5, "no finite value", ha="center", va="center", color=BLACK, transform=axis.transAxes)
         axis.set_yticks([])
-    elif values.min() > 0 and values.max() > 30 * np.median(values):
+    elif values.min() > 0 and values.max() > (5 if measure == "lr" else 30) * np.median(values):
         _make_logarithmic(axis)
     elif values.min() > 0 and measure == "lr":
         axis.set_ylim(0, 1.1 * values.max())
 
 
 def _percent_range(low: float, high: float) -> tuple[float, float]:
-    """Return a range of at least ten points about the values, within 0 and 100 and a margin for the line's width."""
-    middle, half = (low + high) / 2, max((high - low) / 2 * 1.1, 5)
-    bottom, top = max(middle - half, 0), min(middle + half, 100)
-    return max(bottom - max(0, half * 2 - (top - bottom)), -1) - 0.5, min(
-        top + max(0, half * 2 - (top - bottom)), 100.5
-    ) + 0.5
-
-
-def _share_scale(row: Sequence[Axes]) -> None:
-    """Give both panels of a row the wider of their ranges, and logarithmic axes when one needs them."""
-    if any(axis.get_yscale() == "log" for axis in row):
-        for axis in row:
-            _make_logarithmic(axis)
-    values = [value for axis in row for line in axis.lines for value in np.asarray(line.get_ydata(), dtype=float)]
-    values = [value for value in values if np.isfinite(value)]
-    if row[0].get_ylabel() == "accuracy (%)" and values:
-        row[0].set_ylim(*_percent_range(min(values), max(values)))
+    """Return a range of at least ten points about the values, within 0 and 100 but for the width of a line."""
+    half = max(0.55 * (high - low), 5.0)
+    middle = min(max((low + high) / 2, half), max(100 - half, half))
+    return max(middle - half, 0) - 0.5, min(middle + half, 100) + 0.5
 
 
 def _make_logarithmic(axis: Axes) -> None:

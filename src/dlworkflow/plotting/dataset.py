@@ -26,6 +26,7 @@ from dlworkflow.plotting.style import (
     legend_below,
     name_places,
     new_figure,
+    settle,
     tidy,
     visible,
 )
@@ -60,7 +61,7 @@ def plot_predictions(
             raise DlwError(f"{name.lower()}: {len(x)} inputs and {len(y)} values")
     if not any(len(x) for x, _ in parts.values()):
         raise DlwError("no points to draw: training and test data are empty")
-    figure, axis = axes_for(ax, 7, 4.6)
+    figure, axis, _ = axes_for(ax, 7, 4.6)
     for (name, (x, y)), colour, marker in zip(parts.items(), (BLUE, GREEN, RED), "osX", strict=False):
         axis.scatter(x, y, s=26, color=colour, marker=marker, linewidths=0, label=name)
     axis.set(xlabel="input X", ylabel="label y")
@@ -76,7 +77,7 @@ def plot_points(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) ->
     without a class, and no point at all.
     """
     checked, names = check_parts(parts, classes)
-    figure = new_figure(4.7 * len(checked) + 0.7, 5.2)
+    figure = new_figure(4.7 * len(checked) + 0.7, 5.4)
     axes = list(figure.subplots(1, len(checked), sharex=True, sharey=True, squeeze=False)[0])
     ranges = limits(checked)
     for axis, (split, part) in zip(axes, checked.items(), strict=True):
@@ -85,7 +86,7 @@ def plot_points(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) ->
         axis.set_title(f"{fit(split, 2.0, 11)}: {len(part[1]):,} points", fontsize=11)
         axis.label_outer()
     name_classes(figure, axes, names, below=True)
-    return figure
+    return settle(figure)
 
 
 def display_random_images(
@@ -134,11 +135,12 @@ def plot_image_pairs(
     if not len(originals) == len(transformed) == len(titles) or (sizes is not None and len(sizes) != len(originals)):
         raise DlwError(f"{len(originals)} originals, {len(transformed)} transformed, {len(titles)} titles: not pairs")
     n = min(len(originals), MOST_RANDOM)
-    figure = new_figure(6.4, 3.2 * n)
+    figure = new_figure(6.4, 3.2 * n, compressed=False)
     for index, row in enumerate(figure.subplots(n, 2, squeeze=False)):
         pair = (originals[index], transformed[index])
         for axis, picture, kind, side in zip(row, pair, ("Original", "Transformed"), (0, 1), strict=True):
             show_picture(axis, picture)
+            axis.set_anchor("N")
             size = sizes[index][side] if sizes is not None else _pixels(picture)
             axis.set_title(f"{kind}: {fit(size, 1.9, TITLE)}", fontsize=TITLE)
         # an empty line over the right picture keeps the two rows of titles level
@@ -147,25 +149,26 @@ def plot_image_pairs(
         right.set_title(f" \n{right.get_title()}", fontsize=TITLE)
     if len(originals) > n:
         figure.supxlabel(f"the first {n} of {len(originals)} pictures", fontsize=8)
-    return figure
+    return settle(figure)
 
 
 def plot_class_balance(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     """Draw how many samples each class has in each split: a bar a class and split, in columns of 35 classes.
 
-    `counts` maps a split to its classes and their numbers; a class that a split lacks counts 0. Above 140 classes the
-    bars stand in one panel and some classes are named. Raises DlwError when there is no class.
+    `counts` maps a split to its classes and their numbers; a class that a split lacks counts 0. Above 140 classes they
+    are lines instead, from the largest class to the smallest, which are named. Raises DlwError when there is no class.
     """
     splits = list(counts)
     classes = list(dict.fromkeys(str(name) for numbers in counts.values() for name in numbers))
     if not classes:
         raise DlwError("no classes to count")
     numbers = np.array([[_count(counts[split], name) for name in classes] for split in splits])
-    many = len(classes) > MOST_NAMED
-    columns = 1 if many else math.ceil(len(classes) / COLUMN)
+    if len(classes) > MOST_NAMED:
+        return _plot_ranked_counts(splits, classes, numbers)
+    columns = math.ceil(len(classes) / COLUMN)
     rows = math.ceil(len(classes) / columns)
-    room = 0.04 if many else max(0.19, min(0.5, 0.14 * (len(splits) + 1), 10 / rows))
-    height = max(min(room * rows, 16.0), 0.8)
+    room = max(0.19, min(0.5, 0.14 * (len(splits) + 1), 10 / rows))
+    height = max(room * rows, 0.8)
     figure = new_figure(6.4 if columns == 1 else 3.6 * columns, height + 1.2)
     axes = figure.subplots(1, columns, sharex=True, squeeze=False)[0]
     colours = _split_colours(splits)
@@ -181,13 +184,33 @@ def plot_class_balance(counts: Mapping[str, Mapping[str, int]]) -> Figure:
             )
             if columns == 1 and len(names) <= 15:
                 axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=7 if thick * room < 0.12 else 8)
-        name_places(axis.yaxis, names, room=height / rows, size=8 if columns == 1 and not many else 7, longest=1.5)
+        name_places(axis.yaxis, names, room=height / rows, size=8 if columns == 1 else 7, longest=1.5)
         axis.set(ylim=(rows - 0.4, -0.6), xlabel="number of samples", xlim=(0, 1.12 * max(numbers.max(), 1)))
         axis.xaxis.get_major_locator().set_params(nbins=4, integer=True)
         axis.tick_params(axis="y", length=0)
         tidy(axis, grid="x")
     totals = [f"{split}: {int(numbers[index].sum()):,}" for index, split in enumerate(splits)]
     legend_below(figure, [axes[0].containers[index] for index in range(len(splits))], totals)
+    return figure
+
+
+def _plot_ranked_counts(splits: Sequence[str], classes: Sequence[str], numbers: np.ndarray) -> Figure:
+    """Draw each split's counts (splits, classes) from its largest class to its smallest, and name these two."""
+    figure = new_figure(7.4, 4.2)
+    axis = figure.subplots()
+    ranks = np.arange(1, len(classes) + 1)
+    lines, names = [], []
+    for split, mine, colour in zip(splits, numbers, _split_colours(splits), strict=True):
+        order = np.argsort(-mine, kind="stable")
+        lines += axis.plot(ranks, mine[order], color=colour, linewidth=2)
+        most, least = (f"{fit(classes[index], 1.2, 9)} ({mine[index]:,})" for index in (order[0], order[-1]))
+        names.append(f"{fit(split, 0.8, 9)}: most {most}, fewest {least}")
+    axis.set(
+        xlabel=f"rank among {len(classes):,} classes, by count", ylabel="number of samples", xlim=(1, len(classes))
+    )
+    axis.set_ylim(0, 1.08 * max(numbers.max(), 1))
+    tidy(axis)
+    figure.legend(lines, names, loc="outside lower center", fontsize=9, frameon=False)
     return figure
 
 

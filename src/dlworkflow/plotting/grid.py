@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.style import BAD, as_array, fit, new_figure
+from dlworkflow.plotting.style import BAD, as_array, fit, new_figure, settle
 
 MOST_PICTURES = 25
 CELL = 2.6  # inches of width for a picture and its title
@@ -76,8 +76,8 @@ def draw_grid(
     rows = math.ceil(n / columns)
     lines = max(title.count("\n") for title in titles[:n])
     width = max(CELL * columns, 3.2)
-    height = (2.55 + 0.16 * lines + (0.15 if names else 0)) * rows
-    figure = new_figure(width, height)
+    height = (2.75 + 0.16 * lines + (0.15 if names else 0)) * rows
+    figure = new_figure(width, height, compressed=False)  # a title may be wider than its picture
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[n:]:
         axis.set_axis_off()
@@ -92,7 +92,7 @@ def draw_grid(
         note = note or f"the first {n} of {len(pictures)} pictures"
     if note:
         figure.supxlabel(note, fontsize=8)
-    return figure
+    return settle(figure)
 
 
 def _in_unit_range(array: np.ndarray) -> np.ndarray:

@@ -99,10 +99,10 @@ def plot_probability_bars(picture: Any, probabilities: Mapping[str, float], titl
         rest = ranked[MOST_BARS - 1 :]
         ranked = [*ranked[: MOST_BARS - 1], (f"the other {len(rest)}", sum(value for _, value in rest))]
     height = max(2.9, 0.32 * len(ranked) + 1.0)
-    figure = new_figure(7.6, height)
+    figure = new_figure(7.6, height, compressed=False)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
     show_picture(left, picture)
-    left.set_title(fit(title, 1.25 * CELL, TITLE + 1), fontsize=TITLE + 1, color=BAD if picture is None else "black")
+    left.set_title(fit(title, 2.7, TITLE + 1), fontsize=TITLE + 1, color=BAD if picture is None else "black")
     places = np.arange(len(ranked))
     percents = [100 * value for _, value in ranked]
     others = len(probabilities) > MOST_BARS

@@ -56,7 +56,7 @@ def draw_points(axis: Axes, part: Part, n_classes: int, *, wrong: np.ndarray | N
     """Draw one split, a collection of points for each class that occurs; `wrong` (n,) bool ones get a black rim."""
     X, y = part
     colours = class_colours(n_classes)
-    size = float(np.clip(4000 / max(len(y), 1), 8, 30))
+    size = float(np.clip(12000 / max(len(y), 1), 12, 34))
     for label in np.unique(y):
         mine = y == label
         rims = ["black" if bad else "white" for bad in wrong[mine]] if wrong is not None else ["white"]
@@ -67,7 +67,7 @@ def draw_points(axis: Axes, part: Part, n_classes: int, *, wrong: np.ndarray | N
             marker=class_marker(int(label)),
             color=[tuple(colours[label])],
             edgecolors=rims,
-            linewidths=[1.0 if rim == "black" else 0.4 for rim in rims],
+            linewidths=[0.9 if rim == "black" else 0.3 for rim in rims],
             label=str(label),
         )
     axis.set(xlabel="feature 1", ylabel="feature 2")
@@ -101,7 +101,7 @@ def name_classes(
     if len(names) > MOST_NAMED:
         norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
         scale = ScalarMappable(norm, ListedColormap(class_colours(len(names))))
-        bar = figure.colorbar(scale, ax=list(axes), label="class", spacing="proportional")
+        bar = figure.colorbar(scale, ax=list(axes), label="class", spacing="proportional", shrink=0.75)
         bar.ax.tick_params(length=0)
         bar.minorticks_off()
         name_places(bar.ax.yaxis, names, room=3.0 / len(names), size=7, longest=1.5)

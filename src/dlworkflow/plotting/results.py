@@ -23,6 +23,7 @@ from dlworkflow.plotting.style import (
     legend_below,
     name_places,
     new_figure,
+    settle,
     text_width,
     tidy,
 )
@@ -51,8 +52,8 @@ def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | Non
     side = float(np.clip(0.68 * n, 3.0, 10.0)) if n <= MOST_WRITTEN else float(np.clip(0.22 * n, 7.0, 10.0))
     size = 9.0 if n <= MOST_WRITTEN else 7.0
     margin = min(1.7, max(text_width(str(name), size) for name in classes)) + 0.6
-    figure, axis = axes_for(ax, side + margin + 1.1, side + margin + 0.7)
-    cell = _cell_inches(figure, axis, n, side, own=ax is None)
+    figure, axis, is_new = axes_for(ax, side + margin + 1.1, side + margin + 0.7)
+    cell = side / n if is_new else _cell_inches(figure, axis, n)
     image = axis.imshow(np.nan_to_num(percents), cmap=BLUES, norm=PowerNorm(0.5, 0, 100))
     written = n <= MOST_WRITTEN and 72 * cell / 4.6 >= 5
     if written:
@@ -66,7 +67,7 @@ def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | Non
     bar.set_ticks([0, 1, 5, 10, 25, 50, 75, 100])
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    return figure
+    return settle(figure) if is_new else figure
 
 
 def plot_accuracy_bars(
@@ -87,10 +88,10 @@ def plot_accuracy_bars(
     names = list(accuracies)
     percents = np.array([100 * float(accuracies[name]) for name in names])
     spans = {name: (100 * low, 100 * high) for name, (low, high) in (intervals or {}).items() if name in accuracies}
-    room = max(0.2, min(0.42, 16 / len(names)))
+    room = max(0.2, min(0.42, 9 / len(names)))
     size = 9.0 if room > 0.25 else 7.5
     height = room * len(names)
-    figure, axis = axes_for(ax, 7.4, height + 1.3)
+    figure, axis, is_new = axes_for(ax, 7.4, height + 1.3)
     places = np.arange(len(names))
     bars = axis.barh(places, np.nan_to_num(percents), height=0.68, color=BLUE, label="accuracy")
     handles: list[Any] = [bars]
@@ -117,7 +118,7 @@ def plot_accuracy_bars(
     axis.tick_params(axis="y", length=0)
     axis.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xlabel="accuracy (%)")
     tidy(axis, grid="x")
-    if ax is None and figure.get_layout_engine() is not None:
+    if is_new:
         legend_below(figure, handles, texts, size=8)
     else:
         axis.legend(handles, texts, fontsize=8)
@@ -143,8 +144,10 @@ def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) 
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     level = 100 * np.where(full, right, 0)
     bars = top.bar(middles, level, 0.94 * width, color=BLUE, label="accuracy")
-    gap = np.where(full, 100 * sure - level, 0)
-    gaps = top.bar(middles, gap, 0.94 * width, bottom=level, fill=False, edgecolor=RED, hatch="////", linewidth=0.8)
+    gap = (100 * sure - level)[full]
+    gaps = top.bar(
+        middles[full], gap, 0.94 * width, level[full], fill=False, edgecolor=RED, hatch="////", linewidth=0.8
+    )
     [ideal] = top.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1.2)
     [dots] = top.plot(100 * sure[full], 100 * right[full], "o", color=BLACK, markersize=4)
     top.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy (%)")
@@ -158,10 +161,8 @@ def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) 
     return figure
 
 
-def _cell_inches(figure: Figure, axis: Axes, n: int, side: float, *, own: bool) -> float:
-    """Return the room for a class: of a figure made here what was planned, of another what its axes have."""
-    if own and figure.get_layout_engine() is not None:
-        return side / n
+def _cell_inches(figure: Figure, axis: Axes, n: int) -> float:
+    """Return the room that somebody's axes have for a class."""
     box = axis.get_position()
     return min(box.width * figure.get_figwidth(), box.height * figure.get_figheight()) / n
 
@@ -170,7 +171,7 @@ def _write_cells(axis: Axes, counts: np.ndarray, percents: np.ndarray, *, size: 
     for row, column in np.ndindex(*counts.shape):
         percent = percents[row, column]
         share = "–" if np.isnan(percent) else f"{percent:.0f} %"
-        colour = "white" if percent > 40 else "black"
+        colour = "white" if percent > 55 else "black"
         axis.text(
             column, row, f"{counts[row, column]:,.0f}\n{share}", ha="center", va="center", fontsize=size, color=colour
         )

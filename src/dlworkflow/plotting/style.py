@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,17 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
 
 from dlworkflow.errors import DlwError, first_line
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
-PURPLE, SKY, BLACK, YELLOW = "#cc79a7", "#56b4e9", "#000000", "#f0e442"
-"""Okabe and Ito's eight (jfly.uni-koeln.de/color): apart for every common kind of colour blindness."""
+PURPLE, SKY, BLACK, GREY, PALE = "#cc79a7", "#56b4e9", "#000000", "#6b6b6b", "#e3e3e3"
+"""Okabe and Ito's (jfly.uni-koeln.de/color), apart for every common kind of colour blindness; grey is for their yellow,
+which is lost on white.
+"""
 
-COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
+COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY)
 SPLIT_COLOURS = {"train": BLUE, "val": GREEN, "test": RED}
-GREY, PALE = "#6b6b6b", "#e3e3e3"
 
 GOOD, BAD = "#00703c", "#b3261e"
 """Right and wrong: apart in brightness too, for those who see red and green alike."""
@@ -32,13 +36,31 @@ GOOD, BAD = "#00703c", "#b3261e"
 FORMATS = (".png", ".svg", ".pdf")
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches that lays itself out without overlaps; no window is opened."""
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
+def new_figure(width: float, height: float, *, compressed: bool = True) -> Figure:
+    """Return an empty figure of a size in inches that lays itself out without overlaps; no window is opened.
+
+    Panels of fixed proportions move together unless `compressed` is False: then each keeps its share of the width.
+    """
+    figure = Figure(figsize=(width, height), layout="compressed" if compressed else "constrained", dpi=120)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(w_pad=0.06, h_pad=0.07)
+    return figure
 
 
-def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return the figure and the axes to draw on.
+def settle(figure: Figure) -> Figure:
+    """Lay out a figure whose panels have fixed proportions, and return it.
+
+    matplotlib's layout needs two passes for those, and a figure that is drawn once gets one: titles would be cut off.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    return figure
+
+
+def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes, bool]:
+    """Return the figure and the axes to draw on, and whether both are new.
 
     Those of `ax`; without it pyplot's current ones where a script has loaded pyplot and opened a figure; else the
     only ones of a new figure of this size in inches.
@@ -46,9 +68,10 @@ def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes
     pyplot = sys.modules.get("matplotlib.pyplot")  # never imported here: it costs 0.6 s
     if ax is None and pyplot is not None and pyplot.get_fignums():
         ax = pyplot.gca()
-    if ax is None:
-        ax = new_figure(width, height).subplots()
-    return ax.figure.canvas.figure, ax
+    if ax is not None:
+        return ax.figure.canvas.figure, ax, False
+    figure = new_figure(width, height)
+    return figure, figure.subplots(), True
 
 
 def check_format(path: str | os.PathLike[str]) -> Path:
@@ -80,18 +103,28 @@ def shorten(text: str, length: int) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Return how many inches a line of text takes at a font size in points."""
-    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
-    return width / 72
+    """Return about how many inches a line of text takes at a font size in points; kerning is left out."""
+    return size / 72 * sum(_letter_width(letter) for letter in text)
+
+
+@lru_cache(maxsize=4096)
+def _letter_width(letter: str) -> float:
+    """Return the step from a letter to the next, as a fraction of the font size; a space has one too."""
+    font = FontProperties(size=1)
+    with_it, without = (
+        text_to_path.get_text_width_height_descent(f"|{x}|", font, ismath=False)[0] for x in (letter, "")
+    )
+    return with_it - without
 
 
 def fit(text: object, inches: float, size: float) -> str:
     """Cut somebody's name to a width; what matplotlib would read as mathematics in it is printed as it stands."""
     line = " ".join(str(text).split())
-    length = len(line)
-    while length > 3 and text_width(shorten(line, length), size) > inches:
-        length -= 1
-    return shorten(line, length).replace("$", r"\$")
+    if text_width(line, size) > inches:
+        lengths = range(4, len(line))
+        fitting = bisect_right(lengths, inches, key=lambda length: text_width(shorten(line, length), size))
+        line = shorten(line, lengths[fitting - 1] if fitting else 3)
+    return line.replace("$", r"\$")
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -126,6 +159,7 @@ def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str], *
     texts = [visible(fit(name, min(3.4, figure.get_figwidth() - 0.9), size)) for name in names]
     widest = max(text_width(text, size) for text in texts) + 0.65
     columns = max(1, min(len(texts), int((figure.get_figwidth() - 0.3) / widest)))
+    columns = math.ceil(len(texts) / math.ceil(len(texts) / columns))
     figure.legend(handles, texts, loc="outside lower center", ncols=columns, fontsize=size, frameon=False)
 
 

@@ -10,15 +10,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dlworkflow.errors import DlwError, unknown
 from dlworkflow.plotting.grid import as_picture
-from dlworkflow.plotting.style import BLACK, BLUE, GREY, RED, as_array, axes_for, fit, legend_below, new_figure, tidy
+from dlworkflow.plotting.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    RED,
+    as_array,
+    axes_for,
+    fit,
+    legend_below,
+    new_figure,
+    settle,
+    tidy,
+)
 
 MOST_MAPS = 8
 MOST_CARDS = 4
 STEPS_A_ROW = 5
+TINTS = ((1.0, 0.4, 0.35), (0.35, 0.9, 0.4), (0.4, 0.6, 1.0))  # what is bright in a photo's three channels
 
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda x: x,
@@ -86,13 +99,12 @@ def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
         else:
             axis.bar(np.arange(len(output)), output, 0.85 if len(output) <= 100 else 1.0, color=BLUE)
             axis.axhline(0, color=BLACK, linewidth=0.8)
-            axis.set(xlim=(-0.6, len(output) - 0.4), xticks=[], yticks=[])
-            tidy(axis, grid=None)
+            axis.set(xlim=(-0.6, max(len(output), 16) - 0.4), xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
             some = ""
         axis.set_title(f"{fit(name, 3.2, 9)}: {shape}{some}", fontsize=9, loc="left")
-        axis.set_title(
-            f"{_short(np.nanmin(output))} to {_short(np.nanmax(output))}", fontsize=8, loc="right", color=GREY
-        )
+        low, high = _range(output)
+        axis.set_title(f"{_short(low)} to {_short(high)}", fontsize=8, loc="right", color=GREY)
     return figure
 
 
@@ -110,7 +122,7 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
         )
     if way.ndim != 2 or way.shape[1] != 2 or not len(way):
         raise DlwError(f"a path is (steps, 2), w and b at each step, not {way.shape}")
-    figure, axis = axes_for(ax, 6.6, 5.2)
+    figure, axis, _ = axes_for(ax, 6.6, 5.2)
     levels = _levels(heights)
     filled = axis.contourf(ws, bs, heights, levels=levels, cmap="cividis_r")
     axis.contour(ws, bs, heights, levels=levels, colors="white", linewidths=0.5)
@@ -118,7 +130,12 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
         *way.T, color=RED, linewidth=1.6, marker="o", markersize=4, mec="white", mew=0.5, label="gradient descent"
     )
     axis.plot(
-        *way[0], "s", color=BLACK, mec="white", markersize=8, label=f"start: w {way[0, 0]:.3g}, b {way[0, 1]:.3g}"
+        *way[0],
+        "s",
+        color=BLACK,
+        mec="white",
+        markersize=8,
+        label=f"start: w {_short(way[0, 0])}, b {_short(way[0, 1])}",
     )
     axis.plot(
         *way[-1],
@@ -126,11 +143,14 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
         color=BLACK,
         mec="white",
         markersize=13,
-        label=f"after {len(way) - 1} steps: w {way[-1, 0]:.3g}, b {way[-1, 1]:.3g}",
+        label=f"after {len(way) - 1} steps: w {_short(way[-1, 0])}, b {_short(way[-1, 1])}",
     )
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        side.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axis.set(xlabel="weight w", ylabel="bias b", xlim=(ws.min(), ws.max()), ylim=(bs.min(), bs.max()))
     axis.legend(fontsize=8, loc="best", framealpha=0.9)
-    figure.colorbar(filled, ax=axis, label="loss", format=FuncFormatter(lambda value, _: f"{value:.3g}"))
+    figure.colorbar(filled, ax=axis, label="loss", format=FuncFormatter(lambda value, _: f"{value:.2g}"))
     return figure
 
 
@@ -147,8 +167,8 @@ def plot_convolution(steps: Sequence[tuple[str, Any]]) -> Figure:
     for label, values in arrays:
         if values.ndim != 3 or not values.size:
             raise DlwError(f"{label}: a step is (channels, h, w), not {values.shape}")
-    columns = min(len(arrays), STEPS_A_ROW)
-    rows = math.ceil(len(arrays) / columns)
+    rows = math.ceil(len(arrays) / STEPS_A_ROW)
+    columns = math.ceil(len(arrays) / rows)
     figure = new_figure(max(2.5 * columns, 3.0), 3.0 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     largest = max(max(values.shape[1:]) for _, values in arrays)
@@ -156,11 +176,11 @@ def plot_convolution(steps: Sequence[tuple[str, Any]]) -> Figure:
         axis.set_axis_off()
         if index < len(arrays):
             label, values = arrays[index]
-            _draw_stack(axis, values, largest, is_photo=index == 0 and _is_photo(values))
+            middle, bottom, top = _draw_stack(axis, values, largest, is_photo=index == 0 and _is_photo(values))
             arrow = "" if index == 0 else "→ "
-            axis.set_title(f"{arrow}{fit(label, 2.0, 9)}", fontsize=9)
-            axis.text(0.5, -0.02, str(values.shape), transform=axis.transAxes, ha="center", va="top", fontsize=9)
-    return figure
+            axis.set_title(f"{arrow}{fit(label, 2.0, 9)}", fontsize=9, y=top)
+            axis.text(middle, bottom, str(values.shape), ha="center", va="top", fontsize=9)
+    return settle(figure)
 
 
 def _tile(maps: np.ndarray) -> np.ndarray:
@@ -171,6 +191,12 @@ def _tile(maps: np.ndarray) -> np.ndarray:
     for index, values in enumerate(maps[:MOST_MAPS]):
         tiled[:, index * (width + gap) : index * (width + gap) + width] = values
     return tiled
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Return the least and the greatest finite value, 0 and 0 when there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def _short(value: float) -> str:
@@ -190,26 +216,31 @@ def _is_photo(values: np.ndarray) -> bool:
     return len(values) == 3 and (values.dtype == np.uint8 or bool(values.min() >= 0 and values.max() <= 1))
 
 
-def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool) -> None:
-    """Draw maps as cards, the first in front, each further one behind to the upper right; `largest` sets the scale."""
+def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool) -> tuple[float, float, float]:
+    """Draw maps as cards, the first in front, each further one behind to the upper right; `largest` sets the scale.
+
+    Returns where its texts go: the front card's middle, below its lower edge, and above the last card, the latter as a
+    fraction of the axes' height.
+    """
     _, height, width = values.shape
     cards = values[:MOST_CARDS]
     step = 0.09 * largest
     spread = step * (MOST_CARDS - 1)
     left = (largest + spread - width - step * (len(cards) - 1)) / 2
-    low, high = float(values.min()), float(values.max())
+    bottom = (largest + spread - height - step * (len(cards) - 1)) / 2
+    low, high = _range(values)
     for index in reversed(range(len(cards))):
-        x, y = left + step * index, step * index
+        x, y = left + step * index, bottom + step * index
         box = (x, x + width, y, y + height)
         if is_photo:
-            tinted = np.zeros((*cards[index].shape, 3))
-            tinted[..., index] = as_picture(values)[..., index] / (255 if values.dtype == np.uint8 else 1)
+            bright = as_picture(values)[..., index] / (255 if values.dtype == np.uint8 else 1)
+            tinted = bright[..., None] * np.array(TINTS[index])
             axis.imshow(tinted, extent=box, zorder=2 * (MOST_CARDS - index))
         else:
             axis.imshow(
                 cards[index],
                 extent=box,
-                cmap="gray",
+                cmap="viridis",
                 vmin=low,
                 vmax=max(high, low + 1e-9),
                 interpolation="nearest",
@@ -220,6 +251,7 @@ def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool)
                 (x, y), width, height, fill=False, edgecolor="white", linewidth=1.2, zorder=2 * (MOST_CARDS - index) + 1
             )
         )
-    axis.set(
-        xlim=(-0.02 * largest, 1.02 * largest + spread), ylim=(-0.02 * largest, 1.02 * largest + spread), aspect="equal"
-    )
+    low_edge, high_edge = -0.2 * largest, 1.02 * largest + spread
+    axis.set(xlim=(-0.02 * largest, high_edge), ylim=(low_edge, high_edge), aspect="equal")
+    top = bottom + height + step * (len(cards) - 1)
+    return left + width / 2, bottom - 0.03 * largest, (top + 0.05 * largest - low_edge) / (high_edge - low_edge)

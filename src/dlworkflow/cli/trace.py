@@ -1,0 +1,335 @@
+"""`dlw trace`: gradient descent, a classifier's forward pass, and a convolution, worked with all their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import complete_data, complete_models, say
+from dlworkflow.cli.tables import render
+from dlworkflow.errors import ConfigError, unknown
+from dlworkflow.text import printable
+
+if TYPE_CHECKING:
+    from dlworkflow.trace import ClassifierTrace, ConvTrace, DescentStep, LayerStep, SampleLoss, WorkedSum
+
+MOST_SHOWN = 10
+"""Numbers shown of a layer, and terms of a sum, before an ellipsis stands for the rest."""
+MOST_SAMPLES = 100
+
+
+class Format(StrEnum):
+    """How a trace is printed."""
+
+    table = "table"
+    json = "json"
+
+
+def complete_traces(incomplete: str) -> list[str]:
+    """Return what can be traced and starts so."""
+    return [name for name in ("conv",) if name.startswith(incomplete)] + complete_models(incomplete)
+
+
+def trace(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL|conv]",
+            help="A classifier of `dlw models`, or conv; gradient descent on a line when left out.",
+            autocompletion=complete_traces,
+        ),
+    ] = None,
+    w: Annotated[float | None, typer.Option("--w", help="Descent: slope to start from [default: 1.5].")] = None,
+    b: Annotated[float | None, typer.Option("--b", help="Descent: intercept to start from [default: -0.5].")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Descent: learning rate [default: 0.01].")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Descent: how many steps [default: 5].")] = None,
+    x: Annotated[str | None, typer.Option("--x", metavar="N,N,...", help="Descent: inputs [default: 1,2,3].")] = None,
+    y: Annotated[str | None, typer.Option("--y", metavar="N,N,...", help="Descent: targets [default: 2,4,6].")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Model: data to take samples from [default: its usual].", autocompletion=complete_data
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", help="Model: how many samples of the training split [default: 3].")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option("--shape", metavar="C,H,W", help="conv: size of the picture [default: 3,64,64].")
+    ] = None,
+    channels: Annotated[int | None, typer.Option("--channels", help="conv: channels it gives [default: 10].")] = None,
+    kernel: Annotated[int | None, typer.Option("--kernel", help="conv: side of the kernel [default: 3].")] = None,
+    stride: Annotated[int | None, typer.Option("--stride", help="conv: step of the kernel [default: 1].")] = None,
+    padding: Annotated[int | None, typer.Option("--padding", help="conv: zeros around [default: 0].")] = None,
+    pool: Annotated[int | None, typer.Option("--pool", help="conv: side of the max pooling [default: 2].")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Model, conv: seed of the weights [default: 42].")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Descent: draw the loss surface with the path; conv: the maps.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
+) -> None:
+    """Work something out step by step, with true numbers.
+
+    \b
+    dlw trace                                   gradient descent on the points (1, 2), (2, 4), (3, 6)
+    dlw trace --lr 0.1 --steps 3 --plot path.png
+    dlw trace circles_v0                        a forward pass, to the loss of each sample
+    dlw trace conv --kernel 3 --stride 1 --padding 0
+    """
+    descent = {"w": w, "b": b, "lr": lr, "steps": steps, "x": x, "y": y}
+    classifier = {"data": data, "samples": samples}
+    convolution = {"shape": shape, "channels": channels, "kernel": kernel, "stride": stride, "padding": padding}
+    convolution |= {"pool": pool}
+    if what is None:
+        _refuse("gradient descent", {**classifier, **convolution, "seed": seed})
+        _trace_descent(_given(descent), plot, output)
+    elif what == "conv":
+        _refuse("a convolution", {**descent, **classifier})
+        _trace_conv(_given({**convolution, "seed": seed}), plot, output)
+    else:
+        _refuse("a model", {**descent, **convolution, "plot": plot})
+        _trace_model(what, output, **_given({**classifier, "seed": seed}))
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _refuse(subject: str, options: Mapping[str, Any]) -> None:
+    """Raise ConfigError for options that mean nothing here."""
+    given = [f"--{name}" for name in _given(options)]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: not for {subject} (see `dlw trace --help`)")
+
+
+def _trace_descent(given: dict[str, Any], plot: Path | None, output: Format) -> None:
+    from dlworkflow.trace import descent_path, loss_surface, trace_descent
+
+    x, y = (_numbers(f"--{name}", given.pop(name, usual)) for name, usual in (("x", "1,2,3"), ("y", "2,4,6")))
+    taken = _flagged(lambda: trace_descent(x, y, **given))
+    if plot is not None:
+        from dlworkflow.plotting import plot_loss_surface, save_figure
+
+        path = descent_path(taken)
+        surface = loss_surface(x, y, path)
+        save_figure(plot_loss_surface(surface.w, surface.b, surface.loss, path), plot)
+        say(f"wrote {plot}")
+    if output is Format.json:
+        _echo_json([asdict(step) for step in taken])
+    else:
+        _echo(_descent_lines(x, y, taken, given.get("lr", 0.01)))
+
+
+def _descent_lines(x: Sequence[float], y: Sequence[float], taken: Sequence[DescentStep], lr: float) -> Iterable[str]:
+    points = ", ".join(f"({xi:g}, {yi:g})" for xi, yi in zip(x, y, strict=True))
+    yield f"prediction = w * x + b on {points}; loss = mean of (prediction - y)^2; learning rate {lr:g}"
+    for step in taken:
+        n = len(x)
+        yield ""
+        yield f"step {step.step}: w = {_n(step.w)}, b = {_n(step.b)}"
+        for xi, yi, p, e in zip(x, y, step.predictions, step.errors, strict=True):
+            forward = f"{_n(step.w)} * {_given_number(xi)} {_plus(step.b)} = {_n(p)}"
+            yield f"  forward   {forward}   error {_n(p)} - {_given_number(yi)} = {_n(e)}"
+        squares = _some([f"{_signed(e)}^2" for e in step.errors])
+        yield f"  loss      ({' + '.join(squares)}) / {n} = {_n(step.loss)}"
+        products = _some([f"{_signed(e)} * {_given_number(xi)}" for e, xi in zip(step.errors, x, strict=True)])
+        yield f"  dloss/dw  2/{n} * ({' + '.join(products)}) = {_n(step.grad_w)}"
+        yield f"  dloss/db  2/{n} * ({' + '.join(_some([_signed(e) for e in step.errors]))}) = {_n(step.grad_b)}"
+        yield f"  update    w = {_n(step.w)} - {lr:g} * {_signed(step.grad_w)} = {_n(step.new_w)}"
+        yield f"            b = {_n(step.b)} - {lr:g} * {_signed(step.grad_b)} = {_n(step.new_b)}"
+    yield ""
+    rows = [{"step": s.step, "w": _n(s.w), "b": _n(s.b), "loss": _n(s.loss)} for s in taken]
+    rows.append({"step": "end", "w": _n(taken[-1].new_w), "b": _n(taken[-1].new_b), "loss": ""})
+    yield from render(rows, {key: key for key in rows[0]}).split("\n")
+
+
+def _trace_model(name: str, output: Format, *, data: str | None = None, samples: int = 3, seed: int = 42) -> None:
+    from dlworkflow import models
+    from dlworkflow.data import load, locate
+
+    if name not in models.names():
+        raise ConfigError(f"trace: {unknown('model', name, ['conv', *models.names()])}")
+    source = data or models.recipe(name).get("data", {}).get("name")
+    if source is None:
+        raise ConfigError(f"model {name!r} has no usual data; name some with --data")
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise ConfigError(f"--samples: must lie between 1 and {MOST_SAMPLES}, not {samples}")
+    splits = load(**locate(source), data_dir=None, offline=True)
+    if splits.task == "regression":
+        raise ConfigError(f"trace: {name!r} on {source!r} is a regression; `dlw trace` alone works one out")
+
+    import torch
+
+    from dlworkflow.device import set_seeds
+    from dlworkflow.trace import trace_classifier
+
+    set_seeds(seed)
+    model = models.build(name, splits.in_shape, splits.n_outputs)
+    count = min(samples, len(splits.train))  # type: ignore[arg-type]
+    inputs, labels = zip(*(splits.train[i] for i in range(count)), strict=True)
+    traced = trace_classifier(model, torch.stack(inputs), torch.stack([*map(torch.as_tensor, labels)]), splits.task)
+    if output is Format.json:
+        _echo_json(asdict(traced))
+        return
+    say(f"{name} with the weights that seed {seed} gives it, untrained, on the first samples of {splits.name}")
+    _echo(_classifier_lines(traced, splits.classes, splits.task))
+
+
+def _classifier_lines(traced: ClassifierTrace, classes: Sequence[str], task: str) -> Iterable[str]:
+    for i, sample in enumerate(traced.samples):
+        yield f"sample {i + 1}: x = {_vector(sample.inputs)}, truth {classes[int(sample.truth)]!r}"
+        for layer in traced.layers:
+            yield from _layer_lines(layer, i)
+        yield from _loss_lines(sample, classes, task)
+        yield ""
+    losses = _some([_n(sample.loss) for sample in traced.samples])
+    yield f"loss = ({' + '.join(losses)}) / {len(traced.samples)} = {_n(traced.loss)}"
+
+
+def _layer_lines(layer: LayerStep, i: int) -> Iterable[str]:
+    shape = "x".join(map(str, layer.shape[1:]))
+    yield f"  {layer.name} ({layer.kind}, {shape}): {_vector(layer.outputs[i])}"
+    if i == 0 and layer.worked is not None:
+        yield f"    its first number: {_sum_text(layer.worked)}"
+
+
+def _loss_lines(sample: SampleLoss, classes: Sequence[str], task: str) -> Iterable[str]:
+    if task == "binary":
+        logit, p = sample.logits[0], sample.probabilities[1]
+        yield f"  sigmoid: 1 / (1 + e^{_signed(-logit)}) = {_n(p)}, the probability of {classes[1]!r}"
+        chance = sample.probabilities[int(sample.truth)]
+    else:
+        powers = " + ".join(_some([f"e^{_signed(logit)}" for logit in sample.logits]))
+        yield f"  softmax: each e^logit / ({powers})"
+        for name, logit, p in zip(classes, sample.logits, sample.probabilities, strict=True):
+            yield f"    {name!r}: e^{_signed(logit)} / {_n(_sum_of_powers(sample))} = {_n(p)}"
+        chance = sample.probabilities[int(sample.truth)]
+    right = "right" if sample.answer == sample.truth else "wrong"
+    yield f"  answer {classes[int(sample.answer)]!r}, {right}; loss -ln({_n(chance)}) = {_n(sample.loss)}"
+
+
+def _sum_of_powers(sample: SampleLoss) -> float:
+    try:
+        return math.fsum(math.exp(logit) for logit in sample.logits)
+    except OverflowError:
+        return math.inf
+
+
+def _trace_conv(given: dict[str, Any], plot: Path | None, output: Format) -> None:
+    from dlworkflow.trace import trace_conv
+
+    if "shape" in given:
+        given["in_shape"] = _whole_numbers("--shape", given.pop("shape"))
+    traced = _flagged(lambda: trace_conv(**given))
+    if plot is not None:
+        from dlworkflow.plotting import plot_convolution, save_figure
+
+        save_figure(plot_convolution([(step.label, step.values.numpy()) for step in traced.steps]), plot)
+        say(f"wrote {plot}")
+    if output is Format.json:
+        _echo_json(_conv_data(traced))
+    else:
+        _echo(_conv_lines(traced))
+
+
+def _conv_data(traced: ConvTrace) -> dict[str, Any]:
+    return {
+        "steps": [{"label": step.label, "shape": step.shape} for step in traced.steps],
+        "weights": traced.weights,
+        "biases": traced.biases,
+        "pixel": asdict(traced.pixel),
+        "pooled": traced.pooled,
+    }
+
+
+def _conv_lines(traced: ConvTrace) -> Iterable[str]:
+    rows = [{"step": step.label, "shape": f"({', '.join(map(str, step.shape))})"} for step in traced.steps]
+    yield from render(rows, {key: key for key in rows[0]}).split("\n")
+    yield ""
+    yield f"{traced.weights:,} weights and {traced.biases:,} biases"
+    yield f"the convolution's first number: {_sum_text(traced.pixel, most=3 * MOST_SHOWN)}"
+    shown = ", ".join(_some([_n(value) for value in traced.pooled]))
+    yield f"the pooling's first number: the largest of {shown} = {_n(max(traced.pooled))}"
+
+
+def _sum_text(worked: WorkedSum, *, most: int = MOST_SHOWN) -> str:
+    terms = _some([f"{_signed(weight)} * {_signed(value)}" for weight, value in worked.terms], most)
+    return f"{' + '.join(terms)} + bias {_signed(worked.bias)} = {_n(worked.total)}"
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: must be numbers with commas between, as 1,2,3, not {text!r}") from None
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option}: must be whole numbers with commas between, as 3,64,64, not {text!r}") from None
+
+
+def _flagged(work: Any) -> Any:
+    """Do something and name the settings in its complaint as they were typed."""
+    try:
+        return work()
+    except ConfigError as error:
+        faults = [
+            f"--{fault}".replace("--in_shape", "--shape").replace("--x and y", "--x and --y") for fault in error.faults
+        ]
+        raise ConfigError(*faults) from None
+
+
+def _n(value: float) -> str:
+    """Return a number with four decimals, or in short where that would hide it."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
+def _signed(value: float) -> str:
+    return _n(value) if value >= 0 else f"({_n(value)})"
+
+
+def _given_number(value: float) -> str:
+    return f"{value:g}" if value >= 0 else f"({value:g})"
+
+
+def _plus(value: float) -> str:
+    return f"- {_n(-value)}" if value < 0 else f"+ {_n(value)}"
+
+
+def _vector(values: Any) -> str:
+    flat = [values] if isinstance(values, (int, float)) else [*_flatten(values)]
+    return f"[{', '.join(_some([_n(value) for value in flat]))}]"
+
+
+def _flatten(values: Any) -> Iterable[float]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flatten(value)
+        else:
+            yield value
+
+
+def _some(parts: list[str], most: int = MOST_SHOWN) -> list[str]:
+    return parts if len(parts) <= most else [*parts[: most - 1], f"... {len(parts) - most} more ...", parts[-1]]
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(printable(line))
+
+
+def _echo_json(data: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(data, indent=1, ensure_ascii=False))

@@ -1,0 +1,152 @@
+"""`dlw evaluate`: what it prints, what it writes, what it warns of."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+
+def evaluated(dlw, *arguments):
+    return dlw("evaluate", *arguments, "--no-plots")
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_files_agree_with_what_is_printed(dlw, runs):
+    printed = json.loads(evaluated(dlw, "tinyvgg", "--format", "json").out)
+    run = runs / "tinyvgg-digits-001"
+    predictions, errors = read_csv(run / "predictions.csv"), read_csv(run / "errors.csv")
+
+    wrong = [row for row in predictions if row["truth"] != row["prediction"]]
+    assert printed["samples"] == len(predictions) == 360
+    assert printed["metrics"]["accuracy"] == pytest.approx(1 - len(wrong) / 360)
+    assert sorted(row["index"] for row in errors) == sorted(row["index"] for row in wrong)
+    losses = [float(row["loss"]) for row in errors]
+    assert losses == sorted(losses, reverse=True)
+    assert json.loads((run / "evaluation.json").read_text()) == printed
+    matrix = read_csv(run / "confusion_matrix.csv")
+    assert sum(int(row[name]) for row in matrix for name in row if name != "truth") == 360
+
+
+def test_another_split_has_files_of_its_own(dlw, runs):
+    evaluated(dlw, "circles", "--split", "train")
+
+    assert (runs / "circles_v2-circles-001" / "errors-train.csv").is_file()
+    assert not (runs / "circles_v2-circles-001" / "errors.csv").exists()
+
+
+def test_figures_are_drawn_unless_refused(dlw, runs):
+    dlw("evaluate", "circles")
+
+    assert sorted(path.name for path in (runs / "circles_v2-circles-001" / "plots").iterdir()) == [
+        "calibration.png",
+        "confusion.png",
+    ]
+
+
+def test_the_interval_and_what_it_means_are_said(dlw, runs):
+    out = evaluated(dlw, "tinyvgg").out
+
+    assert "with 360 samples, the true accuracy lies between" in out
+    assert "two runs that both lie there do not differ" in out
+    assert "always answering '1' scores 10.00 %" in out
+
+
+def test_a_regression_has_its_errors_and_no_classes(dlw, runs):
+    out = evaluated(dlw, "line").out
+
+    assert "mae" in out
+    assert "class" not in out
+
+
+@pytest.fixture
+def other(runs, pictures, tmp_path):
+    """Pictures in class folders 0 and 1, and the run's name."""
+    folder = tmp_path / "other"
+    for name in ("0", "1"):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(pictures / "0.png", folder / name / "a.png")
+    return folder
+
+
+def test_other_pictures_are_scored_by_their_classes_names(dlw, other):
+    printed = json.loads(evaluated(dlw, "tinyvgg", "--data", str(other), "--format", "json").out)
+
+    assert printed["samples"] == 2
+    assert {row["label"]: row["support"] for row in printed["classes"] if row["support"]} == {"0": 1, "1": 1}
+
+
+def test_a_class_that_the_model_does_not_know_is_refused_with_both_lists(dlw, other):
+    (other / "1").rename(other / "zebra")
+
+    [line] = evaluated(dlw, "tinyvgg", "--data", str(other)).complaints[-1:]
+
+    assert "'zebra'" in line
+    assert "it has '0', 'zebra'" in line
+    assert "the model '0', '1', '2'" in line
+
+
+def test_unknown_classes_are_left_out_when_asked(dlw, other):
+    (other / "1").rename(other / "zebra")
+
+    printed = json.loads(evaluated(dlw, "tinyvgg", "--data", str(other), "--ignore-extra", "--format", "json").out)
+
+    assert printed["samples"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("tinyvgg --ignore-extra", 2, "--ignore-extra: only with --data"),
+        ("tinyvgg --data nowhere/at/all", 1, "no such folder or file: 'nowhere/at/all'"),
+        ("tinyvgg --data circles", 1, "not of the kind"),
+        ("circles --data nowhere", 1, "takes numbers"),
+        ("tinyvgg --split val", 1, "no split 'val'; it has train, test"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments, code, words, dlw, runs):
+    answer = evaluated(dlw, *arguments.split())
+
+    assert (answer.code, answer.out) == (code, "")
+    assert words in answer.complaints[-1]
+    assert not list(runs.glob("*/evaluation*"))
+
+
+def test_data_that_is_gone_is_named_and_nothing_is_written(dlw, other, in_tmp):
+    dlw("train", "tinyvgg", "--data", str(other), "--set", "data.test_fraction=0.5", "--epochs", "1", "--name", "own")
+    run = next((in_tmp / "runs").glob("own-*"), None)
+    if run is None:  # two pictures cannot be split: make them four
+        for name in ("0", "1"):
+            shutil.copy(other / name / "a.png", other / name / "b.png")
+        dlw(
+            "train",
+            "tinyvgg",
+            "--data",
+            str(other),
+            "--set",
+            "data.test_fraction=0.5",
+            "--epochs",
+            "1",
+            "--name",
+            "own",
+        )
+    shutil.rmtree(other)
+
+    assert "no folder" in evaluated(dlw, "own").complaints[-1]
+
+
+def test_training_warns_of_a_model_that_answers_one_class(dlw, in_tmp):
+    answer = dlw("train", "tinyvgg", "--data", "digits", "--epochs", "1", "--lr", "1e-9")
+
+    assert "no better than always answering" in answer.err or "cannot be told from always answering" in answer.err
+    assert "it has collapsed to one class" in answer.err
+
+
+def test_training_that_works_warns_of_nothing(dlw, in_tmp):
+    assert "warning" not in dlw("train", "blobs", "--epochs", "30").err

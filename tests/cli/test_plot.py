@@ -1,0 +1,81 @@
+"""`dlw plot`, `dlw data show`, `dlw compare --plot`, `dlw summary --trace`: the right files, and refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_all_figures_that_fit_go_into_the_runs_folder(dlw, runs):
+    out = dlw("plot", "line-line-001").out.splitlines()
+
+    assert [line.rpartition("/")[2] for line in out] == ["curves.png", "lr.png", "fit.png"]
+    assert all((runs / "line-line-001" / "plots" / name).stat().st_size > 1000 for name in ("curves.png", "fit.png"))
+
+
+def test_one_figure_of_the_last_run_that_was_named_by_its_kind_alone(dlw, runs):
+    [path] = dlw("plot", "boundary").out.split()
+
+    assert path.endswith("circles_v2-circles-001/plots/boundary.png")
+
+
+@pytest.mark.parametrize("name", ["f.png", "f.svg", "f.pdf"])
+def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
+    answer = dlw("plot", "circles", "curves", "--out", name)
+
+    assert answer.out.strip() == name
+    assert (runs.parent / name).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("plot curvs", 1, "did you mean the figure 'curves'?"),
+        ("plot circles boundry", 2, "'boundry' is no figure"),
+        ("plot tinyvgg boundary", 1, "does not fit"),
+        ("plot circles curves --out f.bmp", 1, "f.bmp"),
+        ("plot circles curves --out none/f.png", 1, "cannot write 'none/f.png'"),
+        ("plot circles --out f.png", 2, "name one figure"),
+        ("compare --plot f.xyz", 1, "f.xyz"),
+        ("compare line-line-001 --plot f.png --plot-kind bars", 1, "accuracy"),
+        ("data show circles --what transforms", 1, "no pictures"),
+        ("data show nosuch", 2, "'nosuch'"),
+        ("summary circles_v2 --trace x.png", 2, "dlw trace circles_v2"),
+        ("summary tinyvgg --trace none.png", 1, "none.png"),
+        ("summary tinyvgg --run last", 2, "--run: only with --trace"),
+        ("summary tinyvgg --trace x.png --run circles", 2, "is a circles_v2, not a tinyvgg"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_figure(arguments, code, words, dlw, runs):
+    answer = dlw(*arguments.split())
+
+    assert answer.code == code
+    assert words in answer.complaints[-1]
+    assert answer.complaints[-1].startswith("dlw: ")
+    assert not list(runs.parent.glob("f.*"))
+
+
+def test_compare_draws_the_runs_it_shows(dlw, runs):
+    answer = dlw("compare", "circles", "tinyvgg", "--plot", "both.png")
+
+    assert "figure both.png" in answer.err
+    assert (runs.parent / "both.png").stat().st_size > 1000
+
+
+def test_a_data_set_is_drawn_under_its_name(dlw, in_tmp):
+    assert dlw("data", "show", "circles").out.strip() == "circles-samples.png"
+    assert (in_tmp / "circles-samples.png").stat().st_size > 1000
+
+
+def test_a_picture_is_followed_through_a_trained_model(dlw, runs, pictures):
+    answer = dlw("summary", "tinyvgg", "--trace", str(pictures / "0.png"), "--run", "tinyvgg", "--out", "layers.png")
+
+    assert "10 x 8 x 8" in answer.out
+    assert (runs.parent / "layers.png").stat().st_size > 1000
+
+
+def test_training_draws_its_curves_when_asked(dlw, in_tmp):
+    dlw("train", "line", "--epochs", "2", "--plots")
+    dlw("train", "line", "--epochs", "2")
+
+    assert (in_tmp / "runs/line-line-001/plots/curves.png").is_file()
+    assert not (in_tmp / "runs/line-line-002/plots").exists()

@@ -1,0 +1,60 @@
+"""Pictures of any layout become what imshow takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dlworkflow.errors import DlwError
+from dlworkflow.plotting.grid import as_picture, draw_grid
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((5, 6), (5, 6)),
+        ((1, 5, 6), (5, 6)),
+        ((5, 6, 1), (5, 6)),
+        ((3, 5, 6), (5, 6, 3)),
+        ((5, 6, 3), (5, 6, 3)),
+        ((4, 4, 3), (4, 4, 3)),
+        ((4, 5, 6), (5, 6, 4)),
+        ((5, 6, 4), (5, 6, 4)),
+    ],
+)
+def test_channels_come_last(shape, expected):
+    assert as_picture(np.zeros(shape)).shape == expected
+
+
+def test_a_tensor_keeps_its_values_pixel_by_pixel():
+    tensor = torch.rand(3, 4, 5)
+
+    assert np.allclose(as_picture(tensor)[2, 3], tensor[:, 2, 3])
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5, 6), (1, 3, 5, 6), (0, 4), (3, 0, 4)])
+def test_what_is_no_picture_is_an_error_that_names_its_shape(shape):
+    with pytest.raises(DlwError, match=rf"not \({shape[0]},"):
+        as_picture(np.zeros(shape))
+
+
+def test_bytes_stay_bytes():
+    assert as_picture(np.full((2, 2), 200, dtype=np.uint8)).tolist() == [[200, 200], [200, 200]]
+
+
+def test_a_normalised_picture_is_stretched_over_the_whole_range():
+    assert as_picture(np.array([[-2.0, 0.0], [0.0, 2.0]])).tolist() == [[0, 0.5], [0.5, 1]]
+
+
+def test_rounding_beyond_one_is_cut_and_nothing_is_stretched():
+    assert as_picture(np.array([[0.5, 1.01]])).tolist() == [[0.5, 1.0]]
+
+
+def test_nan_is_black():
+    assert as_picture(np.array([[np.nan, 1.0]])).tolist() == [[0, 1]]
+
+
+def test_fewer_titles_than_pictures_is_an_error():
+    with pytest.raises(DlwError, match="2 pictures and 1 titles"):
+        draw_grid([np.zeros((2, 2))] * 2, ["t"])

@@ -1,0 +1,141 @@
+"""The figures of runs and data sets: each is of the right data, and refused where it does not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dlworkflow import data, figures
+from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.errors import ConfigError, DataError, RunError
+from dlworkflow.figures import KINDS, draw, draw_data, draw_evaluation, draw_runs, fitting_kinds, history_lists
+from dlworkflow.run_evaluation import evaluate_part, load_part, report_part
+from dlworkflow.runs import Run
+from dlworkflow.workflow import resolve_config, run_training
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    wanted = {"line": 3, "circles_v2": 4, "blobs": 3, "tinyvgg": 2}
+    return {
+        model: run_training(
+            resolve_config([from_flags({"model.name": ("MODEL", model)}), from_overrides([f"epochs={epochs}"])]),
+            runs_dir=folder,
+        )
+        for model, epochs in wanted.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "kinds"),
+    [
+        ("line", ["curves", "lr", "fit"]),
+        ("circles_v2", ["curves", "lr", "boundary", "confusion", "calibration"]),
+        ("blobs", ["curves", "lr", "boundary", "confusion", "calibration"]),
+        ("tinyvgg", ["curves", "lr", "confusion", "calibration", "predictions", "errors"]),
+    ],
+)
+def test_every_figure_that_fits_a_run_can_be_drawn(runs, model, kinds):
+    assert fitting_kinds(runs[model]) == kinds
+    for kind in kinds:
+        assert draw(runs[model], kind).axes, kind
+
+
+def test_the_curves_are_those_of_the_history(runs):
+    lines = [line.get_ydata() for axis in draw(runs["circles_v2"], "curves").axes for line in axis.get_lines()]
+    losses = [row["train_loss"] for row in runs["circles_v2"].history()]
+
+    assert any(len(line) == len(losses) and np.allclose(line, losses) for line in lines)
+
+
+def test_a_figure_that_does_not_fit_names_those_that_do(runs):
+    with pytest.raises(DataError, match=r"'boundary' does not fit tinyvgg-digits-001.*possible: curves"):
+        draw(runs["tinyvgg"], "boundary")
+
+
+def test_an_unknown_figure_is_refused_with_the_nearest_name(runs):
+    with pytest.raises(ConfigError, match="did you mean 'curves'"):
+        draw(runs["line"], "curvs")
+
+
+def test_a_run_without_an_epoch_has_nothing_to_draw(runs, tmp_path):
+    summary = runs["line"].summary() | {"best": None, "last": None}
+    run = Run.create(tmp_path, "new", summary=summary, config="", environment={})
+
+    with pytest.raises(RunError, match="has not finished an epoch yet"):
+        draw(run, "curves")
+
+
+def test_the_fit_shows_the_models_own_predictions(runs):
+    [axis] = draw(runs["line"], "fit").axes
+    offsets = [collection.get_offsets() for collection in axis.collections]
+
+    assert sorted(map(len, offsets)) == [10, 10, 40]
+
+
+def test_an_evaluation_leaves_its_figures_in_the_run(runs):
+    part = load_part(runs["tinyvgg"], "test")
+    result = evaluate_part(runs["tinyvgg"], part)
+
+    paths = draw_evaluation(runs["tinyvgg"], part, result, report_part(runs["tinyvgg"], part, result))
+
+    assert [path.name for path in paths] == ["confusion.png", "calibration.png", "predictions.png", "errors.png"]
+    assert all(path.parent == runs["tinyvgg"].path / "plots" for path in paths)
+
+
+def test_runs_are_drawn_together(runs, tmp_path):
+    several = [runs["circles_v2"], runs["blobs"]]
+
+    for kind in ("curves", "bars"):
+        assert draw_runs(several, tmp_path / f"{kind}.png", kind=kind).stat().st_size > 1000
+
+
+def test_bars_of_runs_without_accuracy_are_refused(runs, tmp_path):
+    with pytest.raises(RunError, match="accuracy to draw"):
+        draw_runs([runs["line"]], tmp_path / "bars.png", kind="bars")
+
+
+def test_a_history_becomes_what_train_returns(runs):
+    assert list(history_lists(runs["blobs"])) == ["train_loss", "train_acc", "test_loss", "test_acc"]
+
+
+@pytest.mark.parametrize("name", ["line", "circles", "blobs", "spirals", "digits"])
+def test_every_small_data_set_can_be_drawn(name):
+    assert draw_data(data.load(name)).axes
+
+
+def test_the_balance_counts_every_class_of_every_split():
+    figure = draw_data(data.load("digits"), what="balance")
+
+    widths = sorted(round(patch.get_width()) for patch in figure.axes[0].patches)
+    assert sum(widths) == 1797
+
+
+def test_transforms_are_drawn_without_touching_the_global_generator():
+    splits = data.load("digits", transform="trivial_augment")
+    before = torch.random.get_rng_state()
+
+    draw_data(splits, what="transforms")
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_points_of_more_than_two_numbers_are_refused():
+    with pytest.raises(DataError, match="3 numbers a sample"):
+        draw_data(data.load("blobs", n_features=3))
+
+
+def test_classes_of_a_regression_and_transforms_of_points_are_refused():
+    with pytest.raises(DataError, match="no classes"):
+        draw_data(data.load("line"), what="balance")
+    with pytest.raises(DataError, match="no pictures"):
+        draw_data(data.load("circles"), what="transforms")
+
+
+def test_the_commands_list_of_figures_is_the_librarys():
+    from dlworkflow.cli.plot import _KINDS
+
+    assert _KINDS == KINDS
+    assert figures.GRID == 9

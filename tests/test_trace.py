@@ -1,0 +1,287 @@
+"""Numbers worked out step by step: against a pencil, against autograd, against the modules themselves."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from dlworkflow import models
+from dlworkflow.errors import ConfigError, DlwError, ModelError
+from dlworkflow.trace import descent_path, loss_surface, trace_classifier, trace_conv, trace_descent
+
+HALF = {"w": 0.5, "b": 2.0, "lr": 0.03}
+
+
+def test_the_first_step_is_that_of_a_pencil():
+    step = trace_descent(steps=1)[0]
+
+    assert (step.step, step.w, step.b) == (1, 1.5, -0.5)
+    assert step.predictions == (1.0, 2.5, 4.0)
+    assert step.errors == (-1.0, -1.5, -2.0)
+    assert step.loss == pytest.approx((1 + 2.25 + 4) / 3)
+    assert step.grad_w == pytest.approx(2 / 3 * -10)
+    assert step.grad_b == pytest.approx(2 / 3 * -4.5)
+    assert step.new_w == pytest.approx(1.5 + 0.01 * 20 / 3)
+    assert step.new_b == pytest.approx(-0.5 + 0.01 * 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "settings"),
+    [((1, 2, 3), (2, 4, 6), {"w": 1.5, "b": -0.5, "lr": 0.01}), ((-1.5, 0.25, 4, 7), (3, -2, 0.5, 1), HALF)],
+)
+def test_every_step_agrees_with_autograd(x, y, settings):
+    w, b = (torch.tensor(settings[name], dtype=torch.float64, requires_grad=True) for name in ("w", "b"))
+    inputs, targets = (torch.tensor(values, dtype=torch.float64) for values in (x, y))
+    optimizer = torch.optim.SGD([w, b], lr=settings["lr"])
+    for step in trace_descent(x, y, **settings, steps=5):
+        assert (step.w, step.b) == pytest.approx((w.item(), b.item()))
+        optimizer.zero_grad()
+        predictions = w * inputs + b
+        loss = nn.functional.mse_loss(predictions, targets)
+        loss.backward()
+        assert step.predictions == pytest.approx(predictions.tolist())
+        assert (step.loss, step.grad_w, step.grad_b) == pytest.approx((loss.item(), w.grad.item(), b.grad.item()))
+        optimizer.step()
+        assert (step.new_w, step.new_b) == pytest.approx((w.item(), b.item()))
+
+
+def test_the_path_holds_the_start_and_the_end():
+    steps = trace_descent(steps=2)
+
+    assert descent_path(steps) == [(1.5, -0.5), (steps[1].w, steps[1].b), (steps[1].new_w, steps[1].new_b)]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"x": (1, 2), "y": (1,)}, "2 and 1 numbers"),
+        ({"x": (), "y": ()}, "0 and 0 numbers"),
+        ({"steps": 0}, "steps: must lie between 1 and 10,000, not 0"),
+        ({"steps": 10_001}, "steps: must lie"),
+        ({"lr": 0}, "lr: must be more than 0"),
+        ({"lr": -0.1}, "lr: must be more than 0"),
+        ({"w": math.nan, "lr": math.inf}, "w: must be a finite number, not nan; lr: must be a finite number, not inf"),
+        ({"x": (1, math.inf, 3)}, r"x\[1\]: must be a finite number"),
+        ({"x": (10**400, 2, 3)}, r"x\[0\]: must be a finite number"),
+    ],
+)
+def test_descent_on_what_is_none_is_refused_by_name(given, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        trace_descent(**given)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_descent_that_outgrows_a_float_says_at_which_step():
+    with pytest.raises(DlwError, match=r"step 2 .* learning rate 1e\+200; try a lower lr"):
+        trace_descent(lr=1e200)
+
+
+def test_the_surface_is_the_loss_at_each_point_of_the_grid():
+    x, y = (1.0, 2.0), (0.0, 5.0)
+
+    surface = loss_surface(x, y, [(0.0, 0.0), (1.0, 2.0)], points=4)
+
+    assert [len(surface.w), len(surface.b), len(surface.loss), len(surface.loss[0])] == [4, 4, 4, 4]
+    for b, row in zip(surface.b, surface.loss, strict=True):
+        for w, loss in zip(surface.w, row, strict=True):
+            assert loss == pytest.approx(((w + b) ** 2 + (2 * w + b - 5) ** 2) / 2)
+
+
+def test_the_surface_holds_the_path_and_the_lowest_point():
+    path = descent_path(trace_descent(steps=3))
+
+    surface = loss_surface((1, 2, 3), (2, 4, 6), path)
+
+    for w, b in [*path, (2, 0)]:
+        assert surface.w[0] < w < surface.w[-1]
+        assert surface.b[0] < b < surface.b[-1]
+
+
+def test_a_surface_needs_no_lowest_point():
+    surface = loss_surface((1, 1), (2, 3), [(0.0, 0.0)], points=3)
+
+    assert surface.w == [-1.0, 0.0, 1.0]
+
+
+def test_a_surface_without_a_path_is_refused():
+    with pytest.raises(ConfigError, match="a path and 2 points"):
+        loss_surface((1,), (2,), [])
+
+
+def built(name):
+    """A model of the table and three samples for it."""
+    torch.manual_seed(42)
+    entry = models.entry(name)
+    model = models.build(name, entry.in_shape, entry.n_outputs)
+    inputs = torch.randn(3, *entry.in_shape)
+    labels = torch.tensor([0, 1, 0]) if entry.task == "multiclass" else torch.tensor([0.0, 1.0, 0.0])
+    return model, inputs, labels, entry.task
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("circles_v0", ["layer_1", "layer_2"]),
+        ("circles_v2", ["layer_1", "relu", "layer_2", "relu", "layer_3"]),
+        ("blobs", [f"linear_layer_stack.{i}" for i in range(3)]),
+    ],
+)
+def test_layers_stand_in_the_order_in_which_they_run(name, layers):
+    assert [layer.name for layer in trace_classifier(*built(name)).layers] == layers
+
+
+@pytest.mark.parametrize("name", ["circles_v0", "circles_v2", "blobs", "tinyvgg"])
+def test_the_last_layer_gives_the_models_own_scores(name):
+    model, inputs, labels, task = built(name)
+
+    traced = trace_classifier(model, inputs, labels, task)
+
+    scores = model.eval()(inputs)
+    assert torch.tensor(traced.layers[-1].outputs).equal(scores)
+    assert torch.tensor([sample.logits for sample in traced.samples]).equal(scores)
+
+
+def test_a_binary_loss_is_that_of_the_sigmoid():
+    for sample in trace_classifier(*built("circles_v0")).samples:
+        p = 1 / (1 + math.exp(-sample.logits[0]))
+        assert sample.probabilities == pytest.approx((1 - p, p))
+        assert sample.answer == (p > 0.5)
+        assert sample.loss == pytest.approx(-math.log(p if sample.truth else 1 - p), rel=1e-5)
+
+
+def test_a_loss_of_many_classes_is_that_of_the_softmax():
+    for sample in trace_classifier(*built("blobs")).samples:
+        powers = [math.exp(logit) for logit in sample.logits]
+        assert sample.probabilities == pytest.approx([power / sum(powers) for power in powers])
+        assert sample.answer == max(range(4), key=sample.logits.__getitem__)
+        assert sample.loss == pytest.approx(-math.log(sample.probabilities[sample.truth]), rel=1e-5)
+
+
+def test_the_loss_is_the_mean_of_the_samples():
+    model, inputs, labels, task = built("blobs")
+
+    expected = nn.CrossEntropyLoss()(model(inputs), labels).item()
+    assert trace_classifier(model, inputs, labels, task).loss == pytest.approx(expected)
+
+
+def test_a_worked_sum_is_the_first_number_of_its_layer():
+    for layer in trace_classifier(*built("blobs")).layers:
+        assert layer.worked.total == pytest.approx(layer.outputs[0][0], rel=1e-5)
+        summed = sum(weight * value for weight, value in layer.worked.terms) + layer.worked.bias
+        assert layer.worked.total == pytest.approx(summed)
+
+
+def test_a_trace_leaves_the_model_as_it_was():
+    model, inputs, labels, task = built("improved_tinyvgg")
+    model.train()
+
+    traced = [trace_classifier(model, inputs, labels, task) for _ in range(2)]
+
+    assert traced[0] == traced[1]
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_model_that_fails_is_left_as_it_was():
+    model, _, labels, task = built("blobs")
+
+    with pytest.raises(ModelError, match="does not fit these samples"):
+        trace_classifier(model, torch.zeros(3, 7), labels, task)
+
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 0), (3, 2)])
+def test_samples_and_labels_must_pair(n, m):
+    model, inputs, labels, task = built("blobs")
+
+    with pytest.raises(ConfigError, match=f"{n} inputs for {m} labels"):
+        trace_classifier(model, inputs[:n], labels[:m], task)
+
+
+def test_a_regression_has_no_probabilities_to_trace():
+    with pytest.raises(ModelError, match="regression"):
+        trace_classifier(nn.Linear(1, 1), torch.zeros(1, 1), torch.zeros(1, 1), "regression")
+
+
+def test_the_notes_convolution_and_pooling_have_the_notes_shapes():
+    assert [step.shape for step in trace_conv().steps] == [(3, 64, 64), (10, 62, 62), (10, 31, 31)]
+
+
+@pytest.mark.parametrize("settings", [(3, 1, 0, 2), (5, 2, 1, 2), (1, 1, 0, 1), (4, 3, 2, 3), (12, 1, 2, 1)])
+def test_shapes_and_counts_are_those_of_torchs_own_layers(settings):
+    kernel, stride, padding, pool = settings
+
+    traced = trace_conv((2, 9, 11), 4, kernel, stride, padding, pool)
+
+    layer = nn.Conv2d(2, 4, kernel, stride, padding)
+    expected = nn.Sequential(layer, nn.MaxPool2d(pool))(torch.zeros(1, 2, 9, 11))
+    assert traced.steps[-1].shape == tuple(expected.shape[1:])
+    assert (traced.weights, traced.biases) == (layer.weight.numel(), 4)
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+def test_the_worked_pixel_is_the_first_number_of_the_convolution(padding):
+    traced = trace_conv((3, 8, 8), padding=padding)
+
+    assert len(traced.pixel.terms) == 27
+    assert traced.pixel.total == pytest.approx(traced.steps[1].values[0, 0, 0].item(), rel=1e-4)
+
+
+def test_the_pooling_takes_the_largest_of_its_window():
+    traced = trace_conv((3, 8, 8), pool=3)
+
+    assert len(traced.pooled) == 9
+    assert max(traced.pooled) == traced.steps[2].values[0, 0, 0].item()
+
+
+def test_a_picture_of_ones_own_is_what_goes_in():
+    picture = torch.arange(27.0).reshape(3, 3, 3)
+
+    traced = trace_conv(image=picture, pool=1)
+
+    assert [value for _, value in traced.pixel.terms] == picture.reshape(-1).tolist()
+
+
+def test_a_convolution_draws_nothing_from_the_global_generator():
+    before = torch.get_rng_state()
+
+    trace_conv((1, 4, 4))
+
+    assert torch.get_rng_state().equal(before)
+
+
+def test_the_same_seed_gives_the_same_convolution():
+    assert [trace_conv((1, 4, 4), seed=seed).pixel == trace_conv((1, 4, 4)).pixel for seed in (42, 43)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"kernel": 65}, "kernel: 65x65 is larger than the picture of 64x64 with padding 0"),
+        ({"kernel": 0, "stride": 0, "padding": -1}, "kernel: .* not 0; stride: .* not 0; padding: .* not -1"),
+        ({"channels": 0}, "channels: must be at least 1"),
+        ({"pool": 63}, "pool: 63x63 is larger than the 62x62"),
+        ({"pool": 0}, "pool: must be at least 1"),
+        ({"in_shape": (3, 64)}, "in_shape: .* not 3x64"),
+        ({"in_shape": (0, 64, 64)}, "in_shape: .* not 0x64x64"),
+        ({"in_shape": (3, 99_999, 99_999)}, "in_shape: that makes"),
+        ({"padding": 99_999}, "at most 10,000,000"),
+    ],
+)
+def test_a_convolution_that_cannot_be_is_refused_by_name(given, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        trace_conv(**given)
+    assert "\n" not in str(caught.value)
+
+
+def test_descent_needs_no_torch():
+    code = "import sys; from dlworkflow.trace import trace_descent; trace_descent(); print('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
