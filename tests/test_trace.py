@@ -12,7 +12,7 @@ from torch import nn
 
 from dlworkflow import models
 from dlworkflow.errors import ConfigError, DlwError, ModelError
-from dlworkflow.trace import descent_path, loss_surface, trace_classifier, trace_conv, trace_descent
+from dlworkflow.trace import descent_path, loss_surface, trace_activations, trace_classifier, trace_conv, trace_descent
 
 HALF = {"w": 0.5, "b": 2.0, "lr": 0.03}
 
@@ -285,3 +285,13 @@ def test_descent_needs_no_torch():
     code = "import sys; from dlworkflow.trace import trace_descent; trace_descent(); print('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_activations_are_what_their_formulas_say():
+    found = trace_activations([-1.0, 0.0, 2.0])
+
+    assert found["relu"] == [0.0, 0.0, 2.0]
+    assert found["sigmoid"] == pytest.approx([1 / (1 + math.exp(-x)) for x in (-1, 0, 2)])
+    assert found["tanh"] == pytest.approx([math.tanh(x) for x in (-1, 0, 2)])
+    assert found["leaky_relu"] == pytest.approx([-0.01, 0.0, 2.0])
+    assert found["gelu"] == pytest.approx([x * (1 + math.erf(x / math.sqrt(2))) / 2 for x in (-1, 0, 2)])

@@ -93,7 +93,7 @@ def draw_runs(
         histories = {run.name: results for run in runs if (results := history_lists(run))}
         if not histories:
             raise RunError("none of these runs has finished an epoch yet")
-        return plotting.save_figure(plotting.plot_run_curves(histories), path)
+        return plotting.save_figure(plotting.plot_run_curves(histories, loss_label=_loss_label(runs)), path)
     rows = [row for row in compare_runs(runs, by=by) if row.get("test_acc") is not None]
     if not rows:
         raise RunError("none of these runs has an accuracy to draw")
@@ -146,8 +146,25 @@ def _draw_history(run: Run, kind: str) -> Figure:
         raise RunError(f"{run.name} has not finished an epoch yet: there is nothing to draw")
     if kind == "lr":
         return plotting.plot_learning_rate([row["lr"] for row in rows])
-    best = run.summary().get("best")
-    return plotting.plot_loss_curves(history_lists(run), best_epoch=int(best["epoch"]) if best else None)
+    summary = run.summary()
+    best = summary.get("best")
+    return plotting.plot_loss_curves(
+        history_lists(run), best_epoch=int(best["epoch"]) if best else None, loss_label=_loss_label([run])
+    )
+
+
+_LOSS_LABELS = {
+    "l1": "mean absolute error",
+    "mse": "mean squared error",
+    "binary_cross_entropy": "binary cross entropy (nats)",
+    "cross_entropy": "cross entropy (nats)",
+}
+
+
+def _loss_label(runs: Sequence[Run]) -> str:
+    """Name the loss of all runs with its unit; just `loss` where they differ."""
+    names = {run.summary()["config"].get("loss") for run in runs}
+    return _LOSS_LABELS.get(names.pop(), "loss") if len(names) == 1 else "loss"
 
 
 def _draw_boundary(run: Run, splits: Splits) -> Figure:

@@ -7,7 +7,7 @@ convolution is traced.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -206,6 +206,22 @@ def _grid(values: Sequence[float], points: int) -> list[float]:
     margin = 0.25 * (high - low) or 1.0
     low, high = low - margin, high + margin
     return [low + (high - low) * i / (points - 1) for i in range(points)]
+
+
+def trace_activations(x: Sequence[float]) -> dict[str, list[float]]:
+    """Return what the usual activation functions make of the numbers `x`: {name: one value a number}."""
+    import torch
+    from torch.nn import functional as F
+
+    inputs = torch.tensor(x, dtype=torch.float64)
+    functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "relu": F.relu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "leaky_relu": F.leaky_relu,
+        "gelu": F.gelu,
+    }
+    return {name: function(inputs).tolist() for name, function in functions.items()}
 
 
 def trace_classifier(

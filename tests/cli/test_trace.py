@@ -180,3 +180,19 @@ def test_bad_input_is_one_line_with_the_way_out(arguments, given, way_out, dlw, 
     assert line.startswith("dlw: ")
     assert given in line
     assert way_out in line
+
+
+def test_activations_are_a_table_and_a_figure(dlw, in_tmp):
+    answer = dlw("trace", "activations", "--plot", "curves.png")
+
+    assert answer.out.split()[:6] == ["x", "relu", "sigmoid", "tanh", "leaky_relu", "gelu"]
+    assert (in_tmp / "curves.png").stat().st_size > 1000
+
+
+def test_options_of_other_traces_are_refused_for_activations(dlw, in_tmp):
+    answer = dlw("trace", "activations", "--kernel", "3")
+
+    assert (answer.code, answer.complaints) == (
+        2,
+        ["dlw: --kernel: not for activations (see `dlw trace --help`)"],
+    )

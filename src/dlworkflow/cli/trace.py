@@ -33,15 +33,15 @@ class Format(StrEnum):
 
 def complete_traces(incomplete: str) -> list[str]:
     """Return what can be traced and starts so."""
-    return [name for name in ("conv",) if name.startswith(incomplete)] + complete_models(incomplete)
+    return [name for name in ("conv", "activations") if name.startswith(incomplete)] + complete_models(incomplete)
 
 
 def trace(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL|conv]",
-            help="A classifier of `dlw models`, or conv; gradient descent on a line when left out.",
+            metavar="[MODEL|conv|activations]",
+            help="A classifier of `dlw models`, conv or activations; gradient descent on a line when left out.",
             autocompletion=complete_traces,
         ),
     ] = None,
@@ -72,7 +72,11 @@ def trace(
         int | None, typer.Option("--seed", min=0, help="Model, conv: seed of the weights [default: 42].")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Descent: draw the loss surface with the path; conv: the maps.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw it: loss surface and path, maps of conv, or activations.",
+        ),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
 ) -> None:
@@ -83,6 +87,7 @@ def trace(
     dlw trace --lr 0.1 --steps 3 --plot path.png
     dlw trace circles_v0                        a forward pass, to the loss of each sample
     dlw trace conv --kernel 3 --stride 1 --padding 0
+    dlw trace activations --plot activations.png
     """
     descent = {"w": w, "b": b, "lr": lr, "steps": steps, "x": x, "y": y}
     classifier = {"data": data, "samples": samples}
@@ -91,6 +96,9 @@ def trace(
     if what is None:
         _refuse("gradient descent", {**classifier, **convolution, "seed": seed})
         _trace_descent(_given(descent), plot, output)
+    elif what == "activations":
+        _refuse("activations", {**descent, **classifier, **convolution, "seed": seed})
+        _trace_activations(plot, output)
     elif what == "conv":
         _refuse("a convolution", {**descent, **classifier})
         _trace_conv(_given({**convolution, "seed": seed}), plot, output)
@@ -108,6 +116,24 @@ def _refuse(subject: str, options: Mapping[str, Any]) -> None:
     given = [f"--{name}" for name in _given(options)]
     if given:
         raise ConfigError(f"{', '.join(given)}: not for {subject} (see `dlw trace --help`)")
+
+
+def _trace_activations(plot: Path | None, output: Format) -> None:
+    from dlworkflow.trace import trace_activations
+
+    x = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
+    values = trace_activations(x)
+    if plot is not None:
+        from dlworkflow.plotting import plot_activations, save_figure
+
+        save_figure(plot_activations(tuple(values)), plot)
+        say(f"wrote {plot}")
+    rows = [{"x": at, **{name: found[i] for name, found in values.items()}} for i, at in enumerate(x)]
+    if output is Format.json:
+        _echo_json(rows)
+        return
+    cells = [{name: f"{value:.4f}" if name != "x" else f"{value:g}" for name, value in row.items()} for row in rows]
+    _echo(render(cells, {name: name for name in rows[0]}).splitlines())
 
 
 def _trace_descent(given: dict[str, Any], plot: Path | None, output: Format) -> None:
