@@ -230,7 +230,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(runs):
 @pytest.mark.parametrize(
     ("words", "at", "offered"),
     [
-        ("dlw tr", 1, ["train"]),
+        ("dlw trai", 1, ["train"]),
         ("dlw train tiny", 2, ["tinyvgg"]),
         ("dlw train tinyvgg --data pizza", 4, ["pizza_steak_sushi"]),
         ("dlw show tiny", 2, ["tinyvgg-digits-001"]),
