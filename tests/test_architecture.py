@@ -31,13 +31,16 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "engine": {"errors", "tasks", "metrics"},
     "checkpoint": {"errors"},
     "plotting": {"errors"},
+    "stopping": set(),
+    "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
     "cures": {"diagnosis"},
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
     "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks"},
     "workflow": BASE
-    | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"},
+    | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
+    | {"recorder", "stopping"},
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

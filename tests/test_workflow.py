@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from dlworkflow import workflow
+from dlworkflow import recorder, workflow
 from dlworkflow.config import from_flags, from_overrides, read_file
 from dlworkflow.errors import DlwError, RunError
 from dlworkflow.inference import load_run_model
@@ -39,11 +39,13 @@ def test_a_run_folder_holds_what_the_design_names(tmp_path):
     run = quick(tmp_path)
 
     assert sorted(path.name for path in run.path.iterdir()) == [
+        ".lock",
         "best.pth",
         "config.yaml",
         "environment.json",
         "history.csv",
         "last.pth",
+        "resume.pth",
         "summary.json",
     ]
 
@@ -137,7 +139,9 @@ def test_an_interrupted_run_keeps_its_last_whole_epoch(tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_epoch_before(tmp_path):
-    with pytest.raises(DlwError, match=r"became (nan|inf) in epoch \d+ at learning rate 1e\+30; try a lower --lr"):
+    with pytest.raises(
+        DlwError, match=r"became (nan|inf) in batch 1 of epoch \d+ at learning rate 1e\+30.*try a lower --lr"
+    ):
         quick(tmp_path, "line_v2", "optimizer.lr=1e30", "loss=mse")
     [folder] = tmp_path.iterdir()
     run = workflow.Run(folder)
@@ -164,8 +168,8 @@ def test_threads_of_the_process_are_put_back(tmp_path):
 
 def test_weights_are_written_seldom_while_training_is_fast(tmp_path, monkeypatch):
     written = []
-    original = workflow.save_weights
-    monkeypatch.setattr(workflow, "save_weights", lambda w, path: (written.append(path.name), original(w, path)))
+    original = recorder.save_weights
+    monkeypatch.setattr(recorder, "save_weights", lambda w, path: (written.append(path.name), original(w, path)))
 
     run_training(settings("line", "epochs=200"), runs_dir=tmp_path)
 

@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,36 @@ def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
     `torch.load(path, weights_only=True)` reads it without this library. Raises RunError naming the file that cannot
     be written; the one that was there before is then still whole.
     """
-    path = Path(path)
-    plain = {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    return _save({name: tensor.detach().cpu() for name, tensor in weights.items()}, Path(path))
+
+
+def save_state(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write the state of a training run (tensors, numbers, texts, and lists and dictionaries of these) as whole."""
+    return _save(dict(state), Path(path))
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read a state_dict. Raises ModelError for a file that is none, is cut short, or holds anything but tensors."""
+    weights = _load(Path(path), "weights")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ModelError(f"{str(path)!r} holds no state_dict (names and tensors)")
+    return weights
+
+
+def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what `save_state` wrote. Raises ModelError as `load_weights` does."""
+    state = _load(Path(path), "training state")
+    if not isinstance(state, dict) or "epochs_done" not in state:
+        raise ModelError(f"{str(path)!r} holds no training state")
+    return state
+
+
+def _save(content: dict[str, Any], path: Path) -> Path:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as stream:
             temporary = Path(stream.name)
-            torch.save(plain, stream)
+            torch.save(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
@@ -43,22 +67,17 @@ def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Read a state_dict. Raises ModelError for a file that is none, is cut short, or holds anything but tensors."""
-    path = Path(path)
+def _load(path: Path, what: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of files that are no checkpoints before it refuses them
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise ModelError(f"no weights {str(path)!r}") from None
+        raise ModelError(f"no {what} {str(path)!r}") from None
     except pickle.UnpicklingError:
         raise ModelError(f"{str(path)!r} holds something else than tensors and is not loaded") from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{str(path)!r} is no whole file of weights: {first_line(error)}") from None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ModelError(f"{str(path)!r} holds no state_dict (names and tensors)")
-    return weights
+        raise ModelError(f"{str(path)!r} is no whole file of {what}: {first_line(error)}") from None
 
 
 def apply_weights(model: nn.Module, weights: StateDict, *, source: str = "the weights") -> None:
@@ -113,3 +132,23 @@ def _umask() -> int:
 def count_parameters(model: nn.Module) -> int:
     """Return how many trainable numbers a model has."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def load_matching(model: nn.Module, weights: StateDict) -> tuple[list[str], list[str]]:
+    """Copy the weights whose name and shape a model shares, and leave its others; return (matched, not matched).
+
+    Raises ModelError when nothing matches.
+    """
+    own = model.state_dict()
+    matched = [name for name in own if name in weights and weights[name].shape == own[name].shape]
+    others = [f"{name} (not in the file)" for name in own if name not in weights]
+    others += [
+        f"{name} ({tuple(weights[name].shape)} in the file, {tuple(own[name].shape)} here)"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    others += [f"{name} (not in the model)" for name in weights if name not in own]
+    if not matched:
+        raise ModelError(f"no weight matches this {type(model).__name__}: {', '.join(others[:6])}")
+    model.load_state_dict({name: weights[name] for name in matched}, strict=False)
+    return matched, others

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -74,6 +74,36 @@ def set_seeds(seed: int = 42) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
+
+
+def generator_states(more: Mapping[str, torch.Generator] | None = None) -> dict[str, Any]:
+    """Return the state of every generator (torch, cuda, numpy, Python, `more` by name) as tensors and plain numbers."""
+    import numpy as np
+
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, internal, python_gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(kind), torch.from_numpy(np.array(keys, dtype=np.int64)), position, has_gauss, gauss],
+        "python": [version, torch.tensor(internal, dtype=torch.int64), python_gauss],
+        "more": {name: generator.get_state() for name, generator in (more or {}).items()},
+    }
+
+
+def restore_generators(states: Mapping[str, Any], more: Mapping[str, torch.Generator] | None = None) -> None:
+    """Put every generator back to what `generator_states` returned."""
+    import numpy as np
+
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, python_gauss = states["python"]
+    random.setstate((version, tuple(internal.tolist()), python_gauss))
+    for name, generator in (more or {}).items():
+        generator.set_state(states["more"][name])
 
 
 def describe_machine() -> dict[str, Any]:

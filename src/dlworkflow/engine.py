@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dlworkflow.errors import DataError
+from dlworkflow.errors import DataError, DivergedError
 from dlworkflow.tasks import LossFn, Task, get_task
 
 Batch = tuple[Tensor, Tensor]
@@ -74,7 +74,8 @@ def train_step(
     A batch is inputs (n, *in_shape) float32 and labels (n,) int64 (multiclass), (n,) float32 (binary) or (n, 1)
     float32 (regression). The scores are those of each batch before its update. `device` moves the model; None is
     where it is. The task follows from the loss function unless given. Raises DataError if there is no batch and
-    TypeError for both or neither of `dataloader` and `data_loader`.
+    TypeError for both or neither of `dataloader` and `data_loader`, and DivergedError when the loss becomes nan or
+    infinite: at once on the CPU, at the end of the epoch elsewhere.
     """
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None or optimizer is None:
@@ -82,16 +83,19 @@ def train_step(
     device = _place(model, device)
     task = get_task(task, loss_fn)
     total = _Total(task, averaging, accuracy_fn)
+    watched = device.type == "cpu"  # elsewhere looking at a loss would make every batch wait
     model.train()
-    for X, y in batches:
+    for number, (X, y) in enumerate(batches, start=1):
         X, y = X.to(device, non_blocking=True), y.to(device, non_blocking=True)
         logits = task.align(model(X), y)
         loss = loss_fn(logits, y)
+        if watched and not math.isfinite(value := loss.item()):
+            raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         total.add(loss.detach(), logits.detach(), y)
-    return total.scores()
+    return total.scores(finite=True)
 
 
 def test_step(
@@ -141,19 +145,22 @@ def train(
     scheduler: Any = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     val_dataloader: Iterable[Batch] | None = None,
+    epochs_done: int = 0,
 ) -> dict[str, list[float]]:
-    """Train for `epochs` passes and test after each.
+    """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
     with `val_dataloader`). `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
     """
     task = get_task(task, loss_fn)
     results: dict[str, list[float]] = {}
-    for number in range(1, epochs + 1):
+    for number in range(epochs_done + 1, epochs + 1):
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
-        scores = {
-            "train": train_step(model, train_dataloader, loss_fn, optimizer, device, task=task, averaging=averaging)
-        }
+        try:
+            trained = train_step(model, train_dataloader, loss_fn, optimizer, device, task=task, averaging=averaging)
+        except DivergedError as error:
+            raise error.within(number, lr) from None
+        scores = {"train": trained}
         scores["test"] = test_step(model, test_dataloader, loss_fn, device, task=task, averaging=averaging)
         if val_dataloader is not None:
             scores["val"] = test_step(model, val_dataloader, loss_fn, device, task=task, averaging=averaging)
@@ -211,11 +218,14 @@ class _Total:
         elif self._task.has_accuracy:
             self._accs.append(self._task.n_correct(logits, y))
 
-    def scores(self) -> Scores:
+    def scores(self, *, finite: bool = False) -> Scores:
         if not self._sizes:
             raise DataError("no batch: the data loader is empty")
         sizes = torch.tensor(self._sizes, dtype=torch.float64)
         losses, accs = _on_cpu(self._losses), _on_cpu(self._accs)
+        if finite and not losses.isfinite().all():
+            first = int(losses.isfinite().logical_not().nonzero()[0])
+            raise DivergedError(float(losses[first]), first + 1)
         if self._accuracy_fn is None:
             accs = accs / sizes if self._accs else torch.full_like(sizes, math.nan)
         if self._averaging == "batch":
@@ -229,6 +239,12 @@ def _on_cpu(values: list[Any]) -> Tensor:
     if values and isinstance(values[0], Tensor):
         return torch.stack(values).cpu().double()
     return torch.tensor([float(value) for value in values], dtype=torch.float64)
+
+
+def _largest_gradient(model: nn.Module) -> float | None:
+    """Return the largest absolute gradient that the last batch left, None before the first."""
+    gradients = [parameter.grad.abs().max() for parameter in model.parameters() if parameter.grad is not None]
+    return float(torch.stack(gradients).max()) if gradients else None
 
 
 def _running_mean(losses: Tensor) -> float:

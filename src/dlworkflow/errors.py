@@ -40,6 +40,32 @@ class RunError(DlwError):
     """A run folder that is not there, or that lacks what is asked of it."""
 
 
+class DivergedError(DlwError):
+    """A training loss that is no finite number: `loss` in batch `batch` (from 1) of epoch `epoch`, at rate `lr`.
+
+    `largest_gradient` is that of the batch before, None where it is not known.
+    """
+
+    def __init__(
+        self,
+        loss: float,
+        batch: int,
+        *,
+        epoch: int | None = None,
+        lr: float | None = None,
+        largest_gradient: float | None = None,
+    ) -> None:
+        self.loss, self.batch, self.epoch, self.lr, self.largest_gradient = loss, batch, epoch, lr, largest_gradient
+        where = f"batch {batch}" + (f" of epoch {epoch}" if epoch is not None else "")
+        rate = f" at learning rate {lr:g}" if lr is not None else ""
+        gradient = "" if largest_gradient is None else f"; the largest gradient before it was {largest_gradient:.3g}"
+        super().__init__(f"the training loss became {loss} in {where}{rate}{gradient}; try a lower --lr")
+
+    def within(self, epoch: int, lr: float) -> DivergedError:
+        """Return the same error with its epoch and learning rate."""
+        return DivergedError(self.loss, self.batch, epoch=epoch, lr=lr, largest_gradient=self.largest_gradient)
+
+
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """Return the known name that `given` most likely means, or None when nothing is close."""
     from difflib import get_close_matches

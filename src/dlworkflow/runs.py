@@ -7,6 +7,8 @@ Reads JSON and CSV only, so that looking at a thousand runs imports neither torc
     history.csv        one line an epoch
     summary.json       status, settings, class names, shapes, transform, best and last epoch; there before epoch 1
     best.pth last.pth  weights, plain state_dicts
+    resume.pth         all that training needs to go on to the same bits
+    .lock              held by the process that trains
     evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
     plots/             figures
 """
@@ -14,13 +16,16 @@ Reads JSON and CSV only, so that looking at a thousand runs imports neither torc
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +34,14 @@ from typing import Any
 from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.text import csv_cell
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT = 1
 _SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
+_LOCK = ".lock"
 _NEEDED = (  # what a summary holds from the first moment on
     *("config", "status", "started", "data", "kind", "task", "classes", "in_shape", "n_outputs", "transform"),
     *("samples", "source", "parameters", "device", "threads", "chosen_on", "baseline"),
@@ -66,10 +77,16 @@ class Run:
         stem = _safe(stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            run = cls(_new_folder(runs_dir, stem))
-            run._write(_CONFIG, config)
-            run._write(_ENVIRONMENT, _json(environment))
-            run.write_summary({"format": FORMAT, "status": "running", "started": now(), **summary})
+            new = cls(Path(tempfile.mkdtemp(prefix=".new-", dir=runs_dir)))
+            try:
+                new.path.chmod(0o777 & ~_umask())
+                new._write(_CONFIG, config)
+                new._write(_ENVIRONMENT, _json(environment))
+                new.write_summary({"format": FORMAT, "status": "running", "started": now(), **summary})
+                run = cls(_number_folder(new.path, stem))
+            except BaseException:
+                shutil.rmtree(new.path, ignore_errors=True)
+                raise
         except OSError as error:
             raise RunError(
                 f"cannot write into {str(runs_dir)!r}: {first_line(error)}; name another folder with --runs-dir"
@@ -79,6 +96,69 @@ class Run:
     def weights_path(self, which: str = "best") -> Path:
         """Return where the weights `best` or `last` lie, whether or not they are there."""
         return self.path / f"{which}.pth"
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state lies from which training goes on, whether or not it is there."""
+        return self.path / "resume.pth"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training this run within the block; the lock ends with the process.
+
+        Raises RunError when another process trains it. On a system without file locks nothing is kept.
+        """
+        with self._lock_file() as held:
+            if held is False:
+                raise RunError(f"{self.name} is being trained by another process")
+            yield
+
+    def is_being_trained(self) -> bool:
+        """Tell whether a process trains this run now."""
+        if not (self.path / _LOCK).exists():
+            return False
+        with self._lock_file() as held:
+            return held is False
+
+    @contextmanager
+    def _lock_file(self) -> Iterator[bool | None]:
+        """Try to lock; give True or False, or None where that cannot be told."""
+        if fcntl is None:
+            yield None
+            return
+        try:
+            stream = (self.path / _LOCK).open("a")
+        except OSError:
+            yield None  # a read-only folder: nobody trains there
+            return
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            except OSError:
+                yield None
+            else:
+                yield True
+
+    def cut_history(self, epochs: int) -> None:
+        """Drop the epochs after the first `epochs` from the history: those that no state was written for.
+
+        Raises RunError when there are fewer.
+        """
+        file = self.path / _HISTORY
+        rows = self.history()
+        if not epochs:
+            file.unlink(missing_ok=True)
+            return
+        if len(rows) < epochs:
+            raise RunError(f"{str(file)!r} has {len(rows)} epochs, the state of training {epochs}: it was cut short")
+        lines = file.read_text(encoding="utf-8").split("\n")
+        self._write(_HISTORY, "\n".join(lines[: epochs + 1]) + "\n")
+
+    def write_config(self, config: str) -> None:
+        """Write the settings anew: a run that goes on may have more epochs."""
+        self._write(_CONFIG, config)
 
     def log_epoch(self, row: Mapping[str, float | None]) -> None:
         """Append one line to the history; columns are fixed by the first."""
@@ -278,18 +358,25 @@ def _age(run: Run) -> tuple[str, str]:
         return "", run.name
 
 
-def _new_folder(runs_dir: Path, stem: str) -> Path:
+def _number_folder(new: Path, stem: str) -> Path:
+    """Move a folder that is whole to the next free `stem-NNN` beside it; a run appears at once or not at all."""
     pattern = re.compile(re.escape(stem) + r"-(\d+)")
-    taken = [int(found[1]) for path in runs_dir.iterdir() if (found := pattern.fullmatch(path.name))]
+    taken = [int(found[1]) for path in new.parent.iterdir() if (found := pattern.fullmatch(path.name))]
     number = max(taken, default=0) + 1
     while True:
-        path = runs_dir / f"{stem}-{number:03d}"
+        path = new.with_name(f"{stem}-{number:03d}")
         try:
-            path.mkdir()
-        except FileExistsError:
+            return new.rename(path)
+        except OSError as error:  # another process was faster
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not path.exists():
+                raise
             number += 1
-        else:
-            return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _safe(stem: str) -> str:

@@ -1,15 +1,13 @@
-"""Where settings, data, model, engine and run folder meet: `run_training(config)`.
+"""Where settings, data, model, engine and run folder meet: `run_training(config)`, `resume_training(run)`.
 
 Says what it does through the callbacks it is given; prints nothing.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -21,20 +19,19 @@ from torch import nn
 
 from dlworkflow import data, models
 from dlworkflow._version import __version__
-from dlworkflow.checkpoint import copy_weights, count_parameters, save_weights
+from dlworkflow.checkpoint import count_parameters
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
-from dlworkflow.errors import ConfigError, DlwError, ModelError
+from dlworkflow.errors import ConfigError, DlwError, ModelError, RunError
 from dlworkflow.metrics import majority_baseline
 from dlworkflow.optim import build_optimizer
-from dlworkflow.runs import Run, now, runs_folder
+from dlworkflow.recorder import Learner, Recorder
+from dlworkflow.runs import Run, runs_folder
+from dlworkflow.stopping import Stoppable, Stopped, noted_signals
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
-
-WRITE_SECONDS = 1.0
-"""Weights are written at most this often while training goes on, and always at its end."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +112,9 @@ def run_training(
     """Train as `config` says and return the run folder, `runs_dir/<name>-NNN`.
 
     Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` and
-    `on_epoch` are told of what happens. Whatever ends training early, the weights of the last complete epoch are
-    written first; the summary then says `interrupted` or `failed`.
+    `on_epoch` are told of what happens. Whatever ends training early, the state of the last complete epoch is written
+    first; the summary then says `interrupted` or `failed`, and `resume_training` goes on from there. Ctrl-C raises
+    KeyboardInterrupt after the batch, SIGTERM SystemExit(143).
     """
     return train_job(
         prepare(config, offline=offline), runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch
@@ -132,117 +130,149 @@ def train_job(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
     """Train what `prepare` put in place; see `run_training`."""
-    config, splits = job.config, job.splits
     run = Run.create(
         runs_folder(runs_dir),
         name or job.stem,
         summary=_first_summary(job),
-        config=config.to_yaml(),
+        config=job.config.to_yaml(),
         environment=_environment(job),
     )
-    recorder = _Recorder(run, job.model, on_epoch)
-    started = time.monotonic()
-    status = "failed"
-    try:
-        if on_start is not None:
-            on_start(job, run)
-        with thread_count(job.threads):
-            job.model.to(job.device)
-            settings = config.optimizer.model_dump()
-            optimizer = build_optimizer(settings.pop("name"), job.model.parameters(), **settings)
-            set_seeds(config.seed)
-            batches = {split: _loader(job, split) for split in splits.parts()}
-            train(
-                job.model,
-                batches["train"],
-                batches["test"],
-                optimizer,
-                job.loss_fn,
-                config.epochs,
-                task=job.task,
-                averaging=config.averaging,
-                on_epoch=recorder,
-                val_dataloader=batches.get("val"),
-            )
-            recorder.answers_one_class(job)
-        status = "finished"
-    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or whoever read the output has gone
-        status = "interrupted"
-        raise
-    finally:
-        recorder.finish(status, seconds=time.monotonic() - started)
+    with run.locked():
+        _train(job, run, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
-class _Recorder:
-    """Writes a run as it goes: every epoch to the history; best and last weights once a second and at the end."""
+def resume_training(
+    run: Run,
+    *,
+    epochs: int | None = None,
+    force: bool = False,
+    offline: bool = False,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
 
-    def __init__(self, run: Run, model: nn.Module, on_epoch: Callable[[Epoch], object] | None) -> None:
-        self._run, self._model, self._on_epoch = run, model, on_epoch
-        self._best: dict[str, Any] | None = None
-        self._last: dict[str, Any] | None = None
-        self._weights: dict[str, dict[str, torch.Tensor]] = {}
-        self._unwritten: set[str] = set()
-        self._written_at = time.monotonic()
-
-    def __call__(self, epoch: Epoch) -> None:
-        row = _history_row(epoch)
-        if not math.isfinite(epoch.train.loss):
-            raise DlwError(
-                f"the training loss became {epoch.train.loss} in epoch {epoch.number} at learning rate {epoch.lr:g}; "
-                "try a lower --lr"
-            )
-        self._run.log_epoch(row)
-        split = "val" if epoch.val else "test"
-        self._last = row
-        self._keep("last")
-        if self._best is None or row[f"{split}_loss"] < self._best[f"{split}_loss"]:
-            self._best = row
-            self._keep("best")
-        if time.monotonic() - self._written_at >= WRITE_SECONDS:
-            self._write()
-        if self._on_epoch is not None:
-            self._on_epoch(epoch)
-
-    def finish(self, status: str, *, seconds: float) -> None:
-        self._write()
-        self._run.update_summary(status=status, finished=now(), seconds=seconds)
-
-    def answers_one_class(self, job: Job) -> None:
-        """Note in the summary when the best weights answer one class for the whole test split.
-
-        Such a model scores exactly that class's share of the split: only then are its answers looked at.
-        """
-        labels = getattr(job.splits.test, "labels", None)
-        if self._best is None or labels is None or not job.task.has_accuracy:
-            return
-        shares = torch.bincount(labels.long()) / len(labels)
-        exact = job.config.averaging == "sample"
-        if exact and not torch.isclose(shares, torch.tensor(self._best["test_acc"]).float(), atol=1e-6).any():
-            return
-        job.model.load_state_dict(self._weights["best"])
-        batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
-        answered = job.task.labels(evaluate(job.model, batches, job.loss_fn, task=job.task).logits).unique()
-        job.model.load_state_dict(self._weights["last"])
-        if len(answered) == 1:
-            self._run.update_summary(collapsed_to=job.splits.classes[int(answered)])
-
-    def _keep(self, which: str) -> None:
-        self._weights[which] = copy_weights(self._model)
-        self._unwritten.add(which)
-
-    def _write(self) -> None:
-        for which in sorted(self._unwritten):
-            save_weights(self._weights[which], self._run.weights_path(which))
-        self._unwritten.clear()
-        self._run.update_summary(best=self._best, last=self._last)
-        self._written_at = time.monotonic()
+    `epochs` is the number in all; it may be raised. Raises RunError when the run has all its epochs, has no state,
+    is being trained by another process, or when its data has changed, unless `force`.
+    """
+    with run.locked():
+        job = prepare_resume(run, epochs=epochs, force=force, offline=offline)
+        run.write_config(job.config.to_yaml())
+        run.update_summary(status="running", config=job.config.to_tree())
+        _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
+    return run
 
 
-def _loader(job: Job, split: str) -> Any:
+def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, offline: bool = False) -> Job:
+    """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
+    summary = run.summary()
+    tree = dict(summary["config"])
+    done, planned = len(run.history()), tree["epochs"]
+    if epochs is not None and epochs < planned and epochs < done:
+        raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
+    tree["epochs"] = epochs or planned
+    if summary["status"] == "finished" and tree["epochs"] <= done:
+        raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
+    job = prepare(build_config(Layer(tree)), offline=offline)
+    then = run.environment().get("data_fingerprint") or {}
+    changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]
+    if changed and not force:
+        raise RunError(
+            f"the data of {run.name} has changed since ({', '.join(changed)} split, {job.splits.source}); "
+            "--force goes on with it as it is now"
+        )
+    return job
+
+
+def _train(
+    job: Job,
+    run: Run,
+    *,
+    resume: bool = False,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> None:
+    """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
+    config = job.config
+    job.model.to(job.device)
+    settings = config.optimizer.model_dump()
+    optimizer = build_optimizer(settings.pop("name"), job.model.parameters(), **settings)
+    val_draws = torch.Generator().manual_seed(config.seed)
+    recorder = Recorder(run, Learner(job.model, optimizer, {"val": val_draws}), on_epoch)
+    status = "failed"
+    try:
+        with thread_count(job.threads), noted_signals() as request:
+            try:
+                if on_start is not None:
+                    on_start(job, run)
+                set_seeds(config.seed)
+                if resume and run.state_path.is_file():
+                    recorder.resume()
+                elif resume:  # it was stopped before its first state was written
+                    run.cut_history(0)
+                batches = {split: Stoppable(_loader(job, split, val_draws), request) for split in job.splits.parts()}
+                train(
+                    job.model,
+                    batches["train"],
+                    batches["test"],
+                    optimizer,
+                    job.loss_fn,
+                    config.epochs,
+                    task=job.task,
+                    averaging=config.averaging,
+                    on_epoch=recorder,
+                    val_dataloader=batches.get("val"),
+                    epochs_done=recorder.epochs_done,
+                )
+                if collapsed_to := _answers_one_class(job, recorder):
+                    run.update_summary(collapsed_to=collapsed_to)
+                status = "finished"
+            except (Stopped, KeyboardInterrupt, BrokenPipeError) as stop:
+                status = "interrupted"
+                recorder.finish(status)
+                if isinstance(stop, Stopped):
+                    request.raise_as_asked()
+                raise
+    except BaseException as error:
+        if status != "interrupted":
+            status = "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
+            _finish_after(error, recorder, status)
+        raise
+    recorder.finish(status)
+
+
+def _finish_after(error: BaseException, recorder: Recorder, status: str) -> None:
+    """Write what can be written after a failure; of several errors the first is the one to tell."""
+    try:
+        recorder.finish(status)
+    except DlwError as another:
+        error.add_note(str(another))
+
+
+def _answers_one_class(job: Job, recorder: Recorder) -> str | None:
+    """Return the class that the best weights answer for the whole test split, None when they answer several.
+
+    Such a model scores exactly that class's share of the split: only then are its answers looked at.
+    """
+    labels = getattr(job.splits.test, "labels", None)
+    if recorder.best is None or labels is None or not job.task.has_accuracy:
+        return None
+    shares = torch.bincount(labels.long()) / len(labels)
+    exact = job.config.averaging == "sample"
+    if exact and not torch.isclose(shares, torch.tensor(recorder.best["test_acc"]).float(), atol=1e-6).any():
+        return None
+    job.model.load_state_dict(dict(recorder.weights["best"]))
+    batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
+    answered = job.task.labels(evaluate(job.model, batches, job.loss_fn, task=job.task).logits).unique()
+    job.model.load_state_dict(dict(recorder.weights["last"]))
+    return job.splits.classes[int(answered)] if len(answered) == 1 else None
+
+
+def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
     """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
     settings = job.config.data
-    generator = torch.Generator().manual_seed(job.config.seed) if split == "val" else None
+    generator = val_draws if split == "val" else None
     return make_loader(
         job.splits.part(split),
         settings.batch_size,
@@ -310,14 +340,6 @@ def _baseline(job: Job) -> dict[str, Any]:
     return {"score": score, "metric": "loss", "answer": float(mean.mean())}
 
 
-def _history_row(epoch: Epoch) -> dict[str, Any]:
-    row: dict[str, Any] = {"epoch": epoch.number, "lr": epoch.lr, "seconds": round(epoch.seconds, 6)}
-    for split, scores in (("train", epoch.train), ("test", epoch.test), ("val", epoch.val)):
-        if scores is not None:
-            row |= {f"{split}_loss": scores.loss, f"{split}_acc": scores.acc}
-    return row
-
-
 def _environment(job: Job) -> dict[str, Any]:
     packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
     return {
@@ -329,10 +351,12 @@ def _environment(job: Job) -> dict[str, Any]:
         "device": describe_device(job.device),
         "threads": job.threads,
         "git_commit": _git_commit(),
-        "data_fingerprint": {
-            split: part.fingerprint() for split, part in job.splits.parts().items() if hasattr(part, "fingerprint")
-        },
+        "data_fingerprint": _fingerprints(job),
     }
+
+
+def _fingerprints(job: Job) -> dict[str, str]:
+    return {split: part.fingerprint() for split, part in job.splits.parts().items() if hasattr(part, "fingerprint")}
 
 
 def _version(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,9 +17,11 @@ from dlworkflow.cli.options import (
     SetOption,
     complete_data,
     complete_models,
+    complete_runs,
     say,
 )
 from dlworkflow.cli.tables import loss, percent
+from dlworkflow.errors import ConfigError
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
@@ -57,6 +60,15 @@ def train(
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the run, before its number.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Go on where a run stopped; --epochs may be raised.", autocompletion=complete_runs
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Resume although the data has changed, or other settings are given.")
+    ] = False,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
@@ -75,6 +87,7 @@ def train(
     dlw train tinyvgg --data pizza_steak_sushi
     dlw train circles_v2 --epochs 1000 --lr 0.1
     dlw train tinyvgg --data path/to/folder --set optimizer.weight_decay=1e-4 --config my.yaml
+    dlw train --resume last --epochs 40
 
     Settings are looked for in this order: flags, --set, --config, the model's recipe.
     """
@@ -97,27 +110,62 @@ def train(
     if data is not None:
         flags = _with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
+    progress = _Progress()
+    if resume is not None:
+        _refuse_settings(layers, {"--name": name, "--print-config": print_config, "--dry-run": dry_run}, force)
+        run = _resume(resume, layers, runs_dir, force, offline, progress)
+    else:
+        if force:
+            raise ConfigError("--force: only with --resume RUN")
+        from dlworkflow.workflow import fill_defaults, prepare, resolve_config, train_job
 
-    from dlworkflow.workflow import fill_defaults, prepare, resolve_config, train_job
-
-    resolved = resolve_config(layers)
-    if print_config:
-        typer.echo(fill_defaults(resolved).to_yaml().rstrip())
-        return
-    job = prepare(resolved, offline=offline)
-    _say_job(job)
-    if dry_run:
-        typer.echo("dry run: all settings fit; nothing was written")
-        return
-    progress = _Progress(job.config.epochs)
-    with progress:
-        run = train_job(job, runs_dir=runs_dir, name=name, on_start=_say_run, on_epoch=progress)
+        resolved = resolve_config(layers)
+        if print_config:
+            typer.echo(fill_defaults(resolved).to_yaml().rstrip())
+            return
+        job = prepare(resolved, offline=offline)
+        if dry_run:
+            _say_job(job)
+            typer.echo("dry run: all settings fit; nothing was written")
+            return
+        with progress:
+            run = train_job(job, runs_dir=runs_dir, name=name, on_start=progress.start, on_epoch=progress)
     _print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
         from dlworkflow.figures import draw
         from dlworkflow.plotting import save_figure
 
         say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
+
+
+def _resume(
+    name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool, progress: _Progress
+) -> Run:
+    from dlworkflow.config import merge
+    from dlworkflow.runs import find_run
+
+    found = find_run(name, runs_dir)
+
+    from dlworkflow.workflow import resume_training
+
+    epochs = merge(layers).values.get("epochs")
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise ConfigError(f"--epochs: must be a whole number of at least 1, not {epochs!r}")
+    with progress:
+        return resume_training(
+            found, epochs=epochs, force=force, offline=offline, on_start=progress.start, on_epoch=progress
+        )
+
+
+def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) -> None:
+    """Raise ConfigError for settings typed beside --resume; with --force, say that they are ignored."""
+    given = [layer.labels.get(key, key) for layer in layers for key in layer.labels if key != "epochs"]
+    given += [flag for flag, value in more.items() if value]
+    names = ", ".join(dict.fromkeys(given))
+    if names and not force:
+        raise ConfigError(f"{names}: a resumed run keeps its settings; leave them out, or --force ignores them")
+    if names:
+        say(f"note    ignored: {names}")
 
 
 def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
@@ -141,23 +189,34 @@ def _number_or_text(text: str | None) -> int | float | str | None:
 class _Progress:
     """Shows epochs as they end: on a terminal a bar (and lines, where they are few), elsewhere one line each."""
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    def __init__(self) -> None:
+        self._epochs, self._ended = 0, 0
         self._bar: Any = None
+        self._run: Run | None = None
 
     def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if kind is not None and self._run is not None:
+            say(f"stopped after epoch {self._ended}; go on with: dlw train --resume {shlex.quote(str(self._run.path))}")
+
+    def start(self, job: Job, run: Run) -> None:
+        """Say what trains where."""
+        self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
+        _say_job(job)
+        say(f"run     {run.path}")
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(total=self._epochs, unit="epoch", leave=False, dynamic_ncols=True, file=sys.stderr)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+            self._bar = tqdm(
+                total=self._epochs, initial=self._ended, unit="epoch", leave=False, dynamic_ncols=True, file=sys.stderr
+            )
 
     def __call__(self, epoch: Epoch) -> None:
-        line = describe_epoch(epoch, self._epochs)
+        line, self._ended = describe_epoch(epoch, self._epochs), epoch.number
         if self._bar is None:
             typer.echo(line)
             return
@@ -192,10 +251,6 @@ def _say_job(job: Job) -> None:
     say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
     for note in splits.notes:
         say(f"note    {note}")
-
-
-def _say_run(_: Job, run: Run) -> None:
-    say(f"run     {run.path}")
 
 
 def _print_end(run: Run) -> None:

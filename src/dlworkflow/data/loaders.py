@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -72,7 +73,13 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
         generator=generator,
+        worker_init_fn=_leave_interrupts_to_the_parent if num_workers else None,
     )
+
+
+def _leave_interrupts_to_the_parent(_: int) -> None:
+    """Let a worker pass over Ctrl-C: the process that trains ends its batch first, and its workers with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _is_random(dataset: Any) -> bool:

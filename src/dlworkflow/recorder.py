@@ -1,0 +1,129 @@
+"""Writes a run as it trains: history, weights, and the state from which it can go on to the same bits.
+
+A state is taken in memory at the end of every epoch and written at most once a second, and always at the end: whatever
+stops training, what is on disk is a whole epoch.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from dlworkflow.checkpoint import apply_weights, copy_weights, load_state, save_state, save_weights
+from dlworkflow.device import generator_states, restore_generators
+from dlworkflow.engine import Epoch
+from dlworkflow.errors import RunError
+from dlworkflow.runs import Run, now
+
+WRITE_SECONDS = 1.0
+"""A state is written at most this often while training goes on, and always at its end."""
+
+STATE_FORMAT = 1
+
+
+@dataclass
+class Learner:
+    """All that changes while a run trains: model, optimizer, and the loaders' own generators."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    generators: dict[str, torch.Generator] = field(default_factory=dict)
+
+
+class Recorder:
+    """Is told of every epoch, as `train`'s `on_epoch`, and writes the run."""
+
+    def __init__(self, run: Run, learner: Learner, on_epoch: Callable[[Epoch], object] | None = None) -> None:
+        self._run, self._learner, self._on_epoch = run, learner, on_epoch
+        self.best: dict[str, Any] | None = None
+        self.last: dict[str, Any] | None = None
+        self._weights: dict[str, dict[str, torch.Tensor]] = {}
+        self._state: dict[str, Any] = {}
+        self._unwritten: set[str] = set()
+        self._written_at = self._started_at = time.monotonic()
+        self._seconds_before = 0.0
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs have ended, in this session and before."""
+        return int(self.last["epoch"]) if self.last else 0
+
+    @property
+    def weights(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+        """The weights `best` and `last`, on the model's device."""
+        return self._weights
+
+    def __call__(self, epoch: Epoch) -> None:
+        row = history_row(epoch)
+        self._run.log_epoch(row)
+        split = "val" if epoch.val else "test"
+        self.last = row
+        self._keep("last")
+        if self.best is None or row[f"{split}_loss"] < self.best[f"{split}_loss"]:
+            self.best = row
+            self._keep("best")
+        self._state = {
+            "optimizer": copy.deepcopy(self._learner.optimizer.state_dict()),
+            "generators": generator_states(self._learner.generators),
+            "seconds": self._seconds(),
+        }
+        if time.monotonic() - self._written_at >= WRITE_SECONDS:
+            self._write()
+        if self._on_epoch is not None:
+            self._on_epoch(epoch)
+
+    def resume(self) -> None:
+        """Take up the run where its state was written: weights, optimizer, generators, best epoch, length of history.
+
+        Raises RunError when there is no whole state.
+        """
+        state = load_state(self._run.state_path)
+        if state.get("format") != STATE_FORMAT:
+            raise RunError(f"{str(self._run.state_path)!r} is of format {state.get('format')}, not {STATE_FORMAT}")
+        self._weights = {which: state[which] for which in ("last", "best")}
+        apply_weights(self._learner.model, state["last"], source=repr(str(self._run.state_path)))
+        self._learner.optimizer.load_state_dict(state["optimizer"])
+        self.best, self.last = state["best_row"], state["last_row"]
+        self._seconds_before = state["seconds"]
+        self._state = {key: state[key] for key in ("optimizer", "generators", "seconds")}
+        self._run.cut_history(state["epochs_done"])
+        self._unwritten = {"best", "last"}
+        restore_generators(state["generators"], self._learner.generators)
+
+    def finish(self, status: str) -> None:
+        """Write what is unwritten, and how the run ended."""
+        self._write()
+        self._run.update_summary(status=status, finished=now(), seconds=self._seconds())
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started_at
+
+    def _keep(self, which: str) -> None:
+        self._weights[which] = copy_weights(self._learner.model)
+        self._unwritten.add(which)
+
+    def _write(self) -> None:
+        for which in sorted(self._unwritten):
+            save_weights(self._weights[which], self._run.weights_path(which))
+        if self._unwritten:
+            state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}
+            save_state(state | {"best_row": self.best, "last_row": self.last}, self._run.state_path)
+        self._unwritten.clear()
+        self._run.update_summary(best=self.best, last=self.last)
+        self._written_at = time.monotonic()
+
+
+def history_row(epoch: Epoch) -> dict[str, Any]:
+    """Return an epoch as a line of the history."""
+    row: dict[str, Any] = {"epoch": epoch.number, "lr": epoch.lr, "seconds": round(epoch.seconds, 6)}
+    for split, scores in (("train", epoch.train), ("test", epoch.test), ("val", epoch.val)):
+        if scores is not None:
+            row |= {f"{split}_loss": scores.loss, f"{split}_acc": scores.acc}
+    return row

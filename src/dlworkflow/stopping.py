@@ -1,0 +1,76 @@
+"""Ctrl-C and SIGTERM while training: noted, so that a batch ends whole; a second one stops at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Stopped(BaseException):
+    """Training was asked to stop and the batch that was going on has ended; not an `Exception`, as Ctrl-C is none."""
+
+
+class StopRequest:
+    """Whether, and by which signal, this process was asked to stop."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def check(self) -> None:
+        """Raise Stopped when a signal was noted."""
+        if self.signal is not None:
+            raise Stopped
+
+    def raise_as_asked(self) -> None:
+        """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM."""
+        if self.signal == signal.SIGTERM:
+            raise SystemExit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+
+class Stoppable(Generic[Item]):
+    """Batches that end with Stopped after the one in which a signal came."""
+
+    def __init__(self, batches: Iterable[Item], request: StopRequest) -> None:
+        self._batches, self._request = batches, request
+
+    def __iter__(self) -> Iterator[Item]:
+        for batch in self._batches:
+            yield batch
+            if self._request.signal is not None:
+                raise Stopped
+
+    def __len__(self) -> int:
+        if not isinstance(self._batches, Sized):
+            raise TypeError("these batches have no length")
+        return len(self._batches)
+
+
+@contextmanager
+def noted_signals() -> Iterator[StopRequest]:
+    """Note SIGINT and SIGTERM within the block instead of stopping at once; outside the main thread, note nothing."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and a shell's `&` mean it
+                before[number] = signal.signal(number, request.note)
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
