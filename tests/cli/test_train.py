@@ -41,11 +41,13 @@ def printed_config(answer):
 
 def test_train_writes_every_file_of_the_run_folder(trained):
     assert sorted(path.name for path in (trained / "circles_v2-circles-001").iterdir()) == [
+        ".lock",
         "best.pth",
         "config.yaml",
         "environment.json",
         "history.csv",
         "last.pth",
+        "resume.pth",
         "summary.json",
     ]
 
@@ -334,8 +336,12 @@ def test_ctrl_c_exits_with_130(interrupted):
     assert interrupted[0] == 130
 
 
-def test_ctrl_c_is_answered_with_one_line(interrupted):
-    assert interrupted[1].splitlines()[4:] == ["dlw: interrupted"]
+def test_ctrl_c_is_answered_with_the_command_that_goes_on(interrupted):
+    stopped, line = interrupted[1].splitlines()[4:]
+
+    assert stopped.startswith("stopped after epoch ")
+    assert stopped.endswith("go on with: dlw train --resume " + str(interrupted[2]))
+    assert line == "dlw: interrupted"
 
 
 def test_an_interrupted_run_says_so(interrupted):
@@ -565,3 +571,31 @@ def test_a_reader_that_has_gone_does_not_leave_a_run_that_says_running(in_tmp):
     os.close(write)
 
     assert json.loads((in_tmp / "runs/line-line-001/summary.json").read_text())["status"] != "running"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("--resume nosuch", 1, "no run 'nosuch'"),
+        ("--resume line-line-001", 1, "finished its"),
+        ("--resume line-line-001 --lr 0.5", 2, "--lr: a resumed run keeps its settings"),
+        ("line --resume line-line-001", 2, "MODEL: a resumed run keeps its settings"),
+        ("--resume line-line-001 --dry-run", 2, "--dry-run: a resumed run keeps its settings"),
+        ("--resume line-line-001 --epochs 0", 2, "--epochs: must be a whole number of at least 1, not 0"),
+        ("--resume line-line-001 --epochs 3", 2, "has 200 epochs already"),
+        ("line --force", 2, "--force: only with --resume"),
+    ],
+)
+def test_what_cannot_be_resumed_is_one_line(arguments, code, words, dlw, runs):
+    answer = dlw("train", *arguments.split())
+
+    assert (answer.code, answer.out) == (code, "")
+    assert words in answer.complaints[-1]
+
+
+def test_resume_goes_on_in_the_same_folder_and_says_what_it_ignores(dlw, runs):
+    answer = dlw("train", "--resume", "line-line-001", "--epochs", "202", "--lr", "0.5", "--force")
+
+    assert [line.split()[1] for line in answer.out.splitlines() if line.startswith("epoch")] == ["201/202", "202/202"]
+    assert "note    ignored: --lr" in answer.err
+    assert len(list(runs.glob("line-line-*"))) == 1
