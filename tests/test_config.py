@@ -179,3 +179,30 @@ def test_nesterov_without_momentum_is_refused_by_name():
 
     with pytest.raises(ConfigError, match=r"optimizer 'sgd'.*momentum"):
         build_optimizer("sgd", [torch.nn.Parameter(torch.zeros(1))], lr=0.1, nesterov=True)
+
+
+def test_settings_of_a_file_without_a_name_survive_a_name_typed_beside_it(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("model: {hidden_units: 32}\noptimizer: {lr: 0.5}\ndata: {image_size: 16}\n")
+    typed = c.from_flags(
+        {
+            "model.name": ("MODEL", "tinyvgg"),
+            "data.name": ("--data", "digits"),
+            "optimizer.name": ("--optimizer", "adam"),
+        }
+    )
+
+    config = resolve_config([c.read_file(file), typed])
+
+    assert (config.model.settings, config.optimizer.lr, config.data.settings) == (
+        {"hidden_units": 32},
+        0.5,
+        {"image_size": 16},
+    )
+
+
+def test_settings_of_another_optimizer_in_a_file_do_not_reach_the_one_typed(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text("model: line\noptimizer: {name: sgd, momentum: 0.9}\n")
+
+    assert resolve_config([c.read_file(file), flags(optimizer__name="adam")]).optimizer.name == "adam"

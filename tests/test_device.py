@@ -36,17 +36,19 @@ def test_a_seed_repeats_every_generator():
 
 
 def test_models_without_convolutions_train_on_one_thread():
-    assert choose_threads("auto", models.build("fashion_mnist_v0", (1, 28, 28), 10)) == 1
+    assert choose_threads("auto", models.build("fashion_mnist_v0", (1, 28, 28), 10), (1, 28, 28)) == 1
 
 
-def test_convolutions_use_torchs_own_thread_count():
-    assert choose_threads("auto", models.build("tinyvgg", (1, 8, 8), 10)) == torch.get_num_threads()
+@pytest.mark.parametrize(("size", "threads"), [(8, 1), (27, 1), (28, 7), (64, 7)])
+def test_convolutions_use_torchs_own_thread_count_over_pictures_that_are_not_tiny(size, threads):
+    with thread_count(7):
+        assert choose_threads("auto", models.build("tinyvgg", (1, size, size), 10), (1, size, size)) == threads
 
 
 def test_a_given_thread_count_is_kept_and_put_back():
     before = torch.get_num_threads()
 
-    with thread_count(choose_threads(1, torch.nn.Linear(1, 1))):
+    with thread_count(choose_threads(1, torch.nn.Linear(1, 1), (1,))):
         within = torch.get_num_threads()
 
     assert (within, torch.get_num_threads()) == (1, before)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dlworkflow.engine import Epoch, Scores, evaluate, test_step, train, train_step
-from dlworkflow.errors import ConfigError, DataError, ModelError
+from dlworkflow.errors import ConfigError, DataError, DivergedError, ModelError
 from dlworkflow.metrics import accuracy_fn
 
 CROSS_ENTROPY = nn.CrossEntropyLoss()
@@ -272,3 +272,21 @@ def test_a_model_moves_to_the_device_that_is_given():
     train_step(model, [blobs()], CROSS_ENTROPY, sgd(model), "cuda")
 
     assert model.weight.device.type == "cuda"
+
+
+def test_a_loader_that_does_not_know_its_length_is_taken():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            yield from [(torch.zeros(1), 0)] * 5
+
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=2)
+
+    assert test_step(AlwaysFirst(), loader, CROSS_ENTROPY).acc == 1.0
+
+
+def test_a_loss_of_the_test_split_that_is_no_number_ends_training():
+    model = nn.Linear(1, 1)
+    data = [(torch.ones(4, 1), torch.zeros(4, 1))]
+
+    with pytest.raises(DivergedError, match=r"the test loss became (nan|inf) in epoch 1 at learning rate 1e\+30"):
+        train(model, data, data, sgd(model, 1e30), nn.MSELoss(), epochs=3)

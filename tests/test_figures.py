@@ -139,3 +139,32 @@ def test_the_commands_list_of_figures_is_the_librarys():
 
     assert _KINDS == KINDS
     assert figures.GRID == 9
+
+
+def test_bars_of_calibration_stand_where_the_confidence_is(runs):
+    [top, _] = draw(runs["circles_v2"], "calibration").axes
+    [dots] = [line for line in top.get_lines() if line.get_linestyle() == "None"]
+    tall = [patch for patch in top.patches if patch.get_height() > 0 and patch.get_fill()]
+
+    for x in dots.get_xdata():
+        assert any(patch.get_x() - 1 <= x <= patch.get_x() + patch.get_width() + 1 for patch in tall), x
+
+
+def test_a_perfect_run_is_drawn_without_a_grid_of_errors_that_nobody_named(runs, monkeypatch):
+    from dlworkflow.evaluation import EvaluationReport
+
+    monkeypatch.setattr(EvaluationReport, "errors", lambda self: [])
+
+    assert [kind for kind, _ in figures.draw_all(runs["tinyvgg"])] == [
+        *("curves", "lr", "confusion", "calibration", "predictions")
+    ]
+
+
+def test_several_figures_score_the_run_once(runs, monkeypatch):
+    calls = []
+    original = figures.evaluate_part
+    monkeypatch.setattr(figures, "evaluate_part", lambda *a, **k: (calls.append(1), original(*a, **k))[1])
+
+    list(figures.draw_all(runs["tinyvgg"]))
+
+    assert len(calls) == 1

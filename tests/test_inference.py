@@ -178,3 +178,27 @@ def test_a_csv_that_cannot_be_read_names_the_line(tmp_path, text, words):
 
     with pytest.raises(DataError, match=words):
         read_rows(file, 2)
+
+
+def test_rebuilding_a_run_draws_nothing_from_the_global_generator(digits_run):
+    before = torch.random.get_rng_state()
+
+    Predictor.from_run(digits_run)
+
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_hidden_folders_are_not_predicted(tmp_path):
+    for name in ("a.png", ".checkpoints/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+
+    assert [path.name for path in expand_paths([str(tmp_path)])] == ["a.png"]
+
+
+def test_numbers_that_are_not_finite_are_refused_with_their_line(tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("1,2\n0.1,nan\n")
+
+    with pytest.raises(DataError, match="line 2: numbers must be finite"):
+        read_rows(file, 2)

@@ -129,7 +129,7 @@ def test_the_calibration_error_is_the_weighted_gap_of_the_bins():
     bins = calibration_bins(y, probabilities)
     gaps = np.abs(np.array(bins["confidence"]) - np.array(bins["accuracy"]))
 
-    by_hand = float((gaps * bins["count"]).sum() / len(y))
+    by_hand = float(np.nansum(gaps * bins["count"]) / len(y))
 
     assert classification_metrics(y, probabilities)["calibration_error"] == pytest.approx(by_hand, abs=1e-6)
 
@@ -236,3 +236,10 @@ def test_the_baseline_answers_the_most_frequent_training_class():
 
 def test_the_baseline_of_equals_is_the_lowest_label():
     assert majority_baseline([1, 0], [0])[0] == 0
+
+
+def test_empty_bins_of_confidence_keep_their_place():
+    bins = calibration_bins(torch.tensor([0, 0]), torch.tensor([[0.55, 0.45], [0.95, 0.05]]), n_bins=10)
+
+    assert bins["count"] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 1]
+    assert [round(bins["confidence"][place], 2) for place in (5, 9)] == [0.55, 0.95]

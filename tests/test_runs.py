@@ -221,3 +221,35 @@ def test_json_holds_no_nan(tmp_path):
     run.update_summary(best={"test_acc": math.nan})
 
     assert json.loads((run.path / "summary.json").read_text(), parse_constant=pytest.fail)["best"]["test_acc"] is None
+
+
+def test_best_does_not_rank_losses_of_different_functions(tmp_path):
+    config = SUMMARY["config"]
+    make_run(tmp_path, "mse", rows=[0.001], config=config | {"loss": "mse"})
+    make_run(tmp_path, "low", rows=[0.1], config=config | {"loss": "l1"})
+    make_run(tmp_path, "high", rows=[0.9], config=config | {"loss": "l1"})
+
+    assert find_run("best", tmp_path).name == "low-001"
+
+
+def test_a_write_that_fails_leaves_nothing_and_makes_no_run(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+
+    with pytest.raises(RunError, match="No space left"):
+        make_run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_a_run_are_as_private_as_the_user_wants(tmp_path):
+    import os
+
+    before = os.umask(0o077)
+    try:
+        run = make_run(tmp_path)
+    finally:
+        os.umask(before)
+
+    assert {path.stat().st_mode & 0o777 for path in run.path.iterdir()} == {0o600}

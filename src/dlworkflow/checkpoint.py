@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.errors import ModelError, RunError, first_line
+from dlworkflow.errors import ModelError, first_line
+from dlworkflow.writing import write_whole
 
 StateDict = Mapping[str, Tensor]
 
@@ -25,12 +25,13 @@ def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
     `torch.load(path, weights_only=True)` reads it without this library. Raises RunError naming the file that cannot
     be written; the one that was there before is then still whole.
     """
-    return _save({name: tensor.detach().cpu() for name, tensor in weights.items()}, Path(path))
+    plain = {name: tensor.detach().cpu() for name, tensor in weights.items()}
+    return write_whole(Path(path), lambda stream: torch.save(plain, stream))
 
 
 def save_state(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """Write the state of a training run (tensors, numbers, texts, and lists and dictionaries of these) as whole."""
-    return _save(dict(state), Path(path))
+    return write_whole(Path(path), lambda stream: torch.save(dict(state), stream))
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -47,24 +48,6 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state, dict) or "epochs_done" not in state:
         raise ModelError(f"{str(path)!r} holds no training state")
     return state
-
-
-def _save(content: dict[str, Any], path: Path) -> Path:
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as stream:
-            temporary = Path(stream.name)
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise RunError(f"cannot write {str(path)!r}: {first_line(error)}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-    return path
 
 
 def _load(path: Path, what: str) -> Any:
@@ -120,13 +103,6 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 def copy_weights(model: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a model's weights that training on does not change."""
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def _umask() -> int:
-    """Return the process's umask: temporary files are private, finished ones as others are."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def count_parameters(model: nn.Module) -> int:

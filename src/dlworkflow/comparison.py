@@ -32,7 +32,8 @@ def compare_runs(runs: Iterable[Run], *, by: str | None = None, where: Mapping[s
     """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
 
     Keys: run, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss and
-    val_acc where there are any), baseline, parameters, seconds, chosen_on, then `section.setting` for each difference.
+    val_acc where there are any), baseline, baseline_metric, parameters, seconds,
+    chosen_on, then `section.setting` for each difference.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss. `where` keeps runs with these values of columns or settings. A damaged run is a row whose status says so.
     Raises ConfigError for an unknown metric or key.
@@ -125,6 +126,7 @@ def _entry(run: Run, by: str | None) -> _Entry:
         row |= {key: _number(best.get(key)) for key in scores}
         row |= {
             "baseline": (summary.get("baseline") or {}).get("score"),
+            "baseline_metric": (summary.get("baseline") or {}).get("metric"),
             "parameters": summary.get("parameters"),
             "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
             "chosen_on": by.partition("_")[0] if by else summary.get("chosen_on", "test"),

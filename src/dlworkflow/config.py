@@ -188,7 +188,7 @@ def merge(layers: Sequence[Layer]) -> Layer:
             if not isinstance(value, dict) or not isinstance(below, dict):
                 values[key] = _copy(value)
                 continue
-            if "name" in value and value["name"] != below.get("name"):
+            if "name" in value and below.get("name", value["name"]) != value["name"]:
                 kept = set(DataSettings.model_fields) - {"name"} if key == "data" else set()
                 below = {name: setting for name, setting in below.items() if name in kept}
             values[key] = below | _copy(value)

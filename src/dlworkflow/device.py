@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -45,15 +46,16 @@ def describe_device(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def choose_threads(threads: int | Literal["auto"], model: nn.Module) -> int:
-    """Return how many CPU threads a model trains with: as given, else one, or torch's own count with convolutions.
+def choose_threads(threads: int | Literal["auto"], model: nn.Module, in_shape: Sequence[int]) -> int:
+    """Return how many CPU threads a model trains with: as given, else one, or torch's own count where that pays.
 
-    A matrix product of these models' size gains nothing from a second thread and stalls when another process is busy.
+    It pays for convolutions over pictures of 28x28 or more. Anything smaller gains nothing from a second thread and
+    stalls when another process is busy.
     """
     if threads != "auto":
         return threads
     convolves = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
-    return torch.get_num_threads() if convolves else 1
+    return torch.get_num_threads() if convolves and math.prod(in_shape[1:]) >= 28 * 28 else 1
 
 
 @contextmanager

@@ -7,7 +7,7 @@ until an epoch ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from timeit import default_timer
 from typing import Any, Literal, NamedTuple
@@ -164,6 +164,9 @@ def train(
         scores["test"] = test_step(model, test_dataloader, loss_fn, device, task=task, averaging=averaging)
         if val_dataloader is not None:
             scores["val"] = test_step(model, val_dataloader, loss_fn, device, task=task, averaging=averaging)
+        for split, (loss, _) in scores.items():
+            if not math.isfinite(loss):
+                raise DivergedError(loss, split=split, epoch=number, lr=lr)
         if scheduler is not None:
             scheduler.step()
         for split, (loss, acc) in scores.items():
@@ -258,8 +261,6 @@ def _one_loader(dataloader: Iterable[Batch] | None, data_loader: Iterable[Batch]
         raise TypeError("pass the batches as dataloader or as data_loader: one of the two")
     batches = dataloader if dataloader is not None else data_loader
     assert batches is not None
-    if isinstance(batches, Sized) and len(batches) == 0:
-        raise DataError("no batch: the data loader is empty")
     return batches
 
 

@@ -41,29 +41,36 @@ class RunError(DlwError):
 
 
 class DivergedError(DlwError):
-    """A training loss that is no finite number: `loss` in batch `batch` (from 1) of epoch `epoch`, at rate `lr`.
+    """A loss that is no finite number: `loss` of `split`, in batch `batch` (from 1) of epoch `epoch`, at rate `lr`.
 
-    `largest_gradient` is that of the batch before, None where it is not known.
+    `batch` is None for a split that is only scored; `largest_gradient` is that of the batch before, None where it is
+    not known.
     """
 
     def __init__(
         self,
         loss: float,
-        batch: int,
+        batch: int | None = None,
         *,
+        split: str = "training",
         epoch: int | None = None,
         lr: float | None = None,
         largest_gradient: float | None = None,
     ) -> None:
-        self.loss, self.batch, self.epoch, self.lr, self.largest_gradient = loss, batch, epoch, lr, largest_gradient
-        where = f"batch {batch}" + (f" of epoch {epoch}" if epoch is not None else "")
+        self.loss, self.batch, self.split = loss, batch, split
+        self.epoch, self.lr, self.largest_gradient = epoch, lr, largest_gradient
+        where = [f"batch {batch}"] if batch is not None else []
+        where += [f"epoch {epoch}"] if epoch is not None else []
         rate = f" at learning rate {lr:g}" if lr is not None else ""
         gradient = "" if largest_gradient is None else f"; the largest gradient before it was {largest_gradient:.3g}"
-        super().__init__(f"the training loss became {loss} in {where}{rate}{gradient}; try a lower --lr")
+        place = f" in {' of '.join(where)}" if where else ""
+        super().__init__(f"the {split} loss became {loss}{place}{rate}{gradient}; try a lower --lr")
 
     def within(self, epoch: int, lr: float) -> DivergedError:
         """Return the same error with its epoch and learning rate."""
-        return DivergedError(self.loss, self.batch, epoch=epoch, lr=lr, largest_gradient=self.largest_gradient)
+        return DivergedError(
+            self.loss, self.batch, split=self.split, epoch=epoch, lr=lr, largest_gradient=self.largest_gradient
+        )
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

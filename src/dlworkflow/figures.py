@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 from dlworkflow import plotting
 from dlworkflow.comparison import SCORES, compare_runs
 from dlworkflow.data.images import ImageData, load_image
-from dlworkflow.data.splits import Splits
+from dlworkflow.data.splits import Splits, all_of, class_counts
 from dlworkflow.engine import Evaluation
 from dlworkflow.errors import ConfigError, DataError, RunError, unknown
 from dlworkflow.evaluation import EvaluationReport
@@ -30,6 +29,8 @@ from dlworkflow.tasks import get_task
 
 KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
 """Figures of one run, in the order in which one looks at them."""
+
+_OF_A_SPLIT = ("confusion", "calibration", "predictions", "errors")
 
 GRID = 9
 """Pictures in a grid of predictions or errors: the notes' 3x3."""
@@ -66,16 +67,38 @@ def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = Non
     if kind in ("curves", "lr"):
         return _draw_history(run, kind)
     if kind in ("boundary", "fit"):
-        return {"boundary": _draw_boundary, "fit": _draw_fit}[kind](run, load_splits(run, data_dir=data_dir))
-    part = load_part(run, split, data_dir=data_dir)
+        return {"boundary": _draw_boundary, "fit": _draw_fit}[kind](
+            run, load_splits(run, data_dir=data_dir, offline=True)
+        )
+    part = load_part(run, split, data_dir=data_dir, offline=True)
     result = evaluate_part(run, part)
     return _draw_evaluated(kind, run, part, result, report_part(run, part, result))
+
+
+def draw_all(
+    run: Run, kinds: Sequence[str] | None = None, *, split: str = "test", data_dir: str | None = None
+) -> Iterator[tuple[str, Figure]]:
+    """Draw several figures of a run, all that fit when none is named, as (kind, figure); score the run once for all.
+
+    A grid of errors that nobody asked for by name is left out where there are none. Raises as `draw` does.
+    """
+    scored: tuple[Part, Evaluation, EvaluationReport] | None = None
+    for kind in kinds or fitting_kinds(run):
+        if kind not in _OF_A_SPLIT or kind not in fitting_kinds(run):
+            yield kind, draw(run, kind, split=split, data_dir=data_dir)
+            continue
+        if scored is None:
+            part = load_part(run, split, data_dir=data_dir, offline=True)
+            result = evaluate_part(run, part)
+            scored = part, result, report_part(run, part, result)
+        if kinds or kind != "errors" or scored[2].errors():
+            yield kind, _draw_evaluated(kind, run, *scored)
 
 
 def draw_evaluation(run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> list[Path]:
     """Draw the figures of an evaluation that is there already into the run's folder; return their paths."""
     tail = "" if part.name == "test" else f"-{part.name}"
-    kinds = [kind for kind in fitting_kinds(run) if kind in ("confusion", "calibration", "predictions", "errors")]
+    kinds = [kind for kind in fitting_kinds(run) if kind in _OF_A_SPLIT]
     paths = []
     for kind in kinds:
         if kind == "errors" and not report.errors():
@@ -249,13 +272,9 @@ def _draw_transforms(splits: Splits, seed: int, n: int = 3) -> Figure:
 def _class_counts(splits: Splits) -> Mapping[str, Mapping[str, int]]:
     if not splits.classes:
         raise DataError(f"data {splits.name!r} has no classes to count")
-    found = {}
-    for name, part in splits.parts().items():
-        counts: Counter[int] = Counter(part.labels.long().reshape(-1).tolist())  # type: ignore[attr-defined]
-        found[name] = {label: counts[index] for index, label in enumerate(splits.classes)}
-    return found
+    return {name: dict(zip(splits.classes, counts, strict=True)) for name, counts in class_counts(splits).items()}
 
 
 def _arrays(part: Any) -> tuple[Any, Any]:
-    X, y = part.batch(range(len(part)))
+    X, y = all_of(part)
     return X.numpy(), y.numpy()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from dlworkflow import models
 from dlworkflow.checkpoint import apply_weights, load_weights
-from dlworkflow.data.image_folder import IMAGE_EXTENSIONS
+from dlworkflow.data.image_folder import IMAGE_EXTENSIONS, walk_visible
 from dlworkflow.data.images import ImageError, load_image, to_uint8
 from dlworkflow.data.transforms import Pipeline, parse
 from dlworkflow.device import Device, choose_device
@@ -68,13 +69,12 @@ class Predictor:
         summary = run.summary()
         model = load_run_model(run, weights)
         chosen = choose_device(str(device))
-        channels = summary["in_shape"][0]
         return cls(
             model=model.to(chosen),
             task=get_task(summary["task"]),
             classes=tuple(summary["classes"]),
             in_shape=tuple(summary["in_shape"]),
-            transform=parse(summary["transform"], channels=channels) if summary["transform"] else None,
+            transform=_transform(summary),
             device=chosen,
             run=run,
         )
@@ -147,6 +147,14 @@ class Predictor:
         return found
 
 
+def _transform(summary: dict[str, Any]) -> Pipeline | None:
+    """Return a run's preprocessing of pictures, None for numbers; where none was stored, resizing alone."""
+    if summary["kind"] != "image":
+        return None
+    channels, *size = summary["in_shape"]
+    return parse(summary["transform"], image_size=size, channels=channels)
+
+
 def load_run_model(run: Run, weights: str = "best") -> nn.Module:
     """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
     summary = run.summary()
@@ -154,7 +162,8 @@ def load_run_model(run: Run, weights: str = "best") -> nn.Module:
     path = run.weights_path(weights)
     if not path.is_file():
         raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary['status']})")
-    model = models.build(settings.pop("name"), tuple(summary["in_shape"]), summary["n_outputs"], **settings)
+    with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
+        model = models.build(settings.pop("name"), tuple(summary["in_shape"]), summary["n_outputs"], **settings)
     apply_weights(model, load_weights(path), source=repr(str(path)))
     return model.eval()
 
@@ -171,7 +180,7 @@ def expand_paths(arguments: Iterable[str]) -> list[Path]:
         if path.is_dir():
             below = sorted(
                 Path(folder, name)
-                for folder, _, names in os.walk(path)
+                for folder, names in walk_visible(path)
                 for name in names
                 if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
             )
@@ -208,6 +217,8 @@ def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]
                     raise DataError(
                         f"{str(path)!r} line {number}: not all cells are numbers: {','.join(cells)}"
                     ) from None
+                if not all(map(math.isfinite, row)):
+                    raise DataError(f"{str(path)!r} line {number}: numbers must be finite: {','.join(cells)}")
                 if len(row) != n_features:
                     raise DataError(f"{str(path)!r} line {number}: {len(row)} number(s) where {n_features} are needed")
                 rows.append(row)

@@ -193,7 +193,7 @@ def classification_report(
 
 
 def calibration_bins(y_true: Tensor, probabilities: Tensor, n_bins: int = N_BINS) -> dict[str, list[float]]:
-    """Return mean confidence, accuracy and count of each bin of confidence that is not empty, lowest first."""
+    """Return mean confidence, accuracy (nan where empty) and count of `n_bins` bins of confidence of equal width."""
     _same_length(y_true, probabilities)
     confidence, y_pred = probabilities.double().max(dim=1)
     right = (y_pred == y_true.long()).double()
@@ -201,10 +201,9 @@ def calibration_bins(y_true: Tensor, probabilities: Tensor, n_bins: int = N_BINS
     found: dict[str, list[float]] = {"confidence": [], "accuracy": [], "count": []}
     for index in range(n_bins):
         inside = bins == index
-        if inside.any():
-            found["confidence"].append(float(confidence[inside].mean()))
-            found["accuracy"].append(float(right[inside].mean()))
-            found["count"].append(float(inside.sum()))
+        found["confidence"].append(float(confidence[inside].mean()))  # nan where nothing is inside
+        found["accuracy"].append(float(right[inside].mean()))
+        found["count"].append(float(inside.sum()))
     return found
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.image_folder import load_labelled
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.splits import Splits
+from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine import Evaluation, evaluate
@@ -40,8 +41,8 @@ class Part:
     @property
     def labels(self) -> list[int] | None:
         """The labels of the samples, in order, or None where only the samples know them."""
-        labels = getattr(self.dataset, "labels", None)
-        return None if labels is None else labels.long().reshape(-1).tolist()
+        labels = labels_of(self.dataset)
+        return None if labels is None else labels.long().tolist()
 
 
 def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None) -> Splits:
@@ -72,23 +73,28 @@ def load_part(
 ) -> Part:
     """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
 
-    Its classes are matched to the run's by name. Raises DataError when they differ or the split is not there.
+    Pictures' classes are matched to the run's by name; a data set of the table must have
+    the run's own. Raises DataError when they differ or the split is not there.
     """
     if other is None:
         return Part(split, _as_evaluated(load_splits(run, data_dir=data_dir, offline=offline).part(split)))
     summary = run.summary()
     if other not in data.names():
-        if summary["transform"] is None:
+        if summary["kind"] != "image":
             raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
         channels = summary["in_shape"][0]
         pipeline = parse(summary["transform"], channels=channels)
         pictures = load_labelled(other, summary["classes"], pipeline, channels, split=split, ignore_extra=ignore_extra)
         return Part(f"{Path(other).stem}-{split}", pictures)
     taken = data.settings(other)
-    given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"]} if summary["transform"] else {}
+    channels = summary["in_shape"][0]
+    given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"], "channels": channels}
+    given = given if summary["kind"] == "image" else {}
     splits = data.load(
         other, data_dir=data_dir, offline=offline, **{key: value for key, value in given.items() if key in taken}
     )
+    if ignore_extra:
+        raise DataError(f"--ignore-extra: is for pictures of your own; {other!r} has the run's classes or it has not")
     if list(splits.classes) != summary["classes"] or splits.in_shape != tuple(summary["in_shape"]):
         raise DataError(
             f"data {other!r} is not of the kind that {run.name} was trained on: it has classes "
@@ -103,9 +109,9 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
     summary = run.summary()
     model = load_run_model(run, weights)
     task = get_task(summary["task"])
-    batches = make_loader(part.dataset, summary["config"]["data"]["batch_size"])
+    batches = make_loader(part.dataset, summary["config"]["data"]["batch_size"], generator=torch.Generator())
     loss_fn = build_loss(task, summary["config"]["loss"])
-    with thread_count(choose_threads(summary["threads"], model)):
+    with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
         return evaluate(model, batches, loss_fn, choose_device(device), task=task)
 
 

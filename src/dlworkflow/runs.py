@@ -33,6 +33,7 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.text import csv_cell
+from dlworkflow.writing import umask, write_text
 
 try:
     import fcntl
@@ -79,7 +80,7 @@ class Run:
             runs_dir.mkdir(parents=True, exist_ok=True)
             new = cls(Path(tempfile.mkdtemp(prefix=".new-", dir=runs_dir)))
             try:
-                new.path.chmod(0o777 & ~_umask())
+                new.path.chmod(0o777 & ~umask())
                 new._write(_CONFIG, config)
                 new._write(_ENVIRONMENT, _json(environment))
                 new.write_summary({"format": FORMAT, "status": "running", "started": now(), **summary})
@@ -260,19 +261,7 @@ class Run:
         self.write_summary(self.summary() | changes)
 
     def _write(self, name: str, text: str) -> None:
-        file = self.path / name
-        try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.path, prefix=f".{name}-", delete=False, encoding="utf-8", newline="\n"
-            ) as stream:
-                temporary = Path(stream.name)
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(file)
-        except OSError as error:
-            raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
+        write_text(self.path / name, text)
 
 
 def find_run(
@@ -285,7 +274,7 @@ def find_run(
     """Return the run that `given` means: a path, a name, a unique prefix, `last` or `best`; None is `last`.
 
     `last` and `best` look among runs whose summary `fits`, called `what` in the error; `best` is the lowest loss among
-    those on the same data as the last. Raises RunError that says what there is.
+    those with the data and the loss function of the last. Raises RunError that says what there is.
     """
     folder = runs_folder(runs_dir)
     if given is None or given in ("last", "best"):
@@ -344,11 +333,18 @@ def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], 
     scored = [
         (summary["best"][f"{summary['chosen_on']}_loss"], run)
         for run, summary in summaries
-        if summary.get("best") and summary.get("data") == last.get("data")
+        if summary.get("best") and all(_of_a_kind(summary, last))
     ]
     if not scored:
         raise RunError(f"no run on {last.get('data')!r} has finished an epoch yet")
     return min(scored, key=lambda pair: pair[0])[1]
+
+
+def _of_a_kind(summary: Mapping[str, Any], last: Mapping[str, Any]) -> Iterator[bool]:
+    """Tell whether two runs' losses can be ranked: of the same data and the same loss function, and numbers."""
+    yield summary.get("data") == last.get("data")
+    yield summary["config"].get("loss") == last["config"].get("loss")
+    yield summary["best"].get(f"{summary['chosen_on']}_loss") is not None
 
 
 def _age(run: Run) -> tuple[str, str]:
@@ -373,12 +369,6 @@ def _number_folder(new: Path, stem: str) -> Path:
             number += 1
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _safe(stem: str) -> str:
     """Make a name that is a single folder on every system, whatever a data set is called."""
     return re.sub(r"[^\w.+-]+", "_", stem).strip("._-")[:100] or "run"
@@ -389,15 +379,15 @@ def _cell(value: float | None) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON knows no nan and no infinity: they become null."""
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(part) for key, part in value.items()}
+        return {str(key): without_nan(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(part) for part in value]
+        return [without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -22,7 +22,7 @@ from dlworkflow._version import __version__
 from dlworkflow.checkpoint import count_parameters
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.splits import Splits
+from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, ModelError, RunError
@@ -96,7 +96,7 @@ def prepare(config: TrainConfig, *, offline: bool = False) -> Job:
     for part in splits.parts().values():
         if hasattr(part, "remember"):
             part.remember()
-    threads = choose_threads(config.threads, model)
+    threads = choose_threads(config.threads, model, splits.in_shape)
     return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads)
 
 
@@ -225,8 +225,7 @@ def _train(
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                 )
-                if collapsed_to := _answers_one_class(job, recorder):
-                    run.update_summary(collapsed_to=collapsed_to)
+                run.update_summary(**_look_at_the_best(job, recorder))
                 status = "finished"
             except (Stopped, KeyboardInterrupt, BrokenPipeError) as stop:
                 status = "interrupted"
@@ -250,23 +249,27 @@ def _finish_after(error: BaseException, recorder: Recorder, status: str) -> None
         error.add_note(str(another))
 
 
-def _answers_one_class(job: Job, recorder: Recorder) -> str | None:
-    """Return the class that the best weights answer for the whole test split, None when they answer several.
+def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
+    """Return what the history does not tell of the best weights on the test split, for the summary.
 
-    Such a model scores exactly that class's share of the split: only then are its answers looked at.
+    `collapsed_to` is the class that they answer for every sample, where they do; such a model scores exactly that
+    class's share of the split, and only then are its answers looked at. `over_samples` has loss and accuracy over
+    samples where the history has means over batches.
     """
-    labels = getattr(job.splits.test, "labels", None)
+    labels = labels_of(job.splits.test)
     if recorder.best is None or labels is None or not job.task.has_accuracy:
-        return None
+        return {}
     shares = torch.bincount(labels.long()) / len(labels)
-    exact = job.config.averaging == "sample"
-    if exact and not torch.isclose(shares, torch.tensor(recorder.best["test_acc"]).float(), atol=1e-6).any():
-        return None
+    by_batch = job.config.averaging == "batch"
+    if not by_batch and not torch.isclose(shares, torch.tensor(recorder.best["test_acc"]).float(), atol=1e-6).any():
+        return {}
     job.model.load_state_dict(dict(recorder.weights["best"]))
     batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
-    answered = job.task.labels(evaluate(job.model, batches, job.loss_fn, task=job.task).logits).unique()
+    result = evaluate(job.model, batches, job.loss_fn, task=job.task)
     job.model.load_state_dict(dict(recorder.weights["last"]))
-    return job.splits.classes[int(answered)] if len(answered) == 1 else None
+    answered = job.task.labels(result.logits).unique()
+    found: dict[str, Any] = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
+    return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
 def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
@@ -326,12 +329,9 @@ def _first_summary(job: Job) -> dict[str, Any]:
 
 def _baseline(job: Job) -> dict[str, Any]:
     """Return what answering without looking scores on the test split: the most frequent class, or the mean."""
-    parts = [getattr(part, "labels", None) for part in (job.splits.train, job.splits.test)]
-    if any(part is None for part in parts):
+    train_labels, test_labels = labels_of(job.splits.train), labels_of(job.splits.test)
+    if train_labels is None or test_labels is None:
         return {}
-    train_labels, test_labels = parts
-    assert train_labels is not None
-    assert test_labels is not None
     if job.task.has_accuracy:
         label, score = majority_baseline(train_labels.long().tolist(), test_labels.long().tolist())
         return {"score": score, "metric": "accuracy", "answer": job.splits.classes[label]}

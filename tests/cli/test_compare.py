@@ -182,3 +182,31 @@ def test_bad_input_is_one_line_that_names_it_and_the_way_out(arguments, code, gi
     assert line.startswith("dlw: ")
     assert given in line
     assert way_out in line
+
+
+def test_a_run_without_an_epoch_shows_its_baseline_as_the_accuracy_it_is(dlw, runs):
+    file = runs / "circles_v2-circles-001" / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"best": None, "last": None, "status": "interrupted"}))
+    (file.parent / "history.csv").unlink()
+
+    [line] = [line for line in dlw("compare").out.splitlines() if line.startswith("circles")]
+
+    assert "50.00 %" in line
+    assert "loss" not in line
+
+
+def test_a_damaged_run_does_not_keep_the_others_from_being_drawn(dlw, runs):
+    (runs / "line-line-001" / "summary.json").write_text("{")
+
+    assert dlw("compare", "--plot", "all.png").code == 0
+    assert (runs.parent / "all.png").stat().st_size > 1000
+
+
+def test_averaging_over_no_finished_run_is_refused(dlw, runs):
+    for file in runs.glob("*/summary.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"status": "running"}))
+
+    answer = dlw("compare", "--over-seeds")
+
+    assert (answer.code, answer.out) == (1, "")
+    assert "none of" in answer.complaints[-1]

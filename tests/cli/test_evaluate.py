@@ -150,3 +150,19 @@ def test_training_warns_of_a_model_that_answers_one_class(dlw, in_tmp):
 
 def test_training_that_works_warns_of_nothing(dlw, in_tmp):
     assert "warning" not in dlw("train", "blobs", "--epochs", "30").err
+
+
+def test_a_run_averaged_by_batch_is_warned_of_by_its_true_accuracy(dlw, in_tmp):
+    answer = dlw("train", "tinyvgg", "--data", "digits", "--epochs", "1", "--lr", "1e-9", "--set", "averaging=batch")
+
+    [run] = (in_tmp / "runs").iterdir()
+    true = json.loads((run / "summary.json").read_text())["over_samples"]["test_acc"]
+    assert f"an accuracy of {true:.2%}" in answer.err
+
+
+def test_a_split_that_other_pictures_lack_is_named(dlw, other):
+    (other / "train").mkdir()
+    for name in ("0", "1"):
+        (other / name).rename(other / "train" / name)
+
+    assert "no split 'test'; it has train" in evaluated(dlw, "tinyvgg", "--data", str(other)).complaints[-1]

@@ -380,3 +380,14 @@ def test_a_refused_fetch_leaves_nothing_behind(in_tmp):
         data.load("pizza_steak_sushi", data_dir="photos", offline=True)
 
     assert list(Path().iterdir()) == []
+
+
+def test_a_link_that_leads_back_is_followed_once(tmp_path, paint):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            paint(tmp_path / name / f"{index}.png")
+        for link in ("back", "again"):
+            (tmp_path / name / link).symlink_to(tmp_path / name)
+
+    assert len(ImageFolderCustom(tmp_path)) == 6

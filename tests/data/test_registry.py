@@ -135,10 +135,9 @@ def test_wrong_settings_of_your_own_data_set_are_refused_by_its_signature(regist
         data.load("mine", n_samples="many")
 
 
-def test_a_data_set_of_your_own_under_a_known_name_is_listed_once(registered):
-    registered("circles", load_mine)
-
-    assert data.names().count("circles") == 1
+def test_a_name_of_the_library_cannot_be_registered(registered):
+    with pytest.raises(ConfigError, match="'circles' is the library's own"):
+        registered("circles", load_mine)
 
 
 def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, monkeypatch):

@@ -107,3 +107,22 @@ def test_a_fingerprint_changes_with_one_input():
 
 def test_a_fingerprint_stays_with_the_data():
     assert points().fingerprint() == points().fingerprint()
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], torch.tensor([[0], [1], [1]]), torch.tensor([0, 1, 1]).numpy()])
+def test_labels_may_be_a_list_an_array_or_a_column(labels):
+    from types import SimpleNamespace
+
+    from dlworkflow.data.splits import labels_of
+
+    assert labels_of(SimpleNamespace(labels=labels)).tolist() == [0, 1, 1]
+    assert labels_of(SimpleNamespace(targets=labels)).tolist() == [0, 1, 1]
+    assert labels_of(object()) is None
+
+
+def test_a_whole_split_is_gathered_from_a_plain_data_set():
+    from dlworkflow.data.splits import all_of
+
+    X, y = all_of(torch.utils.data.TensorDataset(torch.arange(6.0).view(3, 2), torch.tensor([0, 1, 0])))
+
+    assert (X.shape, y.tolist()) == ((3, 2), [0, 1, 0])

@@ -219,3 +219,26 @@ def test_a_registered_model_is_filled_from_the_data_by_its_parameters_names(own_
 def test_a_registered_model_is_listed(own_model):
     assert "own" in models.entries()
     assert models.settings("own") == {"width": 4}
+
+
+def test_a_lazy_layer_can_be_trained_after_it_was_built():
+    class Lazy(nn.Module):
+        def __init__(self, num_classes: int):
+            super().__init__()
+            self.net = nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+
+        def forward(self, x):
+            return self.net(x)
+
+    models.register("lazy", Lazy)
+    try:
+        model = models.build("lazy", (1, 8, 8), 3)
+    finally:
+        del models._registered["lazy"]
+
+    model(torch.rand(2, 1, 8, 8)).sum().backward()
+
+
+def test_a_name_of_the_library_cannot_be_registered():
+    with pytest.raises(ConfigError, match="'tinyvgg' is the library's own"):
+        models.register("tinyvgg", TinyVGG)

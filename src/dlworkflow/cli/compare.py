@@ -22,7 +22,7 @@ class PlotKind(StrEnum):
     bars = "bars"
 
 
-_HIDDEN = ("chosen_on", "epochs_done")
+_HIDDEN = ("chosen_on", "epochs_done", "baseline_metric")
 
 
 def compare(
@@ -57,7 +57,7 @@ def compare(
 
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
     """
-    from dlworkflow.comparison import all_columns, compare_runs, compare_seeds
+    from dlworkflow.comparison import all_columns, compare_runs, compare_seeds, sort_rows
     from dlworkflow.runs import find_run, list_runs, runs_folder
 
     conditions = dict(_condition(text) for text in where or ())
@@ -68,6 +68,8 @@ def compare(
     if not rows:
         raise RunError(f"none of {len(found)} runs fits {', '.join(where or ())}")
     seeds = compare_seeds(found, by=by, where=conditions)
+    if over_seeds and not seeds:
+        raise RunError(f"none of {len(rows)} runs has finished: there is nothing to average")
     if over_seeds:
         _print(seeds, _chosen(seeds, columns), sort, output, _pretty_seeds)
     else:
@@ -85,14 +87,16 @@ def compare(
     if plot is not None:
         from dlworkflow.figures import draw_runs
 
-        kept = {row["run"] for row in rows if row["status"] != "running" or row["epochs_done"]}
-        draw_runs([run for run in found if run.name in kept], plot, kind=plot_kind.value, by=by)
+        kept = [row["run"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
+        by_name = {run.name: run for run in found}
+        draw_runs([by_name[name] for name in kept], plot, kind=plot_kind.value, by=by)
         say(f"figure {plot}")
 
 
 def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:
     """Return the keys to show: those named, or all but what a person does not compare by."""
-    keys = list(dict.fromkeys(key for row in rows for key in row))
+    widest = max(rows, key=len, default={})  # a damaged run's few columns must not decide the order
+    keys = list(dict.fromkeys(key for row in [widest, *rows] for key in row))
     if columns is None:
         shown = [key for key in keys if key not in _HIDDEN and not key.endswith("_sd")]
         if all(row.get("status", "finished") == "finished" for row in rows):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,10 +138,9 @@ def _load(name: str, settings: list[str] | None, data_dir: str | None, offline: 
 
 def _class_rows(splits: Splits) -> list[dict[str, Any]]:
     """Return a row a class with its samples in each split."""
-    counts = {}
-    for split, part in splits.parts().items() if splits.classes else ():
-        labels = getattr(part, "labels", None)
-        counts[split] = Counter(labels.long().tolist()) if labels is not None else Counter()
+    from dlworkflow.data.splits import class_counts
+
+    counts = class_counts(splits)
     return [
         {"label": label, "class": name, **{split: counts[split][label] for split in counts}}
         for label, name in enumerate(splits.classes)

@@ -82,24 +82,20 @@ def _diagnose_run(run: Run) -> tuple[Diagnosis, list[tuple[str, str]]]:
             baseline_loss=baseline.get("score") if baseline.get("metric") == "loss" else None,
             collapsed_to=summary.get("collapsed_to"),
         )
-        _say_averaging(run, summary)
+        _say_averaging(summary)
         return diagnosis, reasoned_commands(diagnosis, summary["config"], _usual(summary))
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{run.name} is damaged: its summary.json lacks or garbles {error}") from error
 
 
-def _say_averaging(run: Run, summary: Mapping[str, Any]) -> None:
-    """Say that a run's accuracies are means over batches and, where the data are there, what the true one is."""
-    if summary["config"].get("averaging") != "batch" or (summary.get("baseline") or {}).get("metric") != "accuracy":
-        return
-    from dlworkflow.run_evaluation import evaluate_run
-
-    note = "the run's accuracies are means over batches, which overweigh a short last batch"
-    try:
-        best = evaluate_run(run)
-        say(f"{note}: over samples the best weights score {best.acc:.2%} on the test split")
-    except DlwError as error:
-        say(f"{note}; the true one could not be had: {error}")
+def _say_averaging(summary: Mapping[str, Any]) -> None:
+    """Say that a run's accuracies are means over batches, and what the true one is."""
+    over_samples = summary.get("over_samples")
+    if over_samples is not None:
+        say(
+            "the run's accuracies are means over batches, which overweigh a short last batch: "
+            f"over samples the best weights score {over_samples['test_acc']:.2%} on the test split"
+        )
 
 
 def _usual(summary: Mapping[str, Any]) -> dict[str, Any] | None:

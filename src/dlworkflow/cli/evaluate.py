@@ -79,7 +79,10 @@ def _print(run: str, part: str, report: EvaluationReport, output: Format) -> Non
     if output is Format.json:
         import json
 
-        typer.echo(json.dumps({"run": run, "split": part, **report.to_data()}, indent=1, ensure_ascii=False))
+        from dlworkflow.runs import without_nan
+
+        data = without_nan({"run": run, "split": part, **report.to_data()})
+        typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
     row: dict[str, Any] = {"run": run, "split": part, "samples": len(report.samples), "loss": report.loss}
     row |= report.metrics

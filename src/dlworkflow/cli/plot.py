@@ -56,7 +56,7 @@ def plot(
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
-    from dlworkflow.figures import draw, fitting_kinds
+    from dlworkflow.figures import draw_all
     from dlworkflow.plotting import save_figure
     from dlworkflow.plotting.style import check_format
 
@@ -64,8 +64,7 @@ def plot(
         check_format(out)
     say(f"run {found.path}")
     tail = "" if split is Split.test else f"-{split.value}"
-    for kind in kinds or fitting_kinds(found):
-        figure = draw(found, kind, split=split.value, data_dir=data_dir)
+    for kind, figure in draw_all(found, kinds, split=split.value, data_dir=data_dir):
         about_split = kind in ("confusion", "calibration", "predictions", "errors")
         path = out or found.plot_path(f"{kind}{tail}" if about_split else kind)
         typer.echo(str(save_figure(figure, path)))

@@ -31,7 +31,7 @@ def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) ->
 
 def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:
     """Show one run: its settings and its epochs."""
-    from dlworkflow.runs import find_run
+    from dlworkflow.runs import find_run, without_nan
 
     found = find_run(run, runs_dir)
     summary, history = found.summary(), found.history()
@@ -40,7 +40,7 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
 
         typer.echo(
             json.dumps(
-                {"run": str(found.path), **summary, "history": _without_nan(history)}, indent=1, ensure_ascii=False
+                {"run": str(found.path), **summary, "history": without_nan(history)}, indent=1, ensure_ascii=False
             )
         )
         return
@@ -50,7 +50,7 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
     if not rows:
         say("no epoch has ended yet")
         return
-    typer.echo(render([pretty(_whole_epoch(row)) for row in rows], headings(rows[0]), output, _without_nan(rows)))
+    typer.echo(render([pretty(_whole_epoch(row)) for row in rows], headings(rows[0]), output, without_nan(rows)))
 
 
 def _show_summary(run: Run, summary: dict[str, Any]) -> None:
@@ -98,7 +98,7 @@ def pretty(row: dict[str, Any]) -> dict[str, Any]:
     cells = {}
     for key, value in row.items():
         if (key.endswith("_acc") or key == "baseline") and isinstance(value, float):
-            is_loss = key == "baseline" and row.get("test_acc") is None
+            is_loss = key == "baseline" and row.get("baseline_metric") == "loss"
             cells[key] = f"loss {value:.5f}" if is_loss else percent(value)
         elif key == "seconds" and value is not None:
             cells[key] = f"{value:.1f}" if value >= 1 else f"{value:.3f}"
@@ -107,7 +107,3 @@ def pretty(row: dict[str, Any]) -> dict[str, Any]:
         else:
             cells[key] = number(value)
     return cells
-
-
-def _without_nan(rows: Sequence[dict[str, float]]) -> list[dict[str, float | None]]:
-    return [{key: value if value == value else None for key, value in row.items()} for row in rows]

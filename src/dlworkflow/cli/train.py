@@ -220,7 +220,7 @@ class _Progress:
         if self._bar is None:
             typer.echo(line)
             return
-        if self._epochs <= LINES_BESIDE_BAR:
+        if self._epochs <= LINES_BESIDE_BAR or not sys.stdout.isatty():
             self._bar.clear()
             typer.echo(line)
         self._bar.set_postfix_str(f"test loss {loss(epoch.test.loss)}", refresh=False)
@@ -283,10 +283,11 @@ def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
     if baseline["metric"] == "loss":
         return regression_warnings(best["test_loss"], baseline["score"])
     collapsed_to = summary.get("collapsed_to")
+    accuracy = summary.get("over_samples", best)["test_acc"]
     return classification_warnings(
-        best["test_acc"],
+        accuracy,
         answered=[collapsed_to] if collapsed_to is not None else summary["classes"],
-        interval=wilson_interval(round(best["test_acc"] * n), n),
+        interval=wilson_interval(round(accuracy * n), n),
         baseline=baseline["score"],
         answer=baseline["answer"],
     )

@@ -56,7 +56,10 @@ def register(name: str, loader: Loader) -> None:
     """Make `dlw train MODEL --data NAME` and `load(NAME)` know a data set of your own.
 
     `loader` takes its settings as keywords and returns `Splits`; `data_dir` and `offline` are given where it has them.
+    Raises ConfigError for a name that the library has.
     """
+    if name in _DATA_SETS:
+        raise ConfigError(f"data set {name!r} is the library's own; register yours under another name")
     _registered[name] = loader
 
 

@@ -107,6 +107,8 @@ def _fetch_into(
     except OSError as error:
         if isinstance(error, DataError):
             raise
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder  # another process was faster
         raise DataError(
             f"cannot write {str(folder)!r}: {first_line(error)}; name another folder with --data-dir"
         ) from None

@@ -185,6 +185,8 @@ def load_labelled(
         listed = [(root.parent / row["path"], row["label"]) for row in rows]
     elif root.is_dir():
         folder = _split_folder(root, split) or root
+        if folder == root and (there := [name for name in _SPLIT_NAMES if _split_folder(root, name)]):
+            raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(there)}")
         own, _ = find_classes(folder)
         paths, labels, _ = _list_pictures(folder, own)
         listed = [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
@@ -288,13 +290,7 @@ def _list_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], list
     empty: list[str] = []
     for label, name in enumerate(classes):
         before = len(paths)
-        top = root / name
-        seen: set[str] = set()  # a link may lead back to where it stands
-        for folder, _, files in sorted(os.walk(top, followlinks=True)):
-            hidden = any(part.startswith(".") for part in Path(folder).relative_to(top).parts)
-            if hidden or (real := os.path.realpath(folder)) in seen:
-                continue
-            seen.add(real)
+        for folder, files in walk_visible(root / name):
             for file in sorted(files):
                 if file.startswith("."):
                     continue
@@ -312,6 +308,21 @@ def _list_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], list
     more = f" and {len(others) - 3} more" if len(others) > 3 else ""
     notes = [f"{len(others)} file(s) left out that are no pictures: {_listed(others[:3])}{more}"] if others else []
     return paths, labels, notes
+
+
+def walk_visible(top: Path) -> list[tuple[str, list[str]]]:
+    """Return (folder, its files) of a folder and all below it, by name, hidden ones left out, links followed once."""
+    found = []
+    seen: set[str] = set()  # a link may lead back to where it stands
+    for folder, below, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = [name for name in below if not name.startswith(".")]
+        found.append((folder, files))
+    return sorted(found)
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:

@@ -60,6 +60,41 @@ class Splits:
         return parts[name]
 
 
+def labels_of(part: Dataset[Any]) -> Tensor | None:
+    """Return the labels of a split as they are kept beside the samples, (n,), or None where only the samples know them.
+
+    Those of your own data sets may be a list, an array or a tensor, in an attribute `labels` or `targets`.
+    """
+    import torch
+
+    labels = getattr(part, "labels", getattr(part, "targets", None))
+    return None if labels is None else torch.as_tensor(labels).reshape(-1)
+
+
+def all_of(part: Any) -> tuple[Tensor, Tensor]:
+    """Return inputs (n, ...) and labels (n, ...) of a whole split at once."""
+    if hasattr(part, "batch"):
+        batch: tuple[Tensor, Tensor] = part.batch(range(len(part)))
+        return batch
+    import torch
+
+    inputs, labels = zip(*(part[index] for index in range(len(part))), strict=True)
+    return torch.stack([torch.as_tensor(x) for x in inputs]), torch.stack([torch.as_tensor(y) for y in labels])
+
+
+def class_counts(splits: Splits) -> dict[str, list[int]]:
+    """Return {split: how many samples each class has}, of the splits that keep their labels; empty for a regression."""
+    import torch
+
+    n = len(splits.classes)
+    found = {split: labels_of(part) for split, part in splits.parts().items() if n}
+    return {
+        split: torch.bincount(labels.long(), minlength=n).tolist()
+        for split, labels in found.items()
+        if labels is not None
+    }
+
+
 def stratified_split(
     labels: Sequence[int] | Tensor, *, test_fraction: float, random_state: int, names: Sequence[str] | None = None
 ) -> tuple[list[int], list[int]]:

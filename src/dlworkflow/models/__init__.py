@@ -83,8 +83,11 @@ def register(name: str, cls: Callable[..., nn.Module]) -> None:
     `cls` is called with its settings, and with those of these parameters that it has, filled from the data:
     `in_shape`, `image_size`, `input_shape`/`in_channels` (channels), `input_features` (numbers in a row),
     `in_features` (all numbers of a sample), `output_shape`/`output_features`/`out_features`/`n_outputs`/
-    `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`.
+    `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`. Raises
+    ConfigError for a name that the library has.
     """
+    if name in _MODELS:
+        raise ConfigError(f"model {name!r} is the library's own; register yours under another name")
     _registered[name] = cls
 
 
@@ -184,7 +187,7 @@ def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outp
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # a lazy layer made in inference mode could never be trained
             out: torch.Tensor = model(torch.zeros(1, *in_shape))
     except (RuntimeError, ValueError, IndexError) as error:
         raise ModelError(
