@@ -203,7 +203,8 @@ def test_a_damaged_history_is_a_row_that_says_so(tmp_path):
 def test_an_unfinished_run_is_compared_by_what_it_has(tmp_path):
     run = make_run(tmp_path)
 
-    [row] = compare_runs([run])
+    with run.locked():
+        [row] = compare_runs([run])
 
     assert (row["status"], row["best_epoch"], row["test_loss"]) == ("running", None, None)
 

@@ -116,7 +116,7 @@ def _entry(run: Run, by: str | None) -> _Entry:
         best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
         row: Row = {
             "run": run.name,
-            "status": summary["status"],
+            "status": _status(run, summary),
             "model": config["model"]["name"],
             "data": summary["data"],
             "best_epoch": int(best["epoch"]) if best else None,
@@ -134,6 +134,12 @@ def _entry(run: Run, by: str | None) -> _Entry:
         return _Entry(run, row, _flatten(config))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         return _Entry(run, {"run": run.name, "status": f"damaged: a file of it lacks {error}"}, {})
+
+
+def _status(run: Run, summary: Mapping[str, Any]) -> str:
+    """Return a run's status; one that says `running` without a process that trains it was killed."""
+    status = str(summary["status"])
+    return "killed" if status == "running" and not run.is_being_trained() else status
 
 
 def _best_by(history: Sequence[Mapping[str, float]], by: str) -> Mapping[str, float] | None:

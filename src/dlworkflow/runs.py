@@ -115,11 +115,11 @@ class Run:
             yield
 
     def is_being_trained(self) -> bool:
-        """Tell whether a process trains this run now."""
+        """Tell whether a process trains this run now; where that cannot be told, believe the summary."""
         if not (self.path / _LOCK).exists():
             return False
         with self._lock_file() as held:
-            return held is False
+            return held is not True
 
     @contextmanager
     def _lock_file(self) -> Iterator[bool | None]:

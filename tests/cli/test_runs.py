@@ -8,6 +8,8 @@ import shutil
 import pytest
 import torch
 
+from dlworkflow.runs import Run
+
 
 def summary_of(run):
     return json.loads((run / "summary.json").read_text())
@@ -59,7 +61,15 @@ def test_runs_shows_a_run_that_is_going_on(dlw, runs):
     changed = summary_of(runs / "line-line-001") | {"status": "running", "seconds": None}
     (runs / "line-line-001" / "summary.json").write_text(json.dumps(changed))
 
-    assert json.loads(dlw("runs", "--format", "json").out)[0]["status"] == "running"
+    with Run(runs / "line-line-001").locked():
+        assert json.loads(dlw("runs", "--format", "json").out)[0]["status"] == "running"
+
+
+def test_runs_shows_a_run_whose_process_is_gone_as_killed(dlw, runs):
+    changed = summary_of(runs / "line-line-001") | {"status": "running", "seconds": None}
+    (runs / "line-line-001" / "summary.json").write_text(json.dumps(changed))
+
+    assert json.loads(dlw("runs", "--format", "json").out)[0]["status"] == "killed"
 
 
 def test_other_folders_are_no_runs(dlw, runs):
