@@ -240,13 +240,15 @@ def test_a_full_disk_ends_training_in_one_error_and_keeps_the_last_whole_state(t
 
 def test_a_loss_that_is_no_number_names_epoch_batch_rate_and_gradient(tmp_path):
     with pytest.raises(DivergedError) as caught:
-        run_training(settings("line_v2", "optimizer.lr=1e30", "loss=mse"), runs_dir=tmp_path)
+        run_training(
+            settings("line_v2", "optimizer.lr=1e30", "loss=mse", "data.batch_size=10"), runs_dir=tmp_path, name="wild"
+        )
 
     error = caught.value
-    assert (error.epoch, error.batch, error.lr) == (2, 1, 1e30)
+    assert (error.epoch, error.batch, error.lr) == (1, 2, 1e30)
     assert error.largest_gradient is not None
-    assert "try a lower --lr" in str(error)
-    assert Run(next(tmp_path.iterdir())).summary()["last"]["epoch"] == 1
+    assert "batch 2 of epoch 1 at learning rate 1e+30; the largest gradient before it was" in str(error)
+    assert Run(tmp_path / "wild-001").summary()["status"] == "failed"
 
 
 def test_a_signal_is_noted_and_the_second_stops_at_once():

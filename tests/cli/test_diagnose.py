@@ -131,12 +131,6 @@ def test_an_interrupted_run_is_judged_by_what_is_there_and_said_so(dlw, in_tmp):
     assert answer.out.startswith("underfitting")
 
 
-def test_means_over_batches_are_said_to_be_none_over_samples(dlw, in_tmp):
-    make_run(in_tmp / "runs", config={"averaging": "batch"})
-
-    assert "means over batches" in dlw("diagnose").err
-
-
 def test_the_true_accuracy_of_a_run_averaged_by_batch_is_said(dlw, in_tmp):
     dlw("train", "tinyvgg", "--set", "averaging=batch", "--epochs", "1")
 

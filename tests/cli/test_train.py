@@ -367,7 +367,7 @@ def test_a_loss_that_is_no_number_ends_the_run_as_failed(dlw, in_tmp):
     answer = dlw("train", "line", "--epochs", "5", "--lr", "1e38", "--set", "loss=mse")
 
     assert answer.code == 1
-    assert answer.err.splitlines()[-1].startswith("dlw: the training loss became ")
+    assert answer.err.splitlines()[-1].startswith("dlw: the test loss became ")
     assert "--lr" in answer.err.splitlines()[-1]
     assert json.loads((in_tmp / "runs/line-line-001/summary.json").read_text())["status"] == "failed"
 
