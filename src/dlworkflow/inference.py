@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from dlworkflow import models
 from dlworkflow.checkpoint import apply_weights, load_weights
-from dlworkflow.data.image_folder import IMAGE_EXTENSIONS, walk_visible
 from dlworkflow.data.images import ImageError, load_image, to_uint8
+from dlworkflow.data.listing import IMAGE_EXTENSIONS, look_into
 from dlworkflow.data.transforms import Pipeline, parse
 from dlworkflow.device import Device, choose_device
 from dlworkflow.errors import DataError, MissingDataError, RunError
@@ -178,12 +178,7 @@ def expand_paths(arguments: Iterable[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument).expanduser()
         if path.is_dir():
-            below = sorted(
-                Path(folder, name)
-                for folder, names in walk_visible(path)
-                for name in names
-                if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
-            )
+            below = sorted(look_into(path).pictures)
             if not below:
                 raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}")
             paths += below

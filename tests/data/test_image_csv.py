@@ -189,3 +189,21 @@ def test_loading_and_reading_leaves_the_users_files_alone(write, pets, state_of)
     list(make_loader(load_image_csv(path=path, transform="flip").train, 2, shuffle=True))
 
     assert state_of(pets) == before
+
+
+def test_unreadable_pictures_of_a_list_are_left_out_when_asked_for(write, pets):
+    (pets / "train" / "cat" / "1.png").write_bytes(b"")
+    path = write(SPLIT + "train/cat/1.png,cat,train\n")
+
+    splits = load_image_csv(path=path, on_bad="skip")
+    assert (splits.train.labels.tolist(), splits.skipped) == ([0, 1], {"train": 1})
+
+
+def test_a_listed_file_that_is_not_there_is_an_error_all_the_same(write):
+    with pytest.raises(MissingDataError, match="none"):
+        load_image_csv(path=write(SPLIT + "train/cat/none.png,cat,train\n"), on_bad="skip")
+
+
+def test_a_listed_name_that_no_file_can_have_is_named(write):
+    with pytest.raises(MissingDataError, match=r"lists files that are not there: '.*xxx"):
+        load_image_csv(path=write(SPLIT + f"{'x' * 300}.png,cat,train\n"))

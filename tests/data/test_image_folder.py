@@ -370,6 +370,122 @@ def test_loading_and_reading_leaves_the_users_files_alone(pets, state_of):
     assert state_of(pets) == before
 
 
+@pytest.fixture
+def broken(pets):
+    """The pets, but for a cat of no bytes to train on and a dog cut short to test on."""
+    (pets / "train" / "cat" / "1.png").write_bytes(b"")
+    whole = (pets / "test" / "dog" / "0.png").read_bytes()
+    (pets / "test" / "dog" / "0.png").write_bytes(whole[: len(whole) // 2])
+    return pets
+
+
+def test_unreadable_pictures_are_an_error_where_nothing_else_is_said(broken):
+    with pytest.raises(DataError, match=r"1 of 9 pictures cannot be read: '.*cat/1\.png': is empty \(0 bytes\)"):
+        load_image_folder(path=str(broken)).train.remember()
+
+
+def test_unreadable_pictures_are_left_out_when_asked_for(broken):
+    splits = load_image_folder(path=str(broken), on_bad="skip")
+
+    assert [path for part in splits.parts().values() for path in part.paths if not path.exists()] == []
+    assert names_of(splits.train) == [*("0.png", "2.png", "3.png", "4.png"), *(f"{number}.png" for number in range(4))]
+    assert names_of(splits.test) == ["0.png", "1.png", "1.png"]
+
+
+def test_labels_stay_with_their_pictures_when_some_are_left_out(broken):
+    splits = load_image_folder(path=str(broken), on_bad="skip")
+
+    for part in splits.parts().values():
+        assert [splits.classes[label] for label in part.labels.tolist()] == [path.parent.name for path in part.paths]
+
+
+def test_pixels_stay_with_their_labels_when_some_are_left_out(broken):
+    whole = load_image_folder(path=str(broken)).train.batch([0, 2, 3, 4, 5, 6, 7, 8])
+    kept = load_image_folder(path=str(broken), on_bad="skip").train.batch(range(8))
+
+    assert torch.equal(kept[0], whole[0])
+    assert torch.equal(kept[1], whole[1])
+
+
+def test_pictures_that_are_left_out_are_all_named(broken):
+    notes = load_image_folder(path=str(broken), on_bad="skip").notes
+
+    assert [note.replace(f"{broken}/", "") for note in notes[:3]] == [
+        "1 of 9 train pictures cannot be read and are left out",
+        "left out of train: 'train/cat/1.png': is empty (0 bytes)",
+        "1 of 4 test pictures cannot be read and are left out",
+    ]
+    assert "dog/0.png': cannot be decoded (" in notes[3]
+
+
+def test_more_than_ten_pictures_that_are_left_out_are_all_named(pets):
+    for number in range(12):
+        (pets / "train" / "cat" / f"bad{number:02}.png").touch()
+    notes = load_image_folder(path=str(pets), on_bad="skip").notes
+
+    assert sum("left out of train: " in note for note in notes) == 12
+
+
+def test_pictures_that_are_left_out_are_counted_by_split(broken):
+    assert load_image_folder(path=str(broken), on_bad="skip").skipped == {"train": 1, "test": 1}
+
+
+def test_nothing_is_counted_as_left_out_where_all_can_be_read(pets):
+    splits = load_image_folder(path=str(pets), on_bad="skip")
+
+    assert (splits.skipped, splits.notes) == ({}, ())
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_class_that_loses_all_its_pictures_is_an_error(split, pets):
+    for path in (pets / split / "dog").iterdir():
+        path.write_text("no picture")
+
+    with pytest.raises(DataError, match=rf"no picture of 'dog' in split '{split}' of '.*pets' can be read: .*'.*dog/0"):
+        load_image_folder(path=str(pets), on_bad="skip")
+
+
+def test_the_cut_of_class_folders_is_the_same_with_and_without_unreadable_pictures(single):
+    before = load_image_folder(path=str(single))
+    (bad := before.train.paths[3]).write_bytes(b"")
+    after = load_image_folder(path=str(single), on_bad="skip")
+
+    assert after.train.paths == [path for path in before.train.paths if path != bad]
+    assert after.test.paths == before.test.paths
+
+
+def test_indices_tell_which_pictures_went_where_when_some_are_left_out(single):
+    (single / "cat" / "02.png").write_bytes(b"")
+    splits = load_image_folder(path=str(single), on_bad="skip")
+
+    for split, part in splits.parts().items():
+        assert [f"{index:02}.png" for index in splits.indices[split]] == names_of(part)
+
+
+def test_a_picture_above_the_limit_is_left_out_too(pets, monkeypatch):
+    monkeypatch.setenv("DLW_MAX_PIXELS", str(32 * 17 - 1))  # cat/4.png is 32 pixels wide
+
+    assert load_image_folder(path=str(pets), on_bad="skip").skipped == {"train": 1}
+
+
+def test_an_unknown_answer_to_bad_pictures_is_refused(pets):
+    assert data.faults("image_folder", {"path": str(pets), "on_bad": "skp"}) == {
+        "on_bad": "unknown value 'skp'; did you mean 'skip'?"
+    }
+
+
+@pytest.mark.parametrize("name", ["image_folder", "image_csv", "pizza_steak_sushi"])
+def test_bad_pictures_are_an_error_unless_said_otherwise(name):
+    assert data.settings(name)["on_bad"] == "error"
+
+
+def test_links_that_lead_round_in_circles_are_followed_once(pets):
+    for name in "abc":
+        (pets / "train" / "cat" / name).symlink_to(pets / "train")
+
+    assert len(ImageFolderCustom(pets / "train").paths) == 5 + 4 + 4
+
+
 def test_photos_that_are_not_there_are_refused_offline_with_where_to_put_them(in_tmp):
     with pytest.raises(MissingDataError, match=r"put https://.*/pizza_steak_sushi\.zip into 'photos' yourself"):
         data.load("pizza_steak_sushi", data_dir="photos", offline=True)

@@ -1,16 +1,19 @@
+import os
+import struct
+import zlib
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torchvision import transforms
 
-from dlworkflow.data import images
+from dlworkflow.data import decoding, images
 from dlworkflow.data.images import ImageData, ImageFiles, load_image, resize_all, to_picture, to_uint8
 from dlworkflow.data.transforms import Pipeline, parse
-from dlworkflow.errors import DataError
+from dlworkflow.errors import ConfigError, DataError
 
 RED, WHITE, CLEAR = (255, 0, 0), (255, 255, 255), 0
 
@@ -126,7 +129,7 @@ def test_a_float_picture_with_holes_is_read(tmp_path):
 
 def test_two_channels_are_refused():
     with pytest.raises(DataError, match=r"pictures have 1 channel \(grey\) or 3 \(RGB\), not 2"):
-        images.to_mode(Image.new("L", (1, 1)), 2)
+        decoding.to_mode(Image.new("L", (1, 1)), 2)
 
 
 @pytest.mark.parametrize("orientation", TURNS)
@@ -182,11 +185,76 @@ def test_a_picture_cut_short_is_named(kind, tmp_path, paint):
         load_image(tmp_path / f"x.{kind}")
 
 
-def test_a_picture_that_claims_to_be_monstrous_is_refused(tmp_path, monkeypatch, paint):
+def test_a_pipe_is_named_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+
+    with pytest.raises(images.ImageError, match=r"x\.png': is a pipe or a device, not a file"):
+        load_image(tmp_path / "x.png")
+
+
+def test_any_error_of_a_decoder_is_an_unreadable_picture(tmp_path, monkeypatch, paint):
+    paint(tmp_path / "x.ppm")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: struct.unpack(">H", b""))
+
+    with pytest.raises(images.ImageError, match=r"x\.ppm': cannot be decoded \(unpack requires"):
+        load_image(tmp_path / "x.ppm")
+
+
+TOO_LARGE = r"x\.png': has 63 pixels, above the limit of {}; set DLW_MAX_PIXELS=63 if you trust it$"
+
+
+@pytest.mark.parametrize("limit", [62, 32, 31, 1], ids=["just above", "less than twice", "twice", "far above"])
+def test_a_picture_above_the_limit_is_refused_with_size_limit_and_way_out(limit, tmp_path, paint):
+    with pytest.raises(images.ImageError, match=TOO_LARGE.format(limit)):
+        load_image(paint(tmp_path / "x.png"), max_pixels=limit)
+
+
+def test_a_picture_at_the_limit_is_read(tmp_path, paint):
+    assert load_image(paint(tmp_path / "x.png"), max_pixels=63).size == (9, 7)
+
+
+def test_the_limit_is_set_by_the_environment(tmp_path, paint, monkeypatch):
+    monkeypatch.setenv("DLW_MAX_PIXELS", "62")
+
+    with pytest.raises(images.ImageError, match=TOO_LARGE.format(62)):
+        load_image(paint(tmp_path / "x.png"))
+
+
+def test_the_limit_may_be_above_pillows_own(tmp_path, paint, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
 
-    with pytest.raises(images.ImageError, match=r"x\.png': .*decompression bomb"):
+    assert load_image(paint(tmp_path / "x.png")).size == (9, 7)
+
+
+@pytest.mark.parametrize("text", ["many", "0", "-1", "1.5", "1e9"])
+def test_a_limit_that_is_no_number_of_pixels_is_refused(text, tmp_path, paint, monkeypatch):
+    monkeypatch.setenv("DLW_MAX_PIXELS", text)
+
+    with pytest.raises(
+        ConfigError, match=f"DLW_MAX_PIXELS: must be a whole number of pixels, at least 1, not '{text}'"
+    ):
         load_image(paint(tmp_path / "x.png"))
+
+
+def test_the_limit_of_other_code_is_left_as_it_was(tmp_path, paint, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1234)
+    load_image(paint(tmp_path / "x.png"))
+    with pytest.raises(images.ImageError):
+        load_image(tmp_path / "x.png", max_pixels=1)
+
+    assert Image.MAX_IMAGE_PIXELS == 1234
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    data = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + data)
+
+    with pytest.raises(
+        images.ImageError, match="has 3,600,000,000 pixels, above the limit of 89,478,485; set DLW_MAX_"
+    ):
+        load_image(tmp_path / "x.png")
 
 
 def test_an_unreadable_picture_says_path_and_reason(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `dlw` and exit: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     rest, debug = _take_debug(given)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow says of odd metadata is nothing to act on
     command = typer.main.get_command(app)
     log = logging.getLogger("dlworkflow")
     log.setLevel(logging.INFO)

@@ -53,6 +53,10 @@ def train(
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Passes over the training data.")] = None,
     lr: Annotated[str | None, typer.Option(metavar="NUMBER", help="Learning rate.")] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
+    on_bad: Annotated[
+        str | None,
+        typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
+    ] = None,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
@@ -98,6 +102,7 @@ def train(
         {
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
+            "data.on_bad": ("--on-bad", on_bad),
             "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
             "optimizer.lr": ("--lr", _number_or_text(lr)),

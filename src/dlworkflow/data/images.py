@@ -1,7 +1,6 @@
-"""Pictures as models take them: one loader for training, evaluation and prediction, and what of it is remembered.
+"""Pictures as models take them: for training, evaluation and prediction alike, and what of them is remembered.
 
 A picture is decoded and resized once, where that fits in memory; random transforms run on what is remembered.
-Files are opened for reading only.
 """
 
 from __future__ import annotations
@@ -15,81 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dlworkflow.data.decoding import ImageError, load_image
 from dlworkflow.data.transforms import Pipeline
-from dlworkflow.errors import DataError, first_line
+from dlworkflow.errors import DataError
 
 MEMORY_BUDGET = 2 * 1024**3
 """Decoded pictures up to this many bytes are kept in memory; larger data sets are decoded batch by batch."""
-
-_MODES = {1: "L", 3: "RGB"}
-
-
-class ImageError(DataError):
-    """A file that is no readable picture; `path` and `reason` say which and why."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        self.path, self.reason = path, reason
-        super().__init__(f"{str(path)!r}: {reason}")
-
-
-def load_image(path: str | os.PathLike[str], channels: int = 3) -> Image.Image:
-    """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
-
-    16-bit and float pictures are scaled to 8 bits, transparency is laid on white. Raises ImageError.
-    """
-    path = Path(path)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return to_mode(ImageOps.exif_transpose(image), channels)
-    except FileNotFoundError:
-        raise ImageError(path, "no such file") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(path, first_line(error)) from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, AttributeError) as error:
-        raise ImageError(path, _reason(path, error)) from None
-
-
-def to_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Bring a picture of any mode to 8-bit grey (1 channel) or RGB (3)."""
-    if channels not in _MODES:
-        raise DataError(f"pictures have 1 channel (grey) or 3 (RGB), not {channels}")
-    mode = _MODES[channels]
-    if image.mode == mode and not image.has_transparency_data:
-        return image
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _to_8_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        canvas = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(canvas, image)
-    return image.convert(mode)
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of 16 bits (0 to 65,535), 32 bits or float ([0, 1], or 0 to 255) to 8 bits."""
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0, posinf=0, neginf=0)
-    if image.mode == "F":
-        scale = 255.0 if values.max(initial=0) <= 1 else 1.0
-    else:
-        scale = 1 / 257 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 1.0
-    return Image.fromarray(np.clip(np.rint(values * scale), 0, 255).astype(np.uint8))
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if path.is_dir():
-        return "is a folder"
-    if isinstance(error, PermissionError):
-        return "may not be read (permission denied)"
-    if path.exists() and path.stat().st_size == 0:
-        return "is empty (0 bytes)"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "is no picture in a format that is known here"
-    return f"cannot be decoded ({first_line(error)})"
 
 
 def to_uint8(image: Image.Image) -> Tensor:

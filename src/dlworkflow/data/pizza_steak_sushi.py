@@ -33,6 +33,7 @@ def load_pizza_steak_sushi(
     image_size: int | list[int] = 64,
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
+    on_bad: Literal["error", "skip"] = "error",
     data_dir: str | None = None,
     offline: bool = False,
 ) -> Splits:
@@ -40,4 +41,6 @@ def load_pizza_steak_sushi(
     from dlworkflow.data.image_folder import load_image_folder
 
     folder = get(data_dir, offline=offline)
-    return load_image_folder(path=str(folder), image_size=image_size, transform=transform, channels=channels)
+    return load_image_folder(
+        path=str(folder), image_size=image_size, transform=transform, channels=channels, on_bad=on_bad
+    )

@@ -22,7 +22,8 @@ class Splits:
     `train`, `test` and `val` are map-style data sets of (inputs of `in_shape`, label); `task` is regression, binary
     or multiclass; `classes` are in the order of the labels, empty for a regression; `transform` is what an image goes
     through in evaluation and prediction; `indices` are the samples of each split where the library cut it;
-    `notes` are things a user should be told.
+    `notes` are things a user should be told; `skipped` is how many unreadable samples were left out of a split, where
+    any were, each named in the notes.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Splits:
     indices: dict[str, list[int]] | None = None
     source: str = "made on the spot"
     notes: tuple[str, ...] = field(default=())
+    skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def n_outputs(self) -> int:

@@ -1,0 +1,205 @@
+"""What a look into picture files found, remembered by path, size and time, so that none is read twice unchanged.
+
+Remembered in one file a folder, under DLW_CACHE_DIR, XDG_CACHE_HOME/dlworkflow or ~/.cache/dlworkflow; where that
+cannot be written, everything is read again. Nothing is ever written beside the pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import ImageOps
+from PIL import __version__ as pillow
+
+from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, to_mode, too_many_pixels
+
+Progress = Callable[[int, int], object]
+"""Told of (files done, files in all)."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one file holds: its size in bytes (-1 where there is none) and, where it could be decoded, the picture.
+
+    `format` and `mode` are Pillow's names; `width` and `height` are those of the upright picture; `digest` is one of
+    the pixels as a model sees them, 8-bit RGB. Otherwise `reason` says why not; a picture above the limit has none,
+    but `pixels` alone, since another limit may let it in.
+    """
+
+    n_bytes: int = -1
+    pixels: int = 0
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    mode: str = ""
+    digest: str = ""
+    reason: str = ""
+
+    def is_above(self, limit: int) -> bool:
+        """Tell whether the picture has more pixels than `limit`."""
+        return self.pixels > limit
+
+    def fault(self, limit: int) -> str | None:
+        """Say why the picture cannot be read with this limit of pixels, or None."""
+        return too_many_pixels(self.pixels, limit) if self.is_above(limit) else self.reason or None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The facts of each file, and how many of the files were read for it; the others were remembered."""
+
+    facts: dict[Path, Facts]
+    n_read: int
+
+
+def examine(
+    paths: Iterable[Path],
+    root: Path,
+    *,
+    use_memory: bool = True,
+    max_pixels: int | None = None,
+    on_progress: Progress | None = None,
+) -> Examined:
+    """Decode picture files whole, on all cores, but for those that are as remembered from another look at `root`."""
+    every = list(dict.fromkeys(paths))
+    limit = pixel_limit(max_pixels)
+    tell = on_progress or _silent
+    file = _memory_file(root) if use_memory else None
+    base = root if root.is_dir() else root.parent
+    rows = _remembered(file) if file else {}
+    facts: dict[Path, Facts] = {}
+    states = {path: _state(path) for path in every}
+    for path, state in states.items():
+        row = rows.get(_key(path, base))
+        if row and (row[0], row[1]) == state and _holds(known := Facts(*row[1:]), limit):
+            facts[path] = known
+    to_read = [path for path in every if path not in facts]
+    passing: set[Path] = set()
+    try:
+        tell(len(facts), len(every))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            waiting = {pool.submit(_look, path, states[path][1], limit): path for path in to_read}
+            try:
+                for done in as_completed(waiting):
+                    facts[waiting[done]], lasting = done.result()
+                    if not lasting:
+                        passing.add(waiting[done])
+                    tell(len(facts), len(every))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        if file and to_read:
+            lasts = [path for path in facts if path not in passing]
+            _remember(file, {_key(path, base): [states[path][0], *astuple(facts[path])] for path in lasts})
+    return Examined({path: facts[path] for path in every}, len(to_read))
+
+
+def cache_folder() -> Path | None:
+    """Return where things are remembered, whether or not it is there; None where the machine names no place."""
+    if given := os.environ.get("DLW_CACHE_DIR"):
+        return Path(given).expanduser()
+    if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
+        return Path(given, "dlworkflow")
+    try:
+        return Path.home() / ".cache" / "dlworkflow"
+    except RuntimeError:
+        return None
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Tell nobody."""
+
+
+def _look(path: Path, n_bytes: int, limit: int) -> tuple[Facts, bool]:
+    """Return what a file holds, and whether that is so as long as the file does not change."""
+    try:
+        with opened(path, max_pixels=limit) as image:
+            kind, mode = image.format or "", image.mode
+            shown = to_mode(ImageOps.exif_transpose(image), 3)
+        digest = hashlib.blake2b(repr(shown.size).encode(), digest_size=16)
+        digest.update(shown.tobytes())
+        size = shown.size
+        return Facts(n_bytes, size[0] * size[1], *size, format=kind, mode=mode, digest=digest.hexdigest()), True
+    except TooManyPixelsError as error:
+        return Facts(n_bytes, error.pixels or limit + 1), True
+    except ImageError as error:
+        return Facts(n_bytes, reason=error.reason), error.lasting
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return a file's time of change in nanoseconds and its size in bytes; (0, -1) where it cannot be found."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return 0, -1
+    return found.st_mtime_ns, found.st_size
+
+
+def _holds(known: Facts, limit: int) -> bool:
+    """Tell whether facts still hold with this limit: a picture that was refused by another may be read now."""
+    return bool(known.digest or known.reason) or known.is_above(limit)
+
+
+def _memory_file(root: Path) -> Path | None:
+    """Return the file that remembers what was found in `root`; None where it would lie among the user's pictures."""
+    folder = cache_folder()
+    try:
+        home = folder.resolve() if folder else None
+        where = root.resolve()
+    except (OSError, RuntimeError):
+        return None
+    if home is None or (root.is_dir() and home.is_relative_to(where)):
+        return None
+    name = hashlib.blake2b(os.fsencode(where), digest_size=12).hexdigest()
+    return home / "checks" / f"{name}.json"
+
+
+def _key(path: Path, base: Path) -> str:
+    """Return a file's name in the memory: below the folder, so that it is the same whichever way one came there."""
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path.absolute())
+
+
+def _head() -> dict[str, Any]:
+    return {"format": _FORMAT, "pillow": pillow}  # another Pillow may read what this one cannot
+
+
+def _remembered(file: Path) -> dict[str, list[Any]]:
+    """Return {file: [time, *facts]} as written by `_remember`; nothing where that is missing, damaged or outdated."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict) or not isinstance(rows := found.pop("files", None), dict) or found != _head():
+        return {}
+    types = [int, *(type(value) for value in astuple(Facts()))]
+    return {
+        name: row for name, row in rows.items() if isinstance(row, list) and [type(value) for value in row] == types
+    }
+
+
+def _remember(file: Path, rows: dict[str, list[Any]]) -> None:
+    """Write the facts, whole or not at all; a place that cannot be written is no fault."""
+    text = json.dumps(_head() | {"files": rows}, separators=(",", ":"))
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".check-", delete=False, encoding="ascii") as out:
+            temporary = Path(out.name)
+            try:
+                out.write(text)
+                out.flush()
+                temporary.replace(file)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise

@@ -1,0 +1,208 @@
+"""Which pictures a folder or a CSV file holds, of which class and split; opens no picture and changes nothing."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlworkflow.errors import DataError, MissingDataError, first_line
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+_SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation"),
+}
+
+
+def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
+    """Return the class folders in `directory`, sorted, and {class: label}; hidden folders are none.
+
+    Raises MissingDataError (a FileNotFoundError) when there are none.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise MissingDataError(f"no folder {str(directory)!r}")
+    classes = sorted(entry.name for entry in entries_of(directory) if entry.is_dir() and not is_hidden(entry))
+    if not classes:
+        raise MissingDataError(f"no class folders in {str(directory)!r}; pictures are expected in <class>/<picture>")
+    return classes, {name: label for label, name in enumerate(classes)}
+
+
+def match_classes(
+    train: Sequence[str], other: Sequence[str], train_dir: str | os.PathLike[str], other_dir: str | os.PathLike[str]
+) -> None:
+    """Raise DataError with both lists when the other split has a class that the training split lacks."""
+    extra = [name for name in other if name not in train]
+    if extra:
+        raise DataError(
+            f"classes only in {str(other_dir)!r}: {listed(extra)}; "
+            f"{str(train_dir)!r} has {listed(train)}, the other {listed(other)}"
+        )
+
+
+def split_folders(root: Path) -> dict[str, Path]:
+    """Return {train, test, val: folder} of those that are there, by any of their names."""
+    entries = {entry.name.casefold(): entry for entry in entries_of(root) if entry.is_dir()}
+    found = {split: next((entries[n] for n in names if n in entries), None) for split, names in _SPLIT_NAMES.items()}
+    return {split: folder for split, folder in found.items() if folder is not None}
+
+
+def split_fault(folders: Mapping[str, Path]) -> str | None:
+    """Say what a model cannot be trained without among split folders (val stands in for test), or None."""
+    if "train" not in folders:
+        return f"has {listed(folder.name for folder in folders.values())} but no folder 'train'"
+    if "test" not in folders and "val" not in folders:
+        return "has a folder 'train' but no 'test'; add one, or give the class folders alone"
+    return None
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """What lies below a class folder: pictures in torchvision's order, and what is no picture of the class.
+
+    `others` are no pictures by their names, `hidden` begin with a dot, `empty` are folders with nothing in them,
+    `closed` are folders that cannot be listed, with the reason.
+    """
+
+    pictures: list[Path]
+    others: list[Path]
+    hidden: list[Path]
+    empty: list[Path]
+    closed: list[tuple[Path, str]]
+
+
+def look_into(top: Path) -> ClassFolder:
+    """List `top/**/<picture>`, following links; a folder that links lead to twice is listed once."""
+    found = ClassFolder([], [], [], [], [])
+    seen: set[str] = set()  # a link may lead back to where it stands
+    layers: list[tuple[str, list[str]]] = []
+
+    def note(error: OSError) -> None:
+        found.closed.append((Path(error.filename), error.strerror or first_line(error)))
+
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=note):
+        found.hidden.extend(Path(folder, name) for name in folders if name.startswith("."))
+        if Path(folder) != top and not folders and not files:
+            found.empty.append(Path(folder))
+        folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+        else:
+            seen.add(real)
+            layers.append((folder, files))
+    for folder, files in sorted(layers):
+        for file in sorted(files):
+            path = Path(folder, file)
+            if file.startswith("."):
+                found.hidden.append(path)
+            else:
+                (found.pictures if is_picture(file) else found.others).append(path)
+    return found
+
+
+def list_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], list[int], list[str]]:
+    """List `root/<class>/**/<picture>` in torchvision's order: (paths, labels, what was left out).
+
+    Raises DataError for a class without pictures and for a folder that cannot be listed.
+    """
+    folders = {name: look_into(root / name) for name in classes}
+    if closed := [f"{str(path)!r} ({reason})" for found in folders.values() for path, reason in found.closed]:
+        raise DataError(f"cannot list folder(s) {', '.join(closed)}")
+    if empty := [name for name, found in folders.items() if not found.pictures]:
+        raise DataError(
+            f"no pictures in class folder(s) {listed(empty)} of {str(root)!r}; known are {', '.join(IMAGE_EXTENSIONS)}"
+        )
+    paths = [path for found in folders.values() for path in found.pictures]
+    labels = [label for label, found in enumerate(folders.values()) for _ in found.pictures]
+    others = [str(path) for found in folders.values() for path in found.others]
+    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+    notes = [f"{len(others)} file(s) left out that are no pictures: {listed(others[:3])}{more}"] if others else []
+    return paths, labels, notes
+
+
+def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
+    """Read a CSV file of path, label and perhaps split: {split: [(picture, label)]} in the file's order.
+
+    Paths are relative to the file; the only split is `all` where there is no such column. Raises DataError naming a
+    missing column or value; whether the pictures are there is not looked at.
+    """
+    given: dict[str, list[tuple[Path, str]]] = {}
+    for number, row in _read_rows(file):
+        split = _split_name(row["split"], file, number) if "split" in row else "all"
+        given.setdefault(split, []).append((file.parent / row["path"], row["label"]))
+    return given
+
+
+def csv_faults(splits: Collection[str]) -> list[str]:
+    """Say which splits a CSV file's column `split` must name and does not."""
+    if "all" in splits:
+        return []
+    return [f"column 'split' names no row {split!r}" for split in ("train", "test") if split not in splits]
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted by name. Raises DataError when it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
+
+
+def is_picture(name: str) -> bool:
+    """Tell whether a file's name ends as a picture's does."""
+    return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a file is there; a name that no file can have is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_hidden(path: Path) -> bool:
+    """Tell whether a file or folder is hidden: its name begins with a dot."""
+    return path.name.startswith(".")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names in quotes, one after the other."""
+    return ", ".join(map(repr, names))
+
+
+def _split_name(given: str, file: Path, number: int) -> str:
+    for split, names in _SPLIT_NAMES.items():
+        if given.strip().casefold() in names:
+            return split
+    raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")
+
+
+def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file's rows with their line numbers. Raises DataError naming a missing column or value."""
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = columns
+            missing = [name for name in ("path", "label") if name not in columns]
+            if missing:
+                found = f"it has {listed(columns)}" if columns else "it is empty"
+                raise DataError(f"{str(file)!r} lacks the column(s) {listed(missing)}; {found}")
+            rows = [
+                (reader.line_num, {key: (cell or "").strip() for key, cell in row.items() if key}) for row in reader
+            ]
+    except FileNotFoundError:
+        raise MissingDataError(f"data.path: no file {str(file)!r}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read {str(file)!r}: {error}") from None
+    if not rows:
+        raise DataError(f"{str(file)!r} lists no pictures")
+    for number, row in rows:
+        if not row["path"] or not row["label"] or ("split" in columns and not row["split"]):
+            raise DataError(f"{str(file)!r} line {number}: path, label or split is empty")
+    return rows
