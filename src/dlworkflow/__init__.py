@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dlworkflow.course import pred_and_plot_image as pred_and_plot_image
     from dlworkflow.course import print_train_time as print_train_time
     from dlworkflow.course import walk_through_dir as walk_through_dir
+    from dlworkflow.data.check import FolderReport as FolderReport
+    from dlworkflow.data.check import check_folder as check_folder
     from dlworkflow.data.download import download_data as download_data
     from dlworkflow.data.image_folder import ImageFolderCustom as ImageFolderCustom
     from dlworkflow.data.image_folder import find_classes as find_classes
@@ -106,6 +108,7 @@ _HOMES = {  # where each public name lives
         "print_train_time",
         "walk_through_dir",
     ),
+    "data.check": ("FolderReport", "check_folder"),
     "data.download": ("download_data",),
     "data.image_folder": ("ImageFolderCustom", "find_classes"),
     "data.images": ("ImageData", "load_image"),

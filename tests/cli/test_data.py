@@ -3,8 +3,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
+import sys
 
 import pytest
+from PIL import Image
 
 from dlworkflow import data
 
@@ -90,6 +94,10 @@ def test_data_get_says_where_the_files_are(dlw, photos):
         (["info", "digits", "--set", "epochs=3"], 2, "--set epochs", "data.*"),
         (["info", "circles", "--set", "data.noise=-1"], 2, "--set data.noise", "at least 0"),
         (["info", "pizza_steak_sushi", "--offline", "--data-dir", "there"], 1, "'there'", "https://"),
+        (["check", "no/such"], 1, "'no/such'", "no such folder or file"),
+        (["check", "/etc/hostname"], 1, "'/etc/hostname'", "a folder of pictures or a CSV"),
+        (["check", "."], 1, "'.'", "<class>/<picture>"),
+        (["check", ".", "--max-pixels", "0"], 2, "--max-pixels", "at least 1"),
         (["get", "digit"], 2, "'digit'", "'digits'"),
         (["get", "digits"], 1, "'digits'", "no files"),
         (["get", "pizza_steak_sushi", "--offline", "--data-dir", "there"], 1, "'there'", "https://"),
@@ -110,3 +118,205 @@ def test_dlw_offline_refuses_to_fetch(dlw, in_tmp, monkeypatch):
     monkeypatch.setenv("DLW_OFFLINE", "1")
 
     assert "fetching is off" in dlw("data", "get", "pizza_steak_sushi", "--data-dir", "there").err
+
+
+def test_data_check_of_a_sound_folder_says_what_there_is(dlw, pets):
+    answer = dlw("data", "check", pets)
+
+    assert answer.code == 0
+    assert answer.err == ""
+    assert (
+        answer.out
+        == f"""\
+{pets}: 13 files, of which 13 were read now
+class  train  test
+-----  -----  ----
+cat        5     2
+dog        4     2
+
+train: the largest class has 1.25 times the pictures of the smallest
+test: the largest class has 1.00 times the pictures of the smallest
+width: 20 to 32 pixels, median 23
+height: 17 to 17 pixels, median 17
+modes: RGB 13
+formats: PNG 13
+
+0 faults, 0 remarks
+"""
+    )
+
+
+def test_data_check_of_the_photos_finds_nothing_wrong(dlw, photos):
+    answer = dlw("data", "check", photos)
+
+    assert (answer.code, answer.out.splitlines()[-1]) == (0, "0 faults, 0 remarks")
+
+
+def test_data_check_of_a_fault_exits_with_1_and_names_it(dlw, pets):
+    (pets / "train" / "cat" / "0.png").write_text("no picture")
+    answer = dlw("data", "check", pets)
+
+    assert (answer.code, answer.err) == (1, "")
+    assert "\nfault: pictures or folders that cannot be read: 1\n  train/cat/0.png: is no picture in" in answer.out
+
+
+def test_data_check_of_a_remark_alone_exits_with_0(dlw, pets):
+    (pets / "train" / "cat" / ".hidden").touch()
+    answer = dlw("data", "check", pets)
+
+    assert answer.code == 0
+    assert "\nremark: hidden files and folders, which are left out: 1\n  train/cat/.hidden\n" in answer.out
+
+
+def test_data_check_names_all_faults(dlw, pets):
+    for number in range(30):
+        (pets / "train" / "cat" / f"bad{number:02}.png").touch()
+
+    assert sum("/bad" in line for line in dlw("data", "check", pets).out.splitlines()) == 30
+
+
+def test_data_check_names_ten_remarks_of_a_kind_and_counts_the_others(dlw, pets):
+    for number in range(30):
+        (pets / "train" / "cat" / f"{number:02}.txt").touch()
+    out = dlw("data", "check", pets).out
+
+    assert sum(".txt" in line for line in out.splitlines()) == 10
+    assert "  and 20 more (--json lists all)\n" in out
+
+
+def test_data_check_shows_leakage_as_a_pair(dlw, pets):
+    shutil.copy(pets / "train" / "cat" / "0.png", pets / "test" / "cat" / "again.png")
+
+    assert "  train/cat/0.png = test/cat/again.png: in train and test\n" in dlw("data", "check", pets).out
+
+
+def test_data_check_json_is_the_whole_report(dlw, pets):
+    from dlworkflow.data.check import check_folder
+
+    (pets / "train" / "cat" / "0.png").touch()
+    answer = dlw("data", "check", pets, "--json")
+
+    assert json.loads(answer.out) == check_folder(pets).to_data() | {"n_read": 13}
+
+
+def test_data_check_takes_a_list(dlw, pets):
+    (pets / "list.csv").write_text("path,label,split\ntrain/cat/0.png,cat,train\ntest/dog/0.png,dog,test\n")
+    answer = dlw("data", "check", pets / "list.csv")
+
+    assert answer.code == 1
+    assert "class 'dog' is in split 'test', not in 'train'" in answer.out
+
+
+def test_data_check_refuses_pictures_above_the_limit(dlw, pets):
+    answer = dlw("data", "check", pets, "--max-pixels", 500)
+
+    assert answer.code == 1
+    assert "  train/cat/4.png: has 544 pixels, above the limit of 500; set DLW_MAX_PIXELS=544" in answer.out
+
+
+NAMES = ["a b", "日本 é", "line\nbreak", "\x1b[2Jred", "\x9b31m", "\u202egnp", "\udcff", "=1+1", "a|b", "a,b"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_check_prints_any_name_harmlessly(name, dlw, pets):
+    from dlworkflow.text import printable
+
+    (pets / "train" / name).mkdir()
+    (pets / "train" / name / f"{name}.png").write_text("no picture")
+    out = dlw("data", "check", pets).out
+
+    assert f"  train/{printable(name)}/{printable(name)}.png: is no picture" in out
+    assert all(line.isprintable() for line in out.split("\n"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_data_check_json_holds_any_name(name, dlw, pets):
+    (pets / "train" / "cat" / f"{name}.png").write_text("no picture")
+    out = dlw("data", "check", pets, "--json").out
+
+    assert [fault["paths"] for fault in json.loads(out)["faults"]] == [[f"train/cat/{name}.png"]]
+    assert out.isascii()
+
+
+def test_data_check_shows_a_bar_on_a_terminal_and_only_there(dlw, pets, monkeypatch):
+    quiet = dlw("data", "check", pets).err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+
+    assert quiet == ""
+    assert "/13 [" in dlw("data", "check", pets).err
+
+
+def test_data_check_imports_no_torch(in_tmp, pets, start_dlw, monkeypatch):
+    (in_tmp / "torch.py").write_text("raise ImportError('torch is imported')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(in_tmp), *sys.path]))
+    process = start_dlw("data", "check", str(pets))
+
+    assert process.wait() == 0, process.stderr.read()
+
+
+def test_a_warning_of_pillow_does_not_reach_the_terminal(in_tmp, pets, start_dlw):
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # says that five entries follow, and ends
+    with Image.open(pets / "train" / "cat" / "0.png") as picture:
+        picture.save(pets / "train" / "cat" / "odd.jpg", exif=exif)
+    process = start_dlw("data", "check", str(pets))
+
+    assert (process.wait(), process.stderr.read()) == (0, "")
+
+
+def test_checking_training_and_predicting_change_nothing_in_a_read_only_folder(dlw, in_tmp, pets, state_of):
+    (pets / "train" / "cat" / "bad.png").touch()
+    (pets / "train" / "cat" / "notes.txt").write_text("mine")
+    everything = [*pets.rglob("*"), pets]
+    before = state_of(pets)
+    for path in everything:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        codes = [
+            dlw("data", "check", pets).code,
+            dlw("train", "tinyvgg", "--data", pets, "--epochs", 1, "--on-bad", "skip", "--threads", 1).code,
+            dlw("predict", pets / "test").code,
+            dlw("evaluate", "--no-plots").code,
+        ]
+    finally:
+        for path in everything:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+    assert codes == [1, 0, 0, 0]
+    assert state_of(pets) == before
+
+
+def test_training_names_the_pictures_that_it_leaves_out(dlw, in_tmp, pets):
+    (pets / "train" / "cat" / "1.png").write_bytes(b"")
+    answer = dlw("train", "tinyvgg", "--data", pets, "--on-bad", "skip", "--dry-run")
+
+    assert answer.code == 0
+    assert "8 train, 4 test samples" in answer.err
+    assert f"note    left out of train: '{pets}/train/cat/1.png': is empty (0 bytes)\n" in answer.err
+
+
+def test_training_stops_at_a_picture_that_cannot_be_read_and_names_it(dlw, in_tmp, pets):
+    (pets / "train" / "cat" / "1.png").write_bytes(b"")
+    answer = dlw("train", "tinyvgg", "--data", pets)
+
+    assert answer.code == 1
+    assert answer.err.endswith(f"1 of 9 pictures cannot be read: '{pets}/train/cat/1.png': is empty (0 bytes)\n")
+
+
+def test_on_bad_takes_error_or_skip(dlw, in_tmp, pets):
+    answer = dlw("train", "tinyvgg", "--data", pets, "--on-bad", "skp")
+
+    assert (answer.code, answer.err) == (2, "dlw: --on-bad: unknown value 'skp'; did you mean 'skip'?\n")
+
+
+def test_on_bad_is_refused_where_there_are_no_pictures(dlw, in_tmp):
+    answer = dlw("train", "circles_v2", "--on-bad", "skip")
+
+    assert answer.code == 2
+    assert answer.err.startswith("dlw: --on-bad: data 'circles': unknown setting 'on_bad'")
+
+
+def test_a_picture_above_the_limit_is_refused_in_prediction(dlw, runs, pictures, monkeypatch):
+    monkeypatch.setenv("DLW_MAX_PIXELS", "63")
+    answer = dlw("predict", "pictures/0.png", "--run", "tinyvgg-digits-001")
+
+    assert "has 64 pixels, above the limit of 63; set DLW_MAX_PIXELS=64 if you trust it" in answer.out + answer.err

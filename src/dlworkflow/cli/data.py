@@ -1,20 +1,28 @@
-"""`dlw data list`, `info` and `get`: which data sets there are, what is in one, and fetching it."""
+"""`dlw data list`, `info`, `show`, `check` and `get`: which data sets there are, what is in one, and fetching it."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, say
-from dlworkflow.cli.tables import Format, render
+from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, count, say
+from dlworkflow.cli.tables import Format, number, render
+from dlworkflow.text import printable
 
 if TYPE_CHECKING:
+    from dlworkflow.data.check import Finding, FolderReport
     from dlworkflow.data.splits import Splits
 
-app = typer.Typer(help="List, inspect and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
+MOST_REMARKS = 10
+"""A report names this many remarks of a kind, and counts the others; faults are all named."""
+
+app = typer.Typer(help="List, inspect, check and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -105,6 +113,40 @@ def show(
 
 
 @app.command()
+def check(
+    path: Annotated[
+        Path, typer.Argument(metavar="DIR|CSV", help="A folder of pictures, or a CSV of path,label[,split].")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=count,
+            help="Refuse pictures of more pixels [default: DLW_MAX_PIXELS or 89,478,485].",
+        ),
+    ] = None,
+) -> None:
+    """Decode every picture of a folder and say what is wrong with it.
+
+    Exit code 1 when something is. Nothing in the folder is changed; files that are as at the last check are not read
+    again.
+    """
+    from dlworkflow.data.check import check_folder
+
+    with _bar() as on_progress:
+        report = check_folder(path, on_progress=on_progress, max_pixels=max_pixels)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.to_data(), indent=1))  # in ASCII: a name may hold bytes that are no text
+    else:
+        typer.echo("\n".join(_report_lines(report)))
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
 def get(
     name: Annotated[str, typer.Argument(help="A data set that lives in files.", autocompletion=complete_data)],
     data_dir: DataDirOption = None,
@@ -117,6 +159,68 @@ def get(
     from dlworkflow import data
 
     typer.echo(str(data.get(name, data_dir, offline=offline)))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], object] | None]:
+    """Show files as they are done: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: list[Any] = []  # made when it is known how many files there are
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit="file", leave=False, dynamic_ncols=True, file=sys.stderr))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def _report_lines(report: FolderReport) -> Iterator[str]:
+    """Return a report as lines: what there is, then faults and remarks by kind."""
+    from dlworkflow.data.check import FAULTS, REMARKS
+
+    yield printable(f"{report.path}: {report.n_files:,} files, of which {report.n_read:,} were read now")
+    classes = sorted({name for counts in report.counts.values() for name in counts})
+    rows = [{"class": name, **{s: counts.get(name) for s, counts in report.counts.items()}} for name in classes]
+    yield render(
+        [{key: number(value) for key, value in row.items()} for row in rows],
+        {key: key for key in ("class", *report.counts)},
+    )
+    yield ""
+    for split, ratio in report.ratios.items():
+        yield f"{split}: the largest class has {ratio:.2f} times the pictures of the smallest"
+    for side in ("width", "height"):
+        if spread := getattr(report, side):
+            yield f"{side}: {spread.min:,} to {spread.max:,} pixels, median {spread.median:,}"
+    for what in ("modes", "formats"):
+        if counts := getattr(report, what):
+            yield f"{what}: {', '.join(f'{printable(name)} {n:,}' for name, n in counts.items())}"
+    for kinds, findings, most in ((FAULTS, report.faults, None), (REMARKS, report.remarks, MOST_REMARKS)):
+        for kind, heading in kinds.items():
+            found = [finding for finding in findings if finding.kind == kind]
+            if found:
+                yield f"\n{'fault' if most is None else 'remark'}: {heading}: {len(found):,}"
+            yield from (f"  {_finding_line(finding)}" for finding in found[:most])
+            if most is not None and len(found) > most:
+                yield f"  and {len(found) - most:,} more (--json lists all)"
+    yield f"\n{_counted(len(report.faults), 'fault')}, {_counted(len(report.remarks), 'remark')}"
+
+
+def _finding_line(finding: Finding) -> str:
+    """Return where and what; names are harmless to a terminal."""
+    return printable(": ".join(filter(None, (" = ".join(finding.paths), finding.text))))
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _load(name: str, settings: list[str] | None, data_dir: str | None, offline: bool) -> Splits:
