@@ -316,6 +316,7 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "transform": splits.transform.to_spec() if splits.transform else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
         "split_indices": splits.indices,
+        "skipped": splits.skipped,
         "source": splits.source,
         "parameters": count_parameters(job.model),
         "device": describe_device(job.device),
