@@ -28,14 +28,15 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "optim": {"errors"},
     "metrics": {"errors", "tasks"},
     "device": {"errors"},
-    "engine": {"errors", "tasks", "metrics"},
+    "batch_check": {"errors", "tasks"},
+    "engine": {"errors", "tasks", "metrics", "batch_check"},
     "checkpoint": {"errors"},
     "plotting": {"errors"},
     "diagnosis": {"errors", "tasks"},
     "cures": {"diagnosis"},
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
-    "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks"},
+    "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks", "batch_check"},
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"},
     "run_evaluation": BASE

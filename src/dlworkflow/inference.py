@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dlworkflow import models
+from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
 from dlworkflow.data.image_folder import IMAGE_EXTENSIONS
 from dlworkflow.data.images import ImageError, load_image, to_uint8
@@ -85,9 +86,13 @@ class Predictor:
         return "image" if self.transform is not None else "tabular"
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32."""
-        with torch.inference_mode():
-            scores: Tensor = self.model(inputs.to(self.device)).cpu()
+        """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32.
+
+        Raises BatchError for inputs that the model cannot take.
+        """
+        with torch.inference_mode(), explained_errors(self.model) as keep:
+            X, _ = keep(inputs.to(self.device))
+            scores: Tensor = self.model(X).cpu()
         return scores
 
     def predict_images(
