@@ -109,11 +109,17 @@ def _picture_fault(layer: nn.Conv2d, X: Tensor) -> BatchError | None:
         fix = "image.permute(2, 0, 1).unsqueeze(0)"
     elif X.ndim == 3 and channels == 1:
         fix = "images.unsqueeze(1)"
-    elif X.ndim == 2 or (X.ndim == 3 and shape[0] == 1):
+    elif (X.ndim == 3 and shape[0] == 1) or (X.ndim == 2 and not _is_flat(shape, channels)):
         fix = f"image.expand({channels}, -1, -1).unsqueeze(0)"
     else:
         fix = f"images.reshape(-1, {channels}, height, width)"
     return wrong_shape(f"(n, {channels}, height, width)", X, fix)
+
+
+def _is_flat(shape: tuple[int, ...], channels: int) -> bool:
+    """Say whether (n, numbers) are square pictures laid flat, rather than the rows of one grey picture."""
+    side = math.isqrt(shape[1] // channels)
+    return shape[0] != shape[1] == channels * side * side
 
 
 def _channel_fix(shape: tuple[int, ...], layer: nn.Conv2d) -> str:
