@@ -36,7 +36,10 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "cures": {"diagnosis"},
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
-    "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks", "batch_check"},
+    "fitting": {"errors", "models", "checkpoint"},
+    "inference": {
+        *("errors", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
+    },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"},
     "run_evaluation": BASE
