@@ -29,7 +29,8 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "optim": {"errors"},
     "metrics": {"errors", "tasks"},
     "device": {"errors"},
-    "engine": {"errors", "tasks", "metrics"},
+    "batch_check": {"errors", "tasks"},
+    "engine": {"errors", "tasks", "metrics", "batch_check"},
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors"},
     "stopping": set(),
@@ -38,7 +39,10 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "cures": {"diagnosis"},
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
-    "inference": {"errors", "runs", "data", "models", "checkpoint", "device", "tasks"},
+    "fitting": {"errors", "models", "checkpoint"},
+    "inference": {
+        *("errors", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
+    },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
     | {"recorder", "stopping"},

@@ -91,6 +91,21 @@ def test_a_list_of_tensors_is_no_state_dict(tmp_path):
         load_weights(tmp_path / "w.pth")
 
 
+def test_a_tensor_that_claims_more_than_the_file_holds_is_refused(tmp_path):
+    torch.save({"a": torch.zeros(1).expand(10**12)}, tmp_path / "w.pth")
+
+    with pytest.raises(ModelError, match=r"w\.pth' holds no plain numbers for a"):
+        load_weights(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(3, device="meta"), torch.eye(3).to_sparse()], ids=["meta", "sparse"])
+def test_a_tensor_that_is_no_plain_numbers_is_refused(tmp_path, tensor):
+    torch.save({"a": tensor}, tmp_path / "w.pth")
+
+    with pytest.raises(ModelError, match="no plain numbers for a"):
+        load_weights(tmp_path / "w.pth")
+
+
 def test_weights_of_another_model_are_refused_naming_what_does_not_match():
     model = nn.Linear(3, 2)
     before = model.weight.clone()

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from dlworkflow.batch_check import check_batch
 from dlworkflow.engine import Epoch, Scores, evaluate, test_step, train, train_step
-from dlworkflow.errors import ConfigError, DataError, DivergedError, ModelError
+from dlworkflow.errors import BatchError, ConfigError, DataError, DivergedError, ModelError
 from dlworkflow.metrics import accuracy_fn
 
 CROSS_ENTROPY = nn.CrossEntropyLoss()
@@ -167,7 +168,7 @@ def test_regression_labels_of_shape_n_do_not_broadcast_against_n_1():
 
 
 def test_outputs_that_cannot_be_matched_to_labels_are_named():
-    with pytest.raises(ModelError, match=r"\(4, 3\).*\(4,\)"):
+    with pytest.raises(ModelError, match=r"\(4,\), got \(4, 3\)"):
         test_step(nn.Linear(1, 3), [(torch.ones(4, 1), torch.ones(4))], nn.L1Loss())
 
 
@@ -263,6 +264,117 @@ def test_evaluate_agrees_with_test_step():
     result = evaluate(model, batches, CROSS_ENTROPY)
 
     assert (result.loss, result.acc) == tuple(test_step(model, batches, CROSS_ENTROPY))
+
+
+STEPS = {
+    "train_step": lambda model, batch, loss_fn: train_step(model, [batch], loss_fn, sgd(model)),
+    "test_step": lambda model, batch, loss_fn: test_step(model, [batch], loss_fn),
+    "evaluate": lambda model, batch, loss_fn: evaluate(model, [batch], loss_fn),
+}
+X, Y = torch.ones(4, 2), torch.arange(4) % 3
+WRONG = {  # a batch, its loss, and the error in three words: kind, what came, what mends it
+    "float64": ((X.double(), Y), CROSS_ENTROPY, ("wrong dtype", "float64", "X.to(torch.float32)")),
+    "uint8 images": (
+        (torch.ones(4, 1, 1, 2, dtype=torch.uint8), Y),
+        CROSS_ENTROPY,
+        ("wrong dtype", "uint8", "images.float() / 255"),
+    ),
+    "features": ((torch.ones(4, 5), Y), CROSS_ENTROPY, ("wrong shape", "(4, 5)", "nn.Linear(5, 3)")),
+    "label range": ((X, Y + 1), CROSS_ENTROPY, ("wrong labels", "3 (1 of 4 lie outside)", "y - 1")),
+    "float labels": ((X, Y.float()), CROSS_ENTROPY, ("wrong dtype", "float32", "y.long()")),
+    "column of labels": ((X, Y[:, None]), CROSS_ENTROPY, ("wrong shape", "(4, 1)", "y.squeeze(1)")),
+    "fewer labels": ((X, Y[:3]), CROSS_ENTROPY, ("wrong shape", "3", "from the same rows")),
+    "outputs": ((X, Y.float()), nn.BCEWithLogitsLoss(), ("wrong shape", "(4, 3)", "nn.Linear(2, 1)")),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize(("batch", "loss_fn", "words"), WRONG.values(), ids=WRONG)
+def test_a_batch_that_torch_refuses_is_explained(step, batch, loss_fn, words):
+    with pytest.raises(BatchError) as caught:
+        step(nn.Linear(2, 3), batch, loss_fn)
+
+    error = caught.value
+    assert (error.kind, error.got) == words[:2]
+    assert words[2] in error.fix
+
+
+@pytest.mark.parametrize(("batch", "loss_fn", "words"), WRONG.values(), ids=WRONG)
+def test_check_batch_says_the_same_as_the_engine(batch, loss_fn, words):
+    model = nn.Linear(2, 3)
+    with pytest.raises(BatchError) as of_engine:
+        test_step(model, [batch], loss_fn)
+
+    with pytest.raises(BatchError) as of_check:
+        check_batch(model, *batch, loss_fn)
+    assert str(of_check.value) == str(of_engine.value)
+
+
+def test_whole_numbers_for_a_binary_loss_are_explained():
+    with pytest.raises(BatchError, match=r"wrong dtype: .*float32.*got int64; fix: y\.float\(\)"):
+        test_step(nn.Linear(2, 1), [(X, Y % 2)], nn.BCEWithLogitsLoss())
+
+
+def test_a_part_of_the_model_on_another_device_is_explained():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3, device="meta"))
+
+    with pytest.raises(BatchError, match=r'wrong device: .*parts on cpu and meta; fix: model\.to\("cpu"\)'):
+        test_step(model, [(X, Y)], CROSS_ENTROPY)
+
+
+def test_an_explained_error_keeps_torchs_own_as_its_cause():
+    with pytest.raises(BatchError) as caught:
+        test_step(nn.Linear(2, 3), [(torch.ones(4, 5), Y)], CROSS_ENTROPY)
+
+    assert "mat1 and mat2" in str(caught.value.__cause__)
+
+
+def test_a_label_out_of_range_in_a_later_batch_is_found():
+    with pytest.raises(BatchError, match="wrong labels"):
+        test_step(nn.Linear(2, 3), [(X, Y), (X, Y), (X, Y + 1)], CROSS_ENTROPY)
+
+
+class Failing(nn.Module):
+    def forward(self, x):
+        raise RuntimeError("of its own")
+
+
+def test_an_error_that_the_batch_does_not_explain_goes_on_unchanged():
+    with pytest.raises(RuntimeError, match=r"^of its own$"):
+        test_step(Failing(), [(X, Y)], CROSS_ENTROPY)
+
+
+def test_good_batches_call_the_model_once_each_and_watch_no_layer(monkeypatch):
+    model, calls = nn.Linear(2, 3), []
+    model.register_forward_pre_hook(lambda *_: calls.append(len(model._forward_hooks)))
+    monkeypatch.setattr("dlworkflow.batch_check.call_watched", lambda *_: pytest.fail("a good batch was examined"))
+
+    train_step(model, [(X, Y)] * 3, CROSS_ENTROPY, sgd(model))
+
+    assert calls == [0, 0, 0]
+
+
+def test_a_device_assert_at_the_end_of_an_epoch_is_explained(monkeypatch):
+    def asserted(self):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr("dlworkflow.engine._Total.scores", asserted)
+
+    with pytest.raises(BatchError, match="wrong labels"):
+        test_step(nn.Linear(2, 3), [(X, Y)], CROSS_ENTROPY)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")
+def test_a_label_out_of_range_on_an_accelerator_is_explained():
+    import subprocess
+    import sys
+
+    code = (
+        "import torch, dlworkflow as dlw; from torch import nn;"
+        "dlw.test_step(nn.Linear(2, 3), [(torch.ones(4, 2), torch.full((4,), 9))], nn.CrossEntropyLoss(), 'cuda')"
+    )
+
+    assert "wrong labels" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
+from torch import nn
 
-from dlworkflow import data
+from dlworkflow import data, models
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.data.images import to_picture
-from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.data.images import load_image, to_picture, to_uint8
+from dlworkflow.errors import BatchError, ConfigError, DataError, MissingDataError, ModelError
 from dlworkflow.inference import Predictor, expand_paths, read_rows
 from dlworkflow.workflow import resolve_config, run_training
 
@@ -118,9 +121,9 @@ def test_a_row_of_another_length_is_refused(circles_run):
 
 
 def test_pictures_for_a_run_of_numbers_and_numbers_for_one_of_pictures_are_refused(circles_run, digits_run):
-    with pytest.raises(DataError, match="trained on numbers"):
+    with pytest.raises(DataError, match="takes numbers"):
         list(Predictor.from_run(circles_run).predict_images(["a.png"]))
-    with pytest.raises(DataError, match="trained on pictures"):
+    with pytest.raises(DataError, match="takes pictures"):
         list(Predictor.from_run(digits_run).predict_rows([[1.0]]))
 
 
@@ -202,3 +205,210 @@ def test_numbers_that_are_not_finite_are_refused_with_their_line(tmp_path):
 
     with pytest.raises(DataError, match="line 2: numbers must be finite"):
         read_rows(file, 2)
+
+
+# Inputs that the model cannot take
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (
+            torch.zeros(2, 1, 8, 8, dtype=torch.uint8),
+            r"wrong dtype: .*float32.*got uint8; fix: images\.float\(\) / 255",
+        ),
+        (torch.zeros(1, 8, 8), r"wrong shape: .*\(n, 1, height, width\), got \(1, 8, 8\); fix: image\.unsqueeze\(0\)"),
+        (torch.zeros(2, 8, 8, 1), r"wrong shape: .*got \(2, 8, 8, 1\); fix: images\.permute\(0, 3, 1, 2\)"),
+        (torch.zeros(2, 1, 16, 16), r"wrong shape: expected images of 8x8, got 16x16.*Resize\(\(8, 8\)\)"),
+    ],
+    ids=["dtype", "batch", "channels last", "size"],
+)
+def test_tensors_that_the_model_cannot_take_are_explained(digits_run, inputs, words):
+    with pytest.raises(BatchError, match=words):
+        Predictor.from_run(digits_run).logits(inputs)
+
+
+def test_a_model_that_was_moved_elsewhere_is_explained(circles_run):
+    predictor = Predictor.from_run(circles_run, device="cpu")
+    moved = dataclasses.replace(predictor, model=predictor.model.to("meta"))
+
+    with pytest.raises(BatchError, match=r"wrong device: expected X on meta.*got X on cpu"):
+        moved.logits(torch.zeros(1, 2))
+
+
+def test_good_inputs_call_the_model_once(circles_run):
+    predictor, calls = Predictor.from_run(circles_run), []
+    predictor.model.register_forward_pre_hook(lambda *_: calls.append(1))
+
+    predictor.logits(torch.zeros(3, 2))
+
+    assert calls == [1]
+
+
+# Weights without a run
+
+
+class ScriptVGG(nn.Module):
+    """TinyVGG as a script of the course writes it."""
+
+    def __init__(self, input_shape, hidden_units, output_shape, padding=1, side=16):
+        super().__init__()
+        self.conv_block_1 = nn.Sequential(
+            nn.Conv2d(input_shape, hidden_units, kernel_size=3, stride=1, padding=padding),
+            nn.ReLU(),
+            nn.Conv2d(hidden_units, hidden_units, kernel_size=3, stride=1, padding=padding),
+            nn.ReLU(),
+            nn.MaxPool2d(kernel_size=2, stride=2),
+        )
+        self.conv_block_2 = nn.Sequential(
+            nn.Conv2d(hidden_units, hidden_units, kernel_size=3, padding=padding),
+            nn.ReLU(),
+            nn.Conv2d(hidden_units, hidden_units, kernel_size=3, padding=padding),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(hidden_units * side * side, output_shape))
+
+    def forward(self, x):
+        return self.classifier(self.conv_block_2(self.conv_block_1(x)))
+
+
+FOOD = ("pizza", "steak", "sushi")
+
+
+def saved(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    return tmp_path / "w.pth"
+
+
+def a_photo(tmp_path):
+    from PIL import Image
+
+    noise = torch.randint(0, 256, (40, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    Image.fromarray(noise.numpy()).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.mark.parametrize(("padding", "side"), [(1, 16), (0, 13)])
+def test_weights_of_a_script_predict_as_the_script_does(tmp_path, padding, side):
+    script = ScriptVGG(3, 10, 3, padding, side).eval()
+    photo = a_photo(tmp_path)
+    with torch.inference_mode():
+        resized = to_uint8(load_image(photo).resize((64, 64), 2)).float() / 255
+        expected = torch.softmax(script(resized.unsqueeze(0)), dim=1)[0]
+
+    predictor = Predictor.from_weights("tinyvgg", saved(script, tmp_path), classes=FOOD)
+    [found] = predictor.predict_images([photo], top_k=3)
+
+    assert dict(found.top) == pytest.approx(dict(zip(FOOD, expected.tolist(), strict=True)), abs=1e-6)
+
+
+def test_width_channels_and_padding_are_read_off_the_weights(tmp_path):
+    path = saved(ScriptVGG(1, 6, 2, padding=0, side=13), tmp_path)
+
+    predictor = Predictor.from_weights("tinyvgg", path, classes=("a", "b"))
+
+    assert (predictor.in_shape, predictor.settings) == ((1, 64, 64), {"hidden_units": 6, "padding": 0})
+
+
+def test_another_image_size_is_told(tmp_path):
+    path = saved(ScriptVGG(3, 4, 3, side=8), tmp_path)
+
+    assert Predictor.from_weights("tinyvgg", path, classes=FOOD, image_size=32).in_shape == (3, 32, 32)
+    assert Predictor.from_weights("tinyvgg", path, classes=FOOD, in_shape=(3, 33, 34)).in_shape == (3, 33, 34)
+
+
+def test_the_error_says_which_image_size_would_fit(tmp_path):
+    path = saved(ScriptVGG(3, 4, 3, side=8), tmp_path)
+
+    with pytest.raises(
+        ModelError, match=r"classifier\.1\.weight is \(3, 256\), not .*fit with --image-size 32 --set model\.padding=1"
+    ):
+        Predictor.from_weights("tinyvgg", path, classes=FOOD)
+
+
+def test_the_error_says_which_setting_would_fit(tmp_path):
+    path = saved(ScriptVGG(3, 4, 3), tmp_path)
+
+    with pytest.raises(ModelError, match=r"fit with --set model\.hidden_units=4"):
+        Predictor.from_weights("tinyvgg", path, classes=FOOD, settings={"hidden_units": 10})
+
+
+def test_the_error_says_how_many_classes_would_fit(tmp_path):
+    path = saved(ScriptVGG(3, 4, 3), tmp_path)
+
+    with pytest.raises(ModelError, match=r"fit with 3 names in --classes"):
+        Predictor.from_weights("tinyvgg", path, classes=("a", "b"))
+
+
+LABELLED = {"regression": (), "binary": ("no", "yes"), "multiclass": tuple("abcdefghij")}
+
+
+@pytest.mark.parametrize("name", [name for name, entry in models.entries().items() if entry.parameters])
+def test_weights_of_every_model_come_back(name, tmp_path):
+    entry = models.entry(name)
+    model = models.build(name, entry.in_shape, entry.n_outputs)
+    n = 2 if entry.n_outputs == 1 else entry.n_outputs
+
+    predictor = Predictor.from_weights(name, saved(model, tmp_path), classes=LABELLED[entry.task][:n])
+
+    X = torch.rand(2, *entry.in_shape)
+    with torch.inference_mode():
+        assert torch.equal(predictor.logits(X), model.eval()(X))
+    assert predictor.task.name == entry.task
+
+
+def test_a_setting_that_only_the_names_tell_is_found(tmp_path):
+    path = saved(models.build("blobs", (2,), 4, hidden_units=3, relu=True), tmp_path)
+
+    assert Predictor.from_weights("blobs", path, classes="abcd").settings == {"hidden_units": 3, "relu": True}
+
+
+def test_pictures_are_scaled_further_only_where_told(tmp_path):
+    path = saved(ScriptVGG(3, 4, 3), tmp_path)
+
+    plain = Predictor.from_weights("tinyvgg", path, classes=FOOD)
+    normal = Predictor.from_weights("tinyvgg", path, classes=FOOD, transform="flip,normalize")
+
+    assert (plain.transform.mean, normal.transform.mean[0], normal.transform.augmentations) == ((), 0.485, ())
+
+
+@pytest.mark.parametrize(
+    ("model", "classes", "words"),
+    [
+        ("tinyvgg", (), "needs the names of its classes"),
+        ("tinyvgg", ("a",), "two or more"),
+        ("tinyvgg", ("a", "a"), "different names"),
+        ("tinyvgg", ("a", ""), "different names"),
+        ("line", ("a", "b"), "predicts a number"),
+        ("tinyvg", ("a", "b"), "did you mean 'tinyvgg'"),
+    ],
+)
+def test_wrong_classes_and_models_are_refused(tmp_path, model, classes, words):
+    with pytest.raises(ConfigError, match=words):
+        Predictor.from_weights(model, saved(ScriptVGG(3, 4, 3), tmp_path), classes=classes)
+
+
+def test_an_image_size_for_a_model_of_numbers_is_refused(tmp_path):
+    path = saved(models.build("circles_v2", (2,), 1), tmp_path)
+
+    with pytest.raises(ConfigError, match="takes numbers"):
+        Predictor.from_weights("circles_v2", path, classes=("a", "b"), image_size=8)
+
+
+def test_a_registered_model_takes_weights_too(tmp_path, monkeypatch):
+    monkeypatch.setitem(models._registered, "mine", ScriptVGG)
+    path = saved(ScriptVGG(3, 4, 3, side=16), tmp_path)
+
+    predictor = Predictor.from_weights("mine", path, classes=FOOD, image_size=64)
+
+    assert predictor.in_shape == (3, 64, 64)
+
+
+def test_a_width_that_is_only_claimed_takes_no_memory(tmp_path):
+    weights = ScriptVGG(3, 4, 3).state_dict()
+    weights["conv_block_1.0.weight"] = torch.zeros(2_000_000, 1, 1, 1)
+    torch.save(weights, tmp_path / "w.pth")
+
+    with pytest.raises(ModelError, match="conv_block_1"):
+        Predictor.from_weights("tinyvgg", tmp_path / "w.pth", classes=FOOD)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
-from dlworkflow.signatures import Count, Fraction, Positive, Range, faults_of, settings_of
+from dlworkflow.signatures import Count, Fraction, Positive, Range, choices_of, faults_of, settings_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -59,3 +59,9 @@ def test_none_is_taken_only_where_it_is_allowed():
         """Stand in for a user's function."""
 
     assert faults_of(own, {"a": None, "b": None}, owner="it").keys() == {"b"}
+
+
+def test_settings_of_few_values_are_listed_with_the_default_first():
+    def build(width: int = 3, *, padding: Literal[0, 1] = 1, relu: bool = False) -> None: ...
+
+    assert choices_of(build) == {"padding": (1, 0), "relu": (False, True)}

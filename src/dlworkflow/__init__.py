@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dlworkflow import models as models
     from dlworkflow import plotting as plotting
     from dlworkflow import runs as runs
+    from dlworkflow.batch_check import check_batch as check_batch
     from dlworkflow.checkpoint import load_model as load_model
     from dlworkflow.checkpoint import load_weights as load_weights
     from dlworkflow.checkpoint import save_model as save_model
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dlworkflow.engine import test_step as test_step
     from dlworkflow.engine import train as train
     from dlworkflow.engine import train_step as train_step
+    from dlworkflow.errors import BatchError as BatchError
     from dlworkflow.errors import ConfigError as ConfigError
     from dlworkflow.errors import DataError as DataError
     from dlworkflow.errors import DlwError as DlwError
@@ -96,6 +98,7 @@ if TYPE_CHECKING:
 _ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data and so on
 
 _HOMES = {  # where each public name lives
+    "batch_check": ("check_batch",),
     "checkpoint": ("load_model", "load_weights", "save_model"),
     "comparison": ("compare_runs", "compare_seeds"),
     "config": ("TrainConfig",),
@@ -118,7 +121,7 @@ _HOMES = {  # where each public name lives
     "diagnosis": ("diagnose",),
     "device": ("choose_device", "set_seeds"),
     "engine": ("Epoch", "Evaluation", "Scores", "evaluate", "test_step", "train", "train_step"),
-    "errors": ("ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
+    "errors": ("BatchError", "ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
     "inference": ("Prediction", "Predictor", "predict_images"),
     "run_evaluation": ("evaluate_run", "report_run"),
     "metrics": ("accuracy_fn", "classification_report", "confusion_matrix"),

@@ -6,7 +6,7 @@ import os
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     weights = _load(Path(path), "weights")
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ModelError(f"{str(path)!r} holds no state_dict (names and tensors)")
+    if hollow := [name for name, tensor in weights.items() if not _is_whole(tensor)]:
+        raise ModelError(f"{str(path)!r} holds no plain numbers for {hollow[0]}")
     return weights
 
 
@@ -59,8 +61,16 @@ def _load(path: Path, what: str) -> Any:
         raise ModelError(f"no {what} {str(path)!r}") from None
     except pickle.UnpicklingError:
         raise ModelError(f"{str(path)!r} holds something else than tensors and is not loaded") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{str(path)!r} is no whole file of {what}: {first_line(error)}") from None
+    except (RuntimeError, OSError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{str(path)!r} is no whole file of {what}: {first_line(error).split('. ')[0]}") from None
+    except (EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise ModelError(f"{str(path)!r} is no whole file of {what}: PyTorch cannot make sense of it") from None
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Say whether a file holds every number of a tensor: a small one can claim a shape that fills any memory."""
+    plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    return plain and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def apply_weights(model: nn.Module, weights: StateDict, *, source: str = "the weights") -> None:
@@ -68,18 +78,26 @@ def apply_weights(model: nn.Module, weights: StateDict, *, source: str = "the we
 
     Raises ModelError that lists missing, unexpected and misshapen names; the model is then as it was.
     """
-    own = model.state_dict()
+    faults = weight_faults(model.state_dict(), weights)
+    if faults:
+        raise ModelError(f"{source} are not of this {type(model).__name__}: {list_faults(faults)}")
+    model.load_state_dict(dict(weights))
+
+
+def weight_faults(own: StateDict, weights: StateDict) -> list[str]:
+    """Return what keeps weights out of a model whose own are `own`: missing, unexpected and misshapen names."""
     faults = [f"missing {name}" for name in own if name not in weights]
     faults += [f"unexpected {name}" for name in weights if name not in own]
-    faults += [
+    return faults + [
         f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
         for name in own
         if name in weights and weights[name].shape != own[name].shape
     ]
-    if faults:
-        more = f" and {len(faults) - 6} more" if len(faults) > 6 else ""
-        raise ModelError(f"{source} are not of this {type(model).__name__}: {', '.join(faults[:6])}{more}")
-    model.load_state_dict(dict(weights))
+
+
+def list_faults(faults: Sequence[str], most: int = 6) -> str:
+    """Return faults in one line, the first of them and how many more there are."""
+    return ", ".join(faults[:most]) + (f" and {len(faults) - most} more" if len(faults) > most else "")
 
 
 def save_model(model: nn.Module, target_dir: str | os.PathLike[str], model_name: str) -> Path:

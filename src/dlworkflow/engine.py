@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dlworkflow.batch_check import explained_errors
 from dlworkflow.errors import DataError, DivergedError
 from dlworkflow.tasks import LossFn, Task, get_task
 
@@ -73,9 +74,10 @@ def train_step(
 
     A batch is inputs (n, *in_shape) float32 and labels (n,) int64 (multiclass), (n,) float32 (binary) or (n, 1)
     float32 (regression). The scores are those of each batch before its update. `device` moves the model; None is
-    where it is. The task follows from the loss function unless given. Raises DataError if there is no batch and
-    TypeError for both or neither of `dataloader` and `data_loader`, and DivergedError when the loss becomes nan or
-    infinite: at once on the CPU, at the end of the epoch elsewhere.
+    where it is. The task follows from the loss function unless given. Raises DataError if there is no batch,
+    BatchError for one that does not go into the model or the loss, TypeError for both or neither of `dataloader` and
+    `data_loader`, and DivergedError when the loss becomes nan or infinite: at once on the CPU, at the end of the epoch
+    elsewhere.
     """
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None or optimizer is None:
@@ -85,17 +87,18 @@ def train_step(
     total = _Total(task, averaging, accuracy_fn)
     watched = device.type == "cpu"  # elsewhere looking at a loss would make every batch wait
     model.train()
-    for number, (X, y) in enumerate(batches, start=1):
-        X, y = X.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        logits = task.align(model(X), y)
-        loss = loss_fn(logits, y)
-        if watched and not math.isfinite(value := loss.item()):
-            raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total.add(loss.detach(), logits.detach(), y)
-    return total.scores(finite=True)
+    with explained_errors(model, loss_fn, task) as keep:
+        for number, (X, y) in enumerate(batches, start=1):
+            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+            logits = task.align(model(X), y)
+            loss = loss_fn(logits, y)
+            if watched and not math.isfinite(value := loss.item()):
+                raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total.add(loss.detach(), logits.detach(), y)
+        return total.scores(finite=True)
 
 
 def test_step(
@@ -120,12 +123,12 @@ def test_step(
     task = get_task(task, loss_fn)
     total = _Total(task, averaging, accuracy_fn)
     model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
         for X, y in batches:
-            X, y = X.to(device, non_blocking=True), y.to(device, non_blocking=True)
+            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
             logits = task.align(model(X), y)
             total.add(loss_fn(logits, y), logits, y)
-    return total.scores()
+        return total.scores()
 
 
 test_step.__test__ = False  # type: ignore[attr-defined] # pytest takes a function of this name for a test
@@ -192,13 +195,13 @@ def evaluate(
     total = _Total(task, averaging)
     kept: list[tuple[Tensor, Tensor]] = []
     model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
         for X, y in dataloader:
-            X, y = X.to(device), y.to(device)
+            X, y = keep(X.to(device), y.to(device))
             logits = task.align(model(X), y)
             total.add(loss_fn(logits, y), logits, y)
             kept.append((logits.cpu(), y.cpu()))
-    scores = total.scores()
+        scores = total.scores()
     return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
 

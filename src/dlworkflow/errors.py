@@ -36,6 +36,20 @@ class ModelError(DlwError):
     """A model that cannot be built, or weights that do not belong to it."""
 
 
+class BatchError(ModelError, ValueError):
+    """A batch that does not go into its model or loss; also a `ValueError`.
+
+    `kind` is `wrong dtype`, `wrong shape`, `wrong device` or `wrong labels`; `fix` is a line of code or advice.
+    """
+
+    def __init__(self, kind: str, expected: str, got: str, fix: str) -> None:
+        self.kind, self.expected, self.got, self.fix = kind, expected, got, fix
+        super().__init__(kind, expected, got, fix)
+
+    def __str__(self) -> str:
+        return f"{self.kind}: expected {self.expected}, got {self.got}; fix: {self.fix}"
+
+
 class RunError(DlwError):
     """A run folder that is not there, or that lacks what is asked of it."""
 

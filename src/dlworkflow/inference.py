@@ -1,7 +1,7 @@
-"""Predictions from a run folder alone: its weights, classes and transform, for files, folders, tensors and numbers.
+"""Predictions for files, folders, tensors and numbers, from a run folder alone or from a file of weights.
 
-The run's own preprocessing is used, never today's defaults, so a prediction cannot scale or crop another way than
-training did.
+A run's own preprocessing is used, never today's defaults, so a prediction cannot scale or crop another way than
+training did. Weights without a run get what the notes' scripts do: resized, [0, 1].
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import glob
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from dlworkflow import models
+from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
 from dlworkflow.data.images import ImageError, load_image, to_uint8
 from dlworkflow.data.listing import IMAGE_EXTENSIONS, look_into
-from dlworkflow.data.transforms import Pipeline, parse
+from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.device import Device, choose_device
-from dlworkflow.errors import DataError, MissingDataError, RunError
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
+from dlworkflow.fitting import find_fit
 from dlworkflow.runs import Run
 from dlworkflow.tasks import Task, get_task
 
@@ -56,6 +58,8 @@ class Predictor:
     transform: Pipeline | None
     device: torch.device
     run: Run | None = field(default=None, compare=False)
+    model_name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_run(
@@ -79,15 +83,73 @@ class Predictor:
             run=run,
         )
 
+    @classmethod
+    def from_weights(
+        cls,
+        model_name: str,
+        path: str | os.PathLike[str],
+        *,
+        classes: Sequence[str] = (),
+        in_shape: tuple[int, ...] | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        transform: Spec = None,
+        device: Device = "auto",
+    ) -> Predictor:
+        """Put a state_dict that any script saved into model `model_name`.
+
+        `classes` are the names of the labels in their order (none for a regression). What is not given is read off the
+        weights' shapes (`fitting.find_fit`); pictures are resized to `image_size` (height, width; the model's usual
+        one) or as `in_shape` says, and scaled to [0, 1], further only by `transform`. Raises ModelError for a file that
+        holds no weights, or none of this model, and ConfigError for the rest.
+        """
+        classes = tuple(classes)
+        task_name = models.entry(model_name).task
+        n_outputs = _possible_outputs(model_name, task_name, classes)
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        weights, source = load_weights(path), f"weights {str(path)!r}"
+        shapes: dict[str, Any] = {"n_outputs": n_outputs, "in_shape": in_shape, "image_size": size}
+        fit = find_fit(model_name, weights, **shapes, settings=settings, source=source)
+        pipeline = None
+        if len(fit.in_shape) == 3:
+            pipeline = parse(transform, image_size=fit.in_shape[1:], channels=fit.in_shape[0]).for_evaluation()
+        elif transform is not None:
+            raise ConfigError(f"data.transform: model {model_name!r} takes numbers, not pictures")
+        chosen = choose_device(str(device))
+        model = models.build(model_name, fit.in_shape, fit.n_outputs, **fit.settings)
+        apply_weights(model, weights, source=source)
+        task = "regression" if not classes else "binary" if fit.n_outputs == 1 else "multiclass"
+        return cls(
+            model=model.eval().to(chosen),
+            task=get_task(task),
+            classes=classes,
+            in_shape=fit.in_shape,
+            transform=pipeline,
+            device=chosen,
+            model_name=model_name,
+            settings=fit.settings,
+        )
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message: `run 'x'`, or the model."""
+        return (
+            f"run {self.run.name!r}" if self.run else f"model {self.model_name!r}" if self.model_name else "the model"
+        )
+
     @property
     def kind(self) -> str:
         """`image` or `tabular`: what can be predicted."""
         return "image" if self.transform is not None else "tabular"
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32."""
-        with torch.inference_mode():
-            scores: Tensor = self.model(inputs.to(self.device)).cpu()
+        """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32.
+
+        Raises BatchError for inputs that the model cannot take.
+        """
+        with torch.inference_mode(), explained_errors(self.model) as keep:
+            X, _ = keep(inputs.to(self.device))
+            scores: Tensor = self.model(X).cpu()
         return scores
 
     def predict_images(
@@ -98,7 +160,7 @@ class Predictor:
         A file that cannot be read is a prediction with `error` set. Raises DataError when the run takes no pictures.
         """
         if self.transform is None:
-            raise DataError(f"{self._name} was trained on numbers, not on pictures; give {self.in_shape[0]} numbers")
+            raise DataError(f"{self.name} takes numbers, not pictures; give {self.in_shape[0]} numbers")
         for chunk in _chunks(map(Path, paths), batch_size):
             pictures: dict[int, Tensor] = {}
             errors: dict[int, str] = {}
@@ -120,17 +182,13 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predict rows of numbers. Raises DataError for a row of another length than the model takes."""
         if self.kind != "tabular":
-            raise DataError(f"{self._name} was trained on pictures, not on numbers; give picture files")
+            raise DataError(f"{self.name} takes pictures, not numbers; give picture files")
         for chunk in _chunks(rows, batch_size):
             for row in chunk:
                 if len(row) != self.in_shape[0]:
-                    raise DataError(f"{self._name} takes {self.in_shape[0]} number(s) a row, not {len(row)}")
+                    raise DataError(f"{self.name} takes {self.in_shape[0]} number(s) a row, not {len(row)}")
             sources = [" ".join(f"{number:g}" for number in row) for row in chunk]
             yield from self._predictions(sources, torch.tensor(chunk, dtype=torch.float32), top_k)
-
-    @property
-    def _name(self) -> str:
-        return f"run {self.run.name!r}" if self.run else "the model"
 
     def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
         logits = self.logits(inputs)
@@ -153,6 +211,19 @@ def _transform(summary: dict[str, Any]) -> Pipeline | None:
         return None
     channels, *size = summary["in_shape"]
     return parse(summary["transform"], image_size=size, channels=channels)
+
+
+def _possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:
+    """Return how many raw scores a sample the model may give for these classes. Raises ConfigError for wrong names."""
+    if task == "regression" and classes:
+        raise ConfigError(f"--classes: model {model_name!r} predicts a number, not a class")
+    if not classes:
+        if task not in ("regression", "any"):
+            raise ConfigError(f"--classes: model {model_name!r} needs the names of its classes, in their order")
+        return [1]
+    if len(classes) == 1 or len(set(classes)) < len(classes) or not all(classes):
+        raise ConfigError(f"--classes: must be two or more different names, not {','.join(classes)!r}")
+    return [1, 2] if len(classes) == 2 and task == "binary" else [2, 1] if len(classes) == 2 else [len(classes)]
 
 
 def load_run_model(run: Run, weights: str = "best") -> nn.Module:

@@ -56,6 +56,17 @@ def settings_of(function: Callable[..., Any], *, supplied: Collection[str] = ())
     }
 
 
+def choices_of(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """Return the settings that take one of a few values (true or false, a `Literal`) with those, the default first."""
+    choices: dict[str, tuple[Any, ...]] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = _hint(function, parameter)
+        values = (False, True) if hint is bool else get_args(hint) if get_origin(hint) is Literal else ()
+        if parameter.default in values:
+            choices[name] = tuple(sorted(values, key=lambda value, usual=parameter.default: value != usual))  # type: ignore[misc]
+    return choices
+
+
 def faults_of(
     function: Callable[..., Any],
     given: Mapping[str, Any],

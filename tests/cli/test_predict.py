@@ -11,6 +11,9 @@ from PIL import Image
 
 from dlworkflow import data
 from dlworkflow.inference import Predictor
+from dlworkflow.models.circles import CircleModelV2
+from dlworkflow.models.linear import LinearRegressionModel
+from dlworkflow.models.tiny_vgg import TinyVGG
 
 
 def objects(answer):
@@ -347,6 +350,151 @@ def test_a_run_that_is_still_without_an_epoch_is_passed_over(dlw, runs):
     (runs / "line-line-002/summary.json").write_text(json.dumps(summary | {"best": None, "status": "running"}))
 
     assert dlw("predict", "1").err == "run runs/line-line-001 (best weights)\n"
+
+
+# Weights without a run
+
+
+@pytest.fixture
+def weights(in_tmp):
+    """Files of weights as scripts save them, and files that are none."""
+    saved = {
+        "vgg": TinyVGG(3, 4, 3),
+        "small": TinyVGG(3, 4, 3, image_size=(16, 16)),
+        "circles": CircleModelV2(),
+        "line": LinearRegressionModel(),
+    }
+    for name, model in saved.items():
+        torch.save(model.state_dict(), in_tmp / f"{name}.pth")
+    torch.save({"weights": pytest.approx(1)}, in_tmp / "code.pth")
+    (in_tmp / "cut.pth").write_bytes((in_tmp / "vgg.pth").read_bytes()[:700])
+    (in_tmp / "text.pth").write_text("hello there")
+    return in_tmp
+
+
+VGG = ["--model", "tinyvgg", "--weights", "vgg.pth", "--classes", "pizza,steak,sushi"]
+
+
+def test_a_file_of_weights_predicts_pictures_without_a_run(dlw, weights, pictures):
+    predictor = Predictor.from_weights("tinyvgg", "vgg.pth", classes=("pizza", "steak", "sushi"))
+    expected = [found.probability for found in predictor.predict_images(sorted(pictures.iterdir()))]
+
+    rows = objects(dlw("predict", "pictures", *VGG, "--format", "json"))
+    assert [row["probability"] for row in rows] == pytest.approx(expected, abs=1e-7)
+
+
+def test_what_was_built_for_the_weights_is_said_on_stderr(dlw, weights, pictures):
+    answer = dlw("predict", "pictures", *VGG)
+
+    assert answer.err == "weights vgg.pth in tinyvgg (hidden_units=4, padding=1) for inputs of 3x64x64\n"
+
+
+def test_class_names_are_labels_in_the_order_given(dlw, weights, pictures):
+    [row] = objects(dlw("predict", "pictures/0.png", *VGG, "--top-k", "3", "--format", "json"))
+
+    assert {one["label"] for one in row["top"]} == {"pizza", "steak", "sushi"}
+
+
+def test_the_image_size_of_the_training_is_told_by_a_flag(dlw, weights, pictures):
+    answer = dlw("predict", "pictures", *VGG, "--weights", "small.pth", "--image-size", "16")
+
+    assert (answer.code, "3x16x16" in answer.err) == (0, True)
+
+
+def test_settings_of_the_model_and_the_transform_are_told_by_set(dlw, weights, pictures):
+    one = dlw(
+        "predict", "pictures", *VGG, "--set", "model.hidden_units=4", "--set", "model.padding=1", "--format", "json"
+    )
+    other = dlw("predict", "pictures", *VGG, "--set", "data.transform=normalize", "--format", "json")
+
+    assert (one.code, other.code) == (0, 0)
+    assert one.out != other.out
+
+
+def test_weights_of_a_model_of_numbers_predict_numbers(dlw, weights):
+    [row] = objects(
+        dlw(
+            *["predict", "0.1", "-0.2", "--model", "circles_v2", "--weights", "circles.pth"],
+            *["--classes", "outer,inner", "--format", "json"],
+        )
+    )
+
+    assert (row["input"], row["label"] in ("outer", "inner")) == ("0.1 -0.2", True)
+
+
+def test_weights_of_a_regression_need_no_classes(dlw, weights):
+    line = torch.load("line.pth", weights_only=True)
+    [row] = objects(dlw("predict", "0.5", "--model", "line", "--weights", "line.pth", "--format", "json"))
+
+    assert row["value"] == pytest.approx(0.5 * line["weights"].item() + line["bias"].item(), abs=1e-6)
+
+
+def test_a_plot_of_predictions_needs_no_run(dlw, weights, pictures):
+    assert dlw("predict", "pictures", *VGG, "--plot", "out.png").code == 0
+
+
+CIRCLES = "1 2 --model circles_v2 --weights circles.pth"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "given", "way_out"),
+    [
+        ("pictures --model tinyvg --weights vgg.pth --classes a,b,c", 2, "--model: ", "'tinyvgg'"),
+        ("pictures --model tinyvgg --classes a,b,c", 2, "--model", "--weights FILE"),
+        ("pictures --model tinyvgg --weights last --classes a,b,c", 2, "--model", "--weights FILE"),
+        ("pictures --model tinyvgg --weights vgg.pth", 2, "--classes", "names of its classes"),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,b", 1, "'vgg.pth'", "3 names in --classes"),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,a,b", 2, "a,a,b", "different names"),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,b,c --run last", 2, "--run", "--model"),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,b,c --runs-dir runs", 2, "--runs-dir", "--model"),
+        ("pictures --model tinyvgg --weights gone.pth --classes a,b,c", 1, "'gone.pth'", "no weights"),
+        ("pictures --model tinyvgg --weights code.pth --classes a,b,c", 1, "'code.pth'", "something else than tensors"),
+        ("pictures --model tinyvgg --weights cut.pth --classes a,b,c", 1, "'cut.pth'", "no whole file of weights"),
+        ("pictures --model tinyvgg --weights text.pth --classes a,b,c", 1, "'text.pth'", "no whole file of weights"),
+        ("pictures --model tinyvgg --weights pictures --classes a,b,c", 1, "'pictures'", "no whole file of weights"),
+        (
+            "pictures --model tinyvgg --weights circles.pth --classes a,b,c",
+            1,
+            "'circles.pth'",
+            "missing conv_block_1.0",
+        ),
+        ("pictures --model improved_tinyvgg --weights vgg.pth --classes a,b,c", 1, "'vgg.pth'", "missing conv1.weight"),
+        (
+            "pictures --model tinyvgg --weights small.pth --classes a,b,c",
+            1,
+            "(3, 64)",
+            "--image-size 16 --set model.padding=1",
+        ),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,b,c --set model.padding=2", 2, "padding", "'2'"),
+        (
+            "pictures --model tinyvgg --weights vgg.pth --classes a,b,c --set model.hidden=2",
+            2,
+            "'hidden'",
+            "'hidden_units'",
+        ),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,b,c --set epochs=2", 2, "--set epochs", "model"),
+        ("pictures --model tinyvgg --weights vgg.pth --classes a,b,c --image-size 0", 2, "0", "at least 1"),
+        (f"{CIRCLES} --classes a,b --image-size 8", 2, "--image-size", "numbers"),
+        (f"{CIRCLES} --classes a,b,c", 1, "'circles.pth'", "2 names in --classes"),
+        (f"{CIRCLES} --classes a,b 3", 1, "model 'circles_v2'", "2 number(s) a row"),
+        ("1 --model line --weights line.pth --classes a,b", 2, "--classes", "predicts a number"),
+        ("1 2 --model tinyvgg --weights vgg.pth --classes a,b,c", 1, "model 'tinyvgg'", "takes pictures"),
+        ("pictures --classes a,b,c", 2, "--classes", "--model"),
+        ("pictures --image-size 64", 2, "--image-size", "--model"),
+        ("pictures --set model.hidden_units=4", 2, "--set", "--model"),
+        ("pictures --weights vgg.pth", 2, "'vgg.pth'", "--model"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_one_line_that_says_why(
+    arguments, code, given, way_out, dlw, weights, pictures
+):
+    answer = dlw("predict", *arguments.split())
+
+    [line] = [line for line in answer.complaints if not line.startswith("weights ")]
+    assert (answer.code, answer.out) == (code, "")
+    assert line.startswith("dlw: ")
+    assert given in line
+    assert way_out in line
 
 
 # Bad input

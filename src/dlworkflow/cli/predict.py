@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, count, say
+from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
 from dlworkflow.errors import ConfigError, DlwError, unknown
 
 if TYPE_CHECKING:
@@ -52,24 +52,47 @@ def predict(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw the pictures with what was said.")
     ] = None,
-    weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="best|last|FILE",
+            help="Those of a run's best epoch or of its last; with --model, a file of weights.",
+        ),
+    ] = Weights.best.value,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Use no run but this model with --weights FILE.", autocompletion=complete_models
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME,...", help="With --model: its classes in the order of their labels."),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size", metavar="N", parser=count, help="With --model: side of its pictures, if not the usual."
+        ),
+    ] = None,
+    settings: SetOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", parser=count, help="Inputs at a time.")] = 32,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Predict pictures or rows of numbers.
 
-    The run is the last that fits, unless --run names one; its own preprocessing is used.
+    The run is the last that fits, unless --run names one; its own preprocessing is used. With --model there is no run:
+    pictures are resized and scaled to 0..1.
 
     \b
     dlw predict photo.jpg folder/ "*.png" --top-k 3
     find . -name "*.jpg" | dlw predict - --format jsonl
     dlw predict 0.5 -0.2 --run circles
+    dlw predict photo.jpg --model tinyvgg --weights w.pth --classes pizza,steak,sushi
 
     A file that cannot be read is a row with the reason, and the exit code is 1.
     """
-    from dlworkflow.runs import find_run
-
     for given in inputs:
         if given.startswith("-") and given != "-" and not _is_number(given):
             known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
@@ -79,31 +102,25 @@ def predict(
     tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
     width = _width(inputs, numbers) if tabular else None
 
-    def fits(summary: Mapping[str, Any]) -> bool:
-        kind = "tabular" if tabular else "image"
-        takes = (summary.get("in_shape") or [0])[0]
-        fitting = width is None or (width % takes == 0 if numbers and len(numbers) == 1 else width == takes)
-        return bool(summary.get("best")) and summary.get("kind") == kind and fitting
-
-    takes = f"rows of numbers ({width} given)" if width else "rows of numbers" if tabular else "pictures"
-    found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")
     if plot is not None:
         from dlworkflow.plotting.style import check_format
 
         check_format(plot)
-
-    from dlworkflow.inference import Predictor
-
-    predictor = Predictor.from_run(found, weights=weights.value, device=device or "auto")
-    say(f"run {found.path} ({weights.value} weights)")
+    if model is None:
+        alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
+        _refuse(alone, "only with --model; a run knows its own")
+        predictor = _from_run(run, runs_dir, weights, device, tabular=tabular, width=width, numbers=numbers)
+    else:
+        _refuse({"--run": run, "--runs-dir": runs_dir}, "not with --model, which uses no run")
+        predictor = _from_weights(model, weights, classes, image_size, settings, device)
     options = {"batch_size": batch_size, "top_k": top_k}
     if predictor.kind == "tabular":
         if plot is not None:
-            raise ConfigError("--plot draws pictures; this run takes numbers")
+            raise ConfigError(f"--plot draws pictures; {predictor.name} takes numbers")
         predictions = list(predictor.predict_rows(_rows(predictor, inputs, numbers), **options))
     else:
         if numbers is not None and not any(Path(given).exists() for given in inputs):
-            raise DlwError(f"run {found.name} takes pictures, not numbers; name a run of numbers with --run")
+            raise DlwError(f"{predictor.name} takes pictures, not numbers")
         names = [name for given in inputs for name in (lines if given == "-" else [given])]
         predictions = _predict_pictures(predictor, names, options)
     _print(predictions, output, top_k)
@@ -113,6 +130,87 @@ def predict(
     if bad:
         say(f"{bad} of {len(predictions)} files could not be read")
         raise typer.Exit(1)
+
+
+def _refuse(options: Mapping[str, object], why: str) -> None:
+    """Raise ConfigError for the first of these options that was given."""
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"{name}: {why}")
+
+
+def _from_run(
+    run: str | None,
+    runs_dir: str | None,
+    weights: str,
+    device: str | None,
+    *,
+    tabular: bool,
+    width: int | None,
+    numbers: list[list[float]] | None,
+) -> Predictor:
+    """Find the run that is named, or the last that takes such inputs, and say which it is."""
+    from dlworkflow.runs import find_run
+
+    if weights not in set(Weights):
+        raise ConfigError(f"--weights: {unknown('weights', weights, set(Weights))} (a file of weights needs --model)")
+
+    def fits(summary: Mapping[str, Any]) -> bool:
+        kind = "tabular" if tabular else "image"
+        takes = (summary.get("in_shape") or [0])[0]
+        fitting = width is None or (width % takes == 0 if numbers and len(numbers) == 1 else width == takes)
+        return bool(summary.get("best")) and summary.get("kind") == kind and fitting
+
+    takes = f"rows of numbers ({width} given)" if width else "rows of numbers" if tabular else "pictures"
+    found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")
+
+    from dlworkflow.inference import Predictor
+
+    predictor = Predictor.from_run(found, weights=weights, device=device or "auto")
+    say(f"run {found.path} ({weights} weights)")
+    return predictor
+
+
+def _from_weights(
+    model: str,
+    weights: str,
+    classes: str | None,
+    image_size: int | None,
+    settings: list[str] | None,
+    device: str | None,
+) -> Predictor:
+    """Put a file of weights into a model and say what was built."""
+    from dlworkflow.config import from_overrides
+    from dlworkflow.models import names
+
+    if model not in names():
+        raise ConfigError(f"--model: {unknown('model', model, names())} (`dlw models` lists them all)")
+    if weights in set(Weights):
+        raise ConfigError("--model: name the file of its weights, --weights FILE (./best for a file of that name)")
+    given = from_overrides(settings or ()).values
+    of_model, of_data = given.pop("model", {}), given.pop("data", {})
+    if extra := [
+        *given,
+        *(f"data.{key}" for key in of_data if key != "transform"),
+        *("model.name",) * ("name" in of_model),
+    ]:
+        raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform matter here")
+
+    from dlworkflow.inference import Predictor
+
+    predictor = Predictor.from_weights(
+        model,
+        weights,
+        classes=[name.strip() for name in classes.split(",")] if classes is not None else (),
+        image_size=image_size,
+        settings=of_model,
+        transform=of_data.get("transform"),
+        device=device or "auto",
+    )
+    built = ", ".join(f"{key}={value}" for key, value in predictor.settings.items())
+    shape = "x".join(map(str, predictor.in_shape))
+    say(f"weights {weights} in {model}{f' ({built})' if built else ''} for inputs of {shape}")
+    return predictor
 
 
 def _is_number(text: str) -> bool:
@@ -147,7 +245,9 @@ def _rows(predictor: Predictor, inputs: Sequence[str], numbers: list[list[float]
     width = predictor.in_shape[0]
     if numbers is None:
         if not all(name.casefold().endswith(".csv") for name in inputs):
-            raise DlwError(f"this run takes {width} number(s) a row, or a CSV of them, not {', '.join(inputs)!r}")
+            raise DlwError(
+                f"{predictor.name} takes {width} number(s) a row, or a CSV of them, not {', '.join(inputs)!r}"
+            )
         return [row for name in inputs for row in read_rows(name, width)]
     if len(numbers) > 1 or len(numbers[0]) % width:
         return numbers

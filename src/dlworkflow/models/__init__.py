@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
 from dlworkflow.models.recipes import RECIPES
-from dlworkflow.signatures import faults_of, settings_of
+from dlworkflow.signatures import choices_of, faults_of, settings_of
 
 if TYPE_CHECKING:
     import torch
@@ -135,6 +135,11 @@ def settings(name: str) -> dict[str, Any]:
     """Return the settings that a model takes, with their defaults."""
     cls = model_class(name)
     return settings_of(cls, supplied=_supplied(cls))
+
+
+def choices(name: str) -> dict[str, tuple[Any, ...]]:
+    """Return the settings of a model that take one of a few values, with those, the default first."""
+    return choices_of(model_class(name))
 
 
 def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
