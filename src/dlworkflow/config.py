@@ -105,6 +105,7 @@ class TrainConfig(_Settings):
     device: str = "auto"
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     averaging: Literal["sample", "batch"] = "sample"
+    init_from: str | None = None
 
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""

@@ -19,7 +19,7 @@ from torch import nn
 
 from dlworkflow import data, models
 from dlworkflow._version import __version__
-from dlworkflow.checkpoint import count_parameters
+from dlworkflow.checkpoint import count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits, labels_of
@@ -45,6 +45,8 @@ class Job:
     loss_fn: LossFn
     device: torch.device
     threads: int
+    initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    """With `init_from`: which weights came from there, and which did not match."""
 
     @property
     def stem(self) -> str:
@@ -79,10 +81,11 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     return build_config(layer, faults)
 
 
-def prepare(config: TrainConfig, *, offline: bool = False) -> Job:
+def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    Pictures that fit in memory are read here, so that an unreadable one is named before training starts.
+    Pictures that fit in memory are read here, so that an unreadable one is named before training starts. Without
+    `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
     """
     device = choose_device(config.device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
@@ -93,11 +96,15 @@ def prepare(config: TrainConfig, *, offline: bool = False) -> Job:
         model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
     except ModelError as error:
         raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
+    initialised = None
+    if config.init_from is not None and initialise:
+        matched, others = load_matching(model, load_weights(config.init_from))
+        initialised = tuple(matched), tuple(others)
     for part in splits.parts().values():
         if hasattr(part, "remember"):
             part.remember()
     threads = choose_threads(config.threads, model, splits.in_shape)
-    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads)
+    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
 
 
 def run_training(
@@ -174,7 +181,7 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
     tree["epochs"] = epochs or planned
     if summary["status"] == "finished" and tree["epochs"] <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
-    job = prepare(build_config(Layer(tree)), offline=offline)
+    job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
     then = run.environment().get("data_fingerprint") or {}
     changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]
     if changed and not force:

@@ -64,6 +64,10 @@ def train(
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the run, before its number.")] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option("--init-from", metavar="RUN|FILE", help="Start from these weights, where they match."),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +114,7 @@ def train(
             "seed": ("--seed", _number_or_text(seed)),
             "device": ("--device", device),
             "threads": ("--threads", _number_or_text(threads)),
+            "init_from": ("--init-from", _weights_file(init_from, runs_dir)),
         }
     )
     if data is not None:
@@ -171,6 +176,18 @@ def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) 
         raise ConfigError(f"{names}: a resumed run keeps its settings; leave them out, or --force ignores them")
     if names:
         say(f"note    ignored: {names}")
+
+
+def _weights_file(given: str | None, runs_dir: str | None) -> str | None:
+    """Return the file that `--init-from` means: itself, or the best weights of a run."""
+    if given is None:
+        return None
+    path = Path(given).expanduser()
+    if path.is_file():
+        return str(path.resolve())
+    from dlworkflow.runs import find_run
+
+    return str(find_run(given, runs_dir).weights_path().resolve())
 
 
 def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
@@ -256,6 +273,9 @@ def _say_job(job: Job) -> None:
     say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
     for note in splits.notes:
         say(f"note    {note}")
+    if job.initialised is not None:
+        matched, others = job.initialised
+        say(f"weights {len(matched)} of {job.config.init_from}" + (f"; not: {', '.join(others)}" if others else ""))
 
 
 def _print_end(run: Run) -> None:
