@@ -43,10 +43,12 @@ except ImportError:  # Windows
 FORMAT = 1
 _SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
 _LOCK = ".lock"
+_NEW = ".new-"  # how the name of a run starts that has not all its first files yet
 _NEEDED = (  # what a summary holds from the first moment on
     *("config", "status", "started", "data", "kind", "task", "classes", "in_shape", "n_outputs", "transform"),
     *("samples", "source", "parameters", "device", "threads", "chosen_on", "baseline"),
 )
+_WRITTEN = (_SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT, "best.pth", "last.pth", "resume.pth")  # while it trains
 COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
 VAL_COLUMNS = ("val_loss", "val_acc")
 
@@ -78,7 +80,7 @@ class Run:
         stem = _safe(stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            new = cls(Path(tempfile.mkdtemp(prefix=".new-", dir=runs_dir)))
+            new = cls(Path(tempfile.mkdtemp(prefix=_NEW, dir=runs_dir)))
             try:
                 new.path.chmod(0o777 & ~umask())
                 new._write(_CONFIG, config)
@@ -141,6 +143,12 @@ class Run:
                 yield None
             else:
                 yield True
+
+    def sweep(self) -> None:
+        """Remove the unfinished files of a process that was killed as it wrote; only for whoever holds the lock."""
+        for name in _WRITTEN:
+            for leftover in self.path.glob(f".{name}-*"):
+                leftover.unlink(missing_ok=True)
 
     def cut_history(self, epochs: int) -> None:
         """Drop the epochs after the first `epochs` from the history: those that no state was written for.
@@ -300,7 +308,11 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     folder = runs_folder(runs_dir)
     if not folder.is_dir():
         return []
-    found = [Run(path) for path in folder.iterdir() if (path / _SUMMARY).is_file() or (path / _CONFIG).is_file()]
+    found = [
+        Run(path)
+        for path in folder.iterdir()
+        if not path.name.startswith(_NEW) and ((path / _SUMMARY).is_file() or (path / _CONFIG).is_file())
+    ]
     return sorted(found, key=_age)
 
 

@@ -158,6 +158,7 @@ def resume_training(
     """
     with run.locked():
         job = prepare_resume(run, epochs=epochs, force=force, offline=offline)
+        run.sweep()
         run.write_config(job.config.to_yaml())
         run.update_summary(status="running", config=job.config.to_tree())
         _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
