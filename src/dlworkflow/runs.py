@@ -43,6 +43,7 @@ except ImportError:  # Windows
 FORMAT = 1
 _SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
 _LOCK = ".lock"
+_LONGEST = 200  # bytes of a run's name without its number; file systems take 255
 _NEW = ".new-"  # how the name of a run starts that has not all its first files yet
 _NEEDED = (  # what a summary holds from the first moment on
     *("config", "status", "started", "data", "kind", "task", "classes", "in_shape", "n_outputs", "transform"),
@@ -193,12 +194,15 @@ class Run:
         if not text.endswith("\n"):
             text = text[: text.rfind("\n") + 1]
         try:
-            return [
+            rows = [
                 {key: float(cell) if cell else math.nan for key, cell in row.items()}
                 for row in csv.DictReader(io.StringIO(text), strict=True)
             ]
         except (ValueError, TypeError, csv.Error, AttributeError) as error:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+        if rows and (missing := [column for column in COLUMNS if column not in rows[0]]):
+            raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing)}")
+        return rows
 
     def summary(self) -> dict[str, Any]:
         """Return what the run says of itself. Raises RunError when that is missing or damaged."""
@@ -383,7 +387,10 @@ def _number_folder(new: Path, stem: str) -> Path:
 
 def _safe(stem: str) -> str:
     """Make a name that is a single folder on every system, whatever a data set is called."""
-    return re.sub(r"[^\w.+-]+", "_", stem).strip("._-")[:100] or "run"
+    name = re.sub(r"[^\w.+-]+", "_", stem).strip("._-")
+    while len(name.encode()) > _LONGEST:
+        name = name[:-1]
+    return name or "run"
 
 
 def _cell(value: float | None) -> str:

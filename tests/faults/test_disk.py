@@ -1,4 +1,4 @@
-"""A disk that is full, a folder that may not be written, a run that is deleted while it trains: one line, nothing lost."""
+"""A disk that is full, a folder that may not be written, a run that is deleted while it trains: one line."""
 
 from __future__ import annotations
 
