@@ -1,4 +1,4 @@
-"""What holds for any input, not only for the examples of the other tests: settings, names, CSV, transforms, resuming."""
+"""What holds for any input, not only for other tests' examples: settings, names, CSV, transforms, resuming."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LOSSES = st.floats(0, 1e6) | st.just(math.nan) | st.just(math.inf)
 SUMMARY = {
     "config": {"model": {}, "data": {}},
     **dict.fromkeys(("data", "kind", "task", "source", "device"), "x"),
-    **dict.fromkeys(("classes", "in_shape"), []),
+    "classes": [],
+    "in_shape": [],
     **dict.fromkeys(("transform", "samples", "chosen_on", "baseline"), None),
     **dict.fromkeys(("n_outputs", "parameters", "threads"), 1),
 }
