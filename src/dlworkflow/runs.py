@@ -202,6 +202,8 @@ class Run:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
         if rows and (missing := [column for column in COLUMNS if column not in rows[0]]):
             raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing)}")
+        if not all(math.isfinite(row["epoch"]) for row in rows):
+            raise RunError(f"{str(file)!r} is damaged: an epoch has no number")
         return rows
 
     def summary(self) -> dict[str, Any]:
@@ -225,6 +227,8 @@ class Run:
             missing = [key for key in ("model", "data") if not isinstance(config.get(key), dict)]
         if missing or not isinstance(config, dict):
             raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing or ['config'])}")
+        if not isinstance(summary["threads"], int) or summary["threads"] < 1:
+            raise RunError(f"{str(file)!r} is damaged: threads is {summary['threads']!r}")
         return summary
 
     def environment(self) -> dict[str, Any]:

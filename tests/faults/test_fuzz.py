@@ -46,7 +46,7 @@ COMMANDS = {  # the file that is damaged -> the commands that read it
     f"runs/{POINTS}/config.yaml": ("show", "compare"),
     f"runs/{POINTS}/environment.json": ("show", "compare", "resume"),
 }
-ROUNDS = 18  # damages of a file, each given to every command that reads it
+ROUNDS = 12  # damages of a file, each given to every command that reads it
 
 
 def arguments(command, file):
