@@ -13,8 +13,8 @@ from dlworkflow.runs import list_runs
 pytestmark = pytest.mark.faults
 
 KILLS = 25
-KILLS_A_RUN = 6  # then it is left to end
-TRAIN = ["train", "circles_v2", "--set", "data.batch_size=16", "--set", "data.shuffle=true", "--epochs", "60"]
+KILLS_A_RUN = 9  # then it is left to end
+TRAIN = ["train", "circles_v2", "--set", "data.batch_size=32", "--set", "data.shuffle=true", "--epochs", "60"]
 
 
 def is_over_after(process, seconds):
