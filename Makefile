@@ -7,7 +7,7 @@ READY := $(VENV)/.dlworkflow-ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types cov figures wheel-smoke check clean
+.PHONY: help setup demo test test-slow test-faults lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,10 +23,13 @@ demo: $(READY) ## train, predict and compare, without a download
 	@BIN=$(BIN) sh tests/demo.sh
 
 test: $(READY) ## run the tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not faults"
 
 test-slow: $(READY) ## run the slow tests: the notes' long tables, the wheel
 	$(PYTEST) -m slow
+
+test-faults: $(READY) ## run the tests of faults: kills, a full disk, damaged files (about five minutes)
+	$(PYTEST) -m faults
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
@@ -36,7 +39,7 @@ types: $(READY) ## check types
 	$(BIN)/mypy
 
 cov: $(READY) ## run the tests and say which lines they reach
-	$(PYTEST) -m "not slow" --cov=dlworkflow --cov-report=term-missing:skip-covered
+	$(PYTEST) -m "not slow and not faults" --cov=dlworkflow --cov-report=term-missing:skip-covered
 
 figures: $(READY) ## make README's pictures again (needs FashionMNIST; about two minutes)
 	@BIN=$(BIN) sh tests/figures.sh

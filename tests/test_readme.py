@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_script_runs_and_prints_what_readme_shows(tmp_path):
@@ -39,3 +40,13 @@ def test_the_refusal_that_readme_shows_is_the_one_that_is_printed(capsys):
         main(command.split())
 
     assert capsys.readouterr().err.strip() == shown
+
+
+def test_every_promise_names_a_test_that_exists():
+    section = re.search(r"## What it promises\n(.*?)\n## ", README, re.DOTALL)[1]
+    promises = [line for line in section.splitlines() if line.startswith("| ")][1:]
+
+    for promise in promises:
+        file, name = re.search(r"`(tests/[\w/]+\.py)::(test_\w+)` \|$", promise).groups()
+        assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8"), promise
+    assert len(promises) >= 10

@@ -215,6 +215,15 @@ def test_a_damaged_state_is_named(tmp_path):
     assert run.summary()["status"] in ("interrupted", "failed")
 
 
+def test_a_state_that_lacks_something_is_named(tmp_path):
+    run = stopped(tmp_path, "line")
+    state = torch.load(run.state_path, weights_only=True)
+    torch.save({key: value for key, value in state.items() if key != "generators"}, run.state_path)
+
+    with pytest.raises(RunError, match=r"resume\.pth' is damaged"):
+        resume_training(run)
+
+
 def test_a_full_disk_ends_training_in_one_error_and_keeps_the_last_whole_state(tmp_path, monkeypatch):
     monkeypatch.setattr(recorder, "WRITE_SECONDS", 0.0)
     original = recorder.save_state

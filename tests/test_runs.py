@@ -10,7 +10,7 @@ import pytest
 
 from dlworkflow.comparison import compare_runs
 from dlworkflow.errors import RunError
-from dlworkflow.runs import Run, best_epoch, find_run, list_runs
+from dlworkflow.runs import COLUMNS, Run, best_epoch, find_run, list_runs
 
 SUMMARY = {
     "config": {"model": {"name": "m"}, "data": {"name": "d", "noise": 0.1}, "seed": 1},
@@ -90,12 +90,40 @@ def test_no_temporary_file_is_left(tmp_path):
 
 def test_history_comes_back_to_the_last_bit(tmp_path):
     run = make_run(tmp_path)
-    run.log_epoch({"epoch": 1, "train_loss": 0.1 + 0.2, "train_acc": math.nan})
+    run.log_epoch(dict.fromkeys(COLUMNS, 1.0) | {"train_loss": 0.1 + 0.2, "train_acc": math.nan})
 
     [row] = run.history()
 
     assert row["train_loss"] == 0.1 + 0.2
     assert math.isnan(row["train_acc"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"), [("epoch", "epoc", "it lacks epoch"), ("\n1,", "\nnan,", "an epoch has no number")]
+)
+def test_a_history_without_a_column_or_with_an_epoch_that_is_no_number_is_named(tmp_path, old, new, words):
+    file = make_run(tmp_path, rows=[1.0, 0.5]).path / "history.csv"
+    file.write_text(file.read_text().replace(old, new))
+
+    with pytest.raises(RunError, match=rf"history\.csv' is damaged: {words}"):
+        Run(file.parent).history()
+
+
+def test_a_run_that_is_still_being_made_is_not_listed(tmp_path):
+    run = make_run(tmp_path)
+    make_run(tmp_path).path.rename(tmp_path / ".new-1234")
+
+    assert list_runs(tmp_path) == [run]
+
+
+def test_unfinished_files_are_swept_and_finished_ones_kept(tmp_path):
+    run = make_run(tmp_path, rows=[1.0])
+    before = sorted(run.path.iterdir())
+    (run.path / ".best.pth-abc").touch()
+
+    run.sweep()
+
+    assert sorted(run.path.iterdir()) == before
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from dlworkflow.checkpoint import apply_weights, copy_weights, load_state, save_state, save_weights
 from dlworkflow.device import generator_states, restore_generators
 from dlworkflow.engine import Epoch
-from dlworkflow.errors import RunError
+from dlworkflow.errors import DlwError, RunError, first_line
 from dlworkflow.runs import Run, now
 
 WRITE_SECONDS = 1.0
@@ -87,15 +87,25 @@ class Recorder:
         state = load_state(self._run.state_path)
         if state.get("format") != STATE_FORMAT:
             raise RunError(f"{str(self._run.state_path)!r} is of format {state.get('format')}, not {STATE_FORMAT}")
-        self._weights = {which: state[which] for which in ("last", "best")}
+        try:
+            self._take(state)
+        except DlwError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+            raise RunError(f"{str(self._run.state_path)!r} is damaged: {first_line(error)}") from None
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        """Take up a state; whatever a damaged one lacks or holds in another form raises as Python or torch see fit."""
+        weights = {which: state[which] for which in ("last", "best")}
         apply_weights(self._learner.model, state["last"], source=repr(str(self._run.state_path)))
         self._learner.optimizer.load_state_dict(state["optimizer"])
+        restore_generators(state["generators"], self._learner.generators)
+        self._run.cut_history(state["epochs_done"])
+        self._weights = weights
         self.best, self.last = state["best_row"], state["last_row"]
         self._seconds_before = state["seconds"]
         self._state = {key: state[key] for key in ("optimizer", "generators", "seconds")}
-        self._run.cut_history(state["epochs_done"])
         self._unwritten = {"best", "last"}
-        restore_generators(state["generators"], self._learner.generators)
 
     def finish(self, status: str) -> None:
         """Write what is unwritten, and how the run ended."""

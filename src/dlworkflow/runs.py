@@ -43,10 +43,13 @@ except ImportError:  # Windows
 FORMAT = 1
 _SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
 _LOCK = ".lock"
+_LONGEST = 200  # bytes of a run's name without its number; file systems take 255
+_NEW = ".new-"  # how the name of a run starts that has not all its first files yet
 _NEEDED = (  # what a summary holds from the first moment on
     *("config", "status", "started", "data", "kind", "task", "classes", "in_shape", "n_outputs", "transform"),
     *("samples", "source", "parameters", "device", "threads", "chosen_on", "baseline"),
 )
+_WRITTEN = (_SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT, "best.pth", "last.pth", "resume.pth")  # while it trains
 COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
 VAL_COLUMNS = ("val_loss", "val_acc")
 
@@ -78,7 +81,7 @@ class Run:
         stem = _safe(stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            new = cls(Path(tempfile.mkdtemp(prefix=".new-", dir=runs_dir)))
+            new = cls(Path(tempfile.mkdtemp(prefix=_NEW, dir=runs_dir)))
             try:
                 new.path.chmod(0o777 & ~umask())
                 new._write(_CONFIG, config)
@@ -142,6 +145,12 @@ class Run:
             else:
                 yield True
 
+    def sweep(self) -> None:
+        """Remove the unfinished files of a process that was killed as it wrote; only for whoever holds the lock."""
+        for name in _WRITTEN:
+            for leftover in self.path.glob(f".{name}-*"):
+                leftover.unlink(missing_ok=True)
+
     def cut_history(self, epochs: int) -> None:
         """Drop the epochs after the first `epochs` from the history: those that no state was written for.
 
@@ -185,12 +194,17 @@ class Run:
         if not text.endswith("\n"):
             text = text[: text.rfind("\n") + 1]
         try:
-            return [
+            rows = [
                 {key: float(cell) if cell else math.nan for key, cell in row.items()}
                 for row in csv.DictReader(io.StringIO(text), strict=True)
             ]
         except (ValueError, TypeError, csv.Error, AttributeError) as error:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+        if rows and (missing := [column for column in COLUMNS if column not in rows[0]]):
+            raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing)}")
+        if not all(math.isfinite(row["epoch"]) for row in rows):
+            raise RunError(f"{str(file)!r} is damaged: an epoch has no number")
+        return rows
 
     def summary(self) -> dict[str, Any]:
         """Return what the run says of itself. Raises RunError when that is missing or damaged."""
@@ -213,6 +227,8 @@ class Run:
             missing = [key for key in ("model", "data") if not isinstance(config.get(key), dict)]
         if missing or not isinstance(config, dict):
             raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing or ['config'])}")
+        if not isinstance(summary["threads"], int) or summary["threads"] < 1:
+            raise RunError(f"{str(file)!r} is damaged: threads is {summary['threads']!r}")
         return summary
 
     def environment(self) -> dict[str, Any]:
@@ -300,7 +316,11 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     folder = runs_folder(runs_dir)
     if not folder.is_dir():
         return []
-    found = [Run(path) for path in folder.iterdir() if (path / _SUMMARY).is_file() or (path / _CONFIG).is_file()]
+    found = [
+        Run(path)
+        for path in folder.iterdir()
+        if not path.name.startswith(_NEW) and ((path / _SUMMARY).is_file() or (path / _CONFIG).is_file())
+    ]
     return sorted(found, key=_age)
 
 
@@ -371,7 +391,10 @@ def _number_folder(new: Path, stem: str) -> Path:
 
 def _safe(stem: str) -> str:
     """Make a name that is a single folder on every system, whatever a data set is called."""
-    return re.sub(r"[^\w.+-]+", "_", stem).strip("._-")[:100] or "run"
+    name = re.sub(r"[^\w.+-]+", "_", stem).strip("._-")
+    while len(name.encode()) > _LONGEST:
+        name = name[:-1]
+    return name or "run"
 
 
 def _cell(value: float | None) -> str:

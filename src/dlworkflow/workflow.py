@@ -165,6 +165,7 @@ def resume_training(
     """
     with run.locked():
         job = prepare_resume(run, epochs=epochs, force=force, offline=offline)
+        run.sweep()
         run.write_config(job.config.to_yaml())
         run.update_summary(status="running", config=job.config.to_tree())
         _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
@@ -175,7 +176,7 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
     tree = dict(summary["config"])
-    done, planned = len(run.history()), tree["epochs"]
+    done, planned = len(run.history()), build_config(Layer(tree)).epochs
     if epochs is not None and epochs < planned and epochs < done:
         raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
     tree["epochs"] = epochs or planned
