@@ -198,7 +198,8 @@ def test_a_history_without_a_column_is_one_line(dlw, in_tmp):
     answer = dlw("diagnose")
 
     assert (answer.code, answer.out) == (1, "")
-    assert answer.complaints == ["dlw: the history lacks test_loss; it has epoch, train_loss"]
+    [line] = answer.complaints
+    assert "history.csv' is damaged: it lacks lr" in line
 
 
 def test_names_cannot_send_codes_to_the_terminal(dlw, in_tmp):
