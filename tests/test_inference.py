@@ -412,3 +412,20 @@ def test_a_width_that_is_only_claimed_takes_no_memory(tmp_path):
 
     with pytest.raises(ModelError, match="conv_block_1"):
         Predictor.from_weights("tinyvgg", tmp_path / "w.pth", classes=FOOD)
+
+
+def test_a_row_for_which_the_model_gives_no_number_is_a_row_with_the_reason(circles_run):
+    good, bad = Predictor.from_run(circles_run).predict_rows([[0.1, 0.2], [1e38, 1e38]])
+
+    assert good.label in ("outer", "inner")
+    assert bad.error is None or "no finite number" in bad.error
+    [broken] = Predictor.from_run(circles_run).predict_rows([[float("inf"), 0.0]])
+    assert (broken.label, broken.error) == (None, "the model gives no finite number for it")
+
+
+def test_a_first_line_with_one_slip_is_no_header(tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_text("1.O,2\n3,4\n")
+
+    with pytest.raises(DataError, match="line 1: not all cells are numbers"):
+        read_rows(file, 2)

@@ -156,7 +156,8 @@ def test_epochs_that_no_state_was_written_for_are_trained_again_to_the_same_bits
 def test_a_run_stopped_before_its_first_state_starts_anew_in_its_folder(tmp_path):
     whole = run_training(settings("circles_v2"), runs_dir=tmp_path)
     run = stopped(tmp_path, "circles_v2", after=1)
-    run.state_path.unlink()
+    for path in (run.state_path, run.weights_path("best"), run.weights_path("last")):
+        path.unlink()
 
     resume_training(run)
 
@@ -322,3 +323,14 @@ def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(tmp_path):
 
     assert resumed.returncode == 0
     assert_equal(*(Run(tmp_path / "runs" / f"circles_v2-circles-00{i}") for i in (1, 2)))
+
+
+def test_a_trained_run_without_its_state_is_refused_and_keeps_its_weights(tmp_path):
+    run = run_training(settings("line", epochs=3), runs_dir=tmp_path)
+    run.state_path.unlink()
+    before = run.weights_path().read_bytes()
+
+    with pytest.raises(RunError, match=r"has no resume\.pth to go on from"):
+        resume_training(run, epochs=6)
+    assert run.weights_path().read_bytes() == before
+    assert len(run.history()) == 3

@@ -282,3 +282,17 @@ def test_files_of_a_run_are_as_private_as_the_user_wants(tmp_path):
         os.umask(before)
 
     assert {path.stat().st_mode & 0o777 for path in run.path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"format": "x"}, {"seconds": "abc"}, {"data": ["x"]}, {"classes": None}, {"best": 3}]
+)
+def test_a_value_of_the_wrong_kind_is_damage_and_does_not_hide_the_other_runs(tmp_path, wrong):
+    make_run(tmp_path, rows=[1.0])
+    damaged = make_run(tmp_path, rows=[1.0])
+    file = damaged.path / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | wrong))
+
+    rows = compare_runs(list_runs(tmp_path))
+
+    assert sorted(row["status"].partition(":")[0] for row in rows) == ["damaged", "finished"]

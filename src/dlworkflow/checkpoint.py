@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import warnings
@@ -26,12 +27,12 @@ def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
     be written; the one that was there before is then still whole.
     """
     plain = {name: tensor.detach().cpu() for name, tensor in weights.items()}
-    return write_whole(Path(path), lambda stream: torch.save(plain, stream))
+    return _save(plain, Path(path))
 
 
 def save_state(state: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """Write the state of a training run (tensors, numbers, texts, and lists and dictionaries of these) as whole."""
-    return write_whole(Path(path), lambda stream: torch.save(dict(state), stream))
+    return _save(dict(state), Path(path))
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -50,6 +51,12 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state, dict) or "epochs_done" not in state:
         raise ModelError(f"{str(path)!r} holds no training state")
     return state
+
+
+def _save(content: dict[str, Any], path: Path) -> Path:
+    buffer = io.BytesIO()  # torch's own writer says nothing of a full disk, a plain write does
+    torch.save(content, buffer)
+    return write_whole(path, lambda stream: stream.write(buffer.getbuffer()))
 
 
 def _load(path: Path, what: str) -> Any:

@@ -45,21 +45,21 @@ class DataSettings(_OpenSettings):
     """Which data set, how it is served, and the settings of its loader (`noise`, `image_size`, `transform`, ...)."""
 
     name: str
-    batch_size: Annotated[int, Field(ge=1)] | Literal["full"] = 32
+    batch_size: Annotated[int, Field(ge=1, le=2**31)] | Literal["full"] = 32
     shuffle: bool = True
-    num_workers: Annotated[int, Field(ge=0)] = 0
+    num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     data_dir: str | None = None
 
 
 class _Optimizer(_Settings):
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
 
 
 class SGDSettings(_Optimizer):
     """Stochastic gradient descent."""
 
     name: Literal["sgd"]
-    lr: float = Field(0.01, gt=0, allow_inf_nan=False)
+    lr: float = Field(0.01, gt=0, le=1e30, allow_inf_nan=False)
     momentum: float = Field(0.0, ge=0, lt=1)
     nesterov: bool = False
 
@@ -68,24 +68,24 @@ class AdamSettings(_Optimizer):
     """Adam, with weight decay added to the gradient."""
 
     name: Literal["adam"]
-    lr: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
+    lr: float = Field(1e-3, gt=0, le=1e30, allow_inf_nan=False)
+    eps: float = Field(1e-8, gt=0, le=1e30, allow_inf_nan=False)
 
 
 class AdamWSettings(_Optimizer):
     """Adam, with weight decay apart from the gradient."""
 
     name: Literal["adamw"]
-    lr: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(0.01, ge=0, allow_inf_nan=False)
+    lr: float = Field(1e-3, gt=0, le=1e30, allow_inf_nan=False)
+    eps: float = Field(1e-8, gt=0, le=1e30, allow_inf_nan=False)
+    weight_decay: float = Field(0.01, ge=0, le=1e30, allow_inf_nan=False)
 
 
 class RMSpropSettings(_Optimizer):
     """RMSprop."""
 
     name: Literal["rmsprop"]
-    lr: float = Field(0.01, gt=0, allow_inf_nan=False)
+    lr: float = Field(0.01, gt=0, le=1e30, allow_inf_nan=False)
     alpha: float = Field(0.99, gt=0, lt=1)
     momentum: float = Field(0.0, ge=0, lt=1)
 
@@ -103,7 +103,7 @@ class TrainConfig(_Settings):
     epochs: int = Field(5, ge=1)
     seed: int = Field(42, ge=0, lt=2**32)
     device: str = "auto"
-    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     averaging: Literal["sample", "batch"] = "sample"
     init_from: str | None = None
 

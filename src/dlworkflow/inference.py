@@ -192,6 +192,16 @@ class Predictor:
 
     def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
         logits = self.logits(inputs)
+        broken = "the model gives no finite number for it"
+        finite = logits.reshape(len(logits), -1).isfinite().all(dim=1).tolist()
+        if not all(finite):
+            good = [index for index, fine in enumerate(finite) if fine]
+            told = (
+                dict(zip(good, self._predictions([sources[i] for i in good], inputs[good], top_k), strict=True))
+                if good
+                else {}
+            )
+            return [told.get(index) or Prediction(source, error=broken) for index, source in enumerate(sources)]
         if not self.task.has_accuracy:
             return [
                 Prediction(source, value=float(value.reshape(-1)[0]))
@@ -278,7 +288,7 @@ def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]
                 try:
                     row = [float(cell) for cell in cells]
                 except ValueError:
-                    if number == 1:
+                    if number == 1 and not any(map(_is_number, cells)):
                         continue
                     raise DataError(
                         f"{str(path)!r} line {number}: not all cells are numbers: {','.join(cells)}"
@@ -302,6 +312,14 @@ def predict_images(
 ) -> list[Prediction]:
     """Predict picture files with a run's best weights; `options` as for `Predictor.predict_images`."""
     return list(Predictor.from_run(run).predict_images(paths, **options))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -108,9 +108,11 @@ class Recorder:
         self._unwritten = {"best", "last"}
 
     def finish(self, status: str) -> None:
-        """Write what is unwritten, and how the run ended."""
-        self._write()
-        self._run.update_summary(status=status, finished=now(), seconds=self._seconds())
+        """Write what is unwritten, and how the run ended, even where the weights cannot be written."""
+        try:
+            self._write()
+        finally:
+            self._run.update_summary(status=status, finished=now(), seconds=self._seconds())
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started_at
@@ -120,11 +122,11 @@ class Recorder:
         self._unwritten.add(which)
 
     def _write(self) -> None:
-        for which in sorted(self._unwritten):
-            save_weights(self._weights[which], self._run.weights_path(which))
-        if self._unwritten:
+        if self._unwritten:  # the state first: weights without one could not go on
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}
             save_state(state | {"best_row": self.best, "last_row": self.last}, self._run.state_path)
+        for which in sorted(self._unwritten):
+            save_weights(self._weights[which], self._run.weights_path(which))
         self._unwritten.clear()
         self._run.update_summary(best=self.best, last=self.last)
         self._written_at = time.monotonic()

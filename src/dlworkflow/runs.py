@@ -50,6 +50,14 @@ _NEEDED = (  # what a summary holds from the first moment on
     *("samples", "source", "parameters", "device", "threads", "chosen_on", "baseline"),
 )
 _WRITTEN = (_SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT, "best.pth", "last.pth", "resume.pth")  # while it trains
+_KINDS_OF_VALUE: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("status", "started", "data", "kind", "task", "source", "device", "chosen_on"), (str,)),
+    **dict.fromkeys(("classes", "in_shape"), (list,)),
+    **dict.fromkeys(("n_outputs", "parameters", "threads"), (int,)),
+    **dict.fromkeys(("samples", "baseline"), (dict,)),
+    **dict.fromkeys(("best", "last"), (dict, type(None))),
+    "seconds": (int, float, type(None)),
+}
 COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
 VAL_COLUMNS = ("val_loss", "val_acc")
 
@@ -217,6 +225,8 @@ class Run:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
         if not isinstance(summary, dict):
             raise RunError(f"{str(file)!r} is damaged: it holds no settings")
+        if not isinstance(summary.get("format", 0), int):
+            raise RunError(f"{str(file)!r} is damaged: its format is {summary['format']!r}")
         if summary.get("format", 0) > FORMAT:
             raise RunError(
                 f"{self.name} was written by a newer dlworkflow (format {summary['format']}); update to read it"
@@ -225,6 +235,9 @@ class Run:
         config = summary.get("config")
         if not missing and isinstance(config, dict):
             missing = [key for key in ("model", "data") if not isinstance(config.get(key), dict)]
+        missing += [
+            key for key, kinds in _KINDS_OF_VALUE.items() if key in summary and not isinstance(summary[key], kinds)
+        ]
         if missing or not isinstance(config, dict):
             raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing or ['config'])}")
         if not isinstance(summary["threads"], int) or summary["threads"] < 1:

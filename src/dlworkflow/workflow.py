@@ -182,6 +182,10 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
     tree["epochs"] = epochs or planned
     if summary["status"] == "finished" and tree["epochs"] <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
+    if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
+        raise RunError(
+            f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
+        )
     job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
     then = run.environment().get("data_fingerprint") or {}
     changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]

@@ -364,7 +364,7 @@ def test_an_interrupted_run_can_predict(interrupted, dlw):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_as_failed(dlw, in_tmp):
-    answer = dlw("train", "line", "--epochs", "5", "--lr", "1e38", "--set", "loss=mse")
+    answer = dlw("train", "line", "--epochs", "5", "--lr", "1e30", "--set", "loss=mse")
 
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("dlw: the test loss became ")

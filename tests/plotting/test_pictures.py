@@ -141,3 +141,19 @@ def test_of_101_classes_the_nine_most_probable_have_a_bar_and_the_rest_share_one
     assert len(right.containers[0]) == 10
     assert right.get_yticklabels()[-1].get_text() == "the other 92"
     assert right.containers[0][-1].get_width() == pytest.approx(100 * 92 / 101)
+
+
+def test_a_figure_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch):
+    figure = plot_predicted_images([np.zeros((2, 2))], ["t"])
+    path = save_figure(figure, tmp_path / "f.png")
+    before = path.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+
+    with pytest.raises(DlwError, match=r"cannot write .*f\.png.*No space left"):
+        save_figure(figure, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -58,6 +59,9 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `dlw` and exit: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still gets the rest
     given = list(sys.argv[1:] if arguments is None else arguments)
     rest, debug = _take_debug(given)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow says of odd metadata is nothing to act on
@@ -84,8 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error.__context__, BrokenPipeError):
             _leave_a_closed_pipe()
         raise
+    except OSError as error:
+        _fail(first_line(error), 1, debug)
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line too; --debug shows it whole
-        if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
+        if any(word in str(error).lower() for word in ("out of memory", "allocate memory")) or isinstance(
+            error, MemoryError
+        ):
             _fail(f"out of memory: {first_line(error)}; lower --batch-size or data.image_size", 1, debug)
         _fail(f"unexpected {type(error).__name__}: {first_line(error)} (a bug; --debug shows where)", 1, debug)
     if code == 130:  # typer's own answer to Ctrl-C

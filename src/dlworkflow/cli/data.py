@@ -95,7 +95,7 @@ def show(
 ) -> None:
     """Draw a data set: points, a line, or pictures.
 
-    \\b
+    \b
     dlw data show circles
     dlw data show pizza_steak_sushi --what transforms --set data.transform=trivial_augment
     """

@@ -54,6 +54,8 @@ def evaluate(
     from dlworkflow.errors import ConfigError
     from dlworkflow.runs import find_run
 
+    if data is not None and not data.strip():
+        raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     if ignore_extra and data is None:
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")

@@ -36,7 +36,7 @@ def plot(
 ) -> None:
     """Draw the figures of a run.
 
-    \\b
+    \b
     dlw plot                         all that fit the last run, into its folder
     dlw plot circles boundary        the run whose name starts with circles
     dlw plot curves --out curves.svg

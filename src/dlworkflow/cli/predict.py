@@ -94,6 +94,8 @@ def predict(
     A file that cannot be read is a row with the reason, and the exit code is 1.
     """
     for given in inputs:
+        if not given:
+            raise ConfigError("an input is empty; name a picture, a folder or `.`")
         if given.startswith("-") and given != "-" and not _is_number(given):
             known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
             raise ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import sys
@@ -19,7 +20,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
 
-from dlworkflow.errors import DlwError, first_line
+from dlworkflow.errors import DlwError
+from dlworkflow.writing import write_whole
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
 PURPLE, SKY, BLACK, GREY, PALE = "#cc79a7", "#56b4e9", "#000000", "#6b6b6b", "#e3e3e3"
@@ -87,11 +89,9 @@ def check_format(path: str | os.PathLike[str]) -> Path:
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """Write a figure as PNG, SVG or PDF by its name's ending; return the path. Raises DlwError when it cannot."""
     path = check_format(path)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise DlwError(f"cannot write {str(path)!r}: {first_line(error)}") from None
-    return path
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix.casefold().removeprefix("."))
+    return write_whole(path, lambda stream: stream.write(drawn.getbuffer()))
 
 
 def shorten(text: str, length: int) -> str:
