@@ -178,7 +178,11 @@ def test_a_file_that_is_no_idx_file_is_named(content, raw):
         data.load("fashion_mnist")
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", gzip.compress(b"x" * 999)[:-9] + b"garbled !"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>not found</html>", gzip.compress(b"x" * 999)[:-9] + b"garbled !"],
+    ids=["empty", "a page", "garbled"],  # gzip writes the time: without names the tests' own names would change
+)
 def test_a_packed_file_that_is_no_gzip_file_is_named(content, packed):
     (packed / f"{FILES[0]}.gz").write_bytes(content)
 
