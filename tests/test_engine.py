@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from dlworkflow.batch_check import check_batch
-from dlworkflow.engine import Epoch, Scores, evaluate, test_step, train, train_step
+from dlworkflow.engine import Epoch, evaluate, test_step, train, train_step
 from dlworkflow.errors import BatchError, ConfigError, DataError, DivergedError, ModelError
 from dlworkflow.metrics import accuracy_fn
+from dlworkflow.scoring import Scores
 
 CROSS_ENTROPY = nn.CrossEntropyLoss()
 
@@ -358,7 +359,7 @@ def test_a_device_assert_at_the_end_of_an_epoch_is_explained(monkeypatch):
     def asserted(self):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr("dlworkflow.engine._Total.scores", asserted)
+    monkeypatch.setattr("dlworkflow.engine.Total.scores", asserted)
 
     with pytest.raises(BatchError, match="wrong labels"):
         test_step(nn.Linear(2, 3), [(X, Y)], CROSS_ENTROPY)

@@ -309,7 +309,16 @@ def test_a_signal_ends_the_process_with_its_code_and_the_command_that_goes_on(tm
 
 
 def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(tmp_path):
-    arguments = ["train", "circles_v2", "--set", "data.batch_size=100", "--set", "data.shuffle=true", "--epochs", "300"]
+    arguments = [
+        "train",
+        "circles_v2",
+        "--set",
+        "data.batch_size=100",
+        "--set",
+        "data.shuffle=true",
+        "--epochs",
+        "3000",
+    ]
     whole = start(tmp_path, *arguments)
     whole.communicate(timeout=120)
     killed = start(tmp_path, *arguments)

@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from dlworkflow.diagnosis import diagnose as diagnose
     from dlworkflow.engine import Epoch as Epoch
     from dlworkflow.engine import Evaluation as Evaluation
-    from dlworkflow.engine import Scores as Scores
     from dlworkflow.engine import evaluate as evaluate
     from dlworkflow.engine import test_step as test_step
     from dlworkflow.engine import train as train
@@ -92,6 +91,7 @@ if TYPE_CHECKING:
     from dlworkflow.runs import Run as Run
     from dlworkflow.runs import find_run as find_run
     from dlworkflow.runs import list_runs as list_runs
+    from dlworkflow.scoring import Scores as Scores
     from dlworkflow.workflow import resolve_config as resolve_config
     from dlworkflow.workflow import run_training as run_training
 
@@ -120,7 +120,7 @@ _HOMES = {  # where each public name lives
     "data.tabular": ("TensorData",),
     "diagnosis": ("diagnose",),
     "device": ("choose_device", "set_seeds"),
-    "engine": ("Epoch", "Evaluation", "Scores", "evaluate", "test_step", "train", "train_step"),
+    "engine": ("Epoch", "Evaluation", "evaluate", "test_step", "train", "train_step"),
     "errors": ("BatchError", "ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
     "inference": ("Prediction", "Predictor", "predict_images"),
     "run_evaluation": ("evaluate_run", "report_run"),
@@ -141,6 +141,7 @@ _HOMES = {  # where each public name lives
         "plot_run_curves",
     ),
     "runs": ("Run", "find_run", "list_runs"),
+    "scoring": ("Scores",),
     "workflow": ("resolve_config", "run_training"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -125,11 +125,6 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     return model
 
 
-def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of a model's weights that training on does not change."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
 def count_parameters(model: nn.Module) -> int:
     """Return how many trainable numbers a model has."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -10,30 +10,19 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from timeit import default_timer
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dlworkflow.batch_check import explained_errors
-from dlworkflow.errors import DataError, DivergedError
+from dlworkflow.errors import DivergedError
+from dlworkflow.scoring import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.tasks import LossFn, Task, get_task
 
 Batch = tuple[Tensor, Tensor]
-Averaging = Literal["sample", "batch"]
-AccuracyFn = Callable[..., Any]
 Device = str | torch.device
-
-
-class Scores(NamedTuple):
-    """Loss in the loss function's units (nats for cross entropy) and accuracy in [0, 1], nan for a regression.
-
-    Accuracy is on the scale of `accuracy_fn` where one was given.
-    """
-
-    loss: float
-    acc: float
 
 
 @dataclass(frozen=True)
@@ -82,23 +71,8 @@ def train_step(
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None or optimizer is None:
         raise TypeError("train_step() needs loss_fn and optimizer")
-    device = _place(model, device)
-    task = get_task(task, loss_fn)
-    total = _Total(task, averaging, accuracy_fn)
-    watched = device.type == "cpu"  # elsewhere looking at a loss would make every batch wait
-    model.train()
-    with explained_errors(model, loss_fn, task) as keep:
-        for number, (X, y) in enumerate(batches, start=1):
-            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
-            logits = task.align(model(X), y)
-            loss = loss_fn(logits, y)
-            if watched and not math.isfinite(value := loss.item()):
-                raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total.add(loss.detach(), logits.detach(), y)
-        return total.scores(finite=True)
+    device, task = _place(model, device), get_task(task, loss_fn)
+    return _learn(model, batches, loss_fn, optimizer, device, task, Total(task, averaging, accuracy_fn))
 
 
 def test_step(
@@ -119,16 +93,8 @@ def test_step(
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None:
         raise TypeError("test_step() needs loss_fn")
-    device = _place(model, device)
-    task = get_task(task, loss_fn)
-    total = _Total(task, averaging, accuracy_fn)
-    model.eval()
-    with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
-        for X, y in batches:
-            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
-            logits = task.align(model(X), y)
-            total.add(loss_fn(logits, y), logits, y)
-        return total.scores()
+    device, task = _place(model, device), get_task(task, loss_fn)
+    return _score(model, batches, loss_fn, device, task, Total(task, averaging, accuracy_fn))
 
 
 test_step.__test__ = False  # type: ignore[attr-defined] # pytest takes a function of this name for a test
@@ -155,18 +121,18 @@ def train(
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
     with `val_dataloader`). `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
     """
-    task = get_task(task, loss_fn)
+    device, task = _place(model, device), get_task(task, loss_fn)
     results: dict[str, list[float]] = {}
     for number in range(epochs_done + 1, epochs + 1):
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
-            trained = train_step(model, train_dataloader, loss_fn, optimizer, device, task=task, averaging=averaging)
+            total = Total(task, averaging)
+            scores = {"train": _learn(model, train_dataloader, loss_fn, optimizer, device, task, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
-        scores = {"train": trained}
-        scores["test"] = test_step(model, test_dataloader, loss_fn, device, task=task, averaging=averaging)
+        scores["test"] = _score(model, test_dataloader, loss_fn, device, task, Total(task, averaging))
         if val_dataloader is not None:
-            scores["val"] = test_step(model, val_dataloader, loss_fn, device, task=task, averaging=averaging)
+            scores["val"] = _score(model, val_dataloader, loss_fn, device, task, Total(task, averaging))
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
@@ -190,73 +156,69 @@ def evaluate(
     averaging: Averaging = "sample",
 ) -> Evaluation:
     """Score `model` as `test_step` does and keep what it said of every sample, in the loader's order."""
-    device = _place(model, device)
-    task = get_task(task, loss_fn)
-    total = _Total(task, averaging)
-    kept: list[tuple[Tensor, Tensor]] = []
-    model.eval()
-    with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
-        for X, y in dataloader:
-            X, y = keep(X.to(device), y.to(device))
-            logits = task.align(model(X), y)
-            total.add(loss_fn(logits, y), logits, y)
-            kept.append((logits.cpu(), y.cpu()))
-        scores = total.scores()
+    device, task = _place(model, device), get_task(task, loss_fn)
+    kept: list[Batch] = []
+    scores = _score(model, dataloader, loss_fn, device, task, Total(task, averaging), kept.append)
     return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
 
-class _Total:
-    """Losses and right answers of an epoch's batches, kept as tensors so that no batch waits for the device."""
-
-    def __init__(self, task: Task, averaging: Averaging, accuracy_fn: AccuracyFn | None = None) -> None:
-        if averaging not in ("sample", "batch"):
-            raise ValueError(f"averaging is 'sample' or 'batch', not {averaging!r}")
-        self._task, self._averaging, self._accuracy_fn = task, averaging, accuracy_fn
-        self._losses: list[Tensor] = []
-        self._accs: list[Any] = []
-        self._sizes: list[int] = []
-
-    def add(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        self._losses.append(loss)
-        self._sizes.append(len(y))
-        if self._accuracy_fn is not None:
-            self._accs.append(self._accuracy_fn(y_true=y, y_pred=self._task.labels(logits)))
-        elif self._task.has_accuracy:
-            self._accs.append(self._task.n_correct(logits, y))
-
-    def scores(self, *, finite: bool = False) -> Scores:
-        if not self._sizes:
-            raise DataError("no batch: the data loader is empty")
-        sizes = torch.tensor(self._sizes, dtype=torch.float64)
-        losses, accs = _on_cpu(self._losses), _on_cpu(self._accs)
-        if finite and not losses.isfinite().all():
-            first = int(losses.isfinite().logical_not().nonzero()[0])
-            raise DivergedError(float(losses[first]), first + 1)
-        if self._accuracy_fn is None:
-            accs = accs / sizes if self._accs else torch.full_like(sizes, math.nan)
-        if self._averaging == "batch":
-            return Scores(_running_mean(losses), float(accs.mean()))
-        weights = sizes / sizes.sum()
-        return Scores(float(weights @ losses), float(weights @ accs))
+def _learn(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss_fn: LossFn,
+    optimizer: Optimizer,
+    device: torch.device,
+    task: Task,
+    total: Total,
+) -> Scores:
+    """Improve the model, which is on `device`, after each batch."""
+    read = _reader(device)
+    model.train()
+    with explained_errors(model, loss_fn, task) as keep:
+        for number, (X, y) in enumerate(batches, start=1):
+            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+            logits = task.align(model(X), y)
+            loss = loss_fn(logits, y)
+            value = read(loss)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total.add(value, logits.detach(), y)
+        return total.scores(finite=True)
 
 
-def _on_cpu(values: list[Any]) -> Tensor:
-    """Fetch numbers of a whole epoch from the device at once: float64 (batches,)."""
-    if values and isinstance(values[0], Tensor):
-        return torch.stack(values).cpu().double()
-    return torch.tensor([float(value) for value in values], dtype=torch.float64)
+def _score(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    loss_fn: LossFn,
+    device: torch.device,
+    task: Task,
+    total: Total,
+    tell: Callable[[Batch], object] | None = None,
+) -> Scores:
+    """Score the model, which is on `device`; `tell` is given each batch's raw scores and labels on the CPU."""
+    model.eval()
+    with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
+        for X, y in batches:
+            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+            logits = task.align(model(X), y)
+            total.add(loss_fn(logits, y), logits, y)
+            if tell is not None:
+                tell((logits.cpu(), y.cpu()))
+        return total.scores()
+
+
+def _reader(device: torch.device) -> Callable[[Tensor], Tensor | float]:
+    """Return how to take a loss: as a number on the CPU; elsewhere that would make every batch wait for the device."""
+    return Tensor.item if device.type == "cpu" else Tensor.detach
 
 
 def _largest_gradient(model: nn.Module) -> float | None:
     """Return the largest absolute gradient that the last batch left, None before the first."""
     gradients = [parameter.grad.abs().max() for parameter in model.parameters() if parameter.grad is not None]
     return float(torch.stack(gradients).max()) if gradients else None
-
-
-def _running_mean(losses: Tensor) -> float:
-    """Add up in float32, batch after batch, as the notes do: their last printed digit depends on it."""
-    sums = losses.numpy().astype("float32").cumsum()
-    return float(sums[-1] / sums.dtype.type(len(sums)))
 
 
 def _one_loader(dataloader: Iterable[Batch] | None, data_loader: Iterable[Batch] | None) -> Iterable[Batch]:

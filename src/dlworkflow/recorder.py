@@ -1,29 +1,31 @@
 """Writes a run as it trains: history, weights, and the state from which it can go on to the same bits.
 
 A state is taken in memory at the end of every epoch and written at most once a second, and always at the end: whatever
-stops training, what is on disk is a whole epoch.
+stops training, what is on disk is a whole epoch. Lines of the history are written at most five times a second.
 """
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dlworkflow.checkpoint import apply_weights, copy_weights, load_state, save_state, save_weights
-from dlworkflow.device import generator_states, restore_generators
+from dlworkflow.checkpoint import apply_weights, load_state, save_state, save_weights
+from dlworkflow.device import GeneratorWatch, plain_states, restore_generators
 from dlworkflow.engine import Epoch
 from dlworkflow.errors import DlwError, RunError, first_line
 from dlworkflow.runs import Run, now
 
 WRITE_SECONDS = 1.0
 """A state is written at most this often while training goes on, and always at its end."""
+
+LOG_SECONDS = 0.2
+"""Lines of the history wait at most this long: opening the file takes as long as an epoch of a small model."""
 
 STATE_FORMAT = 1
 
@@ -42,12 +44,15 @@ class Recorder:
 
     def __init__(self, run: Run, learner: Learner, on_epoch: Callable[[Epoch], object] | None = None) -> None:
         self._run, self._learner, self._on_epoch = run, learner, on_epoch
+        self._draws = GeneratorWatch(learner.generators)
         self.best: dict[str, Any] | None = None
         self.last: dict[str, Any] | None = None
-        self._weights: dict[str, dict[str, torch.Tensor]] = {}
+        self._live: dict[str, Tensor] = {}
+        self._weights: dict[str, dict[str, Tensor]] = {}
         self._state: dict[str, Any] = {}
         self._unwritten: set[str] = set()
-        self._written_at = self._started_at = time.monotonic()
+        self._lines: list[dict[str, Any]] = []
+        self._written_at = self._logged_at = self._started_at = time.monotonic()
         self._seconds_before = 0.0
 
     @property
@@ -56,26 +61,30 @@ class Recorder:
         return int(self.last["epoch"]) if self.last else 0
 
     @property
-    def weights(self) -> Mapping[str, Mapping[str, torch.Tensor]]:
+    def weights(self) -> Mapping[str, Mapping[str, Tensor]]:
         """The weights `best` and `last`, on the model's device."""
         return self._weights
 
     def __call__(self, epoch: Epoch) -> None:
         row = history_row(epoch)
-        self._run.log_epoch(row)
         split = "val" if epoch.val else "test"
         self.last = row
-        self._keep("last")
+        self._lines.append(row)
+        self._live = self._live or self._learner.model.state_dict()  # a view of the weights as they change
+        self._keep("last", weights := {name: tensor.clone() for name, tensor in self._live.items()})
         if self.best is None or row[f"{split}_loss"] < self.best[f"{split}_loss"]:
             self.best = row
-            self._keep("best")
+            self._keep("best", weights)
         self._state = {
-            "optimizer": copy.deepcopy(self._learner.optimizer.state_dict()),
-            "generators": generator_states(self._learner.generators),
+            "optimizer": _copied(self._learner.optimizer.state_dict()),
+            "generators": self._draws.states(),
             "seconds": self._seconds(),
         }
-        if time.monotonic() - self._written_at >= WRITE_SECONDS:
+        now_at = time.monotonic()
+        if now_at - self._written_at >= WRITE_SECONDS:
             self._write()
+        elif now_at - self._logged_at >= LOG_SECONDS:
+            self._log()
         if self._on_epoch is not None:
             self._on_epoch(epoch)
 
@@ -104,7 +113,7 @@ class Recorder:
         self._weights = weights
         self.best, self.last = state["best_row"], state["last_row"]
         self._seconds_before = state["seconds"]
-        self._state = {key: state[key] for key in ("optimizer", "generators", "seconds")}
+        self._state = {key: state[key] for key in ("optimizer", "seconds")} | {"generators": self._draws.states()}
         self._unwritten = {"best", "last"}
 
     def finish(self, status: str) -> None:
@@ -117,19 +126,37 @@ class Recorder:
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started_at
 
-    def _keep(self, which: str) -> None:
-        self._weights[which] = copy_weights(self._learner.model)
+    def _keep(self, which: str, weights: dict[str, Tensor]) -> None:
+        self._weights[which] = weights
         self._unwritten.add(which)
 
+    def _log(self) -> None:
+        if self._lines:
+            self._run.log_epochs(self._lines)
+        self._lines = []
+        self._logged_at = time.monotonic()
+
     def _write(self) -> None:
+        self._log()
         if self._unwritten:  # the state first: weights without one could not go on
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}
-            save_state(state | {"best_row": self.best, "last_row": self.last}, self._run.state_path)
+            state |= {"best_row": self.best, "last_row": self.last}
+            state["generators"] = plain_states(self._state["generators"])
+            save_state(state, self._run.state_path)
         for which in sorted(self._unwritten):
             save_weights(self._weights[which], self._run.weights_path(which))
         self._unwritten.clear()
         self._run.update_summary(best=self.best, last=self.last)
         self._written_at = time.monotonic()
+
+
+def _copied(value: Any) -> Any:
+    """Copy nested dictionaries and lists with the tensors in them."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def history_row(epoch: Epoch) -> dict[str, Any]:

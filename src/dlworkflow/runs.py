@@ -180,13 +180,18 @@ class Run:
 
     def log_epoch(self, row: Mapping[str, float | None]) -> None:
         """Append one line to the history; columns are fixed by the first."""
+        self.log_epochs([row])
+
+    def log_epochs(self, rows: Sequence[Mapping[str, float | None]]) -> None:
+        """Append a line an epoch to the history; columns are fixed by the first."""
         file = self.path / _HISTORY
+        lines = [",".join(_cell(value) for value in row.values()) + "\n" for row in rows]
         try:
             new = not file.exists()
             with file.open("a", newline="", encoding="utf-8") as stream:
                 if new:
-                    stream.write(",".join(row) + "\n")
-                stream.write(",".join(_cell(value) for value in row.values()) + "\n")
+                    stream.write(",".join(rows[0]) + "\n")
+                stream.writelines(lines)
         except OSError as error:
             raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
 

@@ -60,9 +60,10 @@ class Task:
             return torch.round(torch.sigmoid(logits))
         return logits
 
-    def n_correct(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Count right answers as a tensor on the device, without waiting for it."""
-        return (self.labels(logits) == y).sum()
+    def is_correct(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Tell which samples are answered rightly, (n,) bool on the device, without waiting for it."""
+        right = self.labels(logits) == y
+        return right if right.ndim == 1 else right.flatten(start_dim=1).all(dim=1)
 
 
 REGRESSION = Task("regression", ("l1", "mse"), has_accuracy=False)

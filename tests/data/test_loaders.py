@@ -92,13 +92,52 @@ def test_photos_come_as_through_torchvisions_pipeline(photos):
     assert equal(mine, theirs)
 
 
-def test_a_batch_is_asked_for_in_one_call(monkeypatch):
+class Batched(Squares):
+    """A data set of the user's own that answers for many samples at once, each time anew."""
+
+    def __init__(self):
+        self.asked = []
+
+    def batch(self, indices):
+        self.asked.append(indices)
+        return torch.tensor([[float(index)] for index in indices]), torch.tensor(indices)
+
+
+def test_a_data_set_that_answers_batches_is_asked_once_a_batch():
+    dataset = Batched()
+    list(make_loader(dataset, 2))
+
+    assert dataset.asked == [[0, 1], [2, 3], [4]]
+
+
+def test_what_lies_in_memory_is_gathered_many_batches_at_once(monkeypatch):
     asked = []
     batch = TensorData.batch
-    monkeypatch.setattr(TensorData, "batch", lambda self, indices: asked.append(list(indices)) or batch(self, indices))
+    monkeypatch.setattr(TensorData, "batch", lambda self, indices: asked.append(len(indices)) or batch(self, indices))
+
+    assert ([len(y) for _, y in make_loader(points(), 4)], asked) == ([4, 4, 2], [10])
+
+
+def test_no_more_is_gathered_at_once_than_the_limit(monkeypatch):
+    monkeypatch.setattr("dlworkflow.data.loaders._CHUNK_BYTES", 8 * 8)  # eight points of two floats
+    asked = []
+    batch = TensorData.batch
+    monkeypatch.setattr(TensorData, "batch", lambda self, indices: asked.append(len(indices)) or batch(self, indices))
     list(make_loader(points(), 4))
 
-    assert asked == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert asked == [8, 2]
+
+
+def test_augmented_pictures_are_drawn_batch_by_batch(pets, monkeypatch):
+    splits = load_image_folder(path=str(pets), image_size=16, transform="trivial_augment")
+    asked = []
+    batch = type(splits.train).batch
+    monkeypatch.setattr(
+        type(splits.train), "batch", lambda self, indices: asked.append(len(indices)) or batch(self, indices)
+    )
+    list(make_loader(splits.train, 4))
+
+    assert asked == [4, 4, 1]  # else the model's own draws, as dropout's, would not come between those of two batches
 
 
 def test_a_generator_of_its_own_leaves_the_global_one_alone():

@@ -6,6 +6,7 @@ A picture is decoded and resized once, where that fits in memory; random transfo
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,13 +55,18 @@ class ImageFiles:
 
     def __getitem__(self, indices: Sequence[int] | Tensor) -> Tensor:
         if self._remembered is not None:
-            return self._remembered[torch.as_tensor(indices)]
+            return self._remembered.index_select(0, torch.as_tensor(indices))
         return decode([self.paths[int(index)] for index in indices], self._pipeline, self.channels)
 
     def remember(self) -> None:
         """Decode all pictures now where they fit the budget. Raises DataError naming the first ten unreadable ones."""
         if self._remembered is None and self.n_bytes <= MEMORY_BUDGET:
             self._remembered = decode(self.paths, self._pipeline, self.channels)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pictures have been decoded and kept."""
+        return self._remembered is not None
 
     @property
     def n_bytes(self) -> int:
@@ -125,18 +131,29 @@ class ImageData(Dataset[Any]):
         if isinstance(self.pictures, ImageFiles):
             self.pictures.remember()
 
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    @property
+    def n_bytes_of_fixed_sample(self) -> int | None:
+        """Size of one sample's inputs where they lie in memory and are the same every time, else None."""
+        if self._augment is not None or (isinstance(self.pictures, ImageFiles) and not self.pictures.in_memory):
+            return None
+        return 4 * self.channels * math.prod(self.pipeline.size)
+
+    def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return float32 (n, c, h, w) and int64 (n,) of many samples at once."""
         chosen = torch.as_tensor(indices)
-        pictures = self.pictures[chosen]
+        pictures = self._pictures(chosen)
         if self._augment is not None:
             pictures = torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
-        return self.pipeline.to_float(pictures), self.labels[chosen]
+        return self.pipeline.to_float(pictures), self.labels.index_select(0, chosen)
 
     def augmented(self, index: int) -> Tensor:
         """Return one picture after resizing and augmentation, before normalisation: uint8 (c, h, w)."""
-        picture: Tensor = self.pictures[torch.tensor([index])][0]
+        picture = self._pictures(torch.tensor([index]))[0]
         return to_uint8(self._augment(to_picture(picture))) if self._augment is not None else picture
+
+    def _pictures(self, indices: Tensor) -> Tensor:
+        pictures = self.pictures
+        return pictures[indices] if isinstance(pictures, ImageFiles) else pictures.index_select(0, indices)
 
     def without_augmentation(self) -> ImageData:
         """Return the same pictures as evaluation sees them."""

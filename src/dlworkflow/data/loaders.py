@@ -1,10 +1,13 @@
-"""From a data set to batches: the stock DataLoader, asked for a whole batch at once where the data set can answer."""
+"""From a data set to batches, drawn as the stock DataLoader draws them, in its order and from its generators.
+
+A data set that answers for many samples at once is asked for whole batches; what lies in memory needs no DataLoader.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -22,9 +25,58 @@ class AnswersBatches(Protocol):
 
     def __getitem__(self, index: int) -> Any: ...
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """Return inputs and labels of these samples, stacked."""
+    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
+        """Return inputs and labels of these samples, stacked.
+
+        A data set whose samples are in memory and always the same may say so by an attribute
+        `n_bytes_of_fixed_sample`: then many batches are asked for at once, and cut.
+        """
         ...
+
+
+_CHUNK_BYTES = 8 * 2**20
+"""So much of an epoch is gathered at once and then cut into batches, where that is more than one batch."""
+
+
+class BatchLoader:
+    """Batches of a data set that answers for many samples at once, without worker processes.
+
+    Draws from the generators what `DataLoader(dataset, batch_size, shuffle=shuffle, generator=generator)` draws.
+    """
+
+    def __init__(
+        self, dataset: AnswersBatches, batch_size: int, *, shuffle: bool, generator: torch.Generator | None
+    ) -> None:
+        self.dataset, self.batch_size = dataset, batch_size
+        self._shuffle, self._generator = shuffle, generator
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._draw()  # a DataLoader seeds its workers, even where it has none
+        order = self._order()
+        n_bytes = getattr(self.dataset, "n_bytes_of_fixed_sample", None)
+        if not n_bytes:
+            for indices in order.split(self.batch_size):
+                yield self.dataset.batch(indices.tolist())
+            return
+        n_batches = max(1, _CHUNK_BYTES // (n_bytes * self.batch_size))
+        for indices in order.split(n_batches * self.batch_size):
+            X, y = self.dataset.batch(indices)
+            yield from zip(X.split(self.batch_size), y.split(self.batch_size), strict=True)
+
+    def _order(self) -> Tensor:
+        size = len(self.dataset)
+        if not self._shuffle:
+            return torch.arange(size)
+        generator = self._generator
+        if generator is None:
+            generator = torch.Generator().manual_seed(self._draw())
+        return torch.randperm(size, generator=generator)
+
+    def _draw(self) -> int:
+        return int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
 
 
 class _BatchView(Dataset[Any]):
@@ -58,7 +110,8 @@ def make_loader(
     """Return batches of (inputs, labels), to be gone through once an epoch.
 
     Shuffles and draws exactly as `DataLoader(dataset, batch_size, shuffle=shuffle)` does; `full` is the whole data set
-    as one batch, in order, and draws nothing. With workers, a data set in memory is shared, not copied.
+    as one batch, in order, and draws nothing. With workers, a data set in memory is shared, not copied. A data set
+    without `batch` is served by the stock DataLoader.
     """
     whole = dataset if isinstance(dataset, AnswersBatches) else None
     size = len(dataset)  # type: ignore[arg-type]
@@ -66,9 +119,12 @@ def make_loader(
         dataset.remember()  # before workers are forked, so that they share it
     if batch_size == "full" and whole is not None and not shuffle and not _is_random(dataset):
         return [whole.batch(range(size))]
+    batch_size = size if batch_size == "full" else batch_size
+    if whole is not None and not num_workers:
+        return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator)
     return DataLoader(
         _BatchView(whole) if whole is not None else dataset,
-        batch_size=size if batch_size == "full" else batch_size,
+        batch_size=batch_size,
         shuffle=shuffle,
         num_workers=num_workers,
         collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list

@@ -25,10 +25,15 @@ class TensorData(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.inputs[index], self.labels[index]
 
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    @property
+    def n_bytes_of_fixed_sample(self) -> int:
+        """Size of one sample's inputs: they lie in memory and are the same every time."""
+        return self.inputs[:1].numel() * self.inputs.element_size()
+
+    def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of many samples at once."""
         chosen = torch.as_tensor(indices)
-        return self.inputs[chosen], self.labels[chosen]
+        return self.inputs.index_select(0, chosen), self.labels.index_select(0, chosen)
 
     def fingerprint(self) -> str:
         """Return a digest that changes when the data does."""

@@ -97,7 +97,7 @@ class Pipeline:
         """Turn uint8 (n, c, h, w) into the model's float32: [0, 1] as torchvision's `ToTensor`, then normalised."""
         import torch
 
-        floats = images.to(torch.float32).div_(255)
+        floats = torch.div(images, 255)  # of bytes: float32, in one pass
         if self.mean:
             mean = torch.tensor(self.mean).view(-1, 1, 1)
             std = torch.tensor(self.std).view(-1, 1, 1)

@@ -1,0 +1,113 @@
+"""Our optimizers against torch's own: the same steps and states, without torch's compiler."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn, optim
+
+from dlworkflow.errors import ConfigError
+from dlworkflow.optim import build_optimizer
+
+TORCHS = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
+SETTINGS = [
+    ("sgd", {"lr": 0.1}),
+    ("sgd", {"lr": 0.1, "momentum": 0.9}),
+    ("sgd", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("sgd", {"lr": 0.1, "weight_decay": 0.01}),
+    ("adam", {"lr": 0.01, "weight_decay": 0.01}),
+    ("adamw", {"lr": 0.01, "eps": 1e-6}),
+    ("rmsprop", {"lr": 0.01, "momentum": 0.5, "alpha": 0.9}),
+]
+
+
+def small_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def steps(model, optimizer, numbers=range(10)):
+    """Train on batches that their numbers decide; return the parameters."""
+    for number in numbers:
+        draws = torch.Generator().manual_seed(number)
+        X, y = torch.randn(6, 5, generator=draws), torch.randint(3, (6,), generator=draws)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(X), y).backward()
+        optimizer.step()
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+def test_steps_are_torchs_to_the_bit(name, settings):
+    mine, theirs = small_model(), small_model()
+    ours = steps(mine, build_optimizer(name, mine.parameters(), **settings))
+    torchs = steps(theirs, TORCHS[name](theirs.parameters(), **settings))
+
+    assert all(map(torch.equal, ours, torchs))
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+def test_a_state_goes_into_torchs_own_optimizer_and_back(name, settings):
+    whole, halves = small_model(), small_model()
+    at_once = steps(whole, build_optimizer(name, whole.parameters(), **settings), range(20))
+    first = build_optimizer(name, halves.parameters(), **settings)
+    steps(halves, first, range(10))
+    between = TORCHS[name](halves.parameters(), lr=99.0)
+    between.load_state_dict(copy.deepcopy(first.state_dict()))
+    second = build_optimizer(name, halves.parameters(), lr=99.0)
+    second.load_state_dict(between.state_dict())
+
+    assert all(map(torch.equal, at_once, steps(halves, second, range(10, 20))))
+
+
+def test_a_parameter_without_a_gradient_is_left_alone():
+    model = small_model()
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone()
+    steps(model, build_optimizer("sgd", model.parameters(), lr=0.1))
+
+    assert torch.equal(model[0].weight, before)
+
+
+def test_gradients_can_be_set_to_zero():
+    model = small_model()
+    optimizer = build_optimizer("sgd", model.parameters(), lr=0.1)
+    steps(model, optimizer, [0])
+    optimizer.zero_grad(set_to_none=False)
+
+    assert all(int(parameter.grad.count_nonzero()) == 0 for parameter in model.parameters())
+
+
+def test_a_schedule_of_torchs_works_on_them():
+    model = small_model()
+    optimizer = build_optimizer("sgd", model.parameters(), lr=1.0)
+    schedule = optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1)
+    steps(model, optimizer, [0])
+    schedule.step()
+
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", TORCHS)
+def test_training_never_loads_torchs_compiler(name):
+    code = f"""
+import sys, torch
+from dlworkflow.optim import build_optimizer
+model = torch.nn.Linear(1, 1)
+optimizer = build_optimizer({name!r}, model.parameters(), lr=0.1)
+optimizer.zero_grad()
+model(torch.ones(1, 1)).sum().backward()
+optimizer.step()
+optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "False"
+
+
+def test_an_unknown_optimizer_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'adam'"):
+        build_optimizer("adan", small_model().parameters(), lr=0.1)
