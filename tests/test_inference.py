@@ -10,7 +10,8 @@ from torch import nn
 
 from dlworkflow import data, models
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.data.images import load_image, to_picture, to_uint8
+from dlworkflow.data.images import load_image
+from dlworkflow.data.pixels import to_picture, to_uint8
 from dlworkflow.errors import BatchError, ConfigError, DataError, MissingDataError, ModelError
 from dlworkflow.inference import Predictor, expand_paths, read_rows
 from dlworkflow.workflow import resolve_config, run_training

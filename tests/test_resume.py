@@ -13,7 +13,7 @@ import torch
 
 from dlworkflow import recorder
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.data.images import to_picture
+from dlworkflow.data.pixels import to_picture
 from dlworkflow.errors import ConfigError, DivergedError, RunError
 from dlworkflow.runs import Run
 from dlworkflow.stopping import Stopped, noted_signals

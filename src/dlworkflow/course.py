@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from dlworkflow.data.images import load_image, to_uint8
+from dlworkflow.data.images import load_image
+from dlworkflow.data.pixels import to_uint8
 from dlworkflow.engine import Batch, Device, test_step
 from dlworkflow.metrics import accuracy_fn as percent_right
 from dlworkflow.plotting import plot_decision_regions, plot_image_pairs, plot_probability_bars

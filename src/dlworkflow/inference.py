@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from dlworkflow import models
 from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
-from dlworkflow.data.images import ImageError, load_image, to_uint8
+from dlworkflow.data.images import ImageError, load_image
 from dlworkflow.data.listing import IMAGE_EXTENSIONS, look_into
+from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.device import Device, choose_device
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError

@@ -8,8 +8,8 @@ from torchvision import datasets, transforms
 
 from dlworkflow import data
 from dlworkflow.data.image_folder import ImageFolderCustom, find_classes, load_image_folder
-from dlworkflow.data.images import to_uint8
 from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.pixels import to_uint8
 from dlworkflow.errors import DataError, MissingDataError
 
 

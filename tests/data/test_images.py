@@ -10,8 +10,10 @@ import torch
 from PIL import Image, ImageFile
 from torchvision import transforms
 
-from dlworkflow.data import decoding, images
-from dlworkflow.data.images import ImageData, ImageFiles, load_image, resize_all, to_picture, to_uint8
+from dlworkflow.data import decoding, images, remembered
+from dlworkflow.data.images import ImageData, load_image, resize_all
+from dlworkflow.data.pixels import to_picture, to_uint8
+from dlworkflow.data.remembered import ImageFiles
 from dlworkflow.data.transforms import Pipeline, parse
 from dlworkflow.errors import ConfigError, DataError
 
@@ -321,14 +323,16 @@ def test_remembered_pictures_need_no_file(two_files):
 def test_pictures_over_the_memory_budget_are_the_same(two_files, monkeypatch):
     kept, read = (as_data(two_files, Pipeline((8, 8))) for _ in range(2))
     kept.remember()
-    monkeypatch.setattr(images, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    monkeypatch.setenv("DLW_CACHE", "0")
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
     read.remember()
 
     assert torch.equal(read.batch([1, 0])[0], kept.batch([1, 0])[0])
 
 
 def test_pictures_over_the_memory_budget_are_not_kept(two_files, monkeypatch):
-    monkeypatch.setattr(images, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    monkeypatch.setenv("DLW_CACHE", "0")
     data = as_data(two_files, Pipeline((8, 8)))
     data.remember()
     two_files[0].unlink()

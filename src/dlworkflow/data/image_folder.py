@@ -185,7 +185,9 @@ def load_labelled(
         raise DataError(f"{path!r} has no {split} pictures of the model's classes {listed(classes)}")
     way = pipeline.for_evaluation()
     chosen = [picture for picture, _ in known]
-    return ImageData(ImageFiles(chosen, way, channels), torch.tensor([label for _, label in known]), way, paths=chosen)
+    return ImageData(
+        ImageFiles(chosen, way, channels, part=split), torch.tensor([label for _, label in known]), way, paths=chosen
+    )
 
 
 _Listed = tuple[list[Path], list[int]]
@@ -231,7 +233,7 @@ def _splits(
             if indices is not None:
                 indices = indices | {split: [indices[split][index] for index in keep]}
         way = pipeline if split == "train" else pipeline.for_evaluation()
-        data[split] = ImageData(ImageFiles(paths, way, channels), torch.tensor(labels), way, paths=paths)
+        data[split] = ImageData(ImageFiles(paths, way, channels, part=split), torch.tensor(labels), way, paths=paths)
     return Splits(
         name=root.stem if root.is_file() else root.resolve().name,
         task="multiclass",

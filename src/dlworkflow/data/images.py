@@ -1,100 +1,25 @@
-"""Pictures as models take them: for training, evaluation and prediction alike, and what of them is remembered.
+"""Pictures as models take them, for training, evaluation and prediction alike.
 
-A picture is decoded and resized once, where that fits in memory; random transforms run on what is remembered.
+A picture is decoded and resized once and remembered (see `remembered`); random transforms run on what is remembered.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlworkflow.data.decoding import ImageError, load_image
+from dlworkflow.data.decoding import ImageError as ImageError
+from dlworkflow.data.decoding import load_image as load_image
+from dlworkflow.data.pixels import to_picture, to_uint8
+from dlworkflow.data.remembered import ImageFiles, Progress
 from dlworkflow.data.transforms import Pipeline
-from dlworkflow.errors import DataError
-
-MEMORY_BUDGET = 2 * 1024**3
-"""Decoded pictures up to this many bytes are kept in memory; larger data sets are decoded batch by batch."""
-
-
-def to_uint8(image: Image.Image) -> Tensor:
-    """Return a grey or RGB picture as uint8 (channels, height, width)."""
-    array = np.asarray(image)
-    tensor = torch.from_numpy(array.copy())
-    return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1).contiguous()
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """Return uint8 (channels, height, width) as a grey or RGB picture."""
-    array = image.numpy()
-    return Image.fromarray(array[0] if array.shape[0] == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
-
-
-class ImageFiles:
-    """Picture files behind indices: decoded and resized once (`remember`) where they fit `MEMORY_BUDGET`.
-
-    Otherwise they are decoded when asked for. `self[indices]` is uint8 (n, channels, *pipeline.size).
-    """
-
-    def __init__(self, paths: Sequence[Path], pipeline: Pipeline, channels: int) -> None:
-        self.paths, self._pipeline, self.channels = list(paths), pipeline, channels
-        self._remembered: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, indices: Sequence[int] | Tensor) -> Tensor:
-        if self._remembered is not None:
-            return self._remembered.index_select(0, torch.as_tensor(indices))
-        return decode([self.paths[int(index)] for index in indices], self._pipeline, self.channels)
-
-    def remember(self) -> None:
-        """Decode all pictures now where they fit the budget. Raises DataError naming the first ten unreadable ones."""
-        if self._remembered is None and self.n_bytes <= MEMORY_BUDGET:
-            self._remembered = decode(self.paths, self._pipeline, self.channels)
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the pictures have been decoded and kept."""
-        return self._remembered is not None
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of all pictures once decoded and resized."""
-        height, width = self._pipeline.size
-        return len(self.paths) * self.channels * height * width
-
-
-def decode(paths: Sequence[Path], pipeline: Pipeline, channels: int) -> Tensor:
-    """Read pictures on all cores: uint8 (n, channels, *pipeline.size).
-
-    Raises DataError that names the first ten files that cannot be read.
-    """
-    pictures = torch.empty((len(paths), channels, *pipeline.size), dtype=torch.uint8)
-
-    def read(index: int) -> ImageError | None:
-        try:
-            pictures[index] = to_uint8(pipeline.resize(load_image(paths[index], channels)))
-        except ImageError as error:
-            return error
-        return None
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        bad = [error for error in pool.map(read, range(len(paths))) if error]
-    if bad:
-        named = "; ".join(map(str, bad[:10])) + (f"; and {len(bad) - 10} more" if len(bad) > 10 else "")
-        raise DataError(f"{len(bad)} of {len(paths)} pictures cannot be read: {named}")
-    return pictures
 
 
 class ImageData(Dataset[Any]):
@@ -126,15 +51,15 @@ class ImageData(Dataset[Any]):
         X, y = self.batch([index % len(self)])
         return X[0], int(y[0])
 
-    def remember(self) -> None:
-        """Decode picture files now where they fit in memory. Raises DataError naming unreadable ones."""
+    def remember(self, on_progress: Progress | None = None) -> None:
+        """Decode picture files now where they can be kept. Raises DataError naming unreadable ones."""
         if isinstance(self.pictures, ImageFiles):
-            self.pictures.remember()
+            self.pictures.remember(on_progress)
 
     @property
     def n_bytes_of_fixed_sample(self) -> int | None:
         """Size of one sample's inputs where they lie in memory and are the same every time, else None."""
-        if self._augment is not None or (isinstance(self.pictures, ImageFiles) and not self.pictures.in_memory):
+        if self._augment is not None or (isinstance(self.pictures, ImageFiles) and not self.pictures.kept):
             return None
         return 4 * self.channels * math.prod(self.pipeline.size)
 

@@ -87,7 +87,7 @@ class Pipeline:
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Take one picture (grey or RGB) all the way: float32 (c, h, w)."""
-        from dlworkflow.data.images import to_uint8
+        from dlworkflow.data.pixels import to_uint8
 
         augment = self.augmentation()
         image = self.resize(image)

@@ -1,0 +1,233 @@
+"""Pictures are decoded once: the second look finds the same bytes in memory or in a file."""
+
+import errno
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from dlworkflow.data import remembered
+from dlworkflow.data.image_folder import load_image_folder
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.remembered import ImageFiles
+from dlworkflow.data.transforms import Pipeline
+from dlworkflow.errors import DataError
+
+WAY = Pipeline((8, 8))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLW_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def paths(tmp_path, paint):
+    return [paint(tmp_path / "photos" / f"{name}.png", seed=name) for name in range(5)]
+
+
+def files(paths, way=WAY, **more):
+    found = ImageFiles(paths, way, 3, **more)
+    found.remember()
+    return found
+
+
+def pixels(found):
+    return found[range(len(found))]
+
+
+def cached(cache):
+    return sorted((cache / "pictures").glob("*")) if (cache / "pictures").exists() else []
+
+
+def test_a_second_look_decodes_nothing(paths):
+    assert [files(paths).n_decoded for _ in range(2)] == [5, 0]
+
+
+def test_a_second_look_finds_the_same_bytes(paths):
+    first, second = files(paths), files(paths)
+
+    assert torch.equal(pixels(first), pixels(second))
+    assert torch.equal(pixels(first), remembered.decode(paths, WAY, 3))
+
+
+def test_only_what_changed_is_decoded_again(paths, paint):
+    files(paths)
+    paint(paths[3], seed=99)
+    again = files(paths)
+
+    assert again.n_decoded == 1
+    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+
+
+def test_a_file_that_only_looks_newer_is_decoded_again(paths):
+    files(paths)
+    os.utime(paths[0], (1, 1))
+
+    assert files(paths).n_decoded == 1
+
+
+def test_more_and_fewer_pictures_in_another_order_decode_what_is_new(paths, paint):
+    files(paths[1:])
+    more = [paint(paths[0].parent / "new.png", seed=7), *reversed(paths[:4])]
+    found = files(more)
+
+    assert found.n_decoded == 2
+    assert torch.equal(pixels(found), remembered.decode(more, WAY, 3))
+
+
+@pytest.mark.parametrize("way", [Pipeline((8, 9)), Pipeline((4, 4))])
+def test_another_size_is_remembered_apart(paths, way, cache):
+    files(paths)
+    files(paths, way)
+
+    assert (files(paths).n_decoded, files(paths, way).n_decoded, len(cached(cache))) == (0, 0, 2)
+
+
+def test_two_parts_of_one_folder_do_not_overwrite_each_other(paths):
+    for _ in range(2):
+        found = [files(paths[:3], part="train"), files(paths[3:], part="test")]
+
+    assert [part.n_decoded for part in found] == [0, 0]
+
+
+def test_above_the_memory_budget_the_file_is_read_from(paths, monkeypatch):
+    expected = remembered.decode(paths, WAY, 3)
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 100)
+    for n_decoded in (5, 0):
+        found = files(paths)
+        assert (found.n_decoded, found.kept) == (n_decoded, True)
+        assert torch.equal(found[[4, 0, 4]], expected[[4, 0, 4]])
+
+
+def test_what_is_read_from_the_file_cannot_change_it(paths, monkeypatch):
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 100)
+    found = files(paths)
+    before = found.file.read_bytes()
+    found._kept[0] = 0
+
+    assert found.file.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["torn", "empty", "text", "pickle"])
+def test_a_damaged_file_is_made_anew(paths, cache, damage):
+    found = files(paths)
+    whole = found.file.read_bytes()
+    if damage == "pickle":
+        np.save(found.file, np.array([{"a": 1}]), allow_pickle=True)
+    else:
+        found.file.write_bytes({"torn": whole[:-100], "empty": b"", "text": b"no pictures"}[damage])
+    again = files(paths)
+
+    assert again.n_decoded == 5
+    assert found.file.read_bytes() == whole
+
+
+def test_a_full_disk_leaves_pictures_in_memory_and_nothing_behind(paths, cache, monkeypatch):
+    def full(self, keys, pixels):
+        def write(_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        self._stream.write = write
+        original(self, keys, pixels)
+
+    original = remembered._Writer.write
+    monkeypatch.setattr(remembered._Writer, "write", full)
+    found = files(paths)
+
+    assert (found.kept, found.file, cached(cache)) == (True, None, [])
+
+
+def test_a_file_larger_than_a_quarter_of_the_free_disk_is_not_written(paths, cache, monkeypatch):
+    monkeypatch.setattr(remembered.shutil, "disk_usage", lambda _: Usage(free=5 * 3 * 64 * 3))
+
+    assert (files(paths).kept, cached(cache)) == (True, [])
+
+
+class Usage:
+    def __init__(self, free):
+        self.free = free
+
+
+def test_without_file_and_memory_pictures_are_decoded_when_asked_for(paths, monkeypatch):
+    monkeypatch.setenv("DLW_CACHE", "0")
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 100)
+    found = files(paths)
+
+    assert (found.kept, found.n_decoded) == (False, 0)
+    assert torch.equal(found[[2]], remembered.decode(paths[2:3], WAY, 3))
+
+
+def test_dlw_cache_0_remembers_in_memory_alone(paths, cache, monkeypatch):
+    monkeypatch.setenv("DLW_CACHE", "0")
+
+    assert (files(paths).kept, cached(cache)) == (True, [])
+
+
+def test_nothing_is_written_among_the_pictures(paths, monkeypatch):
+    monkeypatch.setenv("DLW_CACHE_DIR", str(paths[0].parent / "cache"))
+    before = sorted(paths[0].parent.rglob("*"))
+    files(paths)
+
+    assert sorted(paths[0].parent.rglob("*")) == before
+
+
+def test_an_unreadable_picture_is_named_and_nothing_is_left_behind(paths, cache):
+    paths[2].write_bytes(b"no picture")
+
+    with pytest.raises(DataError, match=r"1 of 5 pictures cannot be read: '.*2\.png'"):
+        files(paths)
+    assert cached(cache) == []
+
+
+def test_a_picture_that_became_unreadable_is_named_although_it_was_remembered(paths):
+    files(paths)
+    paths[2].write_bytes(b"no picture")
+
+    with pytest.raises(DataError, match=r"2\.png"):
+        files(paths)
+
+
+def test_a_lower_limit_of_pixels_still_refuses_what_was_decoded_under_a_higher_one(paths, monkeypatch):
+    files(paths)
+    monkeypatch.setenv("DLW_MAX_PIXELS", "10")
+
+    with pytest.raises(DataError, match="above the limit of 10"):
+        files(paths)
+
+
+def test_what_nobody_used_for_a_month_is_deleted(paths, cache, monkeypatch):
+    old = files(paths).file
+    os.utime(old, (time.time() - 40 * 86400,) * 2)
+    files(paths, Pipeline((4, 4)))
+
+    assert not old.exists()
+
+
+def test_progress_is_told_of_every_picture(paths, monkeypatch):
+    monkeypatch.setattr(remembered, "_DECODED_AT_ONCE", 2)
+    told = []
+    ImageFiles(paths, WAY, 3).remember(lambda done, total: told.append((done, total)))
+
+    assert told == [(2, 5), (4, 5), (5, 5)]
+
+
+@pytest.mark.parametrize("transform", [None, "flip", "trivial_augment", "flip,normalize"])
+def test_training_batches_are_the_same_to_the_bit_with_memory_and_without(pets, transform, monkeypatch):
+    def batches():
+        torch.manual_seed(42)
+        loader = make_loader(
+            load_image_folder(path=str(pets), image_size=16, transform=transform).train, 4, shuffle=True
+        )
+        return [X for _ in range(2) for X, _ in loader]
+
+    made, remembered_on_disk = batches(), batches()
+    monkeypatch.setenv("DLW_CACHE", "0")
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
+    decoded_each_time = batches()
+
+    assert all(map(torch.equal, made, remembered_on_disk))
+    assert all(map(torch.equal, made, decoded_each_time))
