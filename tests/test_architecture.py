@@ -32,7 +32,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "batch_check": {"errors", "tasks"},
     "engine": {"errors", "tasks", "metrics", "batch_check"},
     "checkpoint": {"errors", "writing"},
-    "plotting": {"errors", "writing"},
+    "plotting": {"errors", "text", "writing"},
     "stopping": set(),
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import typer
 
 from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
 from dlworkflow.errors import ConfigError, DlwError, unknown
+from dlworkflow.text import printable
 
 if TYPE_CHECKING:
     from dlworkflow.inference import Prediction, Predictor
@@ -99,7 +101,7 @@ def predict(
         if given.startswith("-") and given != "-" and not _is_number(given):
             known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
             raise ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")
-    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if "-" in inputs else []
+    lines = _lines_of_stdin() if "-" in inputs else []
     numbers = _rows_given(inputs, lines)
     tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
     width = _width(inputs, numbers) if tabular else None
@@ -132,6 +134,13 @@ def predict(
     if bad:
         say(f"{bad} of {len(predictions)} files could not be read")
         raise typer.Exit(1)
+
+
+def _lines_of_stdin() -> list[str]:
+    """Return what stands in the lines of stdin; a file's name need be no text."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return [line for line in sys.stdin.read().splitlines() if line.strip()]
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -323,6 +332,6 @@ def _draw(predictor: Predictor, predictions: Sequence[Prediction], plot: Path) -
     shown = predictions[:MOST_PICTURES]
     pictures = [None if p.error else load_image(p.source, predictor.in_shape[0]) for p in shown]
     pictures += [None] * (len(predictions) - len(shown))
-    titles = [p.error or f"Pred: {p.label} | Prob: {p.probability:.3f}" for p in predictions]
+    titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
     save_figure(plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions]), plot)
     say(f"figure {plot}")
