@@ -18,12 +18,13 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "errors": set(),
     "_version": set(),
     "text": set(),
+    "paths": {"errors"},
     "writing": {"errors"},
     "signatures": {"errors"},
     "config": {"errors"},
-    "runs": {"errors", "config", "text", "writing"},
+    "runs": {"errors", "config", "paths", "text", "writing"},
     "comparison": {"errors", "runs"},
-    "data": {"errors", "signatures"},
+    "data": {"errors", "paths", "signatures"},
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
     "optim": {"errors"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "evaluation": {"errors", "tasks", "metrics"},
     "fitting": {"errors", "models", "checkpoint"},
     "inference": {
-        *("errors", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
+        *("errors", "paths", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
