@@ -18,12 +18,13 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "errors": set(),
     "_version": set(),
     "text": set(),
+    "paths": {"errors"},
     "writing": {"errors"},
     "signatures": {"errors"},
     "config": {"errors"},
-    "runs": {"errors", "config", "text", "writing"},
+    "runs": {"errors", "config", "paths", "text", "writing"},
     "comparison": {"errors", "runs"},
-    "data": {"errors", "signatures"},
+    "data": {"errors", "paths", "signatures"},
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
     "optim": {"errors"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "scoring": {"errors", "tasks"},
     "engine": {"errors", "tasks", "scoring", "batch_check"},
     "checkpoint": {"errors", "writing"},
-    "plotting": {"errors", "writing"},
+    "plotting": {"errors", "text", "writing"},
     "stopping": set(),
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
@@ -42,7 +43,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "evaluation": {"errors", "tasks", "metrics"},
     "fitting": {"errors", "models", "checkpoint"},
     "inference": {
-        *("errors", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
+        *("errors", "paths", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}

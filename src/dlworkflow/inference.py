@@ -7,7 +7,6 @@ training did. Weights without a run get what the notes' scripts do: resized, [0,
 from __future__ import annotations
 
 import csv
-import glob
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.device import Device, choose_device
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
 from dlworkflow.fitting import find_fit
+from dlworkflow.paths import matching_paths
 from dlworkflow.runs import Run
 from dlworkflow.tasks import Task, get_task
 
@@ -253,25 +253,20 @@ def load_run_model(run: Run, weights: str = "best") -> nn.Module:
 def expand_paths(arguments: Iterable[str]) -> list[Path]:
     """Return the picture files that a user means: files as they are, folders with all pictures below, globs.
 
-    Raises MissingDataError for a folder or a pattern without a picture; a file that is not there is left to
+    Raises MissingDataError for a folder or a pattern that gives no picture at all; a file that is not there is left to
     `predict_images`, which makes it a row.
     """
     paths: list[Path] = []
     for argument in arguments:
-        path = Path(argument).expanduser()
-        if path.is_dir():
-            below = sorted(look_into(path).pictures)
-            if not below:
-                raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}")
-            paths += below
-        elif not path.exists() and glob.has_magic(argument):
-            matching = sorted(Path(name) for name in glob.glob(argument, recursive=True))
-            if not matching:
-                raise MissingDataError(f"no file fits {argument!r}")
-            paths += expand_paths(map(str, matching))
-        else:
-            paths.append(path)
+        found = [picture for path in matching_paths(argument) for picture in _pictures_of(path)]
+        if not found:
+            raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}")
+        paths += found
     return paths
+
+
+def _pictures_of(path: Path) -> list[Path]:
+    return sorted(look_into(path).pictures) if path.is_dir() else [path]
 
 
 def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]]:

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
+from dlworkflow.paths import user_path
 from dlworkflow.text import csv_cell
 from dlworkflow.writing import umask, write_text
 
@@ -64,7 +65,7 @@ VAL_COLUMNS = ("val_loss", "val_acc")
 
 def runs_folder(runs_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return where runs are kept: as given, else DLW_RUNS_DIR, else `runs` in the working folder."""
-    return Path(runs_dir or os.environ.get("DLW_RUNS_DIR") or "runs").expanduser()
+    return user_path(runs_dir or os.environ.get("DLW_RUNS_DIR") or "runs")
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,7 @@ def find_run(
     folder = runs_folder(runs_dir)
     if given is None or given in ("last", "best"):
         return _last_or_best(folder, given or "last", fits, what)
-    as_path = Path(given).expanduser()
+    as_path = user_path(given)
     if (as_path / _SUMMARY).is_file():
         return Run(as_path.resolve() if as_path.name in ("", "..") else as_path)
     if as_path.is_dir() and as_path.name != given:

@@ -35,8 +35,11 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a UTF-8 text; see `write_whole`."""
-    return write_whole(path, lambda stream: stream.write(text.encode()))
+    r"""Write a UTF-8 text; see `write_whole`.
+
+    Bytes of a file's name that are no text are written as \udce9 is: JSON and YAML read them back as they were.
+    """
+    return write_whole(path, lambda stream: stream.write(text.encode(errors="backslashreplace")))
 
 
 def umask() -> int:

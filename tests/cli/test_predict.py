@@ -70,6 +70,37 @@ def test_a_folder_is_searched_below_and_other_files_are_left_out(dlw, runs, pict
     ]
 
 
+def test_a_pattern_passes_over_folders_without_a_picture(dlw, runs, pictures):
+    (pictures / "empty").mkdir()
+    (pictures / "more").mkdir()
+    shutil.copy(pictures / "0.png", pictures / "more" / "3.png")
+
+    found = inputs(dlw("predict", "pictures/*", "--format", "json"))
+    assert found == ["pictures/0.png", "pictures/1.png", "pictures/2.png", "pictures/more/3.png"]
+
+
+@pytest.mark.parametrize("given", [["--", "-dash.png"], ["./-dash.png"], ["--top-k", "1", "--", "-dash.png"]])
+def test_a_file_whose_name_begins_with_a_dash_is_predicted(given, dlw, runs, pictures):
+    shutil.copy(pictures / "0.png", "-dash.png")
+
+    assert inputs(dlw("predict", "--format", "json", *given)) == ["-dash.png"]
+
+
+def test_a_name_that_begins_with_a_dash_is_no_call_for_help(dlw, runs):
+    answer = dlw("predict", "-dash.png")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "a file of that name is ./-dash.png" in answer.err
+
+
+@pytest.mark.parametrize("given", ["gone~*", "~nosuchuser/gone.png", "~nosuchuser/*.png"])
+def test_a_home_that_is_not_there_is_no_bug(given, dlw, runs):
+    answer = dlw("predict", given)
+
+    assert answer.code == 1
+    assert "unexpected" not in answer.err
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(dlw, runs, pictures):
     (pictures / "0.png").rename(pictures / "[1].png")
 
@@ -263,6 +294,13 @@ def test_a_csv_of_numbers_is_read_with_or_without_a_header(dlw, runs, in_tmp):
     answers = [dlw("predict", f"{name}.csv", "--run", "circles", "--format", "json") for name in ("with", "without")]
 
     assert inputs(answers[0]) == inputs(answers[1]) == ["1 2", "-3 4"]
+
+
+def test_a_pattern_names_many_csv_files_of_numbers(dlw, runs, in_tmp):
+    (in_tmp / "a.csv").write_text("0.1,0.2\n")
+    (in_tmp / "b.csv").write_text("0.3,0.4\n")
+
+    assert inputs(dlw("predict", "*.csv", "--format", "json")) == ["0.1 0.2", "0.3 0.4"]
 
 
 def test_a_csv_gives_the_predictions_of_its_numbers(dlw, runs, in_tmp):

@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 app.command("train")(train.train)
-app.command("predict", context_settings=predict.CONTEXT)(predict.predict)
+app.command("predict", cls=predict.PredictCommand, context_settings=predict.CONTEXT)(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("runs")(runs.runs)

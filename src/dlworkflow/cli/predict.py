@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
 from dlworkflow.errors import ConfigError, DlwError, unknown
+from dlworkflow.paths import matching_paths
+from dlworkflow.text import printable
 
 if TYPE_CHECKING:
     from dlworkflow.inference import Prediction, Predictor
@@ -96,10 +100,9 @@ def predict(
     for given in inputs:
         if not given:
             raise ConfigError("an input is empty; name a picture, a folder or `.`")
-        if given.startswith("-") and given != "-" and not _is_number(given):
-            known = [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
-            raise ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")
-    lines = [line for line in sys.stdin.read().splitlines() if line.strip()] if "-" in inputs else []
+        if _looks_like_an_option(given):
+            raise _unknown_option(context.command, given)
+    lines = _lines_of_stdin() if "-" in inputs else []
     numbers = _rows_given(inputs, lines)
     tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
     width = _width(inputs, numbers) if tabular else None
@@ -132,6 +135,36 @@ def predict(
     if bad:
         say(f"{bad} of {len(predictions)} files could not be read")
         raise typer.Exit(1)
+
+
+class PredictCommand(TyperCommand):
+    """Takes numbers below zero as inputs, and what follows a `--` as files, whatever their names begin with."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; `-dash.jpg` is one name, and no `-d -a -s -h`."""
+        end = args.index("--") if "--" in args else len(args)
+        for before, given in zip(["", *args], args[:end], strict=False):
+            is_value = before.startswith("--")
+            if _looks_like_an_option(given) and given[1] != "-" and given != "-h" and not is_value:
+                raise _unknown_option(self, given)
+        files = [f"./{name}" if _looks_like_an_option(name) else name for name in args[end + 1 :]]
+        return super().parse_args(ctx, [*args[:end], *args[end : end + 1], *files])
+
+
+def _looks_like_an_option(given: str) -> bool:
+    return given.startswith("-") and given != "-" and not _is_number(given)
+
+
+def _unknown_option(command: Any, given: str) -> ConfigError:
+    known = [name for parameter in command.params for name in parameter.opts if name.startswith("-")]
+    return ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")
+
+
+def _lines_of_stdin() -> list[str]:
+    """Return what stands in the lines of stdin; a file's name need be no text."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    return [line for line in sys.stdin.read().splitlines() if line.strip()]
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -227,7 +260,7 @@ def _width(inputs: Sequence[str], numbers: list[list[float]] | None) -> int | No
     if numbers is not None:
         return len(numbers[0])
     try:
-        with Path(inputs[0]).open(encoding="utf-8-sig") as stream:
+        with matching_paths(inputs[0])[0].open(encoding="utf-8-sig") as stream:
             return stream.readline().count(",") + 1
     except (OSError, UnicodeDecodeError):
         return None
@@ -250,7 +283,7 @@ def _rows(predictor: Predictor, inputs: Sequence[str], numbers: list[list[float]
             raise DlwError(
                 f"{predictor.name} takes {width} number(s) a row, or a CSV of them, not {', '.join(inputs)!r}"
             )
-        return [row for name in inputs for row in read_rows(name, width)]
+        return [row for name in inputs for path in matching_paths(name) for row in read_rows(path, width)]
     if len(numbers) > 1 or len(numbers[0]) % width:
         return numbers
     flat = numbers[0]
@@ -323,6 +356,6 @@ def _draw(predictor: Predictor, predictions: Sequence[Prediction], plot: Path) -
     shown = predictions[:MOST_PICTURES]
     pictures = [None if p.error else load_image(p.source, predictor.in_shape[0]) for p in shown]
     pictures += [None] * (len(predictions) - len(shown))
-    titles = [p.error or f"Pred: {p.label} | Prob: {p.probability:.3f}" for p in predictions]
+    titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
     save_figure(plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions]), plot)
     say(f"figure {plot}")

@@ -22,6 +22,7 @@ from dlworkflow.cli.options import (
 )
 from dlworkflow.cli.tables import loss, percent
 from dlworkflow.errors import ConfigError
+from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
@@ -182,7 +183,7 @@ def _weights_file(given: str | None, runs_dir: str | None) -> str | None:
     """Return the file that `--init-from` means: itself, or the best weights of a run."""
     if given is None:
         return None
-    path = Path(given).expanduser()
+    path = user_path(given)
     if path.is_file():
         return str(path.resolve())
     from dlworkflow.runs import find_run

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, unknown
+from dlworkflow.paths import user_path
 from dlworkflow.signatures import faults_of, settings_of
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def locate(text: str) -> dict[str, str]:
         raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     if text in names():
         return {"name": text}
-    path = Path(text).expanduser()
+    path = user_path(text)
     if path.is_dir():
         return {"name": "image_folder", "path": str(path.resolve())}
     if path.is_file():

@@ -28,6 +28,7 @@ from dlworkflow.data.listing import (
     split_folders,
 )
 from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.paths import user_path
 
 IMBALANCE_RATIO = 3.0
 """A split whose largest class has more than this many times the pictures of its smallest is remarked on."""
@@ -157,7 +158,7 @@ def check_folder(
     `on_progress` is told of (files done, files in all); pictures of more than `max_pixels` are faults, see
     `pixel_limit`. Raises DataError when there is nothing of that kind.
     """
-    root = Path(path).expanduser()
+    root = user_path(path)
     limit = pixel_limit(max_pixels)
     listing = _list(root)
     every = [picture for _, _, picture in listing.each()]

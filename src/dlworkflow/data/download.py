@@ -24,6 +24,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.paths import user_path
 
 TIMEOUT_SECONDS = 30
 UNPACKED_LIMIT = 10
@@ -49,7 +50,7 @@ class Remote:
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return where data sets are kept: as given, else DLW_DATA_DIR, else `data` in the working folder."""
-    return Path(data_dir or os.environ.get("DLW_DATA_DIR") or "data").expanduser()
+    return user_path(data_dir or os.environ.get("DLW_DATA_DIR") or "data")
 
 
 def is_offline(offline: bool = False) -> bool:

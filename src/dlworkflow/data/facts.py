@@ -21,6 +21,7 @@ from PIL import ImageOps
 from PIL import __version__ as pillow
 
 from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, to_mode, too_many_pixels
+from dlworkflow.paths import user_path
 
 Progress = Callable[[int, int], object]
 """Told of (files done, files in all)."""
@@ -109,7 +110,7 @@ def examine(
 def cache_folder() -> Path | None:
     """Return where things are remembered, whether or not it is there; None where the machine names no place."""
     if given := os.environ.get("DLW_CACHE_DIR"):
-        return Path(given).expanduser()
+        return user_path(given)
     if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
         return Path(given, "dlworkflow")
     try:

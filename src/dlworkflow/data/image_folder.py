@@ -30,6 +30,7 @@ from dlworkflow.data.listing import (
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.paths import user_path
 from dlworkflow.signatures import Fraction, Seed
 
 OnBad = Literal["error", "skip"]
@@ -80,7 +81,7 @@ def load_image_folder(
 
     With `on_bad` skip, pictures that cannot be read are left out and named in the notes.
     """
-    root = Path(path).expanduser()
+    root = user_path(path)
     if not root.is_dir():
         raise MissingDataError(f"data.path: no folder {path!r}")
     pipeline = parse(transform, image_size=image_size, channels=channels)
@@ -123,7 +124,7 @@ def load_image_csv(
     Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. `on_bad` as for
     `load_image_folder`; a file that is not there is an error all the same.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     given = read_csv(file)
     pipeline = parse(transform, image_size=image_size, channels=channels)
     missing = [str(picture) for rows in given.values() for picture, _ in rows if not is_there(picture)]
@@ -159,7 +160,7 @@ def load_labelled(
     `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
     DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
     """
-    root = Path(path).expanduser()
+    root = user_path(path)
     if root.is_file():
         given = read_csv(root)
         labelled = given.get("all", given.get(split, []))

@@ -89,7 +89,7 @@ class ImageData(Dataset[Any]):
         digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
         if isinstance(self.pictures, ImageFiles):
             for path in self.pictures.paths:
-                digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
+                digest.update(os.fsencode(f"{path.parent.name}/{path.name} {path.stat().st_size}\n"))
         else:
             digest.update(self.pictures.numpy().tobytes())
         return digest.hexdigest()

@@ -30,6 +30,7 @@ from dlworkflow.plotting.style import (
     tidy,
     visible,
 )
+from dlworkflow.text import printable
 
 MOST_RANDOM = 10  # the notes' limit: above it shapes are left out too
 MOST_NAMED = 140  # classes that the balance names one by one
@@ -223,11 +224,11 @@ def _column(name: str, values: Any) -> np.ndarray:
 
 def _class_name(label: Any, classes: Sequence[str] | None) -> str:
     if isinstance(label, str) or not classes:
-        return str(label) if isinstance(label, str) else str(as_array(label))
+        return printable(label if isinstance(label, str) else as_array(label))
     number = int(as_array(label))
     if not 0 <= number < len(classes):
         raise DlwError(f"label {number} is no class: there are {len(classes)} class names, counted from 0")
-    return str(classes[number])
+    return printable(classes[number])
 
 
 def _pixels(picture: Any) -> str:

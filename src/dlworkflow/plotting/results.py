@@ -27,6 +27,7 @@ from dlworkflow.plotting.style import (
     text_width,
     tidy,
 )
+from dlworkflow.text import printable
 
 MOST_WRITTEN = 15  # classes whose cells bear their numbers
 BLUES = colormaps["Blues"]
@@ -51,7 +52,7 @@ def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | Non
 
     side = float(np.clip(0.68 * n, 3.0, 10.0)) if n <= MOST_WRITTEN else float(np.clip(0.22 * n, 7.0, 10.0))
     size = 9.0 if n <= MOST_WRITTEN else 7.0
-    margin = min(1.7, max(text_width(str(name), size) for name in classes)) + 0.6
+    margin = min(1.7, max(text_width(printable(name), size) for name in classes)) + 0.6
     figure, axis, is_new = axes_for(ax, side + margin + 1.1, side + margin + 0.7)
     cell = side / n if is_new else _cell_inches(figure, axis, n)
     image = axis.imshow(np.nan_to_num(percents), cmap=BLUES, norm=PowerNorm(0.5, 0, 100))

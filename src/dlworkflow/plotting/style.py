@@ -21,6 +21,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
 
 from dlworkflow.errors import DlwError
+from dlworkflow.text import printable
 from dlworkflow.writing import write_whole
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
@@ -118,8 +119,11 @@ def _letter_width(letter: str) -> float:
 
 
 def fit(text: object, inches: float, size: float) -> str:
-    """Cut somebody's name to a width; what matplotlib would read as mathematics in it is printed as it stands."""
-    line = " ".join(str(text).split())
+    """Cut somebody's name to a width.
+
+    What matplotlib would read as mathematics is printed as it stands, what no font can draw is spelled out.
+    """
+    line = printable(" ".join(str(text).split()))
     if text_width(line, size) > inches:
         lengths = range(4, len(line))
         fitting = bisect_right(lengths, inches, key=lambda length: text_width(shorten(line, length), size))
