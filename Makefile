@@ -7,7 +7,7 @@ READY := $(VENV)/.dlworkflow-ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults lint types cov figures wheel-smoke check clean
+.PHONY: help setup demo test test-slow test-faults bench lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,9 @@ test-slow: $(READY) ## run the slow tests: the notes' long tables, the wheel
 
 test-faults: $(READY) ## run the tests of faults: kills, a full disk, damaged files (about five minutes)
 	$(PYTEST) -m faults
+
+bench: $(READY) ## time the work against the notes' way and the floor; ARGS="--json --only V0" (about ten minutes)
+	@$(BIN)/python tests/bench/bench.py $(ARGS)
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
