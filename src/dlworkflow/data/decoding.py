@@ -66,7 +66,8 @@ def load_image(path: str | os.PathLike[str], channels: int = 3, *, max_pixels: i
     cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`).
     """
     with opened(path, max_pixels=max_pixels) as image:
-        return to_mode(ImageOps.exif_transpose(image), channels)
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies pictures that are upright
+        return to_mode(image, channels)
 
 
 @contextmanager

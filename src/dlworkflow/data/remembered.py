@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,8 @@ def _file_for(paths: Sequence[Path], pipeline: Pipeline, channels: int, part: st
             return None
     except (OSError, ValueError, RuntimeError):
         return None
-    way = f"1 {pillow} {pipeline.size} {channels} {pixel_limit()} {part} "  # another Pillow may decode to other bytes
+    steps = replace(pipeline, augmentations=(), mean=(), std=()).to_spec()
+    way = f"1 {pillow} {steps} {channels} {pixel_limit()} {part} "  # another Pillow may decode to other bytes
     name = hashlib.blake2b(way.encode() + os.fsencode(root), digest_size=12).hexdigest()
     return home / "pictures" / f"{name}.npy"
 
