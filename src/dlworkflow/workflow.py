@@ -5,6 +5,7 @@ Says what it does through the callbacks it is given; prints nothing.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import subprocess
@@ -119,11 +120,32 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
         initialised = tuple(taken), tuple(f"{name} (new)" for name in new)
     if config.freeze != "none" or config.backbone_lr_scale != 1:
         classifier_name(model)  # it must say what its backbone is before a run is made
+    _check_last_batch(config, splits, model)
     for part in splits.parts().values():
         if hasattr(part, "remember"):
             part.remember()
     threads = choose_threads(config.threads, model, splits.in_shape)
     return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
+
+
+def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
+    """Raise ConfigError where the last batch is one sample that a batch norm cannot take a variance of."""
+    n, size = len(splits.train), config.data.batch_size  # type: ignore[arg-type]
+    trained = config.freeze == "none" or config.freeze_epochs is not None
+    if size == "full" or n % size != 1 or not trained or not any(map(_is_batch_norm, model.modules())):
+        return
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).train()(torch.zeros(1, *splits.in_shape))
+    except ValueError:  # a sample with more than one place a channel is enough for it
+        raise ConfigError(
+            f"data.batch_size: {n} samples in batches of {size} leave one alone, which batch norm cannot train on; "
+            "give another size, or larger pictures (data.image_size)"
+        ) from None
+
+
+def _is_batch_norm(part: nn.Module) -> bool:
+    return isinstance(part, nn.modules.batchnorm._BatchNorm)
 
 
 def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:
