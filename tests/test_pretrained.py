@@ -142,7 +142,7 @@ def test_weights_of_another_architecture_are_listed_and_change_nothing(model):
     with pytest.raises(ModelError) as refused:
         take_pretrained(model, weights, source="weights 'x.pth'")
 
-    told = "missing conv1.0.weight, unexpected extra.weight, conv5.1.bias is (7,), not (1024,)"
+    told = "missing conv1.0.weight; unexpected extra.weight; conv5.1.bias is (7,), not (1024,)"
     assert str(refused.value) == f"weights 'x.pth' are not of this ShuffleNetV2: {told}"
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 

@@ -74,9 +74,18 @@ def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tup
         name: tensor for name, tensor in given.items() if name not in new and not _below(name, last_layer(model))
     }
     if faults := weight_faults(expected, outside):
-        raise ModelError(f"{source} are not of this {type(model).__name__}: {list_faults(faults)}")
+        raise ModelError(f"{source} are not of this {type(model).__name__}: {_by_kind(faults)}")
     apply_weights(model, own | outside, source=source)
     return list(expected), new
+
+
+def _by_kind(faults: list[str]) -> str:
+    """Return faults in one line, some of each kind: of another architecture, everything is missing and unexpected."""
+    kinds: dict[str, list[str]] = {}
+    for fault in faults:
+        word = fault.partition(" ")[0]
+        kinds.setdefault(word if word in ("missing", "unexpected") else "", []).append(fault)
+    return "; ".join(list_faults(kind, most=3) for kind in kinds.values())
 
 
 def _is_new(name: str, model: nn.Module, given: dict[str, Tensor]) -> bool:
