@@ -42,12 +42,15 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
     "fitting": {"errors", "models", "checkpoint"},
+    "pretrained": {"errors", "models", "checkpoint", "data"},
+    "features": {"models", "data"},
+    "transfer": {"errors", "config", "models", "data"},
     "inference": {
         *("errors", "paths", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {"recorder", "stopping"},
+    | {"recorder", "stopping", "pretrained", "features", "transfer"},
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

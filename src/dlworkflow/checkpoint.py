@@ -7,6 +7,7 @@ import os
 import pickle
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,17 @@ def apply_weights(model: nn.Module, weights: StateDict, *, source: str = "the we
     faults = weight_faults(model.state_dict(), weights)
     if faults:
         raise ModelError(f"{source} are not of this {type(model).__name__}: {list_faults(faults)}")
-    model.load_state_dict(dict(weights))
+    model.load_state_dict(_versioned(model, weights))
+
+
+def _versioned(model: nn.Module, weights: StateDict) -> dict[str, Tensor]:
+    """Return weights as `load_state_dict` takes them, of the version that the model's own are.
+
+    A plain dictionary has none, and torchvision's MNASNet refuses it.
+    """
+    plain = OrderedDict(weights)
+    plain._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    return plain
 
 
 def weight_faults(own: StateDict, weights: StateDict) -> list[str]:
@@ -146,5 +157,5 @@ def load_matching(model: nn.Module, weights: StateDict) -> tuple[list[str], list
     others += [f"{name} (not in the model)" for name in weights if name not in own]
     if not matched:
         raise ModelError(f"no weight matches this {type(model).__name__}: {', '.join(others[:6])}")
-    model.load_state_dict({name: weights[name] for name in matched}, strict=False)
+    model.load_state_dict(_versioned(model, own | {name: weights[name] for name in matched}))
     return matched, others

@@ -106,6 +106,11 @@ class TrainConfig(_Settings):
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     averaging: Literal["sample", "batch"] = "sample"
     init_from: str | None = None
+    weights: str | None = None
+    freeze: Literal["none", "backbone"] = "none"
+    freeze_epochs: int | None = Field(None, ge=1)
+    backbone_lr_scale: float = Field(1.0, gt=0, le=1e30, allow_inf_nan=False)
+    cache_features: bool = True
 
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""

@@ -101,9 +101,7 @@ def _fits(
     for outputs, values in itertools.product(n_outputs, itertools.product(*choices.values())):
         variant = settings | dict(zip(choices, values, strict=True))
         try:
-            with torch.device(
-                "meta" if models.entry(name).in_shape else "cpu"
-            ):  # a model of yours may need real numbers
+            with torch.device(_device(name)):
                 model = models.build(name, in_shape, outputs, **variant)
         except ModelError as error:
             refused = refused or error
@@ -112,6 +110,11 @@ def _fits(
         yield Fit(variant, in_shape, outputs, tuple(weight_faults(model.state_dict(), weights)))
     if not built and refused is not None:
         raise refused
+
+
+def _device(name: str) -> str:
+    """Return where shapes are compared: a model of yours, and torchvision's RegNet, may need real numbers."""
+    return "meta" if models.entry(name).in_shape and not models.is_torchvisions(name) else "cpu"
 
 
 def _hint(

@@ -26,10 +26,11 @@ from dlworkflow.checkpoint import apply_weights, load_weights
 from dlworkflow.data.images import ImageError, load_image
 from dlworkflow.data.listing import IMAGE_EXTENSIONS, look_into
 from dlworkflow.data.pixels import to_uint8
-from dlworkflow.data.transforms import Pipeline, Spec, parse
+from dlworkflow.data.transforms import Pipeline, Spec, complete, parse
 from dlworkflow.device import Device, choose_device
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
 from dlworkflow.fitting import find_fit
+from dlworkflow.models import torchvision_models
 from dlworkflow.paths import matching_paths
 from dlworkflow.runs import Run
 from dlworkflow.tasks import Task, get_task
@@ -107,8 +108,9 @@ class Predictor:
 
         `classes` are the names of the labels in their order (none for a regression). What is not given is read off the
         weights' shapes (`fitting.find_fit`); pictures are resized to `image_size` (height, width; the model's usual
-        one) or as `in_shape` says, and scaled to [0, 1], further only by `transform`. Raises ModelError for a file that
-        holds no weights, or none of this model, and ConfigError for the rest.
+        one) or as `in_shape` says, and scaled to [0, 1], further only by `transform`; for a model of torchvision, what
+        `transform` leaves open is done as for its published weights. Raises ModelError for a file that holds no
+        weights, or none of this model, and ConfigError for the rest.
         """
         classes = tuple(classes)
         task_name = models.entry(model_name).task
@@ -119,6 +121,9 @@ class Predictor:
         fit = find_fit(model_name, weights, **shapes, settings=settings, source=source)
         pipeline = None
         if len(fit.in_shape) == 3:
+            height, width = fit.in_shape[1:]
+            if models.is_torchvisions(model_name):
+                transform = complete(transform, torchvision_models.published(model_name).steps((height, width)))
             pipeline = parse(transform, image_size=fit.in_shape[1:], channels=fit.in_shape[0]).for_evaluation()
         elif transform is not None:
             raise ConfigError(f"data.transform: model {model_name!r} takes numbers, not pictures")

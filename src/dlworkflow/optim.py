@@ -17,8 +17,10 @@ from torch import nn, optim
 from dlworkflow.errors import ConfigError, first_line, unknown
 
 
-def build_optimizer(name: str, parameters: Iterable[nn.Parameter], *, lr: float, **settings: Any) -> optim.Optimizer:
-    """Return the optimizer `name` (sgd, adam, adamw, rmsprop) over `parameters`.
+def build_optimizer(
+    name: str, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], *, lr: float, **settings: Any
+) -> optim.Optimizer:
+    """Return the optimizer `name` (sgd, adam, adamw, rmsprop) over `parameters`, or over groups of them.
 
     Raises ConfigError for an unknown name or a setting that it does not take.
     """

@@ -5,13 +5,16 @@ Says what it does through the callbacks it is given; prints nothing.
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from timeit import default_timer
 from typing import Any
 
 import torch
@@ -19,19 +22,29 @@ from torch import nn
 
 from dlworkflow import data, models
 from dlworkflow._version import __version__
-from dlworkflow.checkpoint import count_parameters, load_matching, load_weights
+from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
-from dlworkflow.errors import ConfigError, DlwError, ModelError, RunError
+from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
+from dlworkflow.features import remember_features
 from dlworkflow.metrics import majority_baseline
+from dlworkflow.models import torchvision_models
+from dlworkflow.models.backbone import Classifier, Staged, classifier_name, parameter_groups
 from dlworkflow.optim import build_optimizer
+from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.stopping import Stoppable, Stopped, noted_signals
+from dlworkflow.stopping import Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
+from dlworkflow.transfer import is_file, settle
+
+FEATURE_BATCH = 256
+"""Samples that go through a frozen backbone at once where the settings say `full`."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class Job:
     device: torch.device
     threads: int
     initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    """With `init_from`: which weights came from there, and which did not match."""
+    """With `init_from` or `weights`: which weights came from there, and which did not."""
 
     @property
     def stem(self) -> str:
@@ -70,6 +83,8 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     fallback = {"optimizer": {"name": "adam"}} | ({"data": {"name": ""}, "model": {"name": ""}} if not recipe else {})
     layer = merge([Layer(fallback), Layer(recipe), user])
     if recipe:
+        layer, found = settle(layer, str(name))
+        faults |= found
         given = {key: value for key, value in _section(layer.values, "model").items() if key != "name"}
         faults |= {f"model.{key}": fault for key, fault in models.faults(str(name), given).items()}
     dataset = _section(layer.values, "data")
@@ -100,11 +115,50 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     if config.init_from is not None and initialise:
         matched, others = load_matching(model, load_weights(config.init_from))
         initialised = tuple(matched), tuple(others)
+    if config.weights is not None and initialise:
+        taken, new = _take_weights(config, model, offline)
+        initialised = tuple(taken), tuple(f"{name} (new)" for name in new)
+    if config.freeze != "none" or config.backbone_lr_scale != 1:
+        classifier_name(model)  # it must say what its backbone is before a run is made
+    _check_last_batch(config, splits, model)
     for part in splits.parts().values():
         if hasattr(part, "remember"):
             part.remember()
     threads = choose_threads(config.threads, model, splits.in_shape)
     return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
+
+
+def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
+    """Raise ConfigError where the last batch is one sample that a batch norm cannot take a variance of."""
+    n, size = len(splits.train), config.data.batch_size  # type: ignore[arg-type]
+    trained = config.freeze == "none" or config.freeze_epochs is not None
+    if size == "full" or n % size != 1 or not trained or not any(map(_is_batch_norm, model.modules())):
+        return
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).train()(torch.zeros(1, *splits.in_shape))
+    except ValueError:  # a sample with more than one place a channel is enough for it
+        raise ConfigError(
+            f"data.batch_size: {n} samples in batches of {size} leave one alone, which batch norm cannot train on; "
+            "give another size, or larger pictures (data.image_size)"
+        ) from None
+
+
+def _is_batch_norm(part: nn.Module) -> bool:
+    return isinstance(part, nn.modules.batchnorm._BatchNorm)
+
+
+def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:
+    """Load pretrained weights from their file, or from where torchvision publishes them."""
+    assert config.weights is not None
+    if is_file(config.weights):
+        path, source = Path(config.weights), f"weights {config.weights!r}"
+        if not path.is_file():
+            raise MissingDataError(f"weights: no file {config.weights!r}")
+    else:
+        published = torchvision_models.published(config.model.name, config.weights)
+        path, source = find_or_fetch(published, offline=offline), f"weights {published.name}"
+    return take_pretrained(model, load_weights(path), source=source)
 
 
 def run_training(
@@ -209,7 +263,7 @@ def _train(
     config = job.config
     job.model.to(job.device)
     settings = config.optimizer.model_dump()
-    optimizer = build_optimizer(settings.pop("name"), job.model.parameters(), **settings)
+    optimizer = build_optimizer(settings.pop("name"), _learning_weights(job), **settings)
     val_draws = torch.Generator().manual_seed(config.seed)
     recorder = Recorder(run, Learner(job.model, optimizer, {"val": val_draws}), on_epoch)
     status = "failed"
@@ -223,9 +277,11 @@ def _train(
                     recorder.resume()
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
-                batches = {split: Stoppable(_loader(job, split, val_draws), request) for split in job.splits.parts()}
+                seen = _as_seen_by_the_classifier(job, request)
+                batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
+                model, on_end = _staged(seen, recorder)
                 train(
-                    job.model,
+                    model,
                     batches["train"],
                     batches["test"],
                     optimizer,
@@ -233,7 +289,7 @@ def _train(
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
-                    on_epoch=recorder,
+                    on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                 )
@@ -251,6 +307,55 @@ def _train(
             _finish_after(error, recorder, status)
         raise
     recorder.finish(status)
+
+
+def _learning_weights(job: Job) -> Any:
+    """Return what the optimizer is over: all weights alike, or the backbone's at a rate of its own."""
+    scale = job.config.backbone_lr_scale
+    return job.model.parameters() if scale == 1 else parameter_groups(job.model, job.config.optimizer.lr, scale)
+
+
+def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
+    """Return the job of training the classifier on features, where a frozen backbone gives the same in every epoch."""
+    config = job.config
+    if config.freeze == "none" or config.freeze_epochs is not None or not config.cache_features:
+        return job
+    started = default_timer()
+    size = config.data.batch_size
+    features = remember_features(
+        job.model,
+        job.splits.parts(),
+        size if size != "full" else FEATURE_BATCH,
+        watch=lambda batches: Stoppable(batches, request),
+    )
+    if features is None:
+        return job
+    count = sum(map(len, features.splits.values()))
+    _log.info("features of %s samples computed once, in %.1f s", f"{count:,}", default_timer() - started)
+    served = config.data.model_copy(update={"num_workers": 0})
+    return replace(
+        job,
+        config=config.model_copy(update={"data": served}),
+        splits=replace(job.splits, **features.splits),  # type: ignore[arg-type] # names of splits, all data sets
+        model=features.classifier,
+    )
+
+
+def _staged(job: Job, recorder: Recorder) -> tuple[nn.Module, Callable[[Epoch], object]]:
+    """Return the model as it is trained, its backbone frozen as long as the settings say, and what ends an epoch."""
+    if job.config.freeze == "none" or isinstance(job.model, Classifier):
+        return job.model, recorder
+    staged, until = Staged(job.model), job.config.freeze_epochs
+
+    def begin(number: int) -> None:
+        staged.freeze(until is None or number <= until)
+
+    def end(epoch: Epoch) -> None:
+        recorder(epoch)
+        begin(epoch.number + 1)
+
+    begin(recorder.epochs_done + 1)
+    return staged, end
 
 
 def _finish_after(error: BaseException, recorder: Recorder, status: str) -> None:
@@ -275,10 +380,10 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     by_batch = job.config.averaging == "batch"
     if not by_batch and not torch.isclose(shares, torch.tensor(recorder.best["test_acc"]).float(), atol=1e-6).any():
         return {}
-    job.model.load_state_dict(dict(recorder.weights["best"]))
+    apply_weights(job.model, recorder.weights["best"])
     batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
     result = evaluate(job.model, batches, job.loss_fn, task=job.task)
-    job.model.load_state_dict(dict(recorder.weights["last"]))
+    apply_weights(job.model, recorder.weights["last"])
     answered = job.task.labels(result.logits).unique()
     found: dict[str, Any] = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
     return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})

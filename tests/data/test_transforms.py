@@ -201,3 +201,24 @@ def test_all_faults_are_told_at_once():
         parse(["flop", {"flip": {"p": 2}}], image_size=0)
 
     assert len(caught.value.faults) == 3
+
+
+def test_a_crop_and_its_interpolation_come_back_from_what_a_run_stores():
+    way = Pipeline((20, 16), mean=(0.5,) * 3, std=(0.5,) * 3, shorter=24, interpolation="bicubic")
+
+    assert parse(json.loads(json.dumps(way.to_spec())), channels=3) == way
+
+
+@pytest.mark.parametrize(
+    ("resize", "sentence"),
+    [
+        ({"shorter": 10}, "resize.shorter: must be at least 16"),
+        ({"shorter": 20, "interpolation": "bicubc"}, "did you mean 'bicubic'"),
+        ({"shorter": 20, "size": 16}, "not both"),
+        ({"shorter": True}, "must be a whole number of pixels"),
+    ],
+    ids=str,
+)
+def test_a_resize_that_leaves_no_crop_is_refused(resize, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        parse([{"resize": resize}, {"center_crop": {"size": 16}}])

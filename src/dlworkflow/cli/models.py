@@ -17,6 +17,7 @@ from dlworkflow.cli.options import (
     complete_data,
     complete_models,
     count,
+    say,
 )
 from dlworkflow.cli.tables import Format, number, render
 
@@ -46,6 +47,7 @@ def models(output: FormatOption = Format.table) -> None:
     ]
     columns = {key: key.replace("_", " ") for key in rows[0]}
     typer.echo(render([{key: number(value) for key, value in row.items()} for row in rows], columns, output, rows))
+    say("and every classification model of torchvision by its name there: resnet18, efficientnet_b0, vit_b_16, ...")
 
 
 def summary(

@@ -216,10 +216,12 @@ def _from_weights(
 ) -> Predictor:
     """Put a file of weights into a model and say what was built."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.models import names
+    from dlworkflow.models import check_name
 
-    if model not in names():
-        raise ConfigError(f"--model: {unknown('model', model, names())} (`dlw models` lists them all)")
+    try:
+        check_name(model)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("model.name", "--model", 1)) from None
     if weights in set(Weights):
         raise ConfigError("--model: name the file of its weights, --weights FILE (./best for a file of that name)")
     given = from_overrides(settings or ()).values

@@ -69,6 +69,18 @@ def train(
         str | None,
         typer.Option("--init-from", metavar="RUN|FILE", help="Start from these weights, where they match."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="default|NAME|FILE", help="Pretrained weights of a backbone: torchvision's by name, or a file."
+        ),
+    ] = None,
+    freeze: Annotated[
+        str | None, typer.Option(metavar="backbone", help="Train the classifier alone, on what the backbone sees.")
+    ] = None,
+    freeze_epochs: Annotated[
+        str | None, typer.Option(metavar="N", help="Freeze for N epochs; then the backbone is trained too.")
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +108,7 @@ def train(
     dlw train tinyvgg --data pizza_steak_sushi
     dlw train circles_v2 --epochs 1000 --lr 0.1
     dlw train tinyvgg --data path/to/folder --set optimizer.weight_decay=1e-4 --config my.yaml
+    dlw train resnet18 --data path/to/folder --weights default --freeze backbone
     dlw train --resume last --epochs 40
 
     Settings are looked for in this order: flags, --set, --config, the model's recipe.
@@ -116,6 +129,9 @@ def train(
             "device": ("--device", device),
             "threads": ("--threads", _number_or_text(threads)),
             "init_from": ("--init-from", _weights_file(init_from, runs_dir)),
+            "weights": ("--weights", _absolute(weights)),
+            "freeze": ("--freeze", freeze),
+            "freeze_epochs": ("--freeze-epochs", _number_or_text(freeze_epochs)),
         }
     )
     if data is not None:
@@ -189,6 +205,13 @@ def _weights_file(given: str | None, runs_dir: str | None) -> str | None:
     from dlworkflow.runs import find_run
 
     return str(find_run(given, runs_dir).weights_path().resolve())
+
+
+def _absolute(weights: str | None) -> str | None:
+    """Return a file's whole path, so that the run's settings find it from anywhere; a name as it is."""
+    if weights is None or not Path(weights).expanduser().is_file():
+        return weights
+    return str(Path(weights).expanduser().resolve())
 
 
 def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
@@ -269,14 +292,28 @@ def _say_job(job: Job) -> None:
     sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
     shape = "x".join(map(str, splits.in_shape))
     classes = f", {len(splits.classes)} classes" if splits.classes else ""
-    say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters)")
+    say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters{_frozen(job)})")
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
     say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
     for note in splits.notes:
         say(f"note    {note}")
     if job.initialised is not None:
         matched, others = job.initialised
-        say(f"weights {len(matched)} of {job.config.init_from}" + (f"; not: {', '.join(others)}" if others else ""))
+        say(
+            f"weights {len(matched)} of {job.config.init_from or job.config.weights}"
+            + (f"; not: {', '.join(others)}" if others else "")
+        )
+
+
+def _frozen(job: Job) -> str:
+    """Say how long how many weights are trained alone, where a backbone is frozen."""
+    if job.config.freeze == "none":
+        return ""
+    from dlworkflow.models.backbone import classifier_parameters
+
+    trained = sum(parameter.numel() for parameter in classifier_parameters(job.model))
+    until = job.config.freeze_epochs
+    return f"; backbone frozen, {trained:,} trained" + (f" up to epoch {until}" if until else "")
 
 
 def _print_end(run: Run) -> None:

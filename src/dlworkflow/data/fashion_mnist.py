@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from dlworkflow.data.download import Remote, data_folder, fetch
 from dlworkflow.data.splits import Splits
@@ -58,13 +58,17 @@ def load_fashion_mnist(
     *,
     image_size: int | list[int] = 28,
     transform: Spec = None,
+    channels: Literal[1, 3] = 1,
     data_dir: str | None = None,
     offline: bool = False,
 ) -> Splits:
-    """Load torchvision's files, those of Debian's package `dataset-fashion-mnist`, or fetch them."""
+    """Load torchvision's files, those of Debian's package `dataset-fashion-mnist`, or fetch them.
+
+    With `channels` 3 they are grey pictures in RGB, as a model of photos takes them.
+    """
     from dlworkflow.data.images import ImageData, resize_all
 
-    pipeline = parse(transform, image_size=image_size, channels=1)
+    pipeline = parse(transform, image_size=image_size, channels=channels)
     folder = get(data_dir, offline=offline)
     parts = {}
     for split, stem in (("train", "train"), ("test", "t10k")):
@@ -74,13 +78,13 @@ def load_fashion_mnist(
         if not shapes_fit or int(labels.max()) >= len(CLASSES):
             raise DataError(f"{str(folder)!r}: the {split} files do not belong together")
         way = pipeline if split == "train" else pipeline.for_evaluation()
-        parts[split] = ImageData(resize_all(pictures, way), labels, way)
+        parts[split] = ImageData(resize_all(pictures, way).expand(-1, channels, -1, -1), labels, way)
     return Splits(
         "fashion_mnist",
         "multiclass",
         parts["train"],
         parts["test"],
-        in_shape=(1, *pipeline.size),
+        in_shape=(channels, *pipeline.size),
         classes=CLASSES,
         transform=pipeline.for_evaluation(),
         source=str(folder.resolve()),

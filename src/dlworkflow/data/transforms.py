@@ -1,14 +1,15 @@
 """What happens to a picture between file and model, as plain data that a run folder can hold.
 
-A pipeline has three parts in this order: `resize` (always the same result), random augmentation of the picture
-(training only), `normalize` of the tensor. Augmentations are torchvision's; torchvision is imported when one is used.
+A pipeline has three parts in this order: `resize` and `center_crop` (always the same result), random augmentation of
+the picture (training only), `normalize` of the tensor. Augmentations are torchvision's; torchvision is imported when
+one is used.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from dlworkflow.errors import ConfigError, unknown
@@ -42,7 +43,9 @@ _AUGMENTATIONS: dict[str, Callable[..., Callable[[Image.Image], Image.Image]]] =
     "flip": _flip,
     "trivial_augment": _trivial_augment,
 }
-_NAMES = ("none", "resize", *_AUGMENTATIONS, "normalize")
+_GEOMETRY = ("resize", "center_crop")
+_NAMES = ("none", *_GEOMETRY, *_AUGMENTATIONS, "normalize")
+_INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")  # Pillow's and torchvision's names
 
 Spec = str | Sequence[str | Mapping[str, Any]] | None
 """A pipeline as a user writes it: `flip`, `flip,normalize`, or [{flip: {p: 0.3}}, {normalize: {mean: .., std: ..}}]."""
@@ -52,32 +55,48 @@ Spec = str | Sequence[str | Mapping[str, Any]] | None
 class Pipeline:
     """The way of a picture: resized to `size` (height, width), augmented, normalised.
 
-    `augmentations` are (name, settings) pairs; `mean` and `std` have one number a channel, or none.
+    With `shorter`, its shorter side is resized to that many pixels, keeping its shape, and `size` is cut from the
+    middle; without, it is stretched to `size`. `augmentations` are (name, settings) pairs; `mean` and `std` have one
+    number a channel, or none.
     """
 
     size: tuple[int, int]
     augmentations: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    shorter: int | None = None
+    interpolation: str = "bilinear"
 
     def for_evaluation(self) -> Pipeline:
         """Return the same pipeline without its random part."""
-        return Pipeline(self.size, (), self.mean, self.std)
+        return replace(self, augmentations=())
 
     def to_spec(self) -> list[dict[str, Any]]:
         """Return the pipeline as JSON can hold it; `parse` takes it back."""
-        steps: list[dict[str, Any]] = [{"resize": {"size": list(self.size)}}]
+        size = {"size": list(self.size)}
+        resize: dict[str, Any] = {"shorter": self.shorter} if self.shorter else dict(size)
+        if self.interpolation != "bilinear":
+            resize["interpolation"] = self.interpolation
+        steps: list[dict[str, Any]] = [{"resize": resize}]
+        if self.shorter:
+            steps.append({"center_crop": size})
         steps += [{name: dict(settings)} for name, settings in self.augmentations]
         if self.mean:
             steps.append({"normalize": {"mean": list(self.mean), "std": list(self.std)}})
         return steps
 
     def resize(self, image: Image.Image) -> Image.Image:
-        """Resize as torchvision's `Resize(size)` does on a picture (bilinear, antialiased)."""
+        """Resize and crop as torchvision's `Resize` and `CenterCrop` do on a picture (antialiased)."""
         from PIL import Image
 
+        filter_ = Image.Resampling[self.interpolation.upper()]
         height, width = self.size
-        return image.resize((width, height), Image.Resampling.BILINEAR)
+        if self.shorter is None:
+            return image.resize((width, height), filter_)
+        least = min(image.size)
+        wide, high = (self.shorter * side // least for side in image.size)
+        left, top = round((wide - width) / 2), round((high - height) / 2)
+        return image.resize((wide, high), filter_).crop((left, top, left + width, top + height))
 
     def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
         """Return the random part as one function on pictures, or None; it draws from torch's global generator."""
@@ -124,12 +143,20 @@ def parse(spec: Spec, *, image_size: int | Sequence[int] | None = None, channels
     """
     faults: list[str] = []
     size = _size(image_size, faults) if image_size is not None else None
+    resize = _Resize()
     augmentations: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     for name, settings in _steps(spec, faults):
         if name == "resize":
-            size = _resized(settings, size, faults)
+            size, resize = _resized(settings, size, faults)
+        elif name == "center_crop":
+            size = _sized("center_crop", settings, size, faults)
+            if resize.shorter is None:
+                faults.append(
+                    "data.transform.center_crop: needs a resize of the shorter side before it, as in "
+                    "[{resize: {shorter: 256}}, {center_crop: {size: 224}}]"
+                )
         elif name == "normalize":
             mean, std = _statistics(settings, channels, faults)
         elif mean:
@@ -140,9 +167,30 @@ def parse(spec: Spec, *, image_size: int | Sequence[int] | None = None, channels
             augmentations.append((name, tuple(settings.items())))
     if size is None and not faults:
         faults.append("data.image_size: is missing")
+    if size is not None and resize.shorter is not None and resize.shorter < max(size):
+        faults.append(
+            f"data.transform.resize.shorter: must be at least {max(size)}, as pictures of {size[0]}x{size[1]} are cut "
+            f"from it, not {resize.shorter}"
+        )
     if faults or size is None:
         raise ConfigError(*faults)
-    return Pipeline(size, tuple(augmentations), mean, std)
+    return Pipeline(size, tuple(augmentations), mean, std, resize.shorter, resize.interpolation)
+
+
+def complete(spec: Spec, usual: Spec) -> list[dict[str, Any]]:
+    """Return the steps of `spec` with what it leaves open taken from `usual`: resizing and cropping, normalisation.
+
+    Pretrained weights come with a `usual`; `flip` is then an augmentation between its crop and its normalisation.
+    What is no pipeline is left for `parse` to refuse.
+    """
+    faults: list[str] = []
+    given, standard = _steps(spec, faults), _steps(usual, faults)
+    if faults:
+        raise ConfigError(*faults)
+    names = {name for name, _ in given}
+    before = [] if names & set(_GEOMETRY) else [step for step in standard if step[0] in _GEOMETRY]
+    after = [] if "normalize" in names else [step for step in standard if step[0] == "normalize"]
+    return [{name: settings} for name, settings in (*before, *given, *after)]
 
 
 def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -170,14 +218,42 @@ def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
     return steps
 
 
-def _resized(settings: Mapping[str, Any], size: tuple[int, int] | None, faults: list[str]) -> tuple[int, int] | None:
-    """Read a resize step: the size is said once, here or as `image_size`, or twice the same."""
+@dataclass(frozen=True)
+class _Resize:
+    shorter: int | None = None
+    interpolation: str = "bilinear"
+
+
+def _resized(
+    settings: Mapping[str, Any], size: tuple[int, int] | None, faults: list[str]
+) -> tuple[tuple[int, int] | None, _Resize]:
+    """Read a resize step: to a size, or of the shorter side, and how pixels between pixels are found."""
+    given = dict(settings)
+    shorter, interpolation = given.pop("shorter", None), given.pop("interpolation", "bilinear")
+    if interpolation not in _INTERPOLATIONS:
+        faults.append(f"data.transform.resize.interpolation: {unknown('value', interpolation, _INTERPOLATIONS)}")
+        interpolation = "bilinear"
+    if shorter is not None and (not isinstance(shorter, int) or isinstance(shorter, bool) or shorter < 1):
+        faults.append(f"data.transform.resize.shorter: must be a whole number of pixels, at least 1, not {shorter!r}")
+        shorter = None
+    if shorter is not None and "size" in given:
+        faults.append(
+            "data.transform.resize: give size (stretched to it) or shorter (cut to data.image_size), not both"
+        )
+    return _sized("resize", given, size, faults), _Resize(shorter, interpolation)
+
+
+def _sized(
+    step: str, settings: Mapping[str, Any], size: tuple[int, int] | None, faults: list[str]
+) -> tuple[int, int] | None:
+    """Read a step's size: it is said once, there or as `image_size`, or twice the same."""
     for key in settings.keys() - {"size"}:
-        faults.append(f"data.transform.resize: {unknown('setting', key, ('size',))}")
+        known = ("size", "shorter", "interpolation") if step == "resize" else ("size",)
+        faults.append(f"data.transform.{step}: {unknown('setting', key, known)}")
     given = _size(settings["size"], faults) if "size" in settings else None
     if given is None or size is None or given == size:
         return given or size
-    faults.append(f"data.transform.resize: {list(given)} contradicts data.image_size, which is {list(size)}")
+    faults.append(f"data.transform.{step}: {list(given)} contradicts data.image_size, which is {list(size)}")
     return size
 
 

@@ -1,7 +1,8 @@
 """Every architecture by the name a user types; knows shapes and settings, no data set, no run and no terminal.
 
 The table is text, so that listing models does not import torch. Add your own with `register`, or from another
-package through the entry-point group `dlworkflow.models` (name -> class).
+package through the entry-point group `dlworkflow.models` (name -> class). A name that is none of these is looked for
+among the classification models of torchvision.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
+from dlworkflow.errors import ConfigError, ModelError, first_line, nearest, unknown
+from dlworkflow.models import torchvision_models
 from dlworkflow.models.recipes import RECIPES
 from dlworkflow.signatures import choices_of, faults_of, settings_of
 
@@ -83,8 +85,9 @@ def register(name: str, cls: Callable[..., nn.Module]) -> None:
     `cls` is called with its settings, and with those of these parameters that it has, filled from the data:
     `in_shape`, `image_size`, `input_shape`/`in_channels` (channels), `input_features` (numbers in a row),
     `in_features` (all numbers of a sample), `output_shape`/`output_features`/`out_features`/`n_outputs`/
-    `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`. Raises
-    ConfigError for a name that the library has.
+    `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`. One with an
+    attribute `classifier_layer`, the name of its last part ("fc"), has a backbone that can be frozen: all the rest.
+    Raises ConfigError for a name that the library has.
     """
     if name in _MODELS:
         raise ConfigError(f"model {name!r} is the library's own; register yours under another name")
@@ -92,18 +95,21 @@ def register(name: str, cls: Callable[..., nn.Module]) -> None:
 
 
 def names() -> list[str]:
-    """Return the names of all models, the library's own first."""
+    """Return the names of all models but torchvision's, the library's own first."""
     return list(dict.fromkeys([*_MODELS, *_registered, *_plugins()]))
 
 
 def entries() -> dict[str, ModelEntry]:
-    """Return {name: entry} of all models; does not import torch."""
+    """Return {name: entry} of all models but torchvision's; does not import torch."""
     return {name: _MODELS.get(name) or ModelEntry(_origin(name)) for name in names()}
 
 
 def entry(name: str) -> ModelEntry:
     """Return what is known of one model. Raises ConfigError for an unknown name."""
     check_name(name)
+    if is_torchvisions(name):
+        side = torchvision_models.usual_size(name)
+        return ModelEntry(f"torchvision:{name}", "multiclass", "", (3, side, side), 1000)
     return entries()[name]
 
 
@@ -114,8 +120,21 @@ def recipe(name: str) -> dict[str, Any]:
 
 def check_name(name: str) -> None:
     """Raise ConfigError unless `name` is a known model."""
-    if name not in (known := names()):
-        raise ConfigError(f"model.name: {unknown('model', name, known)} (`dlw models` lists them all)")
+    if name in (known := names()) or name in torchvision_models.names():
+        return
+    everything = [*known, *torchvision_models.names()]
+    sentence = unknown("model", name, everything if nearest(name, everything) else [*known, "any of torchvision's"])
+    raise ConfigError(f"model.name: {sentence} (`dlw models` lists them all)")
+
+
+def is_torchvisions(name: str) -> bool:
+    """Tell whether `name` is a model of torchvision, and none that the library or its user calls so."""
+    return name not in names() and name in torchvision_models.names()
+
+
+def has_backbone(name: str) -> bool:
+    """Tell whether a model says which part of it is the classifier, so that the rest can be frozen."""
+    return is_torchvisions(name) or hasattr(model_class(name), "classifier_layer")
 
 
 def model_class(name: str) -> Callable[..., nn.Module]:
@@ -127,6 +146,8 @@ def model_class(name: str) -> Callable[..., nn.Module]:
         module, _, attribute = _MODELS[name].target.partition(":")
         found: Callable[..., nn.Module] = getattr(import_module(f"dlworkflow.models.{module}"), attribute)
         return found
+    if is_torchvisions(name):
+        return torchvision_models.constructor(name)
     loaded: Callable[..., nn.Module] = _plugins()[name].load()
     return loaded
 
@@ -194,7 +215,7 @@ def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outp
     try:
         with torch.no_grad():  # a lazy layer made in inference mode could never be trained
             out: torch.Tensor = model(torch.zeros(1, *in_shape))
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # torchvision asserts picture sizes
         raise ModelError(
             f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
         ) from error

@@ -1,0 +1,132 @@
+"""The classification models of torchvision by their names there, and the weights that it publishes for each.
+
+torchvision is imported when a name is looked up, never to list the library's own models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from torch import nn
+
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+"""Where the second classifiers of googlenet and inception_v3 live in published weights; they are left out here."""
+
+_SIZED = {"vit": "image_size", "maxvit": "input_size"}  # families whose layers are made for one picture size
+_WITH_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
+_MORE: dict[str, Mapping[str, Any]] = {"googlenet": _WITH_AUXILIARY, "inception_v3": _WITH_AUXILIARY}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Weights that torchvision publishes: their name, address, size in MB, and what a picture must go through.
+
+    `digest` is the start of the file's sha256; `resize` the shorter side before the middle, `crop` pixels square, is
+    cut out.
+    """
+
+    model: str
+    name: str
+    url: str
+    size: float
+    resize: int
+    crop: int
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def file(self) -> str:
+        """The file's own name, as torch's cache keeps it."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def digest(self) -> str:
+        """The first digits of the file's sha256, which its name carries."""
+        return self.file.rpartition("-")[2].partition(".")[0]
+
+    def steps(self, image_size: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+        """Return the preprocessing as the steps of a transform; another `image_size` scales the resizing with it."""
+        size = image_size or (self.crop, self.crop)
+        resize = {"shorter": self.resize * max(size) // self.crop, "interpolation": self.interpolation}
+        statistics = {"mean": list(self.mean), "std": list(self.std)}
+        return [{"resize": resize}, {"center_crop": {"size": list(size)}}, {"normalize": statistics}]
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of all classification models of the torchvision that is installed."""
+    from torchvision import models
+
+    return tuple(models.list_models(module=models))
+
+
+@cache
+def constructor(name: str) -> Callable[..., nn.Module]:
+    """Return the function that builds a model of torchvision for some data.
+
+    Its layer for the classes is as wide as the data has classes; all is drawn anew. `classifier_layer` names the part
+    that a frozen backbone leaves to be trained. The auxiliary classifiers of googlenet and inception_v3 are left out.
+    """
+
+    def build(*, in_shape: tuple[int, ...], n_outputs: int) -> nn.Module:
+        from torchvision import models
+
+        if len(in_shape) != 3 or in_shape[0] != 3:
+            raise ValueError("it takes RGB pictures (3 channels)")
+        more = dict(_MORE.get(name, {}))
+        if keyword := _SIZED.get(name.partition("_")[0]):
+            if in_shape[1] != in_shape[2]:
+                raise ValueError("it takes square pictures (data.image_size)")
+            more[keyword] = in_shape[1] if keyword == "image_size" else in_shape[1:]
+        model: nn.Module = models.get_model(name, weights=None, num_classes=n_outputs, **more)
+        model.classifier_layer = list(dict(model.named_children()))[-1]  # type: ignore[assignment]
+        return model
+
+    build.__qualname__ = name
+    return build
+
+
+def has_fixed_size(name: str) -> bool:
+    """Tell whether a model's weights are of one picture size, as those of the vision transformers are."""
+    return name.partition("_")[0] in _SIZED
+
+
+def published(name: str, weights: str = "default") -> Published:
+    """Return the weights of a model by their name (`IMAGENET1K_V1`) or `default`, torchvision's best.
+
+    Raises ConfigError, with the nearest, for a name that it does not publish.
+    """
+    from torchvision import models
+
+    known = models.get_model_weights(name)
+    if weights.casefold() == "default":
+        found = known.DEFAULT
+    elif weights.upper() in known.__members__:
+        found = known[weights.upper()]
+    else:
+        sentence = unknown(f"weights of {name!r}:", weights, ["default", *known.__members__])
+        raise ConfigError(f"weights: {sentence}")
+    way = found.transforms()
+    return Published(
+        model=name,
+        name=found.name,
+        url=found.url,
+        size=found.meta["_file_size"],
+        resize=way.resize_size[0],
+        crop=way.crop_size[0],
+        interpolation=way.interpolation.value,
+        mean=tuple(way.mean),
+        std=tuple(way.std),
+    )
+
+
+def usual_size(name: str) -> int:
+    """Return the side of the square pictures that a model's default weights take."""
+    return published(name).crop
