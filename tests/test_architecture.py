@@ -32,7 +32,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "device": {"errors"},
     "batch_check": {"errors", "tasks"},
     "scoring": {"errors", "tasks"},
-    "engine": {"errors", "tasks", "scoring", "batch_check"},
+    "engine": {"errors", "tasks", "optim", "scoring", "batch_check"},
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors", "text", "writing"},
     "stopping": set(),

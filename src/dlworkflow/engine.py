@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from dlworkflow.batch_check import explained_errors
 from dlworkflow.errors import DivergedError
+from dlworkflow.optim import Stepper
 from dlworkflow.scoring import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.tasks import LossFn, Task, get_task
 
@@ -72,7 +73,7 @@ def train_step(
     if loss_fn is None or optimizer is None:
         raise TypeError("train_step() needs loss_fn and optimizer")
     device, task = _place(model, device), get_task(task, loss_fn)
-    return _learn(model, batches, loss_fn, optimizer, device, task, Total(task, averaging, accuracy_fn))
+    return _learn(model, batches, loss_fn, Stepper(optimizer), device, task, Total(task, averaging, accuracy_fn))
 
 
 def test_step(
@@ -115,19 +116,22 @@ def train(
     on_epoch: Callable[[Epoch], object] | None = None,
     val_dataloader: Iterable[Batch] | None = None,
     epochs_done: int = 0,
+    stepper: Stepper | None = None,
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
-    with `val_dataloader`). `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
+    with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
+    optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
     """
     device, task = _place(model, device), get_task(task, loss_fn)
+    step = stepper or Stepper(optimizer)
     results: dict[str, list[float]] = {}
     for number in range(epochs_done + 1, epochs + 1):
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
             total = Total(task, averaging)
-            scores = {"train": _learn(model, train_dataloader, loss_fn, optimizer, device, task, total)}
+            scores = {"train": _learn(model, train_dataloader, loss_fn, step, device, task, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
         scores["test"] = _score(model, test_dataloader, loss_fn, device, task, Total(task, averaging))
@@ -166,7 +170,7 @@ def _learn(
     model: nn.Module,
     batches: Iterable[Batch],
     loss_fn: LossFn,
-    optimizer: Optimizer,
+    step: Stepper,
     device: torch.device,
     task: Task,
     total: Total,
@@ -182,9 +186,7 @@ def _learn(
             value = read(loss)
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            step(loss)
             total.add(value, logits.detach(), y)
         return total.scores(finite=True)
 

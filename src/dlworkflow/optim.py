@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from dlworkflow.errors import ConfigError, first_line, unknown
 
@@ -30,6 +30,19 @@ def build_optimizer(
         return _OPTIMIZERS[name](parameters, lr=lr, **settings)  # type: ignore[call-arg]
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer {name!r}: {first_line(error)}") from None
+
+
+class Stepper:
+    """What a batch's loss does to the weights: its gradients, then a step of the optimizer."""
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __call__(self, loss: Tensor) -> None:
+        """Improve the weights by the gradients of `loss`."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
 
 
 def _bare(method: Callable[..., Any]) -> Callable[..., Any]:
