@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from dlworkflow import models
 from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
-from dlworkflow.data.images import ImageError, load_image
+from dlworkflow.data.decoding import ImageError
 from dlworkflow.data.listing import IMAGE_EXTENSIONS, look_into
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline, Spec, complete, parse
@@ -194,7 +194,7 @@ class Predictor:
         """Return a picture as it goes into the batch, or the reason why it cannot be read."""
         assert self.transform is not None
         try:
-            return to_uint8(self.transform.resize(load_image(path, self.in_shape[0])))
+            return to_uint8(self.transform.read(path, self.in_shape[0]))
         except ImageError as error:
             return error.reason
 

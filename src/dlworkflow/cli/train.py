@@ -58,6 +58,10 @@ def train(
         str | None,
         typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
     ] = None,
+    fast_decode: Annotated[
+        bool,
+        typer.Option("--fast-decode", help="Decode JPEGs no larger than needed: less time, slightly other pixels."),
+    ] = False,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
@@ -121,6 +125,7 @@ def train(
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
             "data.on_bad": ("--on-bad", on_bad),
+            "data.fast_decode": ("--fast-decode", fast_decode or None),
             "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
             "optimizer.lr": ("--lr", _number_or_text(lr)),

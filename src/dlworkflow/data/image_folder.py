@@ -76,6 +76,7 @@ def load_image_folder(
     test_fraction: Fraction = 0.2,
     random_state: Seed = 42,
     on_bad: OnBad = "error",
+    fast_decode: bool = False,
 ) -> Splits:
     """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
 
@@ -84,7 +85,7 @@ def load_image_folder(
     root = user_path(path)
     if not root.is_dir():
         raise MissingDataError(f"data.path: no folder {path!r}")
-    pipeline = parse(transform, image_size=image_size, channels=channels)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
     folders = split_folders(root)
     if not folders:
         classes, _ = find_classes(root)
@@ -118,6 +119,7 @@ def load_image_csv(
     test_fraction: Fraction = 0.2,
     random_state: Seed = 42,
     on_bad: OnBad = "error",
+    fast_decode: bool = False,
 ) -> Splits:
     """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
@@ -126,7 +128,7 @@ def load_image_csv(
     """
     file = user_path(path)
     given = read_csv(file)
-    pipeline = parse(transform, image_size=image_size, channels=channels)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
     missing = [str(picture) for rows in given.values() for picture, _ in rows if not is_there(picture)]
     if missing:
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
