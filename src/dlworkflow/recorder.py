@@ -122,7 +122,8 @@ class Recorder:
         self._unwritten.add(which)
 
     def _write(self) -> None:
-        if self._unwritten:  # the state first: weights without one could not go on
+        if self._unwritten:  # what a state counts on before it, and it before weights, which alone could not go on
+            self._run.sync_history()
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}
             save_state(state | {"best_row": self.best, "last_row": self.last}, self._run.state_path)
         for which in sorted(self._unwritten):

@@ -143,6 +143,7 @@ def train_job(
         summary=_first_summary(job),
         config=job.config.to_yaml(),
         environment=_environment(job),
+        split_indices=job.splits.indices,
     )
     with run.locked():
         _train(job, run, on_start=on_start, on_epoch=on_epoch)
@@ -327,7 +328,6 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "n_outputs": splits.n_outputs,
         "transform": splits.transform.to_spec() if splits.transform else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
-        "split_indices": splits.indices,
         "skipped": splits.skipped,
         "source": splits.source,
         "parameters": count_parameters(job.model),
