@@ -121,7 +121,7 @@ def run_training(
     Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` and
     `on_epoch` are told of what happens. Whatever ends training early, the state of the last complete epoch is written
     first; the summary then says `interrupted` or `failed`, and `resume_training` goes on from there. Ctrl-C raises
-    KeyboardInterrupt after the batch, SIGTERM SystemExit(143).
+    KeyboardInterrupt after the batch, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
     """
     return train_job(
         prepare(config, offline=offline), runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch
