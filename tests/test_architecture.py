@@ -33,6 +33,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "engine": {"errors", "tasks", "metrics", "batch_check"},
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors", "writing"},
+    "figure_kinds": set(),
     "stopping": set(),
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
