@@ -188,8 +188,8 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
     job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
-    then = run.environment().get("data_fingerprint") or {}
-    changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]
+    then = run.data_fingerprints()
+    changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
     if changed and not force:
         raise RunError(
             f"the data of {run.name} has changed since ({', '.join(changed)} split, {job.splits.source}); "
@@ -364,12 +364,8 @@ def _environment(job: Job) -> dict[str, Any]:
         "device": describe_device(job.device),
         "threads": job.threads,
         "git_commit": _git_commit(),
-        "data_fingerprint": _fingerprints(job),
+        "data_fingerprint": job.splits.fingerprints(),
     }
-
-
-def _fingerprints(job: Job) -> dict[str, str]:
-    return {split: part.fingerprint() for split, part in job.splits.parts().items() if hasattr(part, "fingerprint")}
 
 
 def _version(name: str) -> str | None:

@@ -218,6 +218,11 @@ class Run:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def data_fingerprints(self) -> dict[str, str]:
+        """Return the digest of each split of the data as it was trained on; empty where that is not known."""
+        found = self.environment().get("data_fingerprint")
+        return found if isinstance(found, dict) else {}
+
     def write_evaluation(
         self, split: str, report: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> list[Path]:
