@@ -56,6 +56,10 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _size(value: Any) -> bool:
+    return _whole(value) and value >= 0
+
+
 def _count(value: Any) -> bool:
     return _whole(value) and 1 <= value < 2**63
 
@@ -66,6 +70,10 @@ def _number(value: Any) -> bool:
 
 def _epoch_number(value: Any) -> bool:
     return _number(value) and 1 <= value < 2**63 and value == int(value)
+
+
+def _share(value: Any) -> bool:
+    return _number(value) and 0 <= value <= 1
 
 
 def _section(value: Any) -> bool:
@@ -88,7 +96,11 @@ def _one_of(*values: str) -> Check:
     return lambda value: isinstance(value, str) and value in values
 
 
-_EPOCH = {"epoch": _epoch_number, **dict.fromkeys(("train_loss", "train_acc", "test_loss", "test_acc"), _or_null(_number))}
+_EPOCH = {
+    "epoch": _epoch_number,
+    **dict.fromkeys(("train_loss", "test_loss", "val_loss"), _or_null(_number)),
+    **dict.fromkeys(("train_acc", "test_acc", "val_acc"), _or_null(_share)),
+}
 _NEEDED: dict[str, Check] = {  # dotted key -> what it holds from the first moment on; a section before what is in it
     "config": _section,
     "config.model": _section,
@@ -112,28 +124,27 @@ _NEEDED: dict[str, Check] = {  # dotted key -> what it holds from the first mome
     "n_outputs": _count,
     "transform": _any,
     "samples": _section,
-    "samples.train": _whole,
-    "samples.test": _whole,
+    "samples.train": _size,
+    "samples.test": _size,
     "source": _text,
-    "parameters": _whole,
+    "parameters": _size,
     "device": _text,
     "threads": _count,
     "chosen_on": _one_of("test", "val"),
     "baseline": _section,
 }
 _POSSIBLE: dict[str, Check] = {  # what it holds where it is there
-    "samples.val": _whole,
+    "samples.val": _size,
     "baseline.score": _or_null(_number),
     "baseline.metric": _one_of("accuracy", "loss"),
     "baseline.answer": lambda value: _text(value) or _number(value),
     "best": _or_null(_section),
     "last": _or_null(_section),
     **{f"{which}.{key}": check for which in ("best", "last") for key, check in _EPOCH.items()},
-    **{f"{which}.val_{score}": _or_null(_number) for which in ("best", "last") for score in ("loss", "acc")},
     "seconds": _or_null(_number),
     "collapsed_to": _or_null(_text),
     "over_samples": _section,
-    "over_samples.test_acc": _number,
+    "over_samples.test_acc": _share,
 }
 _KEYS = {key: key.split(".") for key in (*_NEEDED, *_POSSIBLE)}
 _NOTHING = object()
@@ -171,6 +182,8 @@ def _contradiction(summary: Mapping[str, Any]) -> str:
         return f"baseline.answer is {_short(baseline['answer'])}"
     if baseline.get("metric") == "loss" and not _number(baseline["answer"]):
         return f"baseline.answer is {_short(baseline['answer'])}"
+    if best and not summary["samples"]["test"]:
+        return "samples.test is 0"
     if best and (lacking := [key for key in ("epoch", f"{summary['chosen_on']}_loss") if best.get(key) is None]):
         return f"it lacks {', '.join(f'best.{key}' for key in lacking)}"
     return ""
