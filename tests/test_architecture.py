@@ -47,6 +47,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
     | {"recorder", "stopping"},
+    "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

@@ -309,5 +309,3 @@ def _safe(stem: str) -> str:
 
 def _cell(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else repr(value)
-
-
