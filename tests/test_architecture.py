@@ -35,6 +35,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "engine": {"errors", "tasks", "optim", "scoring", "batch_check"},
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors", "text", "writing"},
+    "figure_kinds": set(),
     "stopping": set(),
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
@@ -51,8 +52,9 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
     | {"recorder", "stopping", "pretrained", "features", "transfer"},
+    "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
     "run_evaluation": BASE
-    | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
+    | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
 EVERYTHING = set(MAY_IMPORT)
 MAY_IMPORT["figures"] = EVERYTHING

@@ -111,35 +111,26 @@ def _entry(run: Run, by: str | None) -> _Entry:
         summary, history = run.summary(), run.history()
     except RunError as error:
         return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
-    try:
-        config = summary["config"]
-        best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
-        row: Row = {
-            "run": run.name,
-            "status": _status(run, summary),
-            "model": config["model"]["name"],
-            "data": summary["data"],
-            "best_epoch": int(best["epoch"]) if best else None,
-            "epochs_done": len(history),
-        }
-        scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
-        row |= {key: _number(best.get(key)) for key in scores}
-        row |= {
-            "baseline": (summary.get("baseline") or {}).get("score"),
-            "baseline_metric": (summary.get("baseline") or {}).get("metric"),
-            "parameters": summary.get("parameters"),
-            "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
-            "chosen_on": by.partition("_")[0] if by else summary.get("chosen_on", "test"),
-        }
-        return _Entry(run, row, _flatten(config))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        return _Entry(run, {"run": run.name, "status": f"damaged: a file of it lacks {error}"}, {})
-
-
-def _status(run: Run, summary: Mapping[str, Any]) -> str:
-    """Return a run's status; one that says `running` without a process that trains it was killed."""
-    status = str(summary["status"])
-    return "killed" if status == "running" and not run.is_being_trained() else status
+    config = summary["config"]
+    best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
+    row: Row = {
+        "run": run.name,
+        "status": run.status(summary),
+        "model": config["model"]["name"],
+        "data": summary["data"],
+        "best_epoch": int(best["epoch"]) if best else None,
+        "epochs_done": len(history),
+    }
+    scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
+    row |= {key: _number(best.get(key)) for key in scores}
+    row |= {
+        "baseline": summary["baseline"].get("score"),
+        "baseline_metric": summary["baseline"].get("metric"),
+        "parameters": summary["parameters"],
+        "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
+        "chosen_on": by.partition("_")[0] if by else summary["chosen_on"],
+    }
+    return _Entry(run, row, _flatten(config))
 
 
 def _best_by(history: Sequence[Mapping[str, float]], by: str) -> Mapping[str, float] | None:

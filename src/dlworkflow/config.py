@@ -203,16 +203,32 @@ def merge(layers: Sequence[Layer]) -> Layer:
 
 
 def together(*layers: Layer) -> Layer:
-    """Join layers that the user typed at once: a later value wins, but nothing typed is dropped unseen."""
+    """Join layers that the user typed at once: a later value wins, but nothing typed is dropped unseen.
+
+    Raises ConfigError for two names of one thing: settings would be dropped with the name that they belong to.
+    """
     values: Tree = {}
     labels: dict[str, str] = {}
     for layer in layers:
         for key, value in layer.values.items():
             below = values.get(key)
-            both = isinstance(value, dict) and isinstance(below, dict)
-            values[key] = below | _copy(value) if both else _copy(value)
+            if isinstance(value, dict) and below is not None:
+                if not isinstance(below, dict):
+                    raise ConfigError(f"{labels.get(key, key)}: must be a name or settings, not {below!r}")
+                _refuse_another_name(key, Layer(below, labels), Layer(value, layer.labels))
+                values[key] = below | _copy(value)
+            else:
+                values[key] = _copy(value)
         labels |= layer.labels
     return Layer(values, labels)
+
+
+def _refuse_another_name(section: str, below: Layer, above: Layer) -> None:
+    """Raise ConfigError when two layers name different things in a section."""
+    first, second = below.values.get("name"), above.values.get("name")
+    if first is not None and second is not None and first != second:
+        said, other = (layer.labels.get(f"{section}.name", section) for layer in (below, above))
+        raise ConfigError(f"{said}: {first!r} contradicts {other} {second!r}; leave one out")
 
 
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
@@ -296,7 +312,10 @@ def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice."""
+    """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice or a value within itself."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ARG002 - PyYAML's own signature
+        return super().construct_object(node, deep=True)  # at once, which refuses an alias within its own anchor
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []

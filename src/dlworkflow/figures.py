@@ -21,16 +21,12 @@ from dlworkflow.data.splits import Splits, all_of, class_counts
 from dlworkflow.engine import Evaluation
 from dlworkflow.errors import ConfigError, DataError, RunError, unknown
 from dlworkflow.evaluation import EvaluationReport
+from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT
 from dlworkflow.inference import Predictor
 from dlworkflow.metrics import calibration_bins, wilson_interval
 from dlworkflow.run_evaluation import Part, evaluate_part, load_part, load_splits, report_part
 from dlworkflow.runs import Run
 from dlworkflow.tasks import get_task
-
-KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
-"""Figures of one run, in the order in which one looks at them."""
-
-_OF_A_SPLIT = ("confusion", "calibration", "predictions", "errors")
 
 GRID = 9
 """Pictures in a grid of predictions or errors: the notes' 3x3."""
@@ -84,7 +80,7 @@ def draw_all(
     """
     scored: tuple[Part, Evaluation, EvaluationReport] | None = None
     for kind in kinds or fitting_kinds(run):
-        if kind not in _OF_A_SPLIT or kind not in fitting_kinds(run):
+        if kind not in OF_A_SPLIT or kind not in fitting_kinds(run):
             yield kind, draw(run, kind, split=split, data_dir=data_dir)
             continue
         if scored is None:
@@ -98,7 +94,7 @@ def draw_all(
 def draw_evaluation(run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> list[Path]:
     """Draw the figures of an evaluation that is there already into the run's folder; return their paths."""
     tail = "" if part.name == "test" else f"-{part.name}"
-    kinds = [kind for kind in fitting_kinds(run) if kind in _OF_A_SPLIT]
+    kinds = [kind for kind in fitting_kinds(run) if kind in OF_A_SPLIT]
     paths = []
     for kind in kinds:
         if kind == "errors" and not report.errors():

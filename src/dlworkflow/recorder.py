@@ -138,7 +138,8 @@ class Recorder:
 
     def _write(self) -> None:
         self._log()
-        if self._unwritten:  # the state first: weights without one could not go on
+        if self._unwritten:  # what a state counts on before it, and it before weights, which alone could not go on
+            self._run.sync_history()
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}
             state |= {"best_row": self.best, "last_row": self.last}
             state["generators"] = plain_states(self._state["generators"])

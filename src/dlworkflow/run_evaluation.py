@@ -22,16 +22,21 @@ from dlworkflow.errors import DataError, RunError
 from dlworkflow.evaluation import EvaluationReport, make_report
 from dlworkflow.inference import load_run_model
 from dlworkflow.metrics import majority_baseline
+from dlworkflow.paths import user_path
 from dlworkflow.runs import Run
 from dlworkflow.tasks import build_loss, get_task
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any."""
+    """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any.
+
+    `changed` tells that a split of the run's own data is not what it was when the run was trained.
+    """
 
     name: str
     dataset: Dataset[Any]
+    changed: bool = False
 
     @property
     def files(self) -> Sequence[Path] | None:
@@ -77,7 +82,8 @@ def load_part(
     the run's own. Raises DataError when they differ or the split is not there.
     """
     if other is None:
-        return Part(split, _as_evaluated(load_splits(run, data_dir=data_dir, offline=offline).part(split)))
+        own = load_splits(run, data_dir=data_dir, offline=offline).part(split)
+        return Part(split, _as_evaluated(own), changed=_has_changed(run, split, own))
     summary = run.summary()
     if other not in data.names():
         if summary["kind"] != "image":
@@ -85,7 +91,7 @@ def load_part(
         channels = summary["in_shape"][0]
         pipeline = parse(summary["transform"], channels=channels)
         pictures = load_labelled(other, summary["classes"], pipeline, channels, split=split, ignore_extra=ignore_extra)
-        return Part(f"{Path(other).stem}-{split}", pictures)
+        return Part(_name_of(Path(other), split), pictures)
     taken = data.settings(other)
     channels = summary["in_shape"][0]
     given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"], "channels": channels}
@@ -102,6 +108,19 @@ def load_part(
             f"the run {', '.join(summary['classes']) or 'none'} and {tuple(summary['in_shape'])}"
         )
     return Part(f"{other}-{split}", _as_evaluated(splits.part(split)))
+
+
+def _has_changed(run: Run, split: str, dataset: Dataset[Any]) -> bool:
+    """Tell whether a split differs from the one that the run was trained with; not where that cannot be told."""
+    then = run.data_fingerprints().get(split)
+    return then is not None and hasattr(dataset, "fingerprint") and dataset.fingerprint() != then
+
+
+def _name_of(path: Path, split: str) -> str:
+    """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
+    whole = user_path(path).resolve()
+    name = whole.stem if whole.is_file() else whole.name
+    return f"{whole.parent.name if name == split else name}-{split}"
 
 
 def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = "auto") -> Evaluation:
@@ -144,7 +163,7 @@ def report_run(run: Run, split: str = "test", *, weights: str = "best", device: 
     return report_part(run, part, evaluate_part(run, part, weights=weights, device=device))
 
 
-def write_report(run: Run, part: Part, report: EvaluationReport) -> list[Path]:
+def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
     tables: dict[str, list[dict[str, Any]]] = {"predictions": report.samples, "errors": report.errors()}
     if report.matrix is not None:
@@ -152,7 +171,14 @@ def write_report(run: Run, part: Part, report: EvaluationReport) -> list[Path]:
             {"truth": name, **dict(zip(report.classes, row, strict=True))}
             for name, row in zip(report.classes, report.matrix, strict=True)
         ]
-    return run.write_evaluation(part.name, {"run": run.name, "split": part.name, **report.to_data()}, tables)
+    return run.write_evaluation(part.name, report_data(run, part, report, weights=weights), tables)
+
+
+def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> dict[str, Any]:
+    """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
+    epoch = (run.summary().get(weights) or {}).get("epoch")
+    of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name, "data_changed": part.changed}
+    return of | report.to_data()
 
 
 def _as_evaluated(dataset: Dataset[Any]) -> Dataset[Any]:

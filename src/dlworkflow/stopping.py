@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: noted, so that a batch ends whole; a second one stops at once."""
+"""Ctrl-C, SIGTERM and a closed terminal while training: noted, so that a batch ends whole; a second stops at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from types import FrameType
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+
+_HANGUP = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows has no such signal
+_NOTED = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
 
 
 class Stopped(BaseException):
@@ -23,8 +26,13 @@ class StopRequest:
         self.signal: int | None = None
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands."""
+        """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands.
+
+        A further SIGHUP says nothing new: a shell and the system send one each for the same terminal.
+        """
         if self.signal is not None:
+            if number == _HANGUP:
+                return
             raise KeyboardInterrupt
         self.signal = number
 
@@ -34,10 +42,10 @@ class StopRequest:
             raise Stopped
 
     def raise_as_asked(self) -> None:
-        """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM."""
-        if self.signal == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+        """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, 129 for SIGHUP."""
+        if self.signal is None or self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self.signal)
 
 
 class Stoppable(Generic[Item]):
@@ -60,14 +68,14 @@ class Stoppable(Generic[Item]):
 
 @contextmanager
 def noted_signals() -> Iterator[StopRequest]:
-    """Note SIGINT and SIGTERM within the block instead of stopping at once; outside the main thread, note nothing."""
+    """Note signals within the block instead of stopping at once; outside the main thread, note nothing."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _NOTED:
             if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and a shell's `&` mean it
                 before[number] = signal.signal(number, request.note)
         yield request

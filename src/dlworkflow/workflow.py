@@ -175,7 +175,7 @@ def run_training(
     Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` and
     `on_epoch` are told of what happens. Whatever ends training early, the state of the last complete epoch is written
     first; the summary then says `interrupted` or `failed`, and `resume_training` goes on from there. Ctrl-C raises
-    KeyboardInterrupt after the batch, SIGTERM SystemExit(143).
+    KeyboardInterrupt after the batch, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
     """
     return train_job(
         prepare(config, offline=offline), runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch
@@ -197,6 +197,7 @@ def train_job(
         summary=_first_summary(job),
         config=job.config.to_yaml(),
         environment=_environment(job),
+        split_indices=job.splits.indices,
     )
     with run.locked():
         _train(job, run, on_start=on_start, on_epoch=on_epoch)
@@ -241,8 +242,8 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
     job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
-    then = run.environment().get("data_fingerprint") or {}
-    changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]
+    then = run.data_fingerprints()
+    changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
     if changed and not force:
         raise RunError(
             f"the data of {run.name} has changed since ({', '.join(changed)} split, {job.splits.source}); "
@@ -432,7 +433,6 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "n_outputs": splits.n_outputs,
         "transform": splits.transform.to_spec() if splits.transform else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
-        "split_indices": splits.indices,
         "skipped": splits.skipped,
         "source": splits.source,
         "parameters": count_parameters(job.model),
@@ -469,12 +469,8 @@ def _environment(job: Job) -> dict[str, Any]:
         "device": describe_device(job.device),
         "threads": job.threads,
         "git_commit": _git_commit(),
-        "data_fingerprint": _fingerprints(job),
+        "data_fingerprint": job.splits.fingerprints(),
     }
-
-
-def _fingerprints(job: Job) -> dict[str, str]:
-    return {split: part.fingerprint() for split, part in job.splits.parts().items() if hasattr(part, "fingerprint")}
 
 
 def _version(name: str) -> str | None:

@@ -166,3 +166,30 @@ def test_a_split_that_other_pictures_lack_is_named(dlw, other):
         (other / name).rename(other / "train" / name)
 
     assert "no split 'test'; it has train" in evaluated(dlw, "tinyvgg", "--data", str(other)).complaints[-1]
+
+
+def test_an_evaluation_says_which_weights_it_is_of(dlw, runs):
+    evaluated(dlw, "tinyvgg", "--weights", "last")
+
+    report = json.loads((runs / "tinyvgg-digits-001" / "evaluation.json").read_text())
+    assert (report["weights"], report["epoch"], report["data_changed"]) == ("last", 3, False)
+
+
+def test_data_that_has_changed_since_training_is_said_and_noted(dlw, runs):
+    file = runs / "tinyvgg-digits-001" / "environment.json"
+    then = json.loads(file.read_text())
+    then["data_fingerprint"]["test"] = "0" * 32
+    file.write_text(json.dumps(then))
+
+    answer = evaluated(dlw, "tinyvgg")
+
+    assert "note: the test split is no longer what tinyvgg-digits-001 was trained with" in answer.err
+    assert json.loads((runs / "tinyvgg-digits-001" / "evaluation.json").read_text())["data_changed"] is True
+
+
+def test_the_files_of_other_pictures_bear_the_name_of_their_folder_not_of_the_split_twice(dlw, other):
+    other.rename(other.with_name("test"))
+
+    evaluated(dlw, "tinyvgg", "--data", str(other.with_name("test")))
+
+    assert (other.parent / "runs/tinyvgg-digits-001" / f"evaluation-{other.parent.name}-test.json").is_file()

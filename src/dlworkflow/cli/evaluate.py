@@ -60,16 +60,21 @@ def evaluate(
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
 
-    from dlworkflow.run_evaluation import evaluate_part, load_part, report_part, write_report
+    from dlworkflow.run_evaluation import evaluate_part, load_part, report_data, report_part, write_report
 
     say(f"run {found.path} ({weights.value} weights)")
     part = load_part(found, split.value, other=data, ignore_extra=ignore_extra, data_dir=data_dir, offline=offline)
+    if part.changed:
+        say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
     result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
     report = report_part(found, part, result)
-    _print(found.name, part.name, report, output)
+    if output is Format.json:
+        _print_json(report_data(found, part, report, weights=weights.value))
+    else:
+        _print(found.name, part.name, report, output)
     for warning in report.warnings:
         say(f"warning: {warning}")
-    paths = write_report(found, part, report)
+    paths = write_report(found, part, report, weights=weights.value)
     if plots:
         from dlworkflow.figures import draw_evaluation
 
@@ -77,15 +82,15 @@ def evaluate(
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
 
 
+def _print_json(data: dict[str, Any]) -> None:
+    import json
+
+    from dlworkflow.runs import without_nan
+
+    typer.echo(json.dumps(without_nan(data), indent=1, ensure_ascii=False))
+
+
 def _print(run: str, part: str, report: EvaluationReport, output: Format) -> None:
-    if output is Format.json:
-        import json
-
-        from dlworkflow.runs import without_nan
-
-        data = without_nan({"run": run, "split": part, **report.to_data()})
-        typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
-        return
     row: dict[str, Any] = {"run": run, "split": part, "samples": len(report.samples), "loss": report.loss}
     row |= report.metrics
     if report.interval is not None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
+
+CLOSED_PIPE = 141
+"""Exit code of a training whose reader has gone: 128 + SIGPIPE, as a shell says of any program."""
 
 
 def complete_models(incomplete: str) -> list[str]:
@@ -59,7 +63,8 @@ def count(text: str) -> int:
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr, where it is in nobody's way."""
+    """Print a line for people on stderr, where it is in nobody's way; that nobody is left to read it is no failure."""
     from dlworkflow.text import printable
 
-    typer.echo(printable(text), err=True)
+    with suppress(OSError):  # the terminal was closed, or the pipe
+        typer.echo(printable(text), err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import (
+    CLOSED_PIPE,
     DataDirOption,
     DeviceOption,
     OfflineOption,
@@ -21,7 +22,7 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.tables import loss, percent
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, DivergedError
 from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ def train(
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
     progress = _Progress()
     if resume is not None:
-        _refuse_settings(layers, {"--name": name, "--print-config": print_config, "--dry-run": dry_run}, force)
+        _refuse_settings(layers, {"--name": name, "--print-config": print_config}, force)
+        if dry_run:
+            _dry_resume(resume, layers, runs_dir, force, offline)
+            return
         run = _resume(resume, layers, runs_dir, force, offline, progress)
     else:
         if force:
@@ -173,20 +177,37 @@ def train(
 def _resume(
     name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool, progress: _Progress
 ) -> Run:
-    from dlworkflow.config import merge
-    from dlworkflow.runs import find_run
-
-    found = find_run(name, runs_dir)
-
+    found, epochs = _to_resume(name, layers, runs_dir)
     from dlworkflow.workflow import resume_training
 
-    epochs = merge(layers).values.get("epochs")
-    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
-        raise ConfigError(f"--epochs: must be a whole number of at least 1, not {epochs!r}")
     with progress:
         return resume_training(
             found, epochs=epochs, force=force, offline=offline, on_start=progress.start, on_epoch=progress
         )
+
+
+def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool) -> None:
+    """Say from where to where a run would go on, after all checks but that of its state."""
+    found, epochs = _to_resume(name, layers, runs_dir)
+    from dlworkflow.workflow import prepare_resume
+
+    job = prepare_resume(found, epochs=epochs, force=force, offline=offline)
+    _say_job(job)
+    last = found.summary()["last"]
+    done = int(last["epoch"]) if last and found.state_path.is_file() else 0
+    typer.echo(f"dry run: {found.path} would go on after epoch {done} of {job.config.epochs}; nothing was written")
+
+
+def _to_resume(name: str, layers: list[Layer], runs_dir: str | None) -> tuple[Run, int | None]:
+    """Return the run to go on with and the epochs that it is to have, None for those that it has."""
+    from dlworkflow.config import merge
+    from dlworkflow.runs import find_run
+
+    found = find_run(name, runs_dir)
+    epochs = merge(layers).values.get("epochs")
+    if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
+        raise ConfigError(f"--epochs: must be a whole number of at least 1, not {epochs!r}")
+    return found, epochs
 
 
 def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) -> None:
@@ -214,9 +235,9 @@ def _weights_file(given: str | None, runs_dir: str | None) -> str | None:
 
 def _absolute(weights: str | None) -> str | None:
     """Return a file's whole path, so that the run's settings find it from anywhere; a name as it is."""
-    if weights is None or not Path(weights).expanduser().is_file():
+    if weights is None or not user_path(weights).is_file():
         return weights
-    return str(Path(weights).expanduser().resolve())
+    return str(user_path(weights).resolve())
 
 
 def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
@@ -251,8 +272,19 @@ class _Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        if kind is not None and self._run is not None:
-            say(f"stopped after epoch {self._ended}; go on with: dlw train --resume {shlex.quote(str(self._run.path))}")
+        if kind is None or self._run is None:
+            return
+        if self._run.path.is_dir():
+            say(self._how_to_go_on(kind, self._run))
+        if issubclass(kind, BrokenPipeError):
+            sys.exit(CLOSED_PIPE)
+
+    def _how_to_go_on(self, kind: type[BaseException], run: Run) -> str:
+        """Say what is there of a run that ended early; a loss that diverged would do so again."""
+        where = f"stopped after epoch {self._ended}" if self._ended else "stopped in the first epoch"
+        if issubclass(kind, DivergedError):
+            return f"{where}; the run is kept in {run.path}"
+        return f"{where}; go on with: dlw train --resume {shlex.quote(str(run.path))}"
 
     def start(self, job: Job, run: Run) -> None:
         """Say what trains where."""

@@ -54,6 +54,10 @@ class Splits:
         found = {"train": self.train, "val": self.val, "test": self.test}
         return {name: part for name, part in found.items() if part is not None}
 
+    def fingerprints(self) -> dict[str, str]:
+        """Return {split name: digest that changes when its data does} of those that can tell."""
+        return {name: part.fingerprint() for name, part in self.parts().items() if hasattr(part, "fingerprint")}
+
     def part(self, name: str) -> Dataset[Any]:
         """Return one split. Raises DataError that names those that are there."""
         parts = self.parts()

@@ -1,17 +1,4 @@
-"""A run folder: create, open, log an epoch, finish, list; the only place that knows its file names.
-
-Reads JSON and CSV only, so that looking at a thousand runs imports neither torch nor YAML. The format:
-
-    config.yaml        every setting, resolved; `dlw train --config` on it repeats the run
-    environment.json   versions, machine, git commit, fingerprint of the data
-    history.csv        one line an epoch
-    summary.json       status, settings, class names, shapes, transform, best and last epoch; there before epoch 1
-    best.pth last.pth  weights, plain state_dicts
-    resume.pth         all that training needs to go on to the same bits
-    .lock              held by the process that trains
-    evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
-    plots/             figures
-"""
+"""One run folder: create, log an epoch, read, finish; knows the names of its files."""
 
 from __future__ import annotations
 
@@ -24,48 +11,28 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.errors import RunError, first_line, nearest
-from dlworkflow.paths import user_path
+from dlworkflow.errors import RunError, first_line
+from dlworkflow.runs.locking import locked_file
+from dlworkflow.runs.summary import FORMAT, as_json, read_summary
 from dlworkflow.text import csv_cell
 from dlworkflow.writing import umask, write_text
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-FORMAT = 1
-_SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT = "summary.json", "history.csv", "config.yaml", "environment.json"
-_LOCK = ".lock"
+SUMMARY, CONFIG = "summary.json", "config.yaml"
+_HISTORY, _ENVIRONMENT, _SPLITS, _LOCK = "history.csv", "environment.json", "splits.json", ".lock"
 _LONGEST = 200  # bytes of a run's name without its number; file systems take 255
-_NEW = ".new-"  # how the name of a run starts that has not all its first files yet
-_NEEDED = (  # what a summary holds from the first moment on
-    *("config", "status", "started", "data", "kind", "task", "classes", "in_shape", "n_outputs", "transform"),
-    *("samples", "source", "parameters", "device", "threads", "chosen_on", "baseline"),
-)
-_WRITTEN = (_SUMMARY, _HISTORY, _CONFIG, _ENVIRONMENT, "best.pth", "last.pth", "resume.pth")  # while it trains
-_KINDS_OF_VALUE: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("status", "started", "data", "kind", "task", "source", "device", "chosen_on"), (str,)),
-    **dict.fromkeys(("classes", "in_shape"), (list,)),
-    **dict.fromkeys(("n_outputs", "parameters", "threads"), (int,)),
-    **dict.fromkeys(("samples", "baseline"), (dict,)),
-    **dict.fromkeys(("best", "last"), (dict, type(None))),
-    "seconds": (int, float, type(None)),
-}
+NEW = ".new-"  # how the name of a run starts that has not all its first files yet
+_ABANDONED = 24 * 60 * 60  # seconds after which nobody is still making one: it takes milliseconds
+_WRITTEN = (SUMMARY, _HISTORY, CONFIG, _ENVIRONMENT, "best.pth", "last.pth", "resume.pth")  # while it trains
 COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
 VAL_COLUMNS = ("val_loss", "val_acc")
-
-
-def runs_folder(runs_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return where runs are kept: as given, else DLW_RUNS_DIR, else `runs` in the working folder."""
-    return user_path(runs_dir or os.environ.get("DLW_RUNS_DIR") or "runs")
 
 
 @dataclass(frozen=True)
@@ -81,7 +48,14 @@ class Run:
 
     @classmethod
     def create(
-        cls, runs_dir: Path, stem: str, *, summary: Mapping[str, Any], config: str, environment: Mapping[str, Any]
+        cls,
+        runs_dir: Path,
+        stem: str,
+        *,
+        summary: Mapping[str, Any],
+        config: str,
+        environment: Mapping[str, Any],
+        split_indices: Mapping[str, Sequence[int]] | None = None,
     ) -> Run:
         """Make a new folder `stem-001`, `stem-002`, ... with its first files; two at once get two numbers.
 
@@ -90,11 +64,14 @@ class Run:
         stem = _safe(stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            new = cls(Path(tempfile.mkdtemp(prefix=_NEW, dir=runs_dir)))
+            _remove_abandoned(runs_dir)
+            new = cls(Path(tempfile.mkdtemp(prefix=NEW, dir=runs_dir)))
             try:
                 new.path.chmod(0o777 & ~umask())
-                new._write(_CONFIG, config)
-                new._write(_ENVIRONMENT, _json(environment))
+                new._write(CONFIG, config)
+                new._write(_ENVIRONMENT, as_json(environment))
+                if split_indices is not None:
+                    new._write(_SPLITS, json.dumps(split_indices) + "\n")
                 new.write_summary({"format": FORMAT, "status": "running", "started": now(), **summary})
                 run = cls(_number_folder(new.path, stem))
             except BaseException:
@@ -121,7 +98,7 @@ class Run:
 
         Raises RunError when another process trains it. On a system without file locks nothing is kept.
         """
-        with self._lock_file() as held:
+        with locked_file(self.path / _LOCK) as held:
             if held is False:
                 raise RunError(f"{self.name} is being trained by another process")
             yield
@@ -130,29 +107,13 @@ class Run:
         """Tell whether a process trains this run now; where that cannot be told, believe the summary."""
         if not (self.path / _LOCK).exists():
             return False
-        with self._lock_file() as held:
+        with locked_file(self.path / _LOCK) as held:
             return held is not True
 
-    @contextmanager
-    def _lock_file(self) -> Iterator[bool | None]:
-        """Try to lock; give True or False, or None where that cannot be told."""
-        if fcntl is None:
-            yield None
-            return
-        try:
-            stream = (self.path / _LOCK).open("a")
-        except OSError:
-            yield None  # a read-only folder: nobody trains there
-            return
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            except OSError:
-                yield None
-            else:
-                yield True
+    def status(self, summary: Mapping[str, Any]) -> str:
+        """Return how the run stands; one that says `running` without a process that trains it was killed."""
+        said = str(summary["status"])
+        return "killed" if said == "running" and not self.is_being_trained() else said
 
     def sweep(self) -> None:
         """Remove the unfinished files of a process that was killed as it wrote; only for whoever holds the lock."""
@@ -177,7 +138,7 @@ class Run:
 
     def write_config(self, config: str) -> None:
         """Write the settings anew: a run that goes on may have more epochs."""
-        self._write(_CONFIG, config)
+        self._write(CONFIG, config)
 
     def log_epoch(self, row: Mapping[str, float | None]) -> None:
         """Append one line to the history; columns are fixed by the first."""
@@ -193,6 +154,15 @@ class Run:
                 if new:
                     stream.write(",".join(rows[0]) + "\n")
                 stream.writelines(lines)
+        except OSError as error:
+            raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
+
+    def sync_history(self) -> None:
+        """Have the disk hold every epoch logged so far, before a state is written that counts on them."""
+        file = self.path / _HISTORY
+        try:
+            with file.open("a", encoding="utf-8") as stream:
+                os.fsync(stream.fileno())
         except OSError as error:
             raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
 
@@ -222,33 +192,28 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         """Return what the run says of itself. Raises RunError when that is missing or damaged."""
-        file = self.path / _SUMMARY
+        file = self.path / SUMMARY
         try:
-            summary = json.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise RunError(f"{str(self.path)!r} is no run folder: it has no {_SUMMARY}") from None
+            raise RunError(f"{str(self.path)!r} is no run folder: it has no {SUMMARY}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+        return read_summary(text, source=repr(str(file)), name=self.name)
+
+    def split_indices(self) -> dict[str, list[int]] | None:
+        """Return the samples of each split where the library cut the data, else None.
+
+        Raises RunError when the file is damaged.
+        """
+        file = self.path / _SPLITS
+        try:
+            found: dict[str, list[int]] = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return self.summary().get("split_indices")
         except (OSError, ValueError) as error:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
-        if not isinstance(summary, dict):
-            raise RunError(f"{str(file)!r} is damaged: it holds no settings")
-        if not isinstance(summary.get("format", 0), int):
-            raise RunError(f"{str(file)!r} is damaged: its format is {summary['format']!r}")
-        if summary.get("format", 0) > FORMAT:
-            raise RunError(
-                f"{self.name} was written by a newer dlworkflow (format {summary['format']}); update to read it"
-            )
-        missing = [key for key in _NEEDED if key not in summary]
-        config = summary.get("config")
-        if not missing and isinstance(config, dict):
-            missing = [key for key in ("model", "data") if not isinstance(config.get(key), dict)]
-        missing += [
-            key for key, kinds in _KINDS_OF_VALUE.items() if key in summary and not isinstance(summary[key], kinds)
-        ]
-        if missing or not isinstance(config, dict):
-            raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing or ['config'])}")
-        if not isinstance(summary["threads"], int) or summary["threads"] < 1:
-            raise RunError(f"{str(file)!r} is damaged: threads is {summary['threads']!r}")
-        return summary
+        return found
 
     def environment(self) -> dict[str, Any]:
         """Return the versions and the machine that the run was made with; empty when that is not there."""
@@ -256,6 +221,11 @@ class Run:
             found = json.loads((self.path / _ENVIRONMENT).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
+
+    def data_fingerprints(self) -> dict[str, str]:
+        """Return the digest of each split of the data as it was trained on; empty where that is not known."""
+        found = self.environment().get("data_fingerprint")
         return found if isinstance(found, dict) else {}
 
     def write_evaluation(
@@ -266,7 +236,7 @@ class Run:
         Return their paths, the report first.
         """
         tail = "" if split == "test" else f"-{_safe(split)}"
-        self._write(f"evaluation{tail}.json", _json(report))
+        self._write(f"evaluation{tail}.json", as_json(report))
         written = [self.path / f"evaluation{tail}.json"]
         for name, rows in tables.items():
             out = io.StringIO()
@@ -289,7 +259,7 @@ class Run:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write what the run says of itself, whole or not at all."""
-        self._write(_SUMMARY, _json(summary))
+        self._write(SUMMARY, as_json(summary))
 
     def update_summary(self, **changes: Any) -> None:
         """Change some of what the run says of itself."""
@@ -297,50 +267,6 @@ class Run:
 
     def _write(self, name: str, text: str) -> None:
         write_text(self.path / name, text)
-
-
-def find_run(
-    given: str | None = None,
-    runs_dir: str | os.PathLike[str] | None = None,
-    *,
-    fits: Callable[[Mapping[str, Any]], bool] | None = None,
-    what: str = "run",
-) -> Run:
-    """Return the run that `given` means: a path, a name, a unique prefix, `last` or `best`; None is `last`.
-
-    `last` and `best` look among runs whose summary `fits`, called `what` in the error; `best` is the lowest loss among
-    those with the data and the loss function of the last. Raises RunError that says what there is.
-    """
-    folder = runs_folder(runs_dir)
-    if given is None or given in ("last", "best"):
-        return _last_or_best(folder, given or "last", fits, what)
-    as_path = user_path(given)
-    if (as_path / _SUMMARY).is_file():
-        return Run(as_path.resolve() if as_path.name in ("", "..") else as_path)
-    if as_path.is_dir() and as_path.name != given:
-        raise RunError(f"{given!r} is no run folder: it has no {_SUMMARY}")
-    names = [run.name for run in list_runs(folder)]
-    if given in names:
-        return Run(folder / given)
-    matching = [name for name in names if name.startswith(given)]
-    if len(matching) == 1:
-        return Run(folder / matching[0])
-    if matching:
-        raise RunError(f"{given!r} fits several runs: {_some(matching)}; write more of the name")
-    raise RunError(f"no run {given!r} in {str(folder)!r}; {_there_is(given, names)}")
-
-
-def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
-    """Return the runs in a folder, oldest first; a damaged one is among them, a folder that never was a run is not."""
-    folder = runs_folder(runs_dir)
-    if not folder.is_dir():
-        return []
-    found = [
-        Run(path)
-        for path in folder.iterdir()
-        if not path.name.startswith(_NEW) and ((path / _SUMMARY).is_file() or (path / _CONFIG).is_file())
-    ]
-    return sorted(found, key=_age)
 
 
 def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
@@ -355,42 +281,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], bool] | None, what: str) -> Run:
-    summaries = []
-    for run in list_runs(folder):
-        try:
-            summary = run.summary()
-        except RunError:
-            continue  # a damaged run is no candidate; `dlw runs` and `dlw compare` name it
-        if fits is None or fits(summary):
-            summaries.append((run, summary))
-    if not summaries:
-        raise RunError(f"no {what} in {str(folder)!r} yet; make one with `dlw train MODEL`")
-    run, last = summaries[-1]
-    if which == "last":
-        return run
-    scored = [
-        (summary["best"][f"{summary['chosen_on']}_loss"], run)
-        for run, summary in summaries
-        if summary.get("best") and all(_of_a_kind(summary, last))
-    ]
-    if not scored:
-        raise RunError(f"no run on {last.get('data')!r} has finished an epoch yet")
-    return min(scored, key=lambda pair: pair[0])[1]
-
-
-def _of_a_kind(summary: Mapping[str, Any], last: Mapping[str, Any]) -> Iterator[bool]:
-    """Tell whether two runs' losses can be ranked: of the same data and the same loss function, and numbers."""
-    yield summary.get("data") == last.get("data")
-    yield summary["config"].get("loss") == last["config"].get("loss")
-    yield summary["best"].get(f"{summary['chosen_on']}_loss") is not None
-
-
-def _age(run: Run) -> tuple[str, str]:
-    try:
-        return str(run.summary().get("started", "")), run.name
-    except RunError:
-        return "", run.name
+def _remove_abandoned(runs_dir: Path) -> None:
+    """Remove what processes left that were killed as they made a run; never a folder that one is making now."""
+    for path in runs_dir.glob(f"{NEW}*"):
+        with suppress(OSError):  # another process removed it, or made a run of it
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(path)
 
 
 def _number_folder(new: Path, stem: str) -> Path:
@@ -418,29 +314,3 @@ def _safe(stem: str) -> str:
 
 def _cell(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else repr(value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def without_nan(value: Any) -> Any:
-    """JSON knows no nan and no infinity: they become null."""
-    if isinstance(value, Mapping):
-        return {str(key): without_nan(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _there_is(given: str, names: Sequence[str]) -> str:
-    if not names:
-        return "there are none yet; make one with `dlw train MODEL`"
-    if guess := nearest(given, names):
-        return f"did you mean {guess!r}?"
-    return f"there are {_some(names)}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[-5:]) + more
