@@ -9,7 +9,8 @@ import torch
 from dlworkflow import data, figures
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
-from dlworkflow.figures import draw, draw_data, draw_evaluation, draw_runs, fitting_kinds, history_lists
+from dlworkflow.figures import draw, draw_data, draw_evaluation
+from dlworkflow.history_figures import draw_runs, fitting_kinds, history_lists
 from dlworkflow.run_evaluation import evaluate_part, load_part, report_part
 from dlworkflow.runs import Run
 from dlworkflow.workflow import resolve_config, run_training

@@ -5,5 +5,8 @@ from __future__ import annotations
 OF_A_SPLIT = ("confusion", "calibration", "predictions", "errors")
 """Figures of a scored split."""
 
-KINDS = ("curves", "lr", "boundary", "fit", *OF_A_SPLIT)
+OF_THE_HISTORY = ("curves", "lr")
+"""Figures for which no model is needed."""
+
+KINDS = (*OF_THE_HISTORY, "boundary", "fit", *OF_A_SPLIT)
 """Figures of one run, in the order in which one looks at them."""

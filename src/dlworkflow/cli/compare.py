@@ -85,7 +85,7 @@ def compare(
     if by is None and any(row.get("chosen_on") == "test" for row in rows):
         say("best epoch: the lowest test loss, as there is no validation split; expect a little less on new data")
     if plot is not None:
-        from dlworkflow.figures import draw_runs
+        from dlworkflow.history_figures import draw_runs
 
         kept = [row["run"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
         by_name = {run.name: run for run in found}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlworkflow.cli.evaluate import Split
 from dlworkflow.cli.options import RUN_HELP, DataDirOption, RunsDirOption, complete_runs, say
 from dlworkflow.errors import ConfigError, RunError, nearest
-from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT
+from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlworkflow.runs import Run
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -55,7 +61,6 @@ def plot(
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
-    from dlworkflow.figures import draw_all
     from dlworkflow.plotting import save_figure
     from dlworkflow.plotting.style import check_format
 
@@ -63,6 +68,17 @@ def plot(
         check_format(out)
     say(f"run {found.path}")
     tail = "" if split is Split.test else f"-{split.value}"
-    for kind, figure in draw_all(found, kinds, split=split.value, data_dir=data_dir):
+    for kind, figure in _drawn(found, kinds, split.value, data_dir):
         path = out or found.plot_path(f"{kind}{tail}" if kind in OF_A_SPLIT else kind)
         typer.echo(str(save_figure(figure, path)))
+
+
+def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None) -> Iterator[tuple[str, Figure]]:
+    """Draw figures; those of the history alone need no model, and no import of torch."""
+    if kinds and set(kinds) <= set(OF_THE_HISTORY):
+        from dlworkflow.history_figures import draw_history
+
+        return ((kind, draw_history(run, kind)) for kind in kinds)
+    from dlworkflow.figures import draw_all
+
+    return draw_all(run, kinds, split=split, data_dir=data_dir)

@@ -168,10 +168,10 @@ def train(
             run = train_job(job, runs_dir=runs_dir, name=name, on_start=progress.start, on_epoch=progress)
     _print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
-        from dlworkflow.figures import draw
+        from dlworkflow.history_figures import draw_history
         from dlworkflow.plotting import save_figure
 
-        say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
+        say(f"figure  {save_figure(draw_history(run), run.plot_path('curves'))}")
 
 
 def _resume(
