@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
 from dlworkflow.errors import ConfigError, DlwError, unknown
 from dlworkflow.paths import matching_paths
-from dlworkflow.text import printable
+from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.inference import Prediction, Predictor
@@ -304,16 +304,14 @@ def _predict_pictures(predictor: Predictor, names: Sequence[str], options: dict[
 
 
 def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
-    import json
-
     from dlworkflow.cli.tables import Format, number, render
 
     if output in (PredictFormat.json, PredictFormat.jsonl):
         rows = [_as_object(prediction) for prediction in predictions]
         if output is PredictFormat.json:
-            typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+            typer.echo(json_text(rows, indent=1))
         else:
-            typer.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+            typer.echo("\n".join(map(json_text, rows)))
         return
     columns = {"input": "input"}
     if any(prediction.value is not None for prediction in predictions):
