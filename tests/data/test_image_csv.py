@@ -113,6 +113,17 @@ def test_a_missing_column_is_named_with_those_that_are_there(header, missing, fo
         load_image_csv(path=write(f"{header}\n{PETS}"))
 
 
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "pipes")])
+def test_a_list_that_no_comma_separates_is_named(sign, name, write):
+    with pytest.raises(DataError, match=rf"list\.csv' separates its columns by {name}.*; separate them by commas"):
+        load_image_csv(path=write(SPLIT.replace(",", sign)))
+
+
+def test_a_list_in_another_encoding_is_named(write):
+    with pytest.raises(DataError, match=r"cannot read '.*list\.csv': it is no UTF-8 text; save it as CSV in UTF-8$"):
+        load_image_csv(path=write(SPLIT + "train/cat/größe.png,cat,train\n", encoding="latin-1"))
+
+
 def test_an_empty_file_is_named(write):
     with pytest.raises(DataError, match=r"list\.csv' lacks the column\(s\) 'path', 'label'; it is empty"):
         load_image_csv(path=write(""))

@@ -257,13 +257,16 @@ def _is_number(text: str) -> bool:
 
 def _width(inputs: Sequence[str], numbers: list[list[float]] | None) -> int | None:
     """Return how many numbers a row has (all of them for numbers given as arguments), or None for an unreadable CSV."""
+    from dlworkflow.data.listing import OTHER_SEPARATORS
+
     if numbers is not None:
         return len(numbers[0])
     try:
         with matching_paths(inputs[0])[0].open(encoding="utf-8-sig") as stream:
-            return stream.readline().count(",") + 1
+            first = stream.readline()
     except (OSError, UnicodeDecodeError):
         return None
+    return None if any(sign in first for sign in OTHER_SEPARATORS) else first.count(",") + 1
 
 
 def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]] | None:
