@@ -288,6 +288,13 @@ def test_a_list_that_cannot_be_trained_on_is_a_fault(listed):
     assert [text for text, _ in found(listed, "layout")] == ["column 'split' names no row 'test'"]
 
 
+def test_a_file_with_two_labels_is_a_fault(listed):
+    add(listed, "train/cat/0.png,dog,train")
+
+    [text] = [text for text, _ in found(listed, "layout")]
+    assert text.endswith("cat/0.png' has two labels, 'cat' and 'dog'; a picture has one")
+
+
 def test_one_class_is_a_fault(flat):
     shutil.rmtree(flat / "dog")
 

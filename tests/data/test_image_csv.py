@@ -189,6 +189,26 @@ def test_a_label_that_training_lacks_is_refused_with_both_lists(write):
         load_image_csv(path=write(SPLIT + "test/dog/0.png,eel,test\n"))
 
 
+@pytest.mark.parametrize("row", ["train/cat/0.png,cat,test", "test/../train/cat/0.png,cat,test"])
+def test_a_file_in_training_and_test_is_told_with_its_name(row, write, pets):
+    [note] = load_image_csv(path=write(f"{SPLIT}{row}\n")).notes
+
+    assert note.startswith(f"1 file(s) stand in several splits, such as '{pets}/train/cat/0.png' in train and test")
+
+
+def test_a_file_that_is_cut_into_training_and_test_is_told(write):
+    assert "in train and test" in load_image_csv(path=write("path,label\n" + 2 * PETS)).notes[0]
+
+
+def test_a_file_twice_in_training_is_nothing_to_tell(write):
+    assert load_image_csv(path=write(SPLIT + "train/cat/0.png,cat,train\n")).notes == ()
+
+
+def test_a_file_with_two_labels_is_refused_with_both(write):
+    with pytest.raises(DataError, match=r"cat/0\.png' has two labels, 'cat' and 'dog'; a picture has one"):
+        load_image_csv(path=write(SPLIT + "train/cat/0.png,dog,test\n"))
+
+
 def test_one_label_is_refused(write):
     with pytest.raises(DataError, match="has one class, 'cat'"):
         load_image_csv(path=write("path,label\ntrain/cat/0.png,cat\ntrain/cat/1.png,cat\n"), test_fraction=0.5)

@@ -21,6 +21,7 @@ from dlworkflow.data.listing import (
     find_classes,
     is_hidden,
     is_picture,
+    label_faults,
     listed,
     look_into,
     read_csv,
@@ -239,7 +240,7 @@ def _list_csv(file: Path) -> _Listing:
         classes = listing.pictures[split] = {name: [] for name in sorted({label for _, label in rows})}
         for path, label in rows:
             classes[label].append(path)
-    for fault in csv_faults(given):
+    for fault in (*csv_faults(given), *label_faults(given)):
         listing.note("layout", fault)
     return listing
 

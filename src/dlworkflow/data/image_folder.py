@@ -19,7 +19,9 @@ from dlworkflow.data.images import ImageData, ImageFiles
 from dlworkflow.data.listing import (
     csv_faults,
     find_classes,
+    in_several_splits,
     is_there,
+    label_faults,
     list_pictures,
     listed,
     match_classes,
@@ -121,8 +123,9 @@ def load_image_csv(
 ) -> Splits:
     """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
-    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. `on_bad` as for
-    `load_image_folder`; a file that is not there is an error all the same.
+    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
+    splits is named in the notes, one with two labels is an error. `on_bad` as for `load_image_folder`; a file that is
+    not there is an error all the same.
     """
     file = user_path(path)
     given = read_csv(file)
@@ -131,7 +134,7 @@ def load_image_csv(
     if missing:
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise MissingDataError(f"{path!r} lists files that are not there: {listed(missing[:10])}{more}")
-    for fault in csv_faults(given):
+    for fault in (*csv_faults(given), *label_faults(given)):
         raise DataError(f"{path!r}: {fault}")
     classes = sorted({label for _, label in given.get("train", given.get("all", []))})
     labels = {name: label for label, name in enumerate(classes)}
@@ -143,7 +146,8 @@ def load_image_csv(
     indices = None
     if "all" in numbered:
         numbered, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
-    return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, indices=indices)
+    notes = in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
+    return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
 
 
 def load_labelled(

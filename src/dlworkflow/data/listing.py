@@ -158,6 +158,31 @@ def csv_faults(splits: Collection[str]) -> list[str]:
     return [f"column 'split' names no row {split!r}" for split in ("train", "test") if split not in splits]
 
 
+def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
+    """Say which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
+    labels: dict[str, str] = {}
+    for picture, label in (row for rows in given.values() for row in rows):
+        if (other := labels.setdefault(os.path.abspath(picture), label)) != label:
+            return [f"{str(picture)!r} has two labels, {other!r} and {label!r}; a picture has one"]
+    return []
+
+
+def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
+    """Say how many files stand in more than one split, with the first of them; {split: pictures} in, a note or none."""
+    places: dict[str, dict[str, None]] = {}
+    for split, pictures in given.items():
+        for picture in pictures:
+            places.setdefault(os.path.abspath(picture), {})[split] = None
+    shared = {path: splits for path, splits in places.items() if len(splits) > 1}
+    if not shared:
+        return []
+    path, splits = next(iter(shared.items()))
+    return [
+        f"{len(shared)} file(s) stand in several splits, such as {path!r} in {' and '.join(splits)}: "
+        "a model has seen them before, its score is too good"
+    ]
+
+
 def entries_of(folder: Path) -> list[Path]:
     """Return what is in a folder, sorted by name. Raises DataError when it cannot be listed."""
     try:
