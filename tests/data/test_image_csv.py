@@ -200,6 +200,12 @@ def test_a_file_that_is_cut_into_training_and_test_is_told(write):
     assert "in train and test" in load_image_csv(path=write("path,label\n" + 2 * PETS)).notes[0]
 
 
+def test_a_cut_that_is_asked_for_though_there_is_a_split_column_is_told(write):
+    splits = load_image_csv(path=write(SPLIT), test_fraction=0.4)
+
+    assert [note.partition(":")[0] for note in splits.notes] == ["data.test_fraction is not used"]
+
+
 def test_a_file_twice_in_training_is_nothing_to_tell(write):
     assert load_image_csv(path=write(SPLIT + "train/cat/0.png,cat,train\n")).notes == ()
 

@@ -35,6 +35,9 @@ from dlworkflow.errors import DataError, MissingDataError
 from dlworkflow.paths import user_path
 from dlworkflow.signatures import Fraction, Seed
 
+TEST_FRACTION, RANDOM_STATE = 0.2, 42
+"""How pictures are cut into training and test where nothing else is asked for."""
+
 OnBad = Literal["error", "skip"]
 """What becomes of pictures that cannot be read: an error that names them, or they are left out and named in a note."""
 
@@ -75,8 +78,8 @@ def load_image_folder(
     image_size: int | list[int] = 64,
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
-    test_fraction: Fraction = 0.2,
-    random_state: Seed = 42,
+    test_fraction: Fraction = TEST_FRACTION,
+    random_state: Seed = RANDOM_STATE,
     on_bad: OnBad = "error",
 ) -> Splits:
     """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
@@ -95,7 +98,7 @@ def load_image_folder(
         return _splits(root, classes, cut, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
     if fault := split_fault(folders):
         raise DataError(f"{path!r} {fault}")
-    notes = []
+    notes = _unused_settings(path, test_fraction, random_state)
     if "test" not in folders:
         folders["test"] = folders.pop("val")
         notes.append(f"no folder 'test' in {path!r}: {folders['test'].name!r} is used as the test split")
@@ -117,8 +120,8 @@ def load_image_csv(
     image_size: int | list[int] = 64,
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
-    test_fraction: Fraction = 0.2,
-    random_state: Seed = 42,
+    test_fraction: Fraction = TEST_FRACTION,
+    random_state: Seed = RANDOM_STATE,
     on_bad: OnBad = "error",
 ) -> Splits:
     """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
@@ -146,7 +149,8 @@ def load_image_csv(
     indices = None
     if "all" in numbered:
         numbered, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
-    notes = in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
+    notes = [] if indices else _unused_settings(path, test_fraction, random_state)
+    notes += in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
     return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
 
 
@@ -206,6 +210,12 @@ def _cut(
     return {
         split: ([paths[i] for i in chosen], [labels[i] for i in chosen]) for split, chosen in indices.items()
     }, indices
+
+
+def _unused_settings(path: str, test_fraction: float, random_state: int) -> list[str]:
+    """Say which settings of the cut were asked for though nothing is cut: a run's own settings hold the usual ones."""
+    given = {"test_fraction": test_fraction != TEST_FRACTION, "random_state": random_state != RANDOM_STATE}
+    return [f"data.{name} is not used: {path!r} has its own train and test" for name, asked in given.items() if asked]
 
 
 def _splits(

@@ -162,7 +162,7 @@ def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
     """Say which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
     labels: dict[str, str] = {}
     for picture, label in (row for rows in given.values() for row in rows):
-        if (other := labels.setdefault(os.path.abspath(picture), label)) != label:
+        if (other := labels.setdefault(_absolute(picture), label)) != label:
             return [f"{str(picture)!r} has two labels, {other!r} and {label!r}; a picture has one"]
     return []
 
@@ -172,7 +172,7 @@ def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
     places: dict[str, dict[str, None]] = {}
     for split, pictures in given.items():
         for picture in pictures:
-            places.setdefault(os.path.abspath(picture), {})[split] = None
+            places.setdefault(_absolute(picture), {})[split] = None
     shared = {path: splits for path, splits in places.items() if len(splits) > 1}
     if not shared:
         return []
@@ -181,6 +181,10 @@ def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
         f"{len(shared)} file(s) stand in several splits, such as {path!r} in {' and '.join(splits)}: "
         "a model has seen them before, its score is too good"
     ]
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, and Path.absolute keeps `..`
 
 
 def entries_of(folder: Path) -> list[Path]:
