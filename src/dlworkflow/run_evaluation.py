@@ -18,7 +18,7 @@ from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine import Evaluation, evaluate
-from dlworkflow.errors import DataError, RunError
+from dlworkflow.errors import DataError, MissingDataError, RunError
 from dlworkflow.evaluation import EvaluationReport, make_report
 from dlworkflow.inference import load_run_model
 from dlworkflow.metrics import majority_baseline
@@ -77,7 +77,7 @@ def load_part(
     the run's own. Raises DataError when they differ or the split is not there.
     """
     if other is None:
-        return Part(split, _as_evaluated(load_splits(run, data_dir=data_dir, offline=offline).part(split)))
+        return Part(split, _as_evaluated(_own_splits(run, data_dir=data_dir, offline=offline).part(split)))
     summary = run.summary()
     if other not in data.names():
         if summary["kind"] != "image":
@@ -153,6 +153,19 @@ def write_report(run: Run, part: Part, report: EvaluationReport) -> list[Path]:
             for name, row in zip(report.classes, report.matrix, strict=True)
         ]
     return run.write_evaluation(part.name, {"run": run.name, "split": part.name, **report.to_data()}, tables)
+
+
+def _own_splits(run: Run, *, offline: bool, data_dir: str | None) -> Splits:
+    """Load a run's own data; where its pictures were moved, say how to name the place where they are now."""
+    try:
+        return load_splits(run, data_dir=data_dir, offline=offline)
+    except MissingDataError as error:
+        if "path" not in run.summary()["config"]["data"]:
+            raise
+        raise MissingDataError(
+            f"{error}; if it was moved, `dlw evaluate {run.name} --data FOLDER` scores it where it is now "
+            "(of class folders alone every picture, those of training included)"
+        ) from None
 
 
 def _as_evaluated(dataset: Dataset[Any]) -> Dataset[Any]:

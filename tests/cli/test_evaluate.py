@@ -138,7 +138,10 @@ def test_data_that_is_gone_is_named_and_nothing_is_written(dlw, other, in_tmp):
         )
     shutil.rmtree(other)
 
-    assert "no folder" in evaluated(dlw, "own").complaints[-1]
+    said = evaluated(dlw, "own").complaints[-1]
+    assert f"no folder '{other}'" in said
+    assert "`dlw evaluate own-001 --data FOLDER`" in said
+    assert "every picture, those of training included" in said
 
 
 def test_training_warns_of_a_model_that_answers_one_class(dlw, in_tmp):
