@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
@@ -154,6 +154,14 @@ def load_image_csv(
     return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
 
 
+class Labelled(NamedTuple):
+    """Pictures to score a model on, how many could not be read and were left out, and sentences that name those."""
+
+    pictures: ImageData
+    skipped: int
+    notes: tuple[str, ...]
+
+
 def load_labelled(
     path: str,
     classes: Sequence[str],
@@ -162,26 +170,15 @@ def load_labelled(
     *,
     split: str = "test",
     ignore_extra: bool = False,
-) -> ImageData:
+    on_bad: OnBad = "error",
+) -> Labelled:
     """Load pictures to score a trained model on: labels by name among `classes`, the model's own.
 
     `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
     DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
     """
     root = user_path(path)
-    if root.is_file():
-        given = read_csv(root)
-        labelled = given.get("all", given.get(split, []))
-    elif root.is_dir():
-        folders = split_folders(root)
-        if folders and split not in folders:
-            raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(folders)}")
-        folder = folders.get(split, root)
-        own, _ = find_classes(folder)
-        paths, labels, _ = list_pictures(folder, own)
-        labelled = [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
-    else:
-        raise MissingDataError(f"--data: no such folder or file: {path!r}")
+    labelled = _labelled(root, path, split)
     found = sorted({label for _, label in labelled})
     extra = [name for name in found if name not in classes]
     if extra and not ignore_extra:
@@ -189,14 +186,37 @@ def load_labelled(
             f"{path!r} has classes that the model does not know: {listed(extra)}; it has {listed(found)}, "
             f"the model {listed(classes)} (--ignore-extra leaves the others out)"
         )
-    known = [(picture, classes.index(label)) for picture, label in labelled if label in classes]
+    labels = {name: label for label, name in enumerate(classes)}
+    known = [(picture, labels[label]) for picture, label in labelled if label in labels]
     if not known:
         raise DataError(f"{path!r} has no {split} pictures of the model's classes {listed(classes)}")
+    every = [picture for picture, _ in known]
+    bad = _unreadable(root, every) if on_bad == "skip" else {}
+    notes = _left_out(split, every, bad) if bad else []
+    known = [(picture, label) for picture, label in known if picture not in bad]
+    if not known:
+        raise DataError(f"no {split} picture of {path!r} can be read: {'; '.join(notes[1:11])}")
     way = pipeline.for_evaluation()
     chosen = [picture for picture, _ in known]
-    return ImageData(
-        ImageFiles(chosen, way, channels, part=split), torch.tensor([label for _, label in known]), way, paths=chosen
-    )
+    files = ImageFiles(chosen, way, channels, part=split)
+    pictures = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen)
+    return Labelled(pictures, len(every) - len(chosen), tuple(notes))
+
+
+def _labelled(root: Path, path: str, split: str) -> list[tuple[Path, str]]:
+    """List (picture, class) of a split, or of all there is where nothing is split."""
+    if root.is_file():
+        given = read_csv(root)
+        return given.get("all", given.get(split, []))
+    if not root.is_dir():
+        raise MissingDataError(f"--data: no such folder or file: {path!r}")
+    folders = split_folders(root)
+    if folders and split not in folders:
+        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(folders)}")
+    folder = folders.get(split, root)
+    own, _ = find_classes(folder)
+    paths, labels, _ = list_pictures(folder, own)
+    return [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
 
 
 _Listed = tuple[list[Path], list[int]]
@@ -231,7 +251,8 @@ def _splits(
 ) -> Splits:
     if len(classes) < 2:
         raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
-    bad = _unreadable(root, numbered) if on_bad == "skip" else {}
+    every = [path for paths, _ in numbered.values() for path in paths]
+    bad = _unreadable(root, every) if on_bad == "skip" else {}
     data, skipped = {}, {}
     notes = list(notes)
     for split, (paths, labels) in numbered.items():
@@ -265,10 +286,9 @@ def _splits(
     )
 
 
-def _unreadable(root: Path, numbered: dict[str, _Listed]) -> dict[Path, str]:
+def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
     """Return {picture: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
     limit = pixel_limit()
-    every = [path for paths, _ in numbered.values() for path in paths]
     found = examine(every, root, max_pixels=limit).facts
     return {path: reason for path, facts in found.items() if (reason := facts.fault(limit))}
 
