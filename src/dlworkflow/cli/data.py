@@ -129,8 +129,9 @@ def check(
 ) -> None:
     """Decode every picture of a folder and say what is wrong with it.
 
-    Exit code 1 when something is. Nothing in the folder is changed; files that are as at the last check are not read
-    again.
+    Exit code 1 for a fault, such as the same picture in training and test; pictures that only look the same (copies of
+    another size or format, most likely) are remarks. Nothing in the folder is changed; files that are as at the last
+    check are not read again.
     """
     from dlworkflow.data.check import check_folder
 

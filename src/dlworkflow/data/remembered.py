@@ -23,8 +23,8 @@ import torch
 from PIL import __version__ as pillow
 from torch import Tensor
 
+from dlworkflow.data.cache import cache_folder
 from dlworkflow.data.decoding import ImageError, pixel_limit
-from dlworkflow.data.facts import cache_folder
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline
 from dlworkflow.errors import DataError
