@@ -108,18 +108,21 @@ def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str]) -> l
 
 def _entry(run: Run, by: str | None) -> _Entry:
     try:
-        summary, history = run.summary(), run.history()
+        summary = run.summary()
+        status = run.status(summary)
+        ended = status not in ("running", "killed") and summary.get("best") and summary.get("last")
+        history = run.history() if by or not ended else []
     except RunError as error:
         return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
     config = summary["config"]
     best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
     row: Row = {
         "run": run.name,
-        "status": run.status(summary),
+        "status": status,
         "model": config["model"]["name"],
         "data": summary["data"],
         "best_epoch": int(best["epoch"]) if best else None,
-        "epochs_done": len(history),
+        "epochs_done": len(history) or (int(summary["last"]["epoch"]) if ended else 0),
     }
     scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
     row |= {key: _number(best.get(key)) for key in scores}
@@ -154,7 +157,12 @@ def _differing(entries: Sequence[_Entry]) -> list[str]:
 
 
 def _differs(key: str, group: Sequence[Row]) -> bool:
-    return all(key in settings for settings in group) and len({json.dumps(settings[key]) for settings in group}) > 1
+    return all(key in settings for settings in group) and len({_identity(settings[key]) for settings in group}) > 1
+
+
+def _identity(value: Any) -> Any:
+    """Return what tells two settings apart: 1 is not true, and not 1.0."""
+    return json.dumps(value) if isinstance(value, (list, dict)) else (type(value), value)
 
 
 def _equal(value: Any, text: str) -> bool:

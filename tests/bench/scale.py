@@ -26,7 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes")
     parser.add_argument("--json", action="store_true", help="print the measurements instead of the table")
-    parser.add_argument("--only", default="", help="only jobs whose name holds this text")
+    parser.add_argument(
+        "--only", default="", help="only jobs whose name holds this text"
+    )
     asked = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(prefix="dlw-scale-") as folder:
@@ -145,15 +147,18 @@ from dlworkflow.data.image_folder import load_image_folder
 started()
 splits = load_image_folder(path=str(place / "data"))
 """
-TRAIN = """
-dlw("train", "tinyvgg", "--data", str(place / "data"), "--epochs", "1", "--runs-dir", str(place / "runs"),
-    "--set", "data.image_size=32", "--set", "model.hidden_units=4", "--batch-size", "256")
+PREPARE = """
+from dlworkflow.config import Layer
+from dlworkflow.workflow import prepare, resolve_config
+started()
+data = {"name": "image_folder", "path": str(place / "data"), "image_size": 32}
+prepare(resolve_config([Layer({"model": {"name": "tinyvgg"}, "data": data})]))
 """
 Job = tuple[str, Callable[[Path, int], None], str, tuple[int, ...]]
 JOBS: list[Job] = [
     ("list an image folder", picture_folder, LIST, (1_000, 10_000, 100_000)),
-    ("train an epoch on it, first time", picture_folder, TRAIN, (1_000, 10_000, 100_000)),
-    ("train an epoch on it, again", picture_folder, TRAIN, (1_000, 10_000, 100_000)),
+    ("decode it, first time", picture_folder, PREPARE, (1_000, 10_000, 100_000)),
+    ("decode it, again", picture_folder, PREPARE, (1_000, 10_000, 100_000)),
     (
         "load a CSV of pictures",
         picture_csv,

@@ -124,8 +124,9 @@ def _print(
         if column not in known:
             raise ConfigError(f"--sort: {unknown('column', column, known)}")
         rows = sort_rows(rows, column)
-    raw = [{key: row.get(key) for key in _with_deviations(rows, keys)} for row in rows]
-    columns = headings(keys) if output in (Format.table, Format.md) else headings(_with_deviations(rows, keys))
+    apart = _with_deviations(rows, keys)
+    raw = [{key: row.get(key) for key in apart} for row in rows]
+    columns = headings(keys if output in (Format.table, Format.md) else apart)
     typer.echo(render([cells(row) for row in rows], columns, output, raw))
 
 
