@@ -112,6 +112,7 @@ def _entry(run: Run, by: str | None) -> _Entry:
         status = run.status(summary)
         ended = status not in ("running", "killed") and summary.get("best") and summary.get("last")
         history = run.history() if by or not ended else []
+        epochs_done = len(history) or run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
     config = summary["config"]
@@ -122,7 +123,7 @@ def _entry(run: Run, by: str | None) -> _Entry:
         "model": config["model"]["name"],
         "data": summary["data"],
         "best_epoch": int(best["epoch"]) if best else None,
-        "epochs_done": len(history) or (int(summary["last"]["epoch"]) if ended else 0),
+        "epochs_done": epochs_done,
     }
     scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
     row |= {key: _number(best.get(key)) for key in scores}

@@ -26,9 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes")
     parser.add_argument("--json", action="store_true", help="print the measurements instead of the table")
-    parser.add_argument(
-        "--only", default="", help="only jobs whose name holds this text"
-    )
+    parser.add_argument("--only", default="", help="only jobs whose name holds this text")
     asked = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(prefix="dlw-scale-") as folder:

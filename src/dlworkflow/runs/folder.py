@@ -170,26 +170,39 @@ class Run:
 
     def history(self) -> list[dict[str, float]]:
         """Return the history, one dictionary an epoch; an empty cell is nan, a torn last line is left out."""
+        return self._rows(self._history_text())
+
+    def epochs_done(self) -> int:
+        """Return the number of the last epoch in the history, 0 before the first; only that line is read."""
+        text = self._history_text()
+        head, last = text[: text.find("\n") + 1], text[text.rfind("\n", 0, -1) + 1 :]
+        rows = self._rows(head + last) if last != head else []
+        return int(rows[-1]["epoch"]) if rows else 0
+
+    def _history_text(self) -> str:
+        """Return the whole lines of the history, nothing where there is none."""
         file = self.path / _HISTORY
         try:
             text = file.read_text(encoding="utf-8")
         except FileNotFoundError:
-            return []
+            return ""
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"cannot read {str(file)!r}: {first_line(error)}") from None
-        if not text.endswith("\n"):
-            text = text[: text.rfind("\n") + 1]
+        return text[: text.rfind("\n") + 1]
+
+    def _rows(self, text: str) -> list[dict[str, float]]:
+        source = repr(str(self.path / _HISTORY))
         try:
             rows = [
                 {key: float(cell) if cell else math.nan for key, cell in row.items()}
                 for row in csv.DictReader(io.StringIO(text), strict=True)
             ]
         except (ValueError, TypeError, csv.Error, AttributeError) as error:
-            raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+            raise RunError(f"{source} is damaged: {first_line(error)}") from None
         if rows and (missing := [column for column in COLUMNS if column not in rows[0]]):
-            raise RunError(f"{str(file)!r} is damaged: it lacks {', '.join(missing)}")
+            raise RunError(f"{source} is damaged: it lacks {', '.join(missing)}")
         if not all(math.isfinite(row["epoch"]) for row in rows):
-            raise RunError(f"{str(file)!r} is damaged: an epoch has no number")
+            raise RunError(f"{source} is damaged: an epoch has no number")
         return rows
 
     def summary(self) -> dict[str, Any]:
