@@ -24,7 +24,9 @@ from dlworkflow import data, models
 from dlworkflow._version import __version__
 from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
+from dlworkflow.data.images import remember_all
 from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.remembered import Progress
 from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
@@ -96,11 +98,13 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     return build_config(layer, faults)
 
 
-def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True) -> Job:
+def prepare(
+    config: TrainConfig, *, offline: bool = False, initialise: bool = True, on_pictures: Progress | None = None
+) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    Pictures that fit in memory are read here, so that an unreadable one is named before training starts. Without
-    `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
+    Pictures are decoded here, so that an unreadable one is named before training starts; `on_pictures` is told of
+    (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
     """
     device = choose_device(config.device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
@@ -121,9 +125,7 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     if config.freeze != "none" or config.backbone_lr_scale != 1:
         classifier_name(model)  # it must say what its backbone is before a run is made
     _check_last_batch(config, splits, model)
-    for part in splits.parts().values():
-        if hasattr(part, "remember"):
-            part.remember()
+    remember_all(splits.parts().values(), on_pictures)
     threads = choose_threads(config.threads, model, splits.in_shape)
     return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
 
@@ -212,6 +214,7 @@ def resume_training(
     offline: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
+    on_pictures: Progress | None = None,
 ) -> Run:
     """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
 
@@ -219,7 +222,7 @@ def resume_training(
     is being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
-        job = prepare_resume(run, epochs=epochs, force=force, offline=offline)
+        job = prepare_resume(run, epochs=epochs, force=force, offline=offline, on_pictures=on_pictures)
         run.sweep()
         run.write_config(job.config.to_yaml())
         run.update_summary(status="running", config=job.config.to_tree())
@@ -227,7 +230,14 @@ def resume_training(
     return run
 
 
-def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, offline: bool = False) -> Job:
+def prepare_resume(
+    run: Run,
+    *,
+    epochs: int | None = None,
+    force: bool = False,
+    offline: bool = False,
+    on_pictures: Progress | None = None,
+) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
     tree = dict(summary["config"])
@@ -241,7 +251,9 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
         raise RunError(
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
-    job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
+    job = prepare(
+        build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file(), on_pictures=on_pictures
+    )
     then = run.data_fingerprints()
     changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
     if changed and not force:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Annotated
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any
 
 import typer
 
@@ -68,3 +70,25 @@ def say(text: str) -> None:
 
     with suppress(OSError):  # the terminal was closed, or the pipe
         typer.echo(printable(text), err=True)
+
+
+@contextmanager
+def file_bar() -> Iterator[Callable[[int, int], object] | None]:
+    """Show files as they are done: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: list[Any] = []  # made when it is known how many files there are
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit="file", leave=False, dynamic_ncols=True, file=sys.stderr))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.close()

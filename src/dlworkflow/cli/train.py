@@ -19,6 +19,7 @@ from dlworkflow.cli.options import (
     complete_data,
     complete_models,
     complete_runs,
+    file_bar,
     say,
 )
 from dlworkflow.cli.tables import loss, percent
@@ -27,6 +28,7 @@ from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
+    from dlworkflow.data.splits import Splits
     from dlworkflow.engine import Epoch
     from dlworkflow.runs import Run
     from dlworkflow.workflow import Job
@@ -159,7 +161,8 @@ def train(
         if print_config:
             typer.echo(fill_defaults(resolved).to_yaml().rstrip())
             return
-        job = prepare(resolved, offline=offline)
+        with file_bar() as on_pictures:
+            job = prepare(resolved, offline=offline, on_pictures=on_pictures)
         if dry_run:
             _say_job(job)
             typer.echo("dry run: all settings fit; nothing was written")
@@ -180,9 +183,15 @@ def _resume(
     found, epochs = _to_resume(name, layers, runs_dir)
     from dlworkflow.workflow import resume_training
 
-    with progress:
+    with progress, file_bar() as on_pictures:
         return resume_training(
-            found, epochs=epochs, force=force, offline=offline, on_start=progress.start, on_epoch=progress
+            found,
+            epochs=epochs,
+            force=force,
+            offline=offline,
+            on_start=progress.start,
+            on_epoch=progress,
+            on_pictures=on_pictures,
         )
 
 
@@ -332,6 +341,8 @@ def _say_job(job: Job) -> None:
     say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters{_frozen(job)})")
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
     say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
+    if pictures := _where_pictures_are(splits):
+        say(f"photos  {pictures}")
     for note in splits.notes:
         say(f"note    {note}")
     if job.initialised is not None:
@@ -340,6 +351,24 @@ def _say_job(job: Job) -> None:
             f"weights {len(matched)} of {job.config.init_from or job.config.weights}"
             + (f"; not: {', '.join(others)}" if others else "")
         )
+
+
+def _where_pictures_are(splits: Splits) -> str:
+    """Say how many picture files were decoded and where they are kept; nothing where there are none."""
+    from dlworkflow.data.remembered import MEMORY_BUDGET, ImageFiles
+
+    held = [
+        part.pictures for part in splits.parts().values() if isinstance(getattr(part, "pictures", None), ImageFiles)
+    ]
+    if not held:
+        return ""
+    size = f"{sum(files.n_bytes for files in held) / 2**20:,.1f} MiB"
+    if not all(files.kept for files in held):
+        return f"{size}, decoded anew in every epoch: they fit neither in memory nor on the disk"
+    decoded, total = sum(files.n_decoded for files in held), sum(map(len, held))
+    place = "in memory" if all(files.n_bytes <= MEMORY_BUDGET for files in held) else "read from the disk"
+    folders = {str(files.file.parent) for files in held if files.file}
+    return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
 
 
 def _frozen(job: Job) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,15 @@ class ImageData(Dataset[Any]):
         else:
             digest.update(self.pictures.numpy().tobytes())
         return digest.hexdigest()
+
+
+def remember_all(parts: Iterable[Any], on_progress: Progress | None = None) -> None:
+    """Have every data set that can remember its samples do so, now; `on_progress` is told of picture files."""
+    for part in parts:
+        if isinstance(part, ImageData):
+            part.remember(on_progress)
+        elif hasattr(part, "remember"):
+            part.remember()
 
 
 def resize_all(pictures: Tensor, pipeline: Pipeline) -> Tensor:
