@@ -180,13 +180,17 @@ class Run:
 
     def log_epoch(self, row: Mapping[str, float | None]) -> None:
         """Append one line to the history; columns are fixed by the first."""
+        self.log_epochs([row])
+
+    def log_epochs(self, rows: Sequence[Mapping[str, float | None]]) -> None:
+        """Append lines to the history; columns are fixed by the first."""
         file = self.path / _HISTORY
         try:
             new = not file.exists()
             with file.open("a", newline="", encoding="utf-8") as stream:
                 if new:
-                    stream.write(",".join(row) + "\n")
-                stream.write(",".join(_cell(value) for value in row.values()) + "\n")
+                    stream.write(",".join(rows[0]) + "\n")
+                stream.writelines(",".join(_cell(value) for value in row.values()) + "\n" for row in rows)
         except OSError as error:
             raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
 
@@ -313,6 +317,8 @@ def find_run(
         return Run(as_path.resolve() if as_path.name in ("", "..") else as_path)
     if as_path.is_dir() and as_path.name != given:
         raise RunError(f"{given!r} is no run folder: it has no {_SUMMARY}")
+    if (folder / given / _SUMMARY).is_file():  # also SWEEP/RUN
+        return Run(folder / given)
     names = [run.name for run in list_runs(folder)]
     if given in names:
         return Run(folder / given)
