@@ -49,6 +49,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
+MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"workflow", "comparison", "writing"}
 EVERYTHING = set(MAY_IMPORT)
 MAY_IMPORT["figures"] = EVERYTHING
 MAY_IMPORT["course"] = EVERYTHING

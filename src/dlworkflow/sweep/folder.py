@@ -1,7 +1,7 @@
 """A sweep's folder: its plan and what became of each point, beside the runs that belong to it; imports no torch.
 
-    runs/NAME/sweep.json    the settings, and a point a run: its values, seed, status, run and, if it failed, why
-    runs/NAME/NAME-001 ...  run folders as `dlw train` makes them
+runs/NAME/sweep.json    the settings, and a point a run: its values, seed, status, run and, if it failed, why
+runs/NAME/NAME-001 ...  run folders as `dlw train` makes them
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from dlworkflow.workflow import Job
 MOST_PARAMETERS = 10_000
 """Larger models keep a core busy by themselves and gain nothing from company."""
 
-AT_ONCE = 25
+AT_ONCE = 50
 """So many models are stacked at most; what they hold in between should stay in a processor's cache."""
 
 Weights = dict[str, Tensor]
@@ -41,16 +41,23 @@ def group_of(config: TrainConfig) -> str:
     return json.dumps(tree, sort_keys=True)
 
 
+def obstacle_in_settings(config: TrainConfig) -> str | None:
+    """Say which settings keep runs from training together, before any data is loaded; None where none does."""
+    if config.data.batch_size != "full" or config.data.shuffle:
+        return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
+    if config.optimizer.name not in _STEPS:
+        return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
+    return None
+
+
 def obstacle(job: Job) -> str | None:
     """Say why a job cannot train together with others of its group; None where it can."""
     config, model = job.config, job.model
     parameters = list(model.parameters())
-    if config.data.batch_size != "full" or config.data.shuffle:
-        return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
+    if (found := obstacle_in_settings(config)) is not None:
+        return found
     if any(not isinstance(_loader(part), list) for part in job.splits.parts().values()):
         return f"data {job.splits.name!r} is not one batch that stays as it is"
-    if config.optimizer.name not in _STEPS:
-        return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
     if sum(parameter.numel() for parameter in parameters) > MOST_PARAMETERS:
         return f"model {config.model.name!r} has more than {MOST_PARAMETERS:,} parameters"
     if any(model.buffers()) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in model.modules()):
