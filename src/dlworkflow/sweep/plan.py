@@ -32,20 +32,24 @@ def plan_sweep(layers: Sequence[Layer], *, offline: bool = False) -> tuple[Plan,
     base = Layer({key: value for key, value in merged.values.items() if key != "sweep"}, merged.labels)
     faults: dict[str, None] = {}
     settings = build_sweep_settings(Layer({}))
-    values: dict[str, Values] = {}
     combinations: list[Combination] = [{}]
     try:
         settings = build_sweep_settings(sweep)
         faults |= dict.fromkeys(_faults_of(settings, merged.labels))
-        label = merged.labels.get("sweep.grid", "sweep.grid")
-        ranges = settings.random is not None
-        values = read_grid(settings.grid, label=label, ranges=ranges)
+    except ConfigError as error:  # the grid and the base are looked at all the same
+        faults |= dict.fromkeys(error.faults)
+        grid = sweep.values["sweep"].get("grid") if isinstance(sweep.values["sweep"], dict) else None
+        settings = settings.model_copy(update={"grid": grid if isinstance(grid, dict) else {}, "random": 1})
+    label = merged.labels.get("sweep.grid", "sweep.grid")
+    ranges = settings.random is not None or settings.sampler == "tpe"
+    values, grid_faults = read_grid(settings.grid, label=label, ranges=ranges)
+    faults |= dict.fromkeys(grid_faults)
+    try:
         combinations = choose_combinations(values, settings)
-        label = "--grid" if label == "--grid" else f"{label}:"
-        faults |= dict.fromkeys(_setting_faults(base, combinations, values, settings.seeds, label))
     except ConfigError as error:
         faults |= dict.fromkeys(error.faults)
-        faults |= dict.fromkeys(_setting_faults(base, [{}], {}, 1, ""))
+    label = label if label == "--grid" else f"{label}:"
+    faults |= dict.fromkeys(_setting_faults(base, combinations, values, settings.seeds, label))
     if faults:
         raise ConfigError(*faults)
     seed = first_seed(base.values)

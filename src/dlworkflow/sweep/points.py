@@ -74,10 +74,10 @@ def parse_grid(pairs: Iterable[str]) -> dict[str, Any]:
     return grid
 
 
-def read_grid(grid: Mapping[str, Any], *, label: str, ranges: bool) -> dict[str, Values]:
-    """Turn the setting `grid`, whose keys may be dotted or nested, into values by dotted key.
+def read_grid(grid: Mapping[str, Any], *, label: str, ranges: bool) -> tuple[dict[str, Values], list[str]]:
+    """Turn the setting `grid`, whose keys may be dotted or nested, into (values by dotted key, faults).
 
-    Raises ConfigError with all faults at once: no values, a range that is none, a range where there are no `ranges`.
+    A key without values, with a range that is none, or with a range where there are no `ranges`, is a fault.
     """
     found: dict[str, Values] = {}
     faults = []
@@ -99,9 +99,7 @@ def read_grid(grid: Mapping[str, Any], *, label: str, ranges: bool) -> dict[str,
             faults.append(f"{where}: has no values")
         else:
             found[key] = list({json.dumps(item): item for item in value}.values())
-    if faults:
-        raise ConfigError(*faults)
-    return found
+    return found, faults
 
 
 def choose_combinations(values: Mapping[str, Values], settings: SweepSettings) -> list[Combination]:

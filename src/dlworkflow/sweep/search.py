@@ -31,7 +31,7 @@ class Search:
 
     def __init__(self, sweep: Sweep, plan: Plan, settings: SweepSettings) -> None:
         self._sweep, self._plan, self._settings = sweep, plan, settings
-        self._values = read_grid(settings.grid, label="--grid", ranges=True)
+        self._values, _ = read_grid(settings.grid, label="--grid", ranges=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         rises = settings.by is not None and higher_is_better(settings.by)
         self._study = optuna.create_study(
