@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from dlworkflow.runs import list_runs
+
 SWEEP = ("sweep", "circles_v2", "--epochs", "3", "--jobs", "1", "--grid", "optimizer.lr=0.01,0.1,1e9", "--seeds", "2")
 
 
@@ -144,9 +146,7 @@ def test_ctrl_c_leaves_whole_runs_and_says_how_to_go_on(start_dlw, in_tmp, dlw, 
         *("sweep", "tinyvgg", "--data", "digits", "--epochs", "60", "--grid", "optimizer.lr=1e-3,1e-2", "--jobs", jobs)
     )
     folder = in_tmp / "runs" / "tinyvgg-sweep-001"
-    deadline = time.monotonic() + 120
-    while len(list(folder.glob("*/resume.pth"))) < int(jobs) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: len(list(folder.glob("*/resume.pth"))) >= int(jobs))
 
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -158,6 +158,31 @@ def test_ctrl_c_leaves_whole_runs_and_says_how_to_go_on(start_dlw, in_tmp, dlw, 
     assert len(runs) == int(jobs)
     assert dlw("sweep", "--resume", "last", "--max-minutes", "0.01", "--jobs", "1").code == 0
     assert len(list(folder.glob("tinyvgg-sweep-*"))) == int(jobs)
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_sweep_end_and_the_sweep_goes_on(start_dlw, in_tmp, dlw):
+    process = start_dlw(
+        *("sweep", "tinyvgg", "--data", "digits", "--epochs", "60", "--grid", "optimizer.lr=1e-3,1e-2", "--jobs", "2")
+    )
+    folder = in_tmp / "runs" / "tinyvgg-sweep-001"
+    wait_for(lambda: len(list(folder.glob("*/resume.pth"))) == 2)
+
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(run.is_being_trained() for run in list_runs(folder)))
+    answer = dlw("sweep", "--resume", "last", "--max-minutes", "0.01", "--jobs", "1")
+
+    assert answer.code == 0
+    assert "2 runs are left" in answer.err
+    assert len(list_runs(folder)) == 2
+
+
+def wait_for(true, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_help_imports_no_torch(in_tmp):

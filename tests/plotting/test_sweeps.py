@@ -27,7 +27,7 @@ def test_values_that_span_orders_of_magnitude_have_a_logarithmic_axis(values, sc
 def test_error_bars_are_the_deviations():
     [axis] = plot_sweep(rows_of(((1,), 1.0), ((2,), 2.0)), ["optimizer.lr"], "test_loss").axes
 
-    spans = [bar.get_segments()[0][:, 1].tolist() for bar in axis.collections][0]
+    spans = axis.collections[0].get_segments()[0][:, 1].tolist()
     assert spans == pytest.approx([0.9, 1.1])
 
 

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from dlworkflow.config import Layer, SweepSettings
     from dlworkflow.sweep.folder import Plan, Point, Sweep
 
-_STOPPED = {"time": "the time of --max-minutes is up", "runs": "the runs of --max-runs are made"}
+_STOPPED = {
+    "": "another process still trains",
+    "time": "the time of --max-minutes is up",
+    "runs": "the runs of --max-runs are made",
+}
 
 
 def sweep(
@@ -186,8 +190,9 @@ def _run(
         say(f"stopped; go on with: {progress.way_on()}")
         raise
     _print_table(found, plan, settings, plot, output)
-    if stop:
-        say(f"{_STOPPED[stop]}: {len(plan.waiting())} runs are left; go on with: {progress.way_on()}")
+    if plan.waiting():
+        left = len(plan.waiting())
+        say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; go on with: {progress.way_on()}")
 
 
 class _Progress:

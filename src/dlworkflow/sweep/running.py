@@ -283,6 +283,7 @@ def train_task(
             for other in task.points:
                 if other.status == WAITING:
                     other.status, other.reason = PRUNED, f"with seed {point.seed}"
+            return
 
 
 def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
@@ -294,6 +295,9 @@ def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
         if watch(point, epoch.number, (epoch.val or epoch.test).loss):
             raise _Pruned
 
+    if point.run is not None and sweep.run(point.run).is_being_trained():
+        point.status = INTERRUPTED  # by a worker whose sweep was killed and that has yet to notice
+        return
     try:
         if point.run is not None:
             resume_training(sweep.run(point.run), offline=plan.offline, on_epoch=end_of)
@@ -466,8 +470,14 @@ def _work(pipe: Connection, sweep: Sweep, plan: Plan) -> None:
     """Train what comes through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+
+    def is_orphan() -> bool:
+        return parent is not None and not parent.is_alive()
 
     def watch(point: Point, epoch: int, loss: float) -> bool:
+        if is_orphan():
+            raise Halt
         if not watched:
             return False
         pipe.send(("epoch", point, epoch, loss))
@@ -478,7 +488,7 @@ def _work(pipe: Connection, sweep: Sweep, plan: Plan) -> None:
             task: Task = pipe.recv()
             watched = task.watched
             try:
-                train_task(sweep, plan, task, watch)
+                train_task(sweep, plan, task, watch, is_late=is_orphan)
             finally:
                 for point in task.points:
                     if point.status == WAITING and point.run is not None:
