@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def _draw_heat_map(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Fig
     for row, mean, deviation in zip(rows, means, deviations, strict=True):
         place = down.index(row[keys[1]]), across.index(row[keys[0]])
         cells[place] = mean
-        texts[place] = f"{mean:.3g}" + (f"\n± {deviation:.2g}" if deviation else "")
+        texts[place] = f"{mean:.3g}" + ("" if math.isnan(deviation) else f"\n± {deviation:.2g}")
     width, height = (float(np.clip(0.8 * len(side), 2.6, 9.0)) for side in (across, down))
     figure = new_figure(width + 2.6, height + 1.2)
     axis = figure.subplots()
@@ -98,7 +99,8 @@ def _draw_bars(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figure:
 
 def _means(rows: Sequence[Row], metric: str) -> tuple[list[float], list[float]]:
     scale = 100 if metric.endswith("_acc") else 1
-    return [scale * row[metric] for row in rows], [scale * (row.get(f"{metric}_sd") or 0.0) for row in rows]
+    deviations = [row.get(f"{metric}_sd") for row in rows]
+    return [scale * row[metric] for row in rows], [scale * (math.nan if sd is None else sd) for sd in deviations]
 
 
 def _label(metric: str) -> str:
