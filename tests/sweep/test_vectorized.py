@@ -11,10 +11,10 @@ from dlworkflow.errors import DivergedError
 from dlworkflow.sweep.vectorized import _Stack, group_of, obstacle, train_together
 from dlworkflow.workflow import prepare, record_job, resolve_config, resume_training, run_training
 
-CASES = {
+CASES = {  # rates at which training is stable: elsewhere it makes much of the last digit of a float
     "sgd": ("circles_v2", "optimizer.lr=0.3"),
     "momentum": ("circles_v2", "optimizer.momentum=0.9", "optimizer.weight_decay=1e-3"),
-    "nesterov": ("blobs", "optimizer.momentum=0.9", "optimizer.nesterov=true"),
+    "nesterov": ("blobs", "optimizer.lr=0.02", "optimizer.momentum=0.9", "optimizer.nesterov=true"),
     "adam": ("circles_v2", "optimizer.name=adam", "optimizer.lr=0.01", "optimizer.weight_decay=1e-3"),
     "regression": ("line", "averaging=batch"),
 }
@@ -75,7 +75,7 @@ def test_it_goes_on_as_the_run_alone_does(both):
     histories = [columns(resume_training(run, epochs=50).history()) for run in both]
 
     for row, expected in zip(*histories, strict=True):
-        assert row == pytest.approx(expected, rel=1e-4, nan_ok=True)
+        assert row == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
 def test_initial_weights_and_data_are_those_of_the_runs_alone_to_the_bit():
