@@ -39,6 +39,20 @@ class Learner:
     generators: dict[str, torch.Generator] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What training left in memory: a history row an epoch, weights `best` and `last`, the optimizer's own numbers.
+
+    `moments` is what `state_dict()["state"]` of the optimizer holds, {index of a parameter: {name: tensor}}.
+    """
+
+    rows: list[dict[str, Any]]
+    best_row: dict[str, Any] | None
+    weights: dict[str, dict[str, Tensor]]
+    moments: dict[int, dict[str, Tensor]]
+    seconds: float
+
+
 class Recorder:
     """Is told of every epoch, as `train`'s `on_epoch`, and writes the run."""
 
@@ -87,6 +101,22 @@ class Recorder:
             self._log()
         if self._on_epoch is not None:
             self._on_epoch(epoch)
+
+    def adopt(self, trained: Trained) -> None:
+        """Take up epochs that were trained elsewhere; `finish` writes them as if they had been told one by one."""
+        if not trained.rows:
+            return
+        self._run.log_epochs(trained.rows)
+        self.best, self.last = trained.best_row, trained.rows[-1]
+        self._weights, self._unwritten = dict(trained.weights), {"best", "last"}
+        self._learner.model.load_state_dict(trained.weights["last"])
+        optimizer = self._learner.optimizer.state_dict() | {"state": trained.moments}
+        self._seconds_before = trained.seconds
+        self._state = {
+            "optimizer": optimizer,
+            "generators": self._draws.states(),
+            "seconds": trained.seconds,
+        }
 
     def resume(self) -> None:
         """Take up the run where its state was written: weights, optimizer, generators, best epoch, length of history.

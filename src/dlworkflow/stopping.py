@@ -19,6 +19,10 @@ class Stopped(BaseException):
     """Training was asked to stop and the batch that was going on has ended; not an `Exception`, as Ctrl-C is none."""
 
 
+class Halt(BaseException):
+    """Raised by whoever is told of the epochs: training ends here, as if it had been interrupted after this epoch."""
+
+
 class StopRequest:
     """Whether, and by which signal, this process was asked to stop."""
 

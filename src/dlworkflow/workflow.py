@@ -37,9 +37,9 @@ from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Classifier, Staged, classifier_name, parameter_groups
 from dlworkflow.optim import build_optimizer
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
-from dlworkflow.recorder import Learner, Recorder
+from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.stopping import Stoppable, Stopped, StopRequest, noted_signals
+from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
 from dlworkflow.transfer import is_file, settle
 
@@ -193,16 +193,45 @@ def train_job(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
     """Train what `prepare` put in place; see `run_training`."""
-    run = Run.create(
+    run = _create_run(job, runs_dir, name)
+    with run.locked():
+        _train(job, run, on_start=on_start, on_epoch=on_epoch)
+    return run
+
+
+def _create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | None, **more: Any) -> Run:
+    return Run.create(
         runs_folder(runs_dir),
         name or job.stem,
-        summary=_first_summary(job),
+        summary=_first_summary(job) | more,
         config=job.config.to_yaml(),
         environment=_environment(job),
         split_indices=job.splits.indices,
     )
+
+
+def record_job(
+    job: Job,
+    trained: Trained,
+    *,
+    status: str,
+    runs_dir: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    **more: Any,
+) -> Run:
+    """Write the run folder of a job whose epochs were trained elsewhere, as training here would have left it.
+
+    For training that draws no random number within its loop. `more` is added to the summary.
+    """
+    run = _create_run(job, runs_dir, name, **more)
     with run.locked():
-        _train(job, run, on_start=on_start, on_epoch=on_epoch)
+        learner = _learner(job)
+        set_seeds(job.config.seed)
+        recorder = Recorder(run, learner)
+        recorder.adopt(trained)
+        if status == "finished":
+            run.update_summary(**_look_at_the_best(job, recorder))
+        recorder.finish(status)
     return run
 
 
@@ -274,11 +303,9 @@ def _train(
 ) -> None:
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
     config = job.config
-    job.model.to(job.device)
-    settings = config.optimizer.model_dump()
-    optimizer = build_optimizer(settings.pop("name"), _learning_weights(job), **settings)
-    val_draws = torch.Generator().manual_seed(config.seed)
-    recorder = Recorder(run, Learner(job.model, optimizer, {"val": val_draws}), on_epoch)
+    learner = _learner(job)
+    optimizer, val_draws = learner.optimizer, learner.generators["val"]
+    recorder = Recorder(run, learner, on_epoch)
     status = "failed"
     try:
         with thread_count(job.threads), noted_signals() as request:
@@ -308,7 +335,7 @@ def _train(
                 )
                 run.update_summary(**_look_at_the_best(job, recorder))
                 status = "finished"
-            except (Stopped, KeyboardInterrupt, BrokenPipeError) as stop:
+            except (Stopped, Halt, KeyboardInterrupt, BrokenPipeError) as stop:
                 status = "interrupted"
                 recorder.finish(status)
                 if isinstance(stop, Stopped):
@@ -320,6 +347,13 @@ def _train(
             _finish_after(error, recorder, status)
         raise
     recorder.finish(status)
+
+
+def _learner(job: Job) -> Learner:
+    job.model.to(job.device)
+    settings = job.config.optimizer.model_dump()
+    optimizer = build_optimizer(settings.pop("name"), _learning_weights(job), **settings)
+    return Learner(job.model, optimizer, {"val": torch.Generator().manual_seed(job.config.seed)})
 
 
 def _learning_weights(job: Job) -> Any:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlworkflow._version import __version__
-from dlworkflow.cli import compare, data, diagnose, doctor, evaluate, models, plot, predict, runs, trace, train
+from dlworkflow.cli import compare, data, diagnose, doctor, evaluate, models, plot, predict, runs, sweep, trace, train
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.errors import DlwError, first_line
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("predict", cls=predict.PredictCommand, context_settings=predict.CONTEXT)(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

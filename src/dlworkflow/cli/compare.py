@@ -29,7 +29,9 @@ def compare(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help=f"{RUN_HELP} All runs when none is named.", autocompletion=complete_runs
+            metavar="[RUN]...",
+            help=f"{RUN_HELP} Or a sweep: all its runs. All runs when none is named.",
+            autocompletion=complete_runs,
         ),
     ] = None,
     sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column, best first.")] = None,
@@ -58,10 +60,11 @@ def compare(
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
     """
     from dlworkflow.comparison import all_columns, compare_runs, compare_seeds, sort_rows
-    from dlworkflow.runs import find_run, list_runs, runs_folder
+    from dlworkflow.runs import list_runs, runs_folder
+    from dlworkflow.sweep.folder import find_runs
 
     conditions = dict(_condition(text) for text in where or ())
-    found = [find_run(name, runs_dir) for name in names] if names else list_runs(runs_dir)
+    found = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
     if not found:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     rows = compare_runs(found, by=by, where=conditions)

@@ -358,7 +358,9 @@ def _where_pictures_are(splits: Splits) -> str:
     from dlworkflow.data.remembered import MEMORY_BUDGET, ImageFiles
 
     held = [
-        part.pictures for part in splits.parts().values() if isinstance(getattr(part, "pictures", None), ImageFiles)
+        pictures
+        for part in splits.parts().values()
+        if isinstance(pictures := getattr(part, "pictures", None), ImageFiles)
     ]
     if not held:
         return ""

@@ -37,6 +37,8 @@ def find_run(
         return Run(as_path.resolve() if as_path.name in ("", "..") else as_path)
     if as_path.is_dir() and as_path.name != given:
         raise RunError(f"{given!r} is no run folder: it has no {SUMMARY}")
+    if (folder / given / SUMMARY).is_file():  # also SWEEP/RUN
+        return Run(folder / given)
     names = [run.name for run in list_runs(folder)]
     if given in names:
         return Run(folder / given)
