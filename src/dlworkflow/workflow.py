@@ -446,6 +446,7 @@ def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
         shuffle=settings.shuffle and split == "train",
         num_workers=settings.num_workers,
         generator=generator,
+        device=job.device,
     )
 
 

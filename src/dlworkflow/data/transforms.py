@@ -130,8 +130,8 @@ class Pipeline:
 
         floats = torch.div(images, 255)  # of bytes: float32, in one pass
         if self.mean:
-            mean = torch.tensor(self.mean).view(-1, 1, 1)
-            std = torch.tensor(self.std).view(-1, 1, 1)
+            mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+            std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
             floats.sub_(mean).div_(std)
         return floats
 
