@@ -22,8 +22,8 @@ setup: $(READY) ## make the environment and install into it
 demo: $(READY) ## train, predict and compare, without a download
 	@BIN=$(BIN) sh tests/demo.sh
 
-test: $(READY) ## run the tests
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not faults"
+test: $(READY) ## run the tests, on all cores (four minutes on two)
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto -m "not slow and not faults"
 
 test-slow: $(READY) ## run the slow tests: the notes' long tables, the wheel
 	$(PYTEST) -m slow
