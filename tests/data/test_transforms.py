@@ -265,3 +265,10 @@ def test_fast_decoding_leaves_other_formats_as_they_are(tmp_path, paint):
     plain, fast = (parse(None, image_size=16, fast_decode=way).read(path, 3) for way in (False, True))
 
     assert plain.tobytes() == fast.tobytes()
+
+
+def test_an_image_size_beyond_all_pictures_is_refused():
+    with pytest.raises(
+        ConfigError, match=r"data\.image_size: must have at most 89,478,485 pixels, not 100000 x 100000"
+    ):
+        parse(None, image_size=100_000)

@@ -44,6 +44,7 @@ _AUGMENTATIONS: dict[str, Callable[..., Callable[[Image.Image], Image.Image]]] =
     "flip": _flip,
     "trivial_augment": _trivial_augment,
 }
+_MOST_PIXELS = 89_478_485  # no picture file has more (decoding.MAX_PIXELS), and no tensor is as large as a typing error
 _GEOMETRY = ("resize", "center_crop")
 _NAMES = ("none", *_GEOMETRY, *_AUGMENTATIONS, "normalize")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")  # Pillow's and torchvision's names
@@ -280,6 +281,9 @@ def _size(value: Any, faults: list[str]) -> tuple[int, int] | None:
     whole = isinstance(sides, (list, tuple)) and all(isinstance(s, int) and not isinstance(s, bool) for s in sides)
     if not whole or len(sides) != 2 or min(sides) < 1:
         faults.append(f"data.image_size: must be one side or [height, width] in pixels, at least 1, not {value!r}")
+        return None
+    if sides[0] * sides[1] > _MOST_PIXELS:
+        faults.append(f"data.image_size: must have at most {_MOST_PIXELS:,} pixels, not {sides[0]} x {sides[1]}")
         return None
     return sides[0], sides[1]
 
