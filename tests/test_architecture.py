@@ -22,12 +22,16 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "writing": {"errors"},
     "signatures": {"errors"},
     "config": {"errors"},
+    "contradictions": {"config"},
     "runs": {"errors", "config", "paths", "text", "writing"},
     "comparison": {"errors", "runs"},
     "data": {"errors", "paths", "signatures"},
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
     "optim": {"errors"},
+    "updates": {"optim"},
+    "schedules": set(),
+    "patience": set(),
     "metrics": {"errors", "tasks"},
     "device": {"errors"},
     "batch_check": {"errors", "tasks"},
@@ -36,6 +40,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors", "text", "writing"},
     "stopping": set(),
+    "learning": {"config", "engine", "models", "optim", "patience", "schedules", "updates"},
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
     "cures": {"diagnosis"},
@@ -50,7 +55,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {"recorder", "stopping", "pretrained", "features", "transfer"},
+    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning"},
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

@@ -117,17 +117,21 @@ def train(
     val_dataloader: Iterable[Batch] | None = None,
     epochs_done: int = 0,
     stepper: Stepper | None = None,
+    enough: Callable[[], bool] | None = None,
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
     with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
-    optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
+    optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record;
+    `enough` is asked before each, and ends training where it says so.
     """
     device, task = _place(model, device), get_task(task, loss_fn)
     step = stepper or Stepper(optimizer)
     results: dict[str, list[float]] = {}
     for number in range(epochs_done + 1, epochs + 1):
+        if enough is not None and enough():
+            break
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
             total = Total(task, averaging)
@@ -186,8 +190,9 @@ def _learn(
             value = read(loss)
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-            step(loss)
+            step(loss, len(y))
             total.add(value, logits.detach(), y)
+        step.finish()
         return total.scores(finite=True)
 
 

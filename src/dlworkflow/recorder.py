@@ -32,11 +32,13 @@ STATE_FORMAT = 1
 
 @dataclass
 class Learner:
-    """All that changes while a run trains: model, optimizer, and the loaders' own generators."""
+    """All that changes while a run trains: model, optimizer, the loaders' own generators, and what else learns."""
 
     model: nn.Module
     optimizer: Optimizer
     generators: dict[str, torch.Generator] = field(default_factory=dict)
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else has a state (`state_dict`, `load_state_dict`): schedule, stopper, ..., by name."""
 
 
 class Recorder:
@@ -79,6 +81,7 @@ class Recorder:
             "optimizer": _copied(self._learner.optimizer.state_dict()),
             "generators": self._draws.states(),
             "seconds": self._seconds(),
+            "parts": {name: _copied(part.state_dict()) for name, part in self._learner.parts.items()},
         }
         now_at = time.monotonic()
         if now_at - self._written_at >= WRITE_SECONDS:
@@ -108,12 +111,15 @@ class Recorder:
         weights = {which: state[which] for which in ("last", "best")}
         apply_weights(self._learner.model, state["last"], source=repr(str(self._run.state_path)))
         self._learner.optimizer.load_state_dict(state["optimizer"])
+        for name, part in self._learner.parts.items():
+            part.load_state_dict(state["parts"][name])
         restore_generators(state["generators"], self._learner.generators)
         self._run.cut_history(state["epochs_done"])
         self._weights = weights
         self.best, self.last = state["best_row"], state["last_row"]
         self._seconds_before = state["seconds"]
         self._state = {key: state[key] for key in ("optimizer", "seconds")} | {"generators": self._draws.states()}
+        self._state["parts"] = state.get("parts", {})
         self._unwritten = {"best", "last"}
 
     def finish(self, status: str) -> None:

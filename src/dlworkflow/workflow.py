@@ -24,16 +24,17 @@ from dlworkflow import data, models
 from dlworkflow._version import __version__
 from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
+from dlworkflow.contradictions import contradictions
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
 from dlworkflow.features import remember_features
+from dlworkflow.learning import Learning, build_learning
 from dlworkflow.metrics import majority_baseline
 from dlworkflow.models import torchvision_models
-from dlworkflow.models.backbone import Classifier, Staged, classifier_name, parameter_groups
-from dlworkflow.optim import build_optimizer
+from dlworkflow.models.backbone import Classifier, Staged, classifier_name
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder
 from dlworkflow.runs import Run, runs_folder
@@ -80,7 +81,9 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
         faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
     elif _faultless(models.check_name, name, faults, "model.name"):
         recipe = {"model": {"name": name}, **models.recipe(str(name))}
-    fallback = {"optimizer": {"name": "adam"}} | ({"data": {"name": ""}, "model": {"name": ""}} if not recipe else {})
+    fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
+        {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
+    )
     layer = merge([Layer(fallback), Layer(recipe), user])
     if recipe:
         layer, found = settle(layer, str(name))
@@ -93,7 +96,7 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
         given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
         faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
-    return build_config(layer, faults)
+    return build_config(layer, contradictions(layer.values) | faults)
 
 
 def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True) -> Job:
@@ -234,6 +237,8 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
     if epochs is not None and epochs < planned and epochs < done:
         raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
     tree["epochs"] = epochs or planned
+    if not force:
+        _refuse_to_stretch(run, summary, planned, tree["epochs"])
     if summary["status"] == "finished" and tree["epochs"] <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
     if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
@@ -251,6 +256,21 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
     return job
 
 
+def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
+    """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
+    schedule = _section(summary["config"], "schedule").get("name")
+    if epochs != planned and schedule in ("cosine", "one_cycle"):
+        raise RunError(
+            f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
+            "so that the run is no longer one that had them from the start"
+        )
+    if summary.get("stopped_early"):
+        raise RunError(
+            f"{run.name} has stopped early, after {len(run.history())} of {planned} epochs; --force waits as many "
+            "epochs again"
+        )
+
+
 def _train(
     job: Job,
     run: Run,
@@ -262,10 +282,10 @@ def _train(
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
     config = job.config
     job.model.to(job.device)
-    settings = config.optimizer.model_dump()
-    optimizer = build_optimizer(settings.pop("name"), _learning_weights(job), **settings)
+    learning = build_learning(config, job.model, _batches_an_epoch(job))
     val_draws = torch.Generator().manual_seed(config.seed)
-    recorder = Recorder(run, Learner(job.model, optimizer, {"val": val_draws}), on_epoch)
+    learner = Learner(job.model, learning.optimizer, {"val": val_draws}, learning.parts)
+    recorder = Recorder(run, learner, on_epoch)
     status = "failed"
     try:
         with thread_count(job.threads), noted_signals() as request:
@@ -275,16 +295,19 @@ def _train(
                 set_seeds(config.seed)
                 if resume and run.state_path.is_file():
                     recorder.resume()
+                    if learning.stopper is not None and run.summary().get("stopped_early"):
+                        learning.stopper.waited = 0
+                        run.update_summary(stopped_early=False)
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
                 seen = _as_seen_by_the_classifier(job, request)
                 batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
-                model, on_end = _staged(seen, recorder)
+                model, on_end = _staged(seen, recorder, learning)
                 train(
                     model,
                     batches["train"],
                     batches["test"],
-                    optimizer,
+                    learning.optimizer,
                     job.loss_fn,
                     config.epochs,
                     task=job.task,
@@ -292,8 +315,11 @@ def _train(
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
+                    stepper=learning.stepper,
+                    enough=learning.enough,
                 )
-                run.update_summary(**_look_at_the_best(job, recorder))
+                early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
+                run.update_summary(**_look_at_the_best(job, recorder), **early)
                 status = "finished"
             except (Stopped, KeyboardInterrupt, BrokenPipeError) as stop:
                 status = "interrupted"
@@ -309,10 +335,10 @@ def _train(
     recorder.finish(status)
 
 
-def _learning_weights(job: Job) -> Any:
-    """Return what the optimizer is over: all weights alike, or the backbone's at a rate of its own."""
-    scale = job.config.backbone_lr_scale
-    return job.model.parameters() if scale == 1 else parameter_groups(job.model, job.config.optimizer.lr, scale)
+def _batches_an_epoch(job: Job) -> int:
+    """Return how many batches the training split makes."""
+    size = job.config.data.batch_size
+    return 1 if size == "full" else -(-len(job.splits.train) // size)  # type: ignore[arg-type]
 
 
 def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
@@ -341,17 +367,18 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     )
 
 
-def _staged(job: Job, recorder: Recorder) -> tuple[nn.Module, Callable[[Epoch], object]]:
+def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:
     """Return the model as it is trained, its backbone frozen as long as the settings say, and what ends an epoch."""
+    record = learning.before(recorder)
     if job.config.freeze == "none" or isinstance(job.model, Classifier):
-        return job.model, recorder
+        return job.model, record
     staged, until = Staged(job.model), job.config.freeze_epochs
 
     def begin(number: int) -> None:
         staged.freeze(until is None or number <= until)
 
     def end(epoch: Epoch) -> None:
-        recorder(epoch)
+        record(epoch)
         begin(epoch.number + 1)
 
     begin(recorder.epochs_done + 1)

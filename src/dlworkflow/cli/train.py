@@ -59,6 +59,17 @@ def train(
         typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
     ] = None,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How the rate changes: constant, step, multi_step, exponential, cosine, one_cycle or plateau.",
+        ),
+    ] = None,
+    patience: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Stop after N epochs without a lower loss (validation, else test)."),
+    ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
     threads: Annotated[
@@ -124,6 +135,8 @@ def train(
             "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
             "optimizer.lr": ("--lr", _number_or_text(lr)),
+            "schedule.name": ("--schedule", schedule),
+            "early_stopping.patience": ("--patience", _number_or_text(patience)),
             "epochs": ("--epochs", _number_or_text(epochs)),
             "seed": ("--seed", _number_or_text(seed)),
             "device": ("--device", device),
@@ -330,6 +343,9 @@ def _print_end(run: Run) -> None:
         typer.echo(f"always answering {baseline['answer']!r} scores {percent(baseline['score'])} on the test split")
     elif baseline:
         typer.echo(f"always answering the training mean has a test loss of {baseline['score']:.5f}")
+    if summary.get("stopped_early"):
+        waited = summary["config"]["early_stopping"]["patience"]
+        typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
     typer.echo(f"{summary['seconds']:.1f} s; run {run.path}")
     for warning in _warnings(summary):
         say(f"warning: {warning}")

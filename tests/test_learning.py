@@ -1,0 +1,209 @@
+"""What a setting does to the training it is set for, seen in the run that comes out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.learning import build_learning
+from dlworkflow.optim import build_optimizer, spare_bias_and_norm
+from dlworkflow.workflow import resolve_config, resume_training, run_training
+
+
+def settings(model, *pairs):
+    return resolve_config([from_flags({"model.name": ("MODEL", model)}), from_overrides(pairs)])
+
+
+def trained(tmp_path, model, *pairs):
+    return run_training(settings(model, *pairs), runs_dir=tmp_path)
+
+
+def rates(run):
+    return [row["lr"] for row in run.history()]
+
+
+def faults(model, *pairs):
+    with pytest.raises(ConfigError) as caught:
+        settings(model, *pairs)
+    return list(caught.value.faults)
+
+
+# Weight decay
+
+
+def test_weight_decay_can_spare_biases_and_norms():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    optimizer = build_optimizer("sgd", spare_bias_and_norm(model), lr=0.1, weight_decay=0.5)
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+
+    optimizer.step()
+
+    assert {name: parameter.max().item() for name, parameter in model.named_parameters()} == {
+        "0.weight": pytest.approx(0.95),
+        "0.bias": 1.0,
+        "1.weight": 1.0,
+        "1.bias": 1.0,
+        "2.weight": pytest.approx(0.95),
+        "2.bias": 1.0,
+    }
+
+
+def test_sparing_keeps_the_rate_of_a_group():
+    model = nn.Linear(2, 2)
+    groups = spare_bias_and_norm(model, [{"params": list(model.parameters()), "lr": 0.3}])
+
+    assert [(group["lr"], group.get("weight_decay")) for group in groups] == [(0.3, None), (0.3, 0.0)]
+
+
+@pytest.mark.parametrize("spare", [True, False])
+def test_a_setting_says_whether_a_run_decays_biases(spare):
+    pairs = ("optimizer.weight_decay=0.1", f"optimizer.decay_bias_and_norm={str(not spare).lower()}")
+
+    groups = build_learning(settings("blobs", *pairs), nn.Linear(2, 4), 1).optimizer.param_groups
+
+    assert [group["weight_decay"] for group in groups] == ([0.1, 0.0] if spare else [0.1])
+
+
+# Schedules
+
+
+def test_the_history_shows_the_rate_of_a_schedule(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=6", "schedule={name: step, step_size: 2, gamma: 0.5}")
+
+    assert rates(run) == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
+
+
+def test_a_schedule_by_updates_counts_those_of_every_batch(tmp_path):
+    pairs = ("epochs=2", "data.batch_size=100", "schedule=one_cycle")
+    run = trained(tmp_path, "blobs", *pairs)
+
+    assert rates(run)[0] == pytest.approx(0.1 / 25)
+    optimizer = torch.load(run.state_path, weights_only=True)["optimizer"]
+    assert optimizer["param_groups"][0]["lr"] == pytest.approx(0.1 / 25 / 1e4)
+
+
+def test_a_warm_up_alone_leads_to_a_constant_rate(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=4", "schedule.warmup_epochs=2")
+
+    assert rates(run) == pytest.approx([0.05, 0.1, 0.1, 0.1])
+
+
+def test_a_plateau_lowers_the_rate_when_the_loss_stops_falling(tmp_path):
+    run = trained(tmp_path, "circles_v0", "epochs=40", "optimizer.lr=1.0", "schedule={name: plateau, patience: 2}")
+
+    assert rates(run)[0] == 1.0
+    assert rates(run)[-1] < 1.0
+
+
+def test_more_epochs_for_a_schedule_that_knows_its_length_need_force(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=3", "schedule=cosine")
+
+    with pytest.raises(RunError, match=r"schedule 'cosine' of blobs-blobs-001 was drawn for 3 epochs; --force redraws"):
+        resume_training(run, epochs=6)
+    assert len(resume_training(run, epochs=6, force=True).history()) == 6
+
+
+def test_more_epochs_for_a_schedule_without_an_end_need_none(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=3", "schedule=exponential")
+
+    assert rates(resume_training(run, epochs=5)) == pytest.approx([0.1 * 0.95**epoch for epoch in range(5)])
+
+
+# Early stopping
+
+FLAT = ("optimizer.lr=1e-30", "early_stopping.patience=3")
+"""Nothing is learnt: after the first epoch, which is better than none, nothing improves."""
+
+
+def test_training_stops_after_so_many_epochs_without_improvement(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=50", *FLAT)
+
+    assert (len(run.history()), run.summary()["status"], run.summary()["stopped_early"]) == (4, "finished", True)
+
+
+def test_a_run_that_improves_all_along_is_not_stopped(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=8", "early_stopping.patience=1")
+
+    assert (len(run.history()), run.summary()["stopped_early"]) == (8, False)
+
+
+def test_less_than_min_delta_is_no_improvement(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=8", "early_stopping={patience: 2, min_delta: 100}")
+
+    assert len(run.history()) == 3
+
+
+def test_the_best_weights_of_a_stopped_run_are_those_of_its_best_epoch(tmp_path):
+    run = trained(tmp_path, "line_deep", "epochs=400", "optimizer.lr=0.2", "early_stopping.patience=20")
+    losses = [row["test_loss"] for row in run.history()]
+
+    assert run.summary()["best"]["epoch"] == losses.index(min(losses)) + 1 == len(losses) - 20
+
+
+def test_a_stopped_run_goes_on_only_by_force(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=50", *FLAT)
+
+    with pytest.raises(RunError, match=r"has stopped early, after 4 of 50 epochs; --force"):
+        resume_training(run)
+    assert len(resume_training(run, force=True).history()) == 7
+
+
+# What contradicts itself
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fault"),
+    [
+        (("optimizer.nesterov=true",), "--set optimizer.nesterov: needs momentum"),
+        (("optimizer.decay_bias_and_norm=false",), "--set optimizer.decay_bias_and_norm: there is no weight decay"),
+        (("schedule=cosine", "epochs=1"), "--set schedule.name: 'cosine' has no second epoch"),
+        (("schedule.warmup_epochs=5", "epochs=5"), "--set schedule.warmup_epochs: a warm-up of 5 of 5 epochs"),
+        (("schedule=step", "epochs=10"), "schedule.step_size: the rate would first change after epoch 10 of 10"),
+        (("schedule={name: multi_step, milestones: [2, 9]}", "epochs=9"), "schedule.milestones: the rate would first"),
+        (
+            ("schedule={name: cosine, min_lr: 0.1}",),
+            "schedule.min_lr: must be less than the learning rate, which is 0.1",
+        ),
+        (("early_stopping.patience=3", "epochs=3"), "--set early_stopping.patience: 3 epochs without improvement"),
+    ],
+)
+def test_a_contradiction_is_refused_before_training(pairs, fault):
+    [found] = faults("blobs", *pairs)
+
+    assert fault in found
+
+
+def test_contradictions_are_told_together_with_what_is_wrong_by_itself():
+    found = faults("blobs", "optimizer.nesterov=true", "early_stopping.patience=500", "seed=x", "schedul=cosine")
+
+    assert [fault.split(":")[0] for fault in found] == [
+        "--set optimizer.nesterov",
+        "--set early_stopping.patience",
+        "--set seed",
+        "--set schedul",
+    ]
+
+
+def test_nothing_is_derived_from_a_setting_that_is_wrong():
+    assert faults("blobs", "epochs=x", "schedule.warmup_epochs=200") == [
+        "--set epochs: must be a whole number, not 'x'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pair", "fault"),
+    [
+        ("schedule=cosin", "unknown schedule 'cosin'; did you mean 'cosine'?"),
+        ("schedule={name: step, step: 3}", "unknown setting 'step'; did you mean 'step_size'?"),
+        ("schedule={name: multi_step}", "schedule.milestones: is missing"),
+        ("early_stopping.patienc=3", "unknown setting 'patienc'; did you mean 'patience'?"),
+        ("early_stopping=3", "must be a mapping of settings, not 3"),
+    ],
+)
+def test_a_wrong_name_or_value_is_answered(pair, fault):
+    assert any(fault in found for found in faults("blobs", pair))
