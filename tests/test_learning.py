@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from dlworkflow.averages import WeightAverage
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.learning import build_learning
 from dlworkflow.optim import build_optimizer, spare_bias_and_norm
+from dlworkflow.run_evaluation import evaluate_run
+from dlworkflow.updates import Update
 from dlworkflow.workflow import resolve_config, resume_training, run_training
 
 
@@ -153,6 +156,119 @@ def test_a_stopped_run_goes_on_only_by_force(tmp_path):
     assert len(resume_training(run, force=True).history()) == 7
 
 
+# Updates
+
+
+def batches_of(sizes):
+    draws = torch.Generator().manual_seed(1)
+    return [(torch.randn(n, 3, generator=draws), torch.randint(4, (n,), generator=draws)) for n in sizes]
+
+
+def weights_after(batches, **settings):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4)
+    optimizer = build_optimizer("sgd", model.parameters(), lr=0.5, momentum=0.9)
+    stepper = Update(optimizer, **settings)
+    for X, y in batches:
+        stepper(nn.functional.cross_entropy(model(X), y), len(y))
+    stepper.finish()
+    return model.weight.detach()
+
+
+def joined(batches):
+    return tuple(map(torch.cat, zip(*batches, strict=True)))
+
+
+def test_accumulated_batches_equal_one_of_all_their_samples():
+    small = batches_of([8] * 8)
+
+    assert torch.allclose(
+        weights_after(small, accumulate=4), weights_after([joined(small[:4]), joined(small[4:])]), atol=1e-6
+    )
+
+
+def test_a_short_last_group_weighs_its_samples():
+    small = batches_of([8, 8, 8, 3])
+
+    assert torch.allclose(weights_after(small, accumulate=3), weights_after([joined(small[:3]), small[3]]), atol=1e-6)
+    assert torch.allclose(weights_after(small[2:], accumulate=4), weights_after([joined(small[2:])]), atol=1e-6)
+
+
+def test_a_run_that_accumulates_is_one_of_larger_batches(tmp_path):
+    pairs = ("epochs=3", "data.shuffle=true")
+    large = trained(tmp_path, "blobs", *pairs, "data.batch_size=32")
+
+    small = trained(tmp_path, "blobs", *pairs, "data.batch_size=8", "accumulate=4")
+
+    assert [row["test_loss"] for row in small.history()] == pytest.approx(
+        [row["test_loss"] for row in large.history()], rel=1e-4
+    )
+
+
+def gradient_after(**settings):
+    model = nn.Linear(3, 1, bias=False)
+    stepper = Update(build_optimizer("sgd", model.parameters(), lr=0.1), **settings)
+    stepper((model.weight * torch.tensor([3.0, -4.0, 12.0])).sum(), 1)
+    return model.weight.grad[0].tolist()
+
+
+def test_clipping_by_norm_keeps_the_direction():
+    assert gradient_after(clip_norm=1.3) == pytest.approx([0.3, -0.4, 1.2], rel=1e-4)
+
+
+def test_a_short_gradient_is_not_clipped():
+    assert gradient_after(clip_norm=14.0) == [3.0, -4.0, 12.0]
+
+
+def test_clipping_by_value_bounds_each_number():
+    assert gradient_after(clip_value=3.5) == [3.0, -3.5, 3.5]
+
+
+# Averaged weights
+
+
+def test_averaged_weights_follow_their_formula():
+    model = nn.Linear(1, 1)
+    average = WeightAverage(model, decay=0.25)
+    expected = model.weight.item()
+    for update, value in enumerate([1.0, -2.0, 5.0], start=1):
+        model.weight.data.fill_(value)
+        average.after_update()
+        d = min(0.25, (1 + update) / (10 + update))
+        expected = d * expected + (1 - d) * value
+
+    assert average.averaged.weight.item() == pytest.approx(expected)
+    assert [average.decay_at(update) for update in (1, 2, 3)] == [2 / 11, 0.25, 0.25]
+
+
+def test_averaged_weights_keep_the_statistics_of_batch_norms():
+    model = nn.BatchNorm1d(2)
+    average = WeightAverage(model, decay=0.9)
+    model(torch.randn(8, 2))
+
+    average.after_update()
+
+    assert torch.equal(average.averaged.running_mean, model.running_mean)
+
+
+def test_the_weights_of_a_run_are_the_averaged_ones_that_its_history_scores(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=5", "ema=0.5")
+
+    assert evaluate_run(run, "test", weights="last").loss == pytest.approx(run.history()[-1]["test_loss"], rel=1e-5)
+    assert run.summary()["scored"] == "averaged weights"
+    state = torch.load(run.state_path, weights_only=True)
+    assert not torch.equal(
+        state["last"]["linear_layer_stack.0.weight"],
+        state["parts"]["average"]["weights"]["linear_layer_stack.0.weight"],
+    )
+
+
+def test_averaging_does_not_change_what_is_learnt(tmp_path):
+    plain, averaged = (trained(tmp_path, "blobs", "epochs=5", *more) for more in ((), ("ema=0.9",)))
+
+    assert [row["train_loss"] for row in plain.history()] == [row["train_loss"] for row in averaged.history()]
+
+
 # What contradicts itself
 
 
@@ -169,6 +285,7 @@ def test_a_stopped_run_goes_on_only_by_force(tmp_path):
             ("schedule={name: cosine, min_lr: 0.1}",),
             "schedule.min_lr: must be less than the learning rate, which is 0.1",
         ),
+        (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
         (("early_stopping.patience=3", "epochs=3"), "--set early_stopping.patience: 3 epochs without improvement"),
     ],
 )

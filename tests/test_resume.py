@@ -89,13 +89,16 @@ LEARNING = {
     "cosine after a warm-up": ("schedule={name: cosine, warmup_epochs: 5}",),
     "plateau": ("schedule={name: plateau, patience: 0, threshold: 0.5}",),
     "early stopping": ("early_stopping={patience: 4, min_delta: 0.05}",),
+    "accumulation": ("accumulate=2", "data.batch_size=90"),
+    "clipping": ("clip_norm=0.01", "clip_value=0.002"),
+    "averaged weights": ("ema=0.9", "optimizer={name: adamw}", "schedule=one_cycle"),
 }
 """Settings with a state of their own, or that change how others are kept."""
 
 
 @pytest.mark.parametrize("pairs", LEARNING.values(), ids=LEARNING)
 def test_whatever_else_learns_resumes_to_the_bit_too(tmp_path, pairs):
-    pairs = (*pairs, "data.batch_size=300", "data.shuffle=true")
+    pairs = ("data.batch_size=300", "data.shuffle=true", *pairs)
     whole = run_training(settings("circles_v2", *pairs), runs_dir=tmp_path)
     run = stopped(tmp_path, "circles_v2", *pairs, after=3)
 

@@ -192,6 +192,10 @@ class TrainConfig(_Settings):
     backbone_lr_scale: float = Field(1.0, gt=0, le=1e30, allow_inf_nan=False)
     cache_features: bool = True
     early_stopping: EarlyStoppingSettings | None = None
+    accumulate: int = Field(1, ge=1, le=2**31)
+    clip_norm: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
+    clip_value: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
+    ema: float | None = Field(None, gt=0, lt=1)
 
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""

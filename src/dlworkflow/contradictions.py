@@ -33,7 +33,7 @@ def contradictions(values: Tree) -> dict[str, str]:
     if config is None:
         return {}
     found: dict[str, str] = {}
-    for check in (_optimizer, _schedule, _early_stopping):
+    for check in (_optimizer, _schedule, _early_stopping, _batches):
         for key, others, sentence in check(config):
             if not wrong & {key, *others}:
                 found.setdefault(key, sentence)
@@ -98,4 +98,13 @@ def _early_stopping(config: TrainConfig) -> Iterator[Finding]:
             "early_stopping.patience",
             ("epochs",),
             f"{stopping.patience} epochs without improvement cannot go by in {epochs}; give fewer, or more --epochs",
+        )
+
+
+def _batches(config: TrainConfig) -> Iterator[Finding]:
+    if config.accumulate > 1 and config.data.batch_size == "full":
+        yield (
+            "accumulate",
+            ("data.batch_size",),
+            "a full batch is all samples already; give a --batch-size, or leave it out",
         )

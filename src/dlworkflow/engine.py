@@ -118,16 +118,18 @@ def train(
     epochs_done: int = 0,
     stepper: Stepper | None = None,
     enough: Callable[[], bool] | None = None,
+    scored: nn.Module | None = None,
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
     with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
     optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record;
-    `enough` is asked before each, and ends training where it says so.
+    `enough` is asked before each, and ends training where it says so. `scored` is what is tested instead of the model
+    itself, an average of its weights for one.
     """
     device, task = _place(model, device), get_task(task, loss_fn)
-    step = stepper or Stepper(optimizer)
+    step, scored = stepper or Stepper(optimizer), model if scored is None else scored
     results: dict[str, list[float]] = {}
     for number in range(epochs_done + 1, epochs + 1):
         if enough is not None and enough():
@@ -138,9 +140,9 @@ def train(
             scores = {"train": _learn(model, train_dataloader, loss_fn, step, device, task, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
-        scores["test"] = _score(model, test_dataloader, loss_fn, device, task, Total(task, averaging))
+        scores["test"] = _score(scored, test_dataloader, loss_fn, device, task, Total(task, averaging))
         if val_dataloader is not None:
-            scores["val"] = _score(model, val_dataloader, loss_fn, device, task, Total(task, averaging))
+            scores["val"] = _score(scored, val_dataloader, loss_fn, device, task, Total(task, averaging))
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from dlworkflow.averages import WeightAverage
 from dlworkflow.config import CosineSettings, OneCycleSettings, PlateauSettings, TrainConfig
 from dlworkflow.engine import Epoch
 from dlworkflow.models.backbone import parameter_groups
@@ -29,6 +30,7 @@ class Learning:
     stepper: Stepper
     schedule: Schedule | None = None
     stopper: EarlyStopping | None = None
+    average: WeightAverage | None = None
     parts: dict[str, Any] = field(default_factory=dict)
 
     def before(self, record: Callable[[Epoch], object]) -> Callable[[Epoch], object]:
@@ -55,15 +57,36 @@ def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Lea
     settings = config.optimizer.model_dump()
     spare = not settings.pop("decay_bias_and_norm")
     optimizer = build_optimizer(settings.pop("name"), _weights(config, model, spare=spare), **settings)
-    schedule = _build_schedule(config, optimizer, n_batches)
+    schedule = _build_schedule(config, optimizer, -(-n_batches // config.accumulate))
     stopping = config.early_stopping
     stopper = EarlyStopping(**stopping.model_dump()) if stopping else None
-    after = [schedule.after_update] if schedule is not None and schedule.counts_updates else []
-    stepper = Update(optimizer, after=after) if after else Stepper(optimizer)
-    parts = {"schedule": schedule, "stopper": stopper}
-    return Learning(
-        optimizer, stepper, schedule, stopper, {name: part for name, part in parts.items() if part is not None}
+    average = WeightAverage(model, config.ema) if config.ema is not None else None
+    after: list[Callable[[], object]] = (
+        [schedule.after_update] if schedule is not None and schedule.counts_updates else []
     )
+    after += [average.after_update] if average is not None else []
+    parts = {"schedule": schedule, "stopper": stopper, "average": average}
+    return Learning(
+        optimizer,
+        _build_stepper(config, optimizer, after),
+        schedule,
+        stopper,
+        average,
+        {name: part for name, part in parts.items() if part is not None},
+    )
+
+
+def _build_stepper(config: TrainConfig, optimizer: Optimizer, after: list[Callable[[], object]]) -> Stepper:
+    """Return what a loss does to the weights: a step of the optimizer, with as little around it as the settings ask."""
+    settings: dict[str, Any] = {
+        "accumulate": config.accumulate,
+        "clip_norm": config.clip_norm,
+        "clip_value": config.clip_value,
+    }
+    usual = {name: TrainConfig.model_fields[name].default for name in settings}
+    if settings == usual and not after:
+        return Stepper(optimizer)
+    return Update(optimizer, **settings, after=after)
 
 
 def _weights(config: TrainConfig, model: nn.Module, *, spare: bool) -> Any:

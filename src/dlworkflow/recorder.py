@@ -39,6 +39,13 @@ class Learner:
     generators: dict[str, torch.Generator] = field(default_factory=dict)
     parts: Mapping[str, Any] = field(default_factory=dict)
     """Whatever else has a state (`state_dict`, `load_state_dict`): schedule, stopper, ..., by name."""
+    averaged: nn.Module | None = None
+    """What is scored and saved in place of the model, where that is an average; the model is then one of the parts."""
+
+    @property
+    def saved(self) -> nn.Module:
+        """The model whose weights are `best` and `last`."""
+        return self.model if self.averaged is None else self.averaged
 
 
 class Recorder:
@@ -72,7 +79,7 @@ class Recorder:
         split = "val" if epoch.val else "test"
         self.last = row
         self._lines.append(row)
-        self._live = self._live or self._learner.model.state_dict()  # a view of the weights as they change
+        self._live = self._live or self._learner.saved.state_dict()  # a view of the weights as they change
         self._keep("last", weights := {name: tensor.clone() for name, tensor in self._live.items()})
         if self.best is None or row[f"{split}_loss"] < self.best[f"{split}_loss"]:
             self.best = row
@@ -109,7 +116,7 @@ class Recorder:
     def _take(self, state: Mapping[str, Any]) -> None:
         """Take up a state; whatever a damaged one lacks or holds in another form raises as Python or torch see fit."""
         weights = {which: state[which] for which in ("last", "best")}
-        apply_weights(self._learner.model, state["last"], source=repr(str(self._run.state_path)))
+        apply_weights(self._learner.saved, state["last"], source=repr(str(self._run.state_path)))
         self._learner.optimizer.load_state_dict(state["optimizer"])
         for name, part in self._learner.parts.items():
             part.load_state_dict(state["parts"][name])

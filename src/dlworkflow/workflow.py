@@ -284,7 +284,8 @@ def _train(
     job.model.to(job.device)
     learning = build_learning(config, job.model, _batches_an_epoch(job))
     val_draws = torch.Generator().manual_seed(config.seed)
-    learner = Learner(job.model, learning.optimizer, {"val": val_draws}, learning.parts)
+    averaged = learning.average.averaged if learning.average else None
+    learner = Learner(job.model, learning.optimizer, {"val": val_draws}, learning.parts, averaged)
     recorder = Recorder(run, learner, on_epoch)
     status = "failed"
     try:
@@ -317,6 +318,7 @@ def _train(
                     epochs_done=recorder.epochs_done,
                     stepper=learning.stepper,
                     enough=learning.enough,
+                    scored=_as_the_classifier(averaged) if isinstance(model, Classifier) else averaged,
                 )
                 early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
                 run.update_summary(**_look_at_the_best(job, recorder), **early)
@@ -365,6 +367,11 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
         splits=replace(job.splits, **features.splits),  # type: ignore[arg-type] # names of splits, all data sets
         model=features.classifier,
     )
+
+
+def _as_the_classifier(model: nn.Module | None) -> Classifier | None:
+    """Return the classifier of a model, to be scored on features too."""
+    return None if model is None else Classifier(model)
 
 
 def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:
@@ -465,6 +472,7 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "parameters": count_parameters(job.model),
         "device": describe_device(job.device),
         "threads": job.threads,
+        "scored": "averaged weights" if job.config.ema is not None else "weights",
         "chosen_on": "val" if splits.val is not None else "test",
         "baseline": _baseline(job),
         "best": None,

@@ -335,8 +335,9 @@ def _print_end(run: Run) -> None:
     best, baseline = summary["best"], summary["baseline"]
     split = summary["chosen_on"]
     acc = percent(best.get(f"{split}_acc"))
+    averaged = " of the averaged weights" if summary.get("scored") == "averaged weights" else ""
     typer.echo(
-        f"best epoch {best['epoch']} (by {split} loss): loss {best[f'{split}_loss']:.5f}"
+        f"best epoch {best['epoch']} (by {split} loss{averaged}): loss {best[f'{split}_loss']:.5f}"
         + (f", accuracy {acc}" if acc else "")
     )
     if baseline.get("metric") == "accuracy":
