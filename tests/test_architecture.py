@@ -28,6 +28,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "data": {"errors", "paths", "signatures"},
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
+    "losses": {"errors", "tasks"},
     "optim": {"errors"},
     "updates": {"optim"},
     "schedules": set(),
@@ -56,7 +57,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning"},
+    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning", "losses"},
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

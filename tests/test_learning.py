@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from dlworkflow import data
 from dlworkflow.averages import WeightAverage
 from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.data.splits import Splits
+from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.learning import build_learning
 from dlworkflow.optim import build_optimizer, spare_bias_and_norm
@@ -269,6 +272,84 @@ def test_averaging_does_not_change_what_is_learnt(tmp_path):
     assert [row["train_loss"] for row in plain.history()] == [row["train_loss"] for row in averaged.history()]
 
 
+# Losses and samplers
+
+
+@pytest.fixture
+def unequal(tmp_path):
+    """Register two overlapping clouds of points, 380 of a common class and 20 of a rare one, in either split."""
+    draws = torch.Generator().manual_seed(0)
+
+    def part():
+        labels = torch.tensor([0] * 380 + [1] * 20)
+        return TensorData(torch.randn(400, 2, generator=draws) + 1.5 * labels[:, None], labels.float())
+
+    splits = Splits("unequal", "binary", part(), part(), in_shape=(2,), classes=("common", "rare"))
+    data.register("unequal", lambda: splits)
+    yield
+    data._registered.pop("unequal")
+
+
+def recall_of_the_rare(tmp_path, *pairs):
+    pairs = ("data=unequal", "data.batch_size=40", "data.shuffle=true", "epochs=20", *pairs)
+    result = evaluate_run(trained(tmp_path, "circles_v0", *pairs), "test", weights="last")
+    rare = result.y.reshape(-1) == 1
+    return (result.logits.reshape(-1)[rare] > 0).double().mean().item()
+
+
+@pytest.mark.parametrize("pair", ["loss_weights=balanced", "loss_weights={rare: 19}", "data.sampler=balanced"])
+def test_a_rare_class_is_found_more_often_when_it_is_given_more_say(tmp_path, unequal, pair):
+    assert recall_of_the_rare(tmp_path, pair) > recall_of_the_rare(tmp_path) + 0.3
+
+
+def test_an_unknown_class_is_refused_before_a_run_is_made(tmp_path):
+    with pytest.raises(ConfigError, match="loss_weights: unknown class 'outter'; did you mean 'outer'"):
+        trained(tmp_path, "circles_v2", "loss_weights={outter: 2}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_smoothed_labels_keep_a_model_from_being_too_sure(tmp_path):
+    plain, smooth = (
+        evaluate_run(
+            trained(tmp_path, "blobs", "epochs=200", "model.relu=true", "optimizer={name: adam, lr: 0.05}", *pairs),
+            "test",
+            weights="last",
+        )
+        for pairs in ((), ("label_smoothing=0.2",))
+    )
+
+    sure = [result.logits.softmax(1).amax(1).mean() for result in (plain, smooth)]
+    assert sure[1] < 0.9 < sure[0]
+
+
+def test_the_test_loss_is_the_plain_one_whatever_is_minimised(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=3", "label_smoothing=0.2", "loss_weights=balanced")
+    last = run.history()[-1]
+
+    result = evaluate_run(run, "test", weights="last")
+
+    expected = nn.functional.cross_entropy(result.logits, result.y).item()
+    assert last["test_loss"] == pytest.approx(expected, rel=1e-5)
+    assert last["train_loss"] > last["test_loss"] + 0.1
+
+
+@pytest.mark.parametrize("loss", ["huber", "smooth_l1", "mse"])
+def test_a_line_is_learnt_by_any_loss_of_a_regression(tmp_path, loss):
+    run = trained(tmp_path, "line_v2", "epochs=300", f"loss={loss}", "optimizer.lr=0.1")
+
+    assert run.history()[-1]["test_loss"] < 0.1 * run.history()[0]["test_loss"]
+
+
+def test_settings_for_classes_are_refused_for_numbers():
+    found = faults("line", "label_smoothing=0.1", "loss_weights=balanced", "data={sampler: balanced, shuffle: true}")
+
+    assert [fault.split(" is for classes")[0] for fault in found] == [
+        "--set label_smoothing:",
+        "--set loss_weights:",
+        "--set data.sampler:",
+    ]
+
+
 # What contradicts itself
 
 
@@ -286,6 +367,9 @@ def test_averaging_does_not_change_what_is_learnt(tmp_path):
             "schedule.min_lr: must be less than the learning rate, which is 0.1",
         ),
         (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
+        (("data.sampler=balanced",), "--set data.sampler: draws at random, and data.shuffle is false"),
+        (("loss_weights={0: -1}",), "--set loss_weights: the weight of class '0' must be a number above 0"),
+        (("loss_weights=balance",), "--set loss_weights: must be 'balanced' or a weight a class"),
         (("early_stopping.patience=3", "epochs=3"), "--set early_stopping.patience: 3 epochs without improvement"),
     ],
 )

@@ -92,6 +92,8 @@ LEARNING = {
     "accumulation": ("accumulate=2", "data.batch_size=90"),
     "clipping": ("clip_norm=0.01", "clip_value=0.002"),
     "averaged weights": ("ema=0.9", "optimizer={name: adamw}", "schedule=one_cycle"),
+    "balanced draws": ("data.sampler=balanced",),
+    "weighed classes": ("loss_weights={outer: 2.0}", "label_smoothing=0.1"),
 }
 """Settings with a state of their own, or that change how others are kept."""
 

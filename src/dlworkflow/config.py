@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dlworkflow.errors import ConfigError, MissingDataError, first_line, unknown
 
@@ -49,6 +49,7 @@ class DataSettings(_OpenSettings):
     shuffle: bool = True
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     data_dir: str | None = None
+    sampler: Literal["balanced"] | None = None
 
 
 class _Optimizer(_Settings):
@@ -172,6 +173,19 @@ class EarlyStoppingSettings(_Settings):
 OptimizerSettings = Annotated[SGDSettings | AdamSettings | AdamWSettings | RMSpropSettings, Field(discriminator="name")]
 
 
+def _checked_weights(given: Any) -> Any:
+    """Take `balanced`, or a weight for each class by its name (YAML reads the name 7 as a number)."""
+    if given is None or given == "balanced":
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError("must be 'balanced' or a weight a class, as in {pizza: 2.0, steak: 1.0}")
+    for name, weight in given.items():
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not 0 < weight <= 1e30:
+            raise ValueError(f"the weight of class {str(name)!r} must be a number above 0")
+    return {str(name): float(weight) for name, weight in given.items()}
+
+
 class TrainConfig(_Settings):
     """Everything that decides what one training run does; `to_tree` and a YAML file of it repeat the run."""
 
@@ -179,7 +193,11 @@ class TrainConfig(_Settings):
     data: DataSettings
     optimizer: OptimizerSettings
     schedule: ScheduleSettings = ConstantSettings(name="constant", warmup_epochs=0.0)
-    loss: Literal["l1", "mse", "binary_cross_entropy", "cross_entropy"] | None = None
+    loss: Literal["l1", "mse", "huber", "smooth_l1", "binary_cross_entropy", "cross_entropy", "multi_margin"] | None = (
+        None
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    loss_weights: Annotated[Any, BeforeValidator(_checked_weights)] = None
     epochs: int = Field(5, ge=1)
     seed: int = Field(42, ge=0, lt=2**32)
     device: str = "auto"
@@ -403,6 +421,8 @@ def _sentence(fault: Any, key: str) -> str:
         "model_attributes_type": "a name or a mapping of settings",
         "literal_error": limits.get("expected", ""),
     }
+    if kind == "value_error":
+        return f"{limits['error']}, not {given!r}"
     if kind in bounds:
         word = _WORDS.get(key)
         return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}"

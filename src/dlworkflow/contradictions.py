@@ -24,8 +24,8 @@ Finding = tuple[str, tuple[str, ...], str]
 """The setting to blame, the others that it is about, and a sentence."""
 
 
-def contradictions(values: Tree) -> dict[str, str]:
-    """Return what contradicts itself in merged settings, {dotted key: sentence}.
+def contradictions(values: Tree, task: str = "any") -> dict[str, str]:
+    """Return what contradicts itself in merged settings, {dotted key: sentence}; `task` is that of the data.
 
     Settings that are wrong by themselves are left out of it; that is said elsewhere.
     """
@@ -37,7 +37,16 @@ def contradictions(values: Tree) -> dict[str, str]:
         for key, others, sentence in check(config):
             if not wrong & {key, *others}:
                 found.setdefault(key, sentence)
-    return found
+    return found | {key: sentence for key, sentence in against_task(config, task).items() if key not in wrong}
+
+
+def against_task(config: TrainConfig, task: str) -> dict[str, str]:
+    """Return the settings that a task has no use for, {dotted key: sentence}."""
+    set_ = {"label_smoothing": config.label_smoothing, "loss_weights": config.loss_weights}
+    set_ |= {"data.sampler": config.data.sampler}
+    if task != "regression":
+        return {}
+    return {key: "is for classes; this data has numbers for labels" for key, value in set_.items() if value}
 
 
 def _optimizer(config: TrainConfig) -> Iterator[Finding]:
@@ -107,4 +116,10 @@ def _batches(config: TrainConfig) -> Iterator[Finding]:
             "accumulate",
             ("data.batch_size",),
             "a full batch is all samples already; give a --batch-size, or leave it out",
+        )
+    if config.data.sampler is not None and not config.data.shuffle:
+        yield (
+            "data.sampler",
+            ("data.shuffle",),
+            "draws at random, and data.shuffle is false; set data.shuffle=true as well, or leave it out",
         )

@@ -119,6 +119,7 @@ def train(
     stepper: Stepper | None = None,
     enough: Callable[[], bool] | None = None,
     scored: nn.Module | None = None,
+    training_loss: LossFn | None = None,
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
@@ -126,10 +127,11 @@ def train(
     with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
     optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record;
     `enough` is asked before each, and ends training where it says so. `scored` is what is tested instead of the model
-    itself, an average of its weights for one.
+    itself, an average of its weights for one, and `training_loss` what is minimised instead of `loss_fn`.
     """
     device, task = _place(model, device), get_task(task, loss_fn)
     step, scored = stepper or Stepper(optimizer), model if scored is None else scored
+    minimised = loss_fn if training_loss is None else training_loss
     results: dict[str, list[float]] = {}
     for number in range(epochs_done + 1, epochs + 1):
         if enough is not None and enough():
@@ -137,7 +139,7 @@ def train(
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
             total = Total(task, averaging)
-            scores = {"train": _learn(model, train_dataloader, loss_fn, step, device, task, total)}
+            scores = {"train": _learn(model, train_dataloader, minimised, step, device, task, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
         scores["test"] = _score(scored, test_dataloader, loss_fn, device, task, Total(task, averaging))

@@ -24,7 +24,7 @@ from dlworkflow import data, models
 from dlworkflow._version import __version__
 from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
-from dlworkflow.contradictions import contradictions
+from dlworkflow.contradictions import against_task, contradictions
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits, labels_of
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
@@ -32,6 +32,7 @@ from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
 from dlworkflow.features import remember_features
 from dlworkflow.learning import Learning, build_learning
+from dlworkflow.losses import build_training_loss, class_weights, sample_weights
 from dlworkflow.metrics import majority_baseline
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Classifier, Staged, classifier_name
@@ -57,6 +58,8 @@ class Job:
     model: nn.Module
     task: Task
     loss_fn: LossFn
+    training_loss: nn.Module
+    """What is minimised; `loss_fn` is what scores."""
     device: torch.device
     threads: int
     initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
@@ -96,7 +99,8 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
         given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
         faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
-    return build_config(layer, contradictions(layer.values) | faults)
+    known = data.entries().get(str(dataset.get("name")))
+    return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
 
 
 def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True) -> Job:
@@ -108,7 +112,9 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     device = choose_device(config.device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
     task = get_task(splits.task)
-    loss_fn = build_loss(task, config.loss)
+    if found := against_task(config, task.name):
+        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+    loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     try:
         model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
@@ -128,7 +134,14 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
         if hasattr(part, "remember"):
             part.remember()
     threads = choose_threads(config.threads, model, splits.in_shape)
-    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
+    resolved = _resolved(config, task, threads)
+    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised)
+
+
+def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
+    """Return what is minimised: the loss that scores, or that with smoothed labels and weighed classes."""
+    weights = class_weights(config.loss_weights, splits.classes, labels_of(splits.train))
+    return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
 
 
 def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
@@ -313,6 +326,7 @@ def _train(
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
+                    training_loss=job.training_loss.to(job.device),
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
@@ -427,12 +441,16 @@ def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
     """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
     settings = job.config.data
     generator = val_draws if split == "val" else None
+    weights = None
+    if settings.sampler == "balanced" and split == "train":
+        weights = sample_weights(job.splits.classes, labels_of(job.splits.train))
     return make_loader(
         job.splits.part(split),
         settings.batch_size,
         shuffle=settings.shuffle and split == "train",
         num_workers=settings.num_workers,
         generator=generator,
+        weights=weights,
     )
 
 
