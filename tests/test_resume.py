@@ -83,6 +83,34 @@ def test_ten_epochs_equal_four_and_six_to_the_bit(tmp_path, model):
     assert run.summary()["status"] == "finished"
 
 
+LEARNING = {
+    "no decay of biases": ("optimizer.weight_decay=0.1", "optimizer.decay_bias_and_norm=false"),
+    "one_cycle": ("schedule=one_cycle",),
+    "cosine after a warm-up": ("schedule={name: cosine, warmup_epochs: 5}",),
+    "plateau": ("schedule={name: plateau, patience: 0, threshold: 0.5}",),
+    "early stopping": ("early_stopping={patience: 4, min_delta: 0.05}",),
+    "accumulation": ("accumulate=2", "data.batch_size=90"),
+    "clipping": ("clip_norm=0.01", "clip_value=0.002"),
+    "averaged weights": ("ema=0.9", "optimizer={name: adamw}", "schedule=one_cycle"),
+    "balanced draws": ("data.sampler=balanced",),
+    "weighed classes": ("loss_weights={outer: 2.0}", "label_smoothing=0.1"),
+}
+"""Settings with a state of their own, or that change how others are kept."""
+
+
+@pytest.mark.parametrize("pairs", LEARNING.values(), ids=LEARNING)
+def test_whatever_else_learns_resumes_to_the_bit_too(tmp_path, pairs):
+    pairs = ("data.batch_size=300", "data.shuffle=true", *pairs)
+    whole = run_training(settings("circles_v2", *pairs), runs_dir=tmp_path)
+    run = stopped(tmp_path, "circles_v2", *pairs, after=3)
+
+    resume_training(run)
+
+    assert_equal(run, whole)
+    assert run.summary()["status"] == "finished"
+    assert run.summary().get("stopped_early") == whole.summary().get("stopped_early")
+
+
 def test_workers_resume_to_the_bit_too(tmp_path):
     pairs = ("data.num_workers=2", "data.transform=trivial_augment")
     config = settings("tinyvgg", *pairs, epochs=3)

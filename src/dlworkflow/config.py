@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from dlworkflow.errors import ConfigError, MissingDataError, first_line, unknown
 
@@ -49,10 +49,12 @@ class DataSettings(_OpenSettings):
     shuffle: bool = True
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     data_dir: str | None = None
+    sampler: Literal["balanced"] | None = None
 
 
 class _Optimizer(_Settings):
     weight_decay: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+    decay_bias_and_norm: bool = True
 
 
 class SGDSettings(_Optimizer):
@@ -90,7 +92,98 @@ class RMSpropSettings(_Optimizer):
     momentum: float = Field(0.0, ge=0, lt=1)
 
 
+class _Schedule(_Settings):
+    warmup_epochs: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+
+
+class ConstantSettings(_Schedule):
+    """The rate of the optimizer all along, after a warm-up where there is one."""
+
+    name: Literal["constant"]
+
+
+class StepSettings(_Schedule):
+    """The rate times `gamma` every `step_size` epochs."""
+
+    name: Literal["step"]
+    step_size: int = Field(10, ge=1)
+    gamma: float = Field(0.1, gt=0, lt=1)
+
+
+class MultiStepSettings(_Schedule):
+    """The rate times `gamma` after each of the epochs `milestones`."""
+
+    name: Literal["multi_step"]
+    milestones: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    gamma: float = Field(0.1, gt=0, lt=1)
+
+
+class ExponentialSettings(_Schedule):
+    """The rate times `gamma` every epoch."""
+
+    name: Literal["exponential"]
+    gamma: float = Field(0.95, gt=0, lt=1)
+
+
+class CosineSettings(_Schedule):
+    """Half a cosine from the rate down to `min_lr` over all epochs; after a warm-up, update by update."""
+
+    name: Literal["cosine"]
+    min_lr: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+
+
+class OneCycleSettings(_Settings):
+    """From a `div_factor`-th of the rate up to it in the first `pct_start` of all updates, then down to almost none."""
+
+    name: Literal["one_cycle"]
+    pct_start: float = Field(0.3, gt=0, lt=1)
+    div_factor: float = Field(25.0, gt=1, le=1e30, allow_inf_nan=False)
+    final_div_factor: float = Field(1e4, ge=1, le=1e30, allow_inf_nan=False)
+
+
+class PlateauSettings(_Schedule):
+    """The rate times `factor` when `patience` epochs went by without a loss lower by the part `threshold`."""
+
+    name: Literal["plateau"]
+    factor: float = Field(0.1, gt=0, lt=1)
+    patience: int = Field(10, ge=0)
+    threshold: float = Field(1e-4, ge=0, lt=1)
+    min_lr: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+
+
+ScheduleSettings = Annotated[
+    ConstantSettings
+    | StepSettings
+    | MultiStepSettings
+    | ExponentialSettings
+    | CosineSettings
+    | OneCycleSettings
+    | PlateauSettings,
+    Field(discriminator="name"),
+]
+
+
+class EarlyStoppingSettings(_Settings):
+    """End training when `patience` epochs went by without a loss lower by more than `min_delta`."""
+
+    patience: int = Field(ge=1)
+    min_delta: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+
+
 OptimizerSettings = Annotated[SGDSettings | AdamSettings | AdamWSettings | RMSpropSettings, Field(discriminator="name")]
+
+
+def _checked_weights(given: Any) -> Any:
+    """Take `balanced`, or a weight for each class by its name (YAML reads the name 7 as a number)."""
+    if given is None or given == "balanced":
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError("must be 'balanced' or a weight a class, as in {pizza: 2.0, steak: 1.0}")
+    for name, weight in given.items():
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not 0 < weight <= 1e30:
+            raise ValueError(f"the weight of class {str(name)!r} must be a number above 0")
+    return {str(name): float(weight) for name, weight in given.items()}
 
 
 class TrainConfig(_Settings):
@@ -99,7 +192,12 @@ class TrainConfig(_Settings):
     model: ModelSettings
     data: DataSettings
     optimizer: OptimizerSettings
-    loss: Literal["l1", "mse", "binary_cross_entropy", "cross_entropy"] | None = None
+    schedule: ScheduleSettings = ConstantSettings(name="constant", warmup_epochs=0.0)
+    loss: Literal["l1", "mse", "huber", "smooth_l1", "binary_cross_entropy", "cross_entropy", "multi_margin"] | None = (
+        None
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    loss_weights: Annotated[Any, BeforeValidator(_checked_weights)] = None
     epochs: int = Field(5, ge=1)
     seed: int = Field(42, ge=0, lt=2**32)
     device: str = "auto"
@@ -111,6 +209,11 @@ class TrainConfig(_Settings):
     freeze_epochs: int | None = Field(None, ge=1)
     backbone_lr_scale: float = Field(1.0, gt=0, le=1e30, allow_inf_nan=False)
     cache_features: bool = True
+    early_stopping: EarlyStoppingSettings | None = None
+    accumulate: int = Field(1, ge=1, le=2**31)
+    clip_norm: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
+    clip_value: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
+    ema: float | None = Field(None, gt=0, lt=1)
 
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""
@@ -303,13 +406,39 @@ def build_sweep_settings(layer: Layer) -> SweepSettings:
         raise ConfigError(*found.values()) from None
 
 
-_SECTIONS = ("model", "data", "optimizer")
+def right_part(values: Tree) -> tuple[TrainConfig | None, frozenset[str]]:
+    """Return the settings with those that are wrong left at their defaults, and the keys of the wrong ones.
+
+    None where even so no settings come out: where the model, the data or the optimizer cannot be made sense of.
+    """
+    wrong: set[str] = set()
+    while True:
+        try:
+            return TrainConfig.model_validate(values), frozenset(wrong)
+        except ValidationError as error:
+            faulty = {_key_of(fault["loc"]) for fault in error.errors()}
+            values = {key: _copy(value) for key, value in values.items()}
+            for key in faulty:
+                if not _uproot(values, key):
+                    return None, frozenset(wrong)
+            wrong |= faulty
+
+
+def _uproot(tree: Tree, key: str) -> bool:
+    """Take a dotted key out of a tree; tell whether it was there."""
+    section, _, name = key.rpartition(".")
+    branch = tree[section] if section else tree
+    return isinstance(branch, dict) and branch.pop(name, branch) is not branch
+
+
+_NAMED = ("model", "data", "optimizer", "schedule")
+_SECTIONS = (*_NAMED, "early_stopping")
 
 
 def _key_of(location: tuple[int | str, ...]) -> str:
     """Drop from pydantic's location what a user did not write: a union's tag and its branches."""
     parts = [str(part) for part in location]
-    if parts[0] == "optimizer" and len(parts) > 1 and parts[1] in _OPTIMIZERS:
+    if len(parts) > 1 and parts[1] in _KINDS.get(parts[0], ()):
         del parts[1]
     return ".".join(parts[:2] if parts[0] in _SECTIONS else parts[:1])
 
@@ -320,6 +449,16 @@ _OPTIMIZERS: dict[str, type[_Optimizer]] = {
     "adamw": AdamWSettings,
     "rmsprop": RMSpropSettings,
 }
+_SCHEDULES: dict[str, type[_Settings]] = {
+    "constant": ConstantSettings,
+    "step": StepSettings,
+    "multi_step": MultiStepSettings,
+    "exponential": ExponentialSettings,
+    "cosine": CosineSettings,
+    "one_cycle": OneCycleSettings,
+    "plateau": PlateauSettings,
+}
+_KINDS: dict[str, Mapping[str, type[_Settings]]] = {"optimizer": _OPTIMIZERS, "schedule": _SCHEDULES}
 
 
 def _sentence(fault: Any, key: str) -> str:
@@ -329,9 +468,9 @@ def _sentence(fault: Any, key: str) -> str:
         section, _, name = key.rpartition(".")
         return unknown("setting", name, _known_settings(section, fault["loc"]))
     if kind == "missing" or kind == "union_tag_not_found":
-        return "is missing" if kind == "missing" else "needs a name: " + ", ".join(_OPTIMIZERS)
+        return "is missing" if kind == "missing" else "needs a name: " + ", ".join(_KINDS[key])
     if kind == "union_tag_invalid":
-        return unknown("optimizer", limits["tag"], _OPTIMIZERS)
+        return unknown(key, limits["tag"], _KINDS[key])
     if kind == "literal_error" and key not in _WORDS:
         values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
         return unknown("value", given, values)
@@ -345,10 +484,14 @@ def _sentence(fault: Any, key: str) -> str:
         "finite_number": "a finite number",
         "bool_type": "true or false",
         "string_type": "text",
-        "model_type": "a name or a mapping of settings",
+        "model_type": "a mapping of settings" if key == "early_stopping" else "a name or a mapping of settings",
+        "list_type": "a list",
+        "too_short": "a list of at least one",
         "model_attributes_type": "a name or a mapping of settings",
         "literal_error": limits.get("expected", ""),
     }
+    if kind == "value_error":
+        return f"{limits['error']}, not {given!r}"
     if kind in bounds:
         word = _WORDS.get(key)
         return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}"
@@ -359,8 +502,10 @@ _WORDS = {"data.batch_size": "full", "threads": "auto", "sweep.jobs": "auto"}
 
 
 def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
-    if section == "optimizer":
-        return list(_OPTIMIZERS[str(location[1])].model_fields)
+    if section in _KINDS:
+        return list(_KINDS[section][str(location[1])].model_fields)
+    if section == "early_stopping":
+        return list(EarlyStoppingSettings.model_fields)
     return list(TrainConfig.model_fields)
 
 
@@ -403,7 +548,7 @@ def _load_yaml(text: str, *, where: str) -> Any:
 def _named_sections(values: Tree) -> Tree:
     """Let `model: tinyvgg` stand for `model: {name: tinyvgg}`."""
     return {
-        key: {"name": value} if key in _SECTIONS and isinstance(value, str) else value for key, value in values.items()
+        key: {"name": value} if key in _NAMED and isinstance(value, str) else value for key, value in values.items()
     }
 
 

@@ -117,26 +117,34 @@ def train(
     val_dataloader: Iterable[Batch] | None = None,
     epochs_done: int = 0,
     stepper: Stepper | None = None,
+    enough: Callable[[], bool] | None = None,
+    scored: nn.Module | None = None,
+    training_loss: LossFn | None = None,
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
     with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
-    optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record.
+    optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record;
+    `enough` is asked before each, and ends training where it says so. `scored` is what is tested instead of the model
+    itself, an average of its weights for one, and `training_loss` what is minimised instead of `loss_fn`.
     """
     device, task = _place(model, device), get_task(task, loss_fn)
-    step = stepper or Stepper(optimizer)
+    step, scored = stepper or Stepper(optimizer), model if scored is None else scored
+    minimised = loss_fn if training_loss is None else training_loss
     results: dict[str, list[float]] = {}
     for number in range(epochs_done + 1, epochs + 1):
+        if enough is not None and enough():
+            break
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
             total = Total(task, averaging)
-            scores = {"train": _learn(model, train_dataloader, loss_fn, step, device, task, total)}
+            scores = {"train": _learn(model, train_dataloader, minimised, step, device, task, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
-        scores["test"] = _score(model, test_dataloader, loss_fn, device, task, Total(task, averaging))
+        scores["test"] = _score(scored, test_dataloader, loss_fn, device, task, Total(task, averaging))
         if val_dataloader is not None:
-            scores["val"] = _score(model, val_dataloader, loss_fn, device, task, Total(task, averaging))
+            scores["val"] = _score(scored, val_dataloader, loss_fn, device, task, Total(task, averaging))
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
@@ -186,8 +194,9 @@ def _learn(
             value = read(loss)
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-            step(loss)
+            step(loss, len(y))
             total.add(value, logits.detach(), y)
+        step.finish()
         return total.scores(finite=True)
 
 

@@ -8,7 +8,7 @@ without the wrappers that do this; a model compiled with `torch.compile` does no
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -32,17 +32,49 @@ def build_optimizer(
         raise ConfigError(f"optimizer {name!r}: {first_line(error)}") from None
 
 
+def spare_bias_and_norm(model: nn.Module, groups: Iterable[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """Return the model's weights as an optimizer's groups in which biases and norms' parameters have no weight decay.
+
+    `groups` are those that there are already, each cut in two; None is all weights alike.
+    """
+    spared = {id(parameter) for parameter in _biases_and_norms(model)}
+    found = []
+    for group in groups or [{"params": list(model.parameters())}]:
+        for settings, of in (({}, False), ({"weight_decay": 0.0}, True)):
+            if part := [parameter for parameter in group["params"] if (id(parameter) in spared) is of]:
+                found.append({**group, "params": part, **settings})
+    return found
+
+
+_NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
+
+
+def _biases_and_norms(model: nn.Module) -> Iterator[nn.Parameter]:
+    for part in model.modules():
+        for name, parameter in part.named_parameters(recurse=False):
+            if isinstance(part, _NORMS) or name == "bias" or name.endswith("_bias"):
+                yield parameter
+
+
 class Stepper:
     """What a batch's loss does to the weights: its gradients, then a step of the optimizer."""
 
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.optimizer = optimizer
 
-    def __call__(self, loss: Tensor) -> None:
-        """Improve the weights by the gradients of `loss`."""
+    def __call__(self, loss: Tensor, n_samples: int) -> None:  # noqa: ARG002 - for those that weigh batches
+        """Improve the weights by the gradients of `loss`, a mean over `n_samples`."""
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+
+    def finish(self) -> None:
+        """Do what is left to do at the end of an epoch."""
 
 
 def _bare(method: Callable[..., Any]) -> Callable[..., Any]:

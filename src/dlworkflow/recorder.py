@@ -32,11 +32,20 @@ STATE_FORMAT = 1
 
 @dataclass
 class Learner:
-    """All that changes while a run trains: model, optimizer, and the loaders' own generators."""
+    """All that changes while a run trains: model, optimizer, the loaders' own generators, and what else learns."""
 
     model: nn.Module
     optimizer: Optimizer
     generators: dict[str, torch.Generator] = field(default_factory=dict)
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    """Whatever else has a state (`state_dict`, `load_state_dict`): schedule, stopper, ..., by name."""
+    averaged: nn.Module | None = None
+    """What is scored and saved in place of the model, where that is an average; the model is then one of the parts."""
+
+    @property
+    def saved(self) -> nn.Module:
+        """The model whose weights are `best` and `last`."""
+        return self.model if self.averaged is None else self.averaged
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Recorder:
         split = "val" if epoch.val else "test"
         self.last = row
         self._lines.append(row)
-        self._live = self._live or self._learner.model.state_dict()  # a view of the weights as they change
+        self._live = self._live or self._learner.saved.state_dict()  # a view of the weights as they change
         self._keep("last", weights := {name: tensor.clone() for name, tensor in self._live.items()})
         if self.best is None or row[f"{split}_loss"] < self.best[f"{split}_loss"]:
             self.best = row
@@ -93,6 +102,7 @@ class Recorder:
             "optimizer": _copied(self._learner.optimizer.state_dict()),
             "generators": self._draws.states(),
             "seconds": self._seconds(),
+            "parts": {name: _copied(part.state_dict()) for name, part in self._learner.parts.items()},
         }
         now_at = time.monotonic()
         if now_at - self._written_at >= WRITE_SECONDS:
@@ -116,6 +126,7 @@ class Recorder:
             "optimizer": optimizer,
             "generators": self._draws.states(),
             "seconds": trained.seconds,
+            "parts": {},
         }
 
     def resume(self) -> None:
@@ -136,14 +147,17 @@ class Recorder:
     def _take(self, state: Mapping[str, Any]) -> None:
         """Take up a state; whatever a damaged one lacks or holds in another form raises as Python or torch see fit."""
         weights = {which: state[which] for which in ("last", "best")}
-        apply_weights(self._learner.model, state["last"], source=repr(str(self._run.state_path)))
+        apply_weights(self._learner.saved, state["last"], source=repr(str(self._run.state_path)))
         self._learner.optimizer.load_state_dict(state["optimizer"])
+        for name, part in self._learner.parts.items():
+            part.load_state_dict(state["parts"][name])
         restore_generators(state["generators"], self._learner.generators)
         self._run.cut_history(state["epochs_done"])
         self._weights = weights
         self.best, self.last = state["best_row"], state["last_row"]
         self._seconds_before = state["seconds"]
         self._state = {key: state[key] for key in ("optimizer", "seconds")} | {"generators": self._draws.states()}
+        self._state["parts"] = state.get("parts", {})
         self._unwritten = {"best", "last"}
 
     def finish(self, status: str) -> None:

@@ -16,8 +16,11 @@ LossFn = Callable[[Tensor, Tensor], Tensor]
 _LOSSES: dict[str, type[nn.Module]] = {
     "l1": nn.L1Loss,
     "mse": nn.MSELoss,
+    "huber": nn.HuberLoss,
+    "smooth_l1": nn.SmoothL1Loss,
     "binary_cross_entropy": nn.BCEWithLogitsLoss,
     "cross_entropy": nn.CrossEntropyLoss,
+    "multi_margin": nn.MultiMarginLoss,
 }
 
 
@@ -66,9 +69,9 @@ class Task:
         return right if right.ndim == 1 else right.flatten(start_dim=1).all(dim=1)
 
 
-REGRESSION = Task("regression", ("l1", "mse"), has_accuracy=False)
+REGRESSION = Task("regression", ("l1", "mse", "huber", "smooth_l1"), has_accuracy=False)
 BINARY = Task("binary", ("binary_cross_entropy",))
-MULTICLASS = Task("multiclass", ("cross_entropy",))
+MULTICLASS = Task("multiclass", ("cross_entropy", "multi_margin"))
 TASKS = {task.name: task for task in (REGRESSION, BINARY, MULTICLASS)}
 
 _TASK_OF_LOSS: dict[object, Task] = {
@@ -78,12 +81,14 @@ _TASK_OF_LOSS: dict[object, Task] = {
     nn.HuberLoss: REGRESSION,
     nn.BCEWithLogitsLoss: BINARY,
     nn.CrossEntropyLoss: MULTICLASS,
+    nn.MultiMarginLoss: MULTICLASS,
     F.l1_loss: REGRESSION,
     F.mse_loss: REGRESSION,
     F.smooth_l1_loss: REGRESSION,
     F.huber_loss: REGRESSION,
     F.binary_cross_entropy_with_logits: BINARY,
     F.cross_entropy: MULTICLASS,
+    F.multi_margin_loss: MULTICLASS,
 }
 
 
@@ -98,7 +103,8 @@ def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
         if task not in TASKS:
             raise ConfigError(unknown("task", task, TASKS))
         return TASKS[task]
-    found = _TASK_OF_LOSS.get(type(loss_fn)) or (_TASK_OF_LOSS.get(loss_fn) if callable(loss_fn) else None)
+    kinds = [*type(loss_fn).__mro__, *([loss_fn] if callable(loss_fn) else [])]
+    found = next((_TASK_OF_LOSS[kind] for kind in kinds if kind in _TASK_OF_LOSS), None)
     if found is None:
         name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
         raise ConfigError(f"loss function {name!r} does not say which task it is for; pass task= {', '.join(TASKS)}")

@@ -24,6 +24,7 @@ from dlworkflow import data, models
 from dlworkflow._version import __version__
 from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
+from dlworkflow.contradictions import against_task, contradictions
 from dlworkflow.data.images import remember_all
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.remembered import Progress
@@ -32,10 +33,11 @@ from dlworkflow.device import choose_device, choose_threads, describe_device, de
 from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
 from dlworkflow.features import remember_features
+from dlworkflow.learning import Learning, build_learning
+from dlworkflow.losses import build_training_loss, class_weights, sample_weights
 from dlworkflow.metrics import majority_baseline
 from dlworkflow.models import torchvision_models
-from dlworkflow.models.backbone import Classifier, Staged, classifier_name, parameter_groups
-from dlworkflow.optim import build_optimizer
+from dlworkflow.models.backbone import Classifier, Staged, classifier_name
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.runs import Run, runs_folder
@@ -58,6 +60,8 @@ class Job:
     model: nn.Module
     task: Task
     loss_fn: LossFn
+    training_loss: nn.Module
+    """What is minimised; `loss_fn` is what scores."""
     device: torch.device
     threads: int
     initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
@@ -82,7 +86,9 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
         faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
     elif _faultless(models.check_name, name, faults, "model.name"):
         recipe = {"model": {"name": name}, **models.recipe(str(name))}
-    fallback = {"optimizer": {"name": "adam"}} | ({"data": {"name": ""}, "model": {"name": ""}} if not recipe else {})
+    fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
+        {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
+    )
     layer = merge([Layer(fallback), Layer(recipe), user])
     if recipe:
         layer, found = settle(layer, str(name))
@@ -95,7 +101,8 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
         given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
         faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
-    return build_config(layer, faults)
+    known = data.entries().get(str(dataset.get("name")))
+    return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
 
 
 def prepare(
@@ -109,7 +116,9 @@ def prepare(
     device = choose_device(config.device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
     task = get_task(splits.task)
-    loss_fn = build_loss(task, config.loss)
+    if found := against_task(config, task.name):
+        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+    loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     try:
         model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
@@ -127,7 +136,14 @@ def prepare(
     _check_last_batch(config, splits, model)
     remember_all(splits.parts().values(), on_pictures)
     threads = choose_threads(config.threads, model, splits.in_shape)
-    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
+    resolved = _resolved(config, task, threads)
+    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised)
+
+
+def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
+    """Return what is minimised: the loss that scores, or that with smoothed labels and weighed classes."""
+    weights = class_weights(config.loss_weights, splits.classes, labels_of(splits.train))
+    return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
 
 
 def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
@@ -225,7 +241,7 @@ def record_job(
     """
     run = _create_run(job, runs_dir, name, **more)
     with run.locked():
-        learner = _learner(job)
+        learner, _ = _learner(job)
         set_seeds(job.config.seed)
         recorder = Recorder(run, learner)
         recorder.adopt(trained)
@@ -274,6 +290,8 @@ def prepare_resume(
     if epochs is not None and epochs < planned and epochs < done:
         raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
     tree["epochs"] = epochs or planned
+    if not force:
+        _refuse_to_stretch(run, summary, planned, tree["epochs"])
     if summary["status"] == "finished" and tree["epochs"] <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
     if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
@@ -293,6 +311,21 @@ def prepare_resume(
     return job
 
 
+def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
+    """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
+    schedule = _section(summary["config"], "schedule").get("name")
+    if epochs != planned and schedule in ("cosine", "one_cycle"):
+        raise RunError(
+            f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
+            "so that the run is no longer one that had them from the start"
+        )
+    if summary.get("stopped_early"):
+        raise RunError(
+            f"{run.name} has stopped early, after {len(run.history())} of {planned} epochs; --force waits as many "
+            "epochs again"
+        )
+
+
 def _train(
     job: Job,
     run: Run,
@@ -303,8 +336,8 @@ def _train(
 ) -> None:
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
     config = job.config
-    learner = _learner(job)
-    optimizer, val_draws = learner.optimizer, learner.generators["val"]
+    learner, learning = _learner(job)
+    val_draws, averaged = learner.generators["val"], learner.averaged
     recorder = Recorder(run, learner, on_epoch)
     status = "failed"
     try:
@@ -315,25 +348,33 @@ def _train(
                 set_seeds(config.seed)
                 if resume and run.state_path.is_file():
                     recorder.resume()
+                    if learning.stopper is not None and run.summary().get("stopped_early"):
+                        learning.stopper.waited = 0
+                        run.update_summary(stopped_early=False)
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
                 seen = _as_seen_by_the_classifier(job, request)
                 batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
-                model, on_end = _staged(seen, recorder)
+                model, on_end = _staged(seen, recorder, learning)
                 train(
                     model,
                     batches["train"],
                     batches["test"],
-                    optimizer,
+                    learning.optimizer,
                     job.loss_fn,
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
+                    training_loss=job.training_loss.to(job.device),
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
+                    stepper=learning.stepper,
+                    enough=learning.enough,
+                    scored=_as_the_classifier(averaged) if isinstance(model, Classifier) else averaged,
                 )
-                run.update_summary(**_look_at_the_best(job, recorder))
+                early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
+                run.update_summary(**_look_at_the_best(job, recorder), **early)
                 status = "finished"
             except (Stopped, Halt, KeyboardInterrupt, BrokenPipeError) as stop:
                 status = "interrupted"
@@ -349,17 +390,18 @@ def _train(
     recorder.finish(status)
 
 
-def _learner(job: Job) -> Learner:
-    job.model.to(job.device)
-    settings = job.config.optimizer.model_dump()
-    optimizer = build_optimizer(settings.pop("name"), _learning_weights(job), **settings)
-    return Learner(job.model, optimizer, {"val": torch.Generator().manual_seed(job.config.seed)})
+def _learner(job: Job) -> tuple[Learner, Learning]:
+    """Put the model on its device and what trains it together."""
+    learning = build_learning(job.config, job.model.to(job.device), _batches_an_epoch(job))
+    averaged = learning.average.averaged if learning.average else None
+    draws = {"val": torch.Generator().manual_seed(job.config.seed)}
+    return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
 
 
-def _learning_weights(job: Job) -> Any:
-    """Return what the optimizer is over: all weights alike, or the backbone's at a rate of its own."""
-    scale = job.config.backbone_lr_scale
-    return job.model.parameters() if scale == 1 else parameter_groups(job.model, job.config.optimizer.lr, scale)
+def _batches_an_epoch(job: Job) -> int:
+    """Return how many batches the training split makes."""
+    size = job.config.data.batch_size
+    return 1 if size == "full" else -(-len(job.splits.train) // size)  # type: ignore[arg-type]
 
 
 def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
@@ -388,17 +430,23 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     )
 
 
-def _staged(job: Job, recorder: Recorder) -> tuple[nn.Module, Callable[[Epoch], object]]:
+def _as_the_classifier(model: nn.Module | None) -> Classifier | None:
+    """Return the classifier of a model, to be scored on features too."""
+    return None if model is None else Classifier(model)
+
+
+def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:
     """Return the model as it is trained, its backbone frozen as long as the settings say, and what ends an epoch."""
+    record = learning.before(recorder)
     if job.config.freeze == "none" or isinstance(job.model, Classifier):
-        return job.model, recorder
+        return job.model, record
     staged, until = Staged(job.model), job.config.freeze_epochs
 
     def begin(number: int) -> None:
         staged.freeze(until is None or number <= until)
 
     def end(epoch: Epoch) -> None:
-        recorder(epoch)
+        record(epoch)
         begin(epoch.number + 1)
 
     begin(recorder.epochs_done + 1)
@@ -440,6 +488,9 @@ def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
     """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
     settings = job.config.data
     generator = val_draws if split == "val" else None
+    weights = None
+    if settings.sampler == "balanced" and split == "train":
+        weights = sample_weights(job.splits.classes, labels_of(job.splits.train))
     return make_loader(
         job.splits.part(split),
         settings.batch_size,
@@ -447,6 +498,7 @@ def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
         num_workers=settings.num_workers,
         generator=generator,
         device=job.device,
+        weights=weights,
     )
 
 
@@ -485,6 +537,7 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "parameters": count_parameters(job.model),
         "device": describe_device(job.device),
         "threads": job.threads,
+        "scored": "averaged weights" if job.config.ema is not None else "weights",
         "chosen_on": "val" if splits.val is not None else "test",
         "baseline": _baseline(job),
         "best": None,

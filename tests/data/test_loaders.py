@@ -1,6 +1,6 @@
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 from torchvision import datasets, transforms
 
 from dlworkflow import data
@@ -45,6 +45,22 @@ def equal(mine, theirs):
 def stock_folder(root, *augmentations):
     way = [transforms.Resize((16, 16)), *augmentations, transforms.ToTensor()]
     return datasets.ImageFolder(root, transforms.Compose(way))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_weighted_draw_is_that_of_the_stock_sampler(workers):
+    weights = torch.arange(10.0)
+    mine, state = passes(make_loader(points(), 4, weights=weights, shuffle=True, num_workers=workers), 2)
+    theirs, expected = passes(DataLoader(points(), 4, sampler=WeightedRandomSampler(weights, 10)), 2)
+
+    assert equal(mine, theirs)
+    assert torch.equal(state, expected)
+
+
+def test_a_full_batch_is_drawn_by_weights_too():
+    [labels] = labels_of(make_loader(points(), "full", weights=torch.eye(10)[3]))
+
+    assert labels == [3] * 10
 
 
 @pytest.mark.parametrize("workers", [0, 2])

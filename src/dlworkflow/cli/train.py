@@ -66,6 +66,17 @@ def train(
         typer.Option("--fast-decode", help="Decode JPEGs no larger than needed: less time, slightly other pixels."),
     ] = False,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="How the rate changes: constant, step, multi_step, exponential, cosine, one_cycle or plateau.",
+        ),
+    ] = None,
+    patience: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Stop after N epochs without a lower loss (validation, else test)."),
+    ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
     threads: Annotated[
@@ -132,6 +143,8 @@ def train(
             "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
             "optimizer.lr": ("--lr", _number_or_text(lr)),
+            "schedule.name": ("--schedule", schedule),
+            "early_stopping.patience": ("--patience", _number_or_text(patience)),
             "epochs": ("--epochs", _number_or_text(epochs)),
             "seed": ("--seed", _number_or_text(seed)),
             "device": ("--device", device),
@@ -390,14 +403,18 @@ def _print_end(run: Run) -> None:
     best, baseline = summary["best"], summary["baseline"]
     split = summary["chosen_on"]
     acc = percent(best.get(f"{split}_acc"))
+    averaged = " of the averaged weights" if summary.get("scored") == "averaged weights" else ""
     typer.echo(
-        f"best epoch {best['epoch']} (by {split} loss): loss {best[f'{split}_loss']:.5f}"
+        f"best epoch {best['epoch']} (by {split} loss{averaged}): loss {best[f'{split}_loss']:.5f}"
         + (f", accuracy {acc}" if acc else "")
     )
     if baseline.get("metric") == "accuracy":
         typer.echo(f"always answering {baseline['answer']!r} scores {percent(baseline['score'])} on the test split")
     elif baseline:
         typer.echo(f"always answering the training mean has a test loss of {baseline['score']:.5f}")
+    if summary.get("stopped_early"):
+        waited = summary["config"]["early_stopping"]["patience"]
+        typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
     typer.echo(f"{summary['seconds']:.1f} s; run {run.path}")
     for warning in _warnings(summary):
         say(f"warning: {warning}")

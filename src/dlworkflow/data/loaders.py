@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 Batch = tuple[Tensor, Tensor]
 
@@ -52,8 +52,9 @@ class BatchLoader:
         shuffle: bool,
         generator: torch.Generator | None,
         pinned: bool = False,
+        weights: Tensor | None = None,
     ) -> None:
-        self.dataset, self.batch_size = dataset, batch_size
+        self.dataset, self.batch_size, self._weights = dataset, batch_size, weights
         self._shuffle, self._generator, self._pinned = shuffle, generator, pinned
 
     def __len__(self) -> int:
@@ -79,6 +80,8 @@ class BatchLoader:
 
     def _order(self) -> Tensor:
         size = len(self.dataset)
+        if self._weights is not None:
+            return torch.multinomial(self._weights, size, replacement=True, generator=self._generator)
         if not self._shuffle:
             return torch.arange(size)
         generator = self._generator
@@ -118,30 +121,34 @@ def make_loader(
     num_workers: int = 0,
     generator: torch.Generator | None = None,
     device: torch.device | None = None,
+    weights: Tensor | None = None,
 ) -> Iterable[Batch]:
     """Return batches of (inputs, labels), to be gone through once an epoch.
 
     Shuffles and draws exactly as `DataLoader(dataset, batch_size, shuffle=shuffle)` does; `full` is the whole data set
-    as one batch, in order, and draws nothing. With workers, a data set in memory is shared, not copied. A data set
-    without `batch` is served by the stock DataLoader. With an accelerator as `device`, samples that lie in memory are
-    put there once and gathered there, where they fit; else batches are pinned, so that they are copied while it works.
+    as one batch, in order, and draws nothing. With `weights` (n,), as many samples as there are are drawn in proportion
+    to them, with replacement, as `WeightedRandomSampler(weights, n)` draws them. With workers, a data set in memory is
+    shared, not copied. A data set without `batch` is served by the stock DataLoader. With an accelerator as `device`,
+    samples that lie in memory are put there once and gathered there, where they fit; else batches are pinned, so that
+    they are copied while it works.
     """
     whole: AnswersBatches | None = dataset if isinstance(dataset, AnswersBatches) else None
     size = len(dataset)  # type: ignore[arg-type]
     if hasattr(dataset, "remember"):
         dataset.remember()  # before workers are forked, so that they share it
-    if batch_size == "full" and whole is not None and not shuffle and not _is_random(dataset):
+    if batch_size == "full" and whole is not None and not shuffle and weights is None and not _is_random(dataset):
         return [whole.batch(range(size))]
     batch_size = size if batch_size == "full" else batch_size
     pinned = device is not None and device.type == "cuda"
     if whole is not None and not num_workers:
         if device is not None and device.type != "cpu":
             whole = _moved(whole, device)
-        return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned)
+        return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
     return DataLoader(
         _BatchView(whole) if whole is not None else dataset,
         batch_size=batch_size,
-        shuffle=shuffle,
+        shuffle=shuffle and weights is None,
+        sampler=None if weights is None else WeightedRandomSampler(weights, size, generator=generator),  # type: ignore[arg-type] # torch calls its argument a list
         num_workers=num_workers,
         collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
         generator=generator,

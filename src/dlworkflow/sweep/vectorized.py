@@ -41,12 +41,21 @@ def group_of(config: TrainConfig) -> str:
     return json.dumps(tree, sort_keys=True)
 
 
+_KNOWN = {"model", "data", "optimizer", "loss", "epochs", "seed", "device", "threads", "averaging", "init_from"}
+_LEFT_ALONE = [name for name in TrainConfig.model_fields if name not in _KNOWN]
+"""Settings that must stand at their defaults: what they change is not known here, and those to come are not either."""
+
+
 def obstacle_in_settings(config: TrainConfig) -> str | None:
     """Say which settings keep runs from training together, before any data is loaded; None where none does."""
     if config.data.batch_size != "full" or config.data.shuffle:
         return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
     if config.optimizer.name not in _STEPS:
         return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
+    if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.model_fields[name].default]:
+        return f"{changed[0]} changes what an epoch does"
+    if config.data.sampler is not None or not config.optimizer.decay_bias_and_norm:
+        return "its samples or its weight decay are not those of a plain run"
     return None
 
 

@@ -1,0 +1,410 @@
+"""What a setting does to the training it is set for, seen in the run that comes out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dlworkflow import data
+from dlworkflow.averages import WeightAverage
+from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.data.splits import Splits
+from dlworkflow.data.tabular import TensorData
+from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.learning import build_learning
+from dlworkflow.optim import build_optimizer, spare_bias_and_norm
+from dlworkflow.run_evaluation import evaluate_run
+from dlworkflow.updates import Update
+from dlworkflow.workflow import resolve_config, resume_training, run_training
+
+
+def settings(model, *pairs):
+    return resolve_config([from_flags({"model.name": ("MODEL", model)}), from_overrides(pairs)])
+
+
+def trained(tmp_path, model, *pairs):
+    return run_training(settings(model, *pairs), runs_dir=tmp_path)
+
+
+def rates(run):
+    return [row["lr"] for row in run.history()]
+
+
+def faults(model, *pairs):
+    with pytest.raises(ConfigError) as caught:
+        settings(model, *pairs)
+    return list(caught.value.faults)
+
+
+# Weight decay
+
+
+def test_weight_decay_can_spare_biases_and_norms():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    optimizer = build_optimizer("sgd", spare_bias_and_norm(model), lr=0.1, weight_decay=0.5)
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+
+    optimizer.step()
+
+    assert {name: parameter.max().item() for name, parameter in model.named_parameters()} == {
+        "0.weight": pytest.approx(0.95),
+        "0.bias": 1.0,
+        "1.weight": 1.0,
+        "1.bias": 1.0,
+        "2.weight": pytest.approx(0.95),
+        "2.bias": 1.0,
+    }
+
+
+def test_sparing_keeps_the_rate_of_a_group():
+    model = nn.Linear(2, 2)
+    groups = spare_bias_and_norm(model, [{"params": list(model.parameters()), "lr": 0.3}])
+
+    assert [(group["lr"], group.get("weight_decay")) for group in groups] == [(0.3, None), (0.3, 0.0)]
+
+
+@pytest.mark.parametrize("spare", [True, False])
+def test_a_setting_says_whether_a_run_decays_biases(spare):
+    pairs = ("optimizer.weight_decay=0.1", f"optimizer.decay_bias_and_norm={str(not spare).lower()}")
+
+    groups = build_learning(settings("blobs", *pairs), nn.Linear(2, 4), 1).optimizer.param_groups
+
+    assert [group["weight_decay"] for group in groups] == ([0.1, 0.0] if spare else [0.1])
+
+
+# Schedules
+
+
+def test_the_history_shows_the_rate_of_a_schedule(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=6", "schedule={name: step, step_size: 2, gamma: 0.5}")
+
+    assert rates(run) == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
+
+
+def test_a_schedule_by_updates_counts_those_of_every_batch(tmp_path):
+    pairs = ("epochs=2", "data.batch_size=100", "schedule=one_cycle")
+    run = trained(tmp_path, "blobs", *pairs)
+
+    assert rates(run)[0] == pytest.approx(0.1 / 25)
+    optimizer = torch.load(run.state_path, weights_only=True)["optimizer"]
+    assert optimizer["param_groups"][0]["lr"] == pytest.approx(0.1 / 25 / 1e4)
+
+
+def test_a_warm_up_alone_leads_to_a_constant_rate(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=4", "schedule.warmup_epochs=2")
+
+    assert rates(run) == pytest.approx([0.05, 0.1, 0.1, 0.1])
+
+
+def test_a_plateau_lowers_the_rate_when_the_loss_stops_falling(tmp_path):
+    run = trained(tmp_path, "circles_v0", "epochs=40", "optimizer.lr=1.0", "schedule={name: plateau, patience: 2}")
+
+    assert rates(run)[0] == 1.0
+    assert rates(run)[-1] < 1.0
+
+
+def test_more_epochs_for_a_schedule_that_knows_its_length_need_force(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=3", "schedule=cosine")
+
+    with pytest.raises(RunError, match=r"schedule 'cosine' of blobs-blobs-001 was drawn for 3 epochs; --force redraws"):
+        resume_training(run, epochs=6)
+    assert len(resume_training(run, epochs=6, force=True).history()) == 6
+
+
+def test_more_epochs_for_a_schedule_without_an_end_need_none(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=3", "schedule=exponential")
+
+    assert rates(resume_training(run, epochs=5)) == pytest.approx([0.1 * 0.95**epoch for epoch in range(5)])
+
+
+# Early stopping
+
+FLAT = ("optimizer.lr=1e-30", "early_stopping.patience=3")
+"""Nothing is learnt: after the first epoch, which is better than none, nothing improves."""
+
+
+def test_training_stops_after_so_many_epochs_without_improvement(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=50", *FLAT)
+
+    assert (len(run.history()), run.summary()["status"], run.summary()["stopped_early"]) == (4, "finished", True)
+
+
+def test_a_run_that_improves_all_along_is_not_stopped(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=8", "early_stopping.patience=1")
+
+    assert (len(run.history()), run.summary()["stopped_early"]) == (8, False)
+
+
+def test_less_than_min_delta_is_no_improvement(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=8", "early_stopping={patience: 2, min_delta: 100}")
+
+    assert len(run.history()) == 3
+
+
+def test_the_best_weights_of_a_stopped_run_are_those_of_its_best_epoch(tmp_path):
+    run = trained(tmp_path, "line_deep", "epochs=400", "optimizer.lr=0.2", "early_stopping.patience=20")
+    losses = [row["test_loss"] for row in run.history()]
+
+    assert run.summary()["best"]["epoch"] == losses.index(min(losses)) + 1 == len(losses) - 20
+
+
+def test_a_stopped_run_goes_on_only_by_force(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=50", *FLAT)
+
+    with pytest.raises(RunError, match=r"has stopped early, after 4 of 50 epochs; --force"):
+        resume_training(run)
+    assert len(resume_training(run, force=True).history()) == 7
+
+
+# Updates
+
+
+def batches_of(sizes):
+    draws = torch.Generator().manual_seed(1)
+    return [(torch.randn(n, 3, generator=draws), torch.randint(4, (n,), generator=draws)) for n in sizes]
+
+
+def weights_after(batches, **settings):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4)
+    optimizer = build_optimizer("sgd", model.parameters(), lr=0.5, momentum=0.9)
+    stepper = Update(optimizer, **settings)
+    for X, y in batches:
+        stepper(nn.functional.cross_entropy(model(X), y), len(y))
+    stepper.finish()
+    return model.weight.detach()
+
+
+def joined(batches):
+    return tuple(map(torch.cat, zip(*batches, strict=True)))
+
+
+def test_accumulated_batches_equal_one_of_all_their_samples():
+    small = batches_of([8] * 8)
+
+    assert torch.allclose(
+        weights_after(small, accumulate=4), weights_after([joined(small[:4]), joined(small[4:])]), atol=1e-6
+    )
+
+
+def test_a_short_last_group_weighs_its_samples():
+    small = batches_of([8, 8, 8, 3])
+
+    assert torch.allclose(weights_after(small, accumulate=3), weights_after([joined(small[:3]), small[3]]), atol=1e-6)
+    assert torch.allclose(weights_after(small[2:], accumulate=4), weights_after([joined(small[2:])]), atol=1e-6)
+
+
+def test_a_run_that_accumulates_is_one_of_larger_batches(tmp_path):
+    pairs = ("epochs=3", "data.shuffle=true")
+    large = trained(tmp_path, "blobs", *pairs, "data.batch_size=32")
+
+    small = trained(tmp_path, "blobs", *pairs, "data.batch_size=8", "accumulate=4")
+
+    assert [row["test_loss"] for row in small.history()] == pytest.approx(
+        [row["test_loss"] for row in large.history()], rel=1e-4
+    )
+
+
+def gradient_after(**settings):
+    model = nn.Linear(3, 1, bias=False)
+    stepper = Update(build_optimizer("sgd", model.parameters(), lr=0.1), **settings)
+    stepper((model.weight * torch.tensor([3.0, -4.0, 12.0])).sum(), 1)
+    return model.weight.grad[0].tolist()
+
+
+def test_clipping_by_norm_keeps_the_direction():
+    assert gradient_after(clip_norm=1.3) == pytest.approx([0.3, -0.4, 1.2], rel=1e-4)
+
+
+def test_a_short_gradient_is_not_clipped():
+    assert gradient_after(clip_norm=14.0) == [3.0, -4.0, 12.0]
+
+
+def test_clipping_by_value_bounds_each_number():
+    assert gradient_after(clip_value=3.5) == [3.0, -3.5, 3.5]
+
+
+# Averaged weights
+
+
+def test_averaged_weights_follow_their_formula():
+    model = nn.Linear(1, 1)
+    average = WeightAverage(model, decay=0.25)
+    expected = model.weight.item()
+    for update, value in enumerate([1.0, -2.0, 5.0], start=1):
+        model.weight.data.fill_(value)
+        average.after_update()
+        d = min(0.25, (1 + update) / (10 + update))
+        expected = d * expected + (1 - d) * value
+
+    assert average.averaged.weight.item() == pytest.approx(expected)
+    assert [average.decay_at(update) for update in (1, 2, 3)] == [2 / 11, 0.25, 0.25]
+
+
+def test_averaged_weights_keep_the_statistics_of_batch_norms():
+    model = nn.BatchNorm1d(2)
+    average = WeightAverage(model, decay=0.9)
+    model(torch.randn(8, 2))
+
+    average.after_update()
+
+    assert torch.equal(average.averaged.running_mean, model.running_mean)
+
+
+def test_the_weights_of_a_run_are_the_averaged_ones_that_its_history_scores(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=5", "ema=0.5")
+
+    assert evaluate_run(run, "test", weights="last").loss == pytest.approx(run.history()[-1]["test_loss"], rel=1e-5)
+    assert run.summary()["scored"] == "averaged weights"
+    state = torch.load(run.state_path, weights_only=True)
+    assert not torch.equal(
+        state["last"]["linear_layer_stack.0.weight"],
+        state["parts"]["average"]["weights"]["linear_layer_stack.0.weight"],
+    )
+
+
+def test_averaging_does_not_change_what_is_learnt(tmp_path):
+    plain, averaged = (trained(tmp_path, "blobs", "epochs=5", *more) for more in ((), ("ema=0.9",)))
+
+    assert [row["train_loss"] for row in plain.history()] == [row["train_loss"] for row in averaged.history()]
+
+
+# Losses and samplers
+
+
+@pytest.fixture
+def unequal(tmp_path):
+    """Register two overlapping clouds of points, 380 of a common class and 20 of a rare one, in either split."""
+    draws = torch.Generator().manual_seed(0)
+
+    def part():
+        labels = torch.tensor([0] * 380 + [1] * 20)
+        return TensorData(torch.randn(400, 2, generator=draws) + 1.5 * labels[:, None], labels.float())
+
+    splits = Splits("unequal", "binary", part(), part(), in_shape=(2,), classes=("common", "rare"))
+    data.register("unequal", lambda: splits)
+    yield
+    data._registered.pop("unequal")
+
+
+def recall_of_the_rare(tmp_path, *pairs):
+    pairs = ("data=unequal", "data.batch_size=40", "data.shuffle=true", "epochs=20", *pairs)
+    result = evaluate_run(trained(tmp_path, "circles_v0", *pairs), "test", weights="last")
+    rare = result.y.reshape(-1) == 1
+    return (result.logits.reshape(-1)[rare] > 0).double().mean().item()
+
+
+@pytest.mark.parametrize("pair", ["loss_weights=balanced", "loss_weights={rare: 19}", "data.sampler=balanced"])
+def test_a_rare_class_is_found_more_often_when_it_is_given_more_say(tmp_path, unequal, pair):
+    assert recall_of_the_rare(tmp_path, pair) > recall_of_the_rare(tmp_path) + 0.3
+
+
+def test_an_unknown_class_is_refused_before_a_run_is_made(tmp_path):
+    with pytest.raises(ConfigError, match="loss_weights: unknown class 'outter'; did you mean 'outer'"):
+        trained(tmp_path, "circles_v2", "loss_weights={outter: 2}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_smoothed_labels_keep_a_model_from_being_too_sure(tmp_path):
+    plain, smooth = (
+        evaluate_run(
+            trained(tmp_path, "blobs", "epochs=200", "model.relu=true", "optimizer={name: adam, lr: 0.05}", *pairs),
+            "test",
+            weights="last",
+        )
+        for pairs in ((), ("label_smoothing=0.2",))
+    )
+
+    sure = [result.logits.softmax(1).amax(1).mean() for result in (plain, smooth)]
+    assert sure[1] < 0.9 < sure[0]
+
+
+def test_the_test_loss_is_the_plain_one_whatever_is_minimised(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=3", "label_smoothing=0.2", "loss_weights=balanced")
+    last = run.history()[-1]
+
+    result = evaluate_run(run, "test", weights="last")
+
+    expected = nn.functional.cross_entropy(result.logits, result.y).item()
+    assert last["test_loss"] == pytest.approx(expected, rel=1e-5)
+    assert last["train_loss"] > last["test_loss"] + 0.1
+
+
+@pytest.mark.parametrize("loss", ["huber", "smooth_l1", "mse"])
+def test_a_line_is_learnt_by_any_loss_of_a_regression(tmp_path, loss):
+    run = trained(tmp_path, "line_v2", "epochs=300", f"loss={loss}", "optimizer.lr=0.1")
+
+    assert run.history()[-1]["test_loss"] < 0.1 * run.history()[0]["test_loss"]
+
+
+def test_settings_for_classes_are_refused_for_numbers():
+    found = faults("line", "label_smoothing=0.1", "loss_weights=balanced", "data={sampler: balanced, shuffle: true}")
+
+    assert [fault.split(" is for classes")[0] for fault in found] == [
+        "--set label_smoothing:",
+        "--set loss_weights:",
+        "--set data.sampler:",
+    ]
+
+
+# What contradicts itself
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fault"),
+    [
+        (("optimizer.nesterov=true",), "--set optimizer.nesterov: needs momentum"),
+        (("optimizer.decay_bias_and_norm=false",), "--set optimizer.decay_bias_and_norm: there is no weight decay"),
+        (("schedule=cosine", "epochs=1"), "--set schedule.name: 'cosine' has no second epoch"),
+        (("schedule.warmup_epochs=5", "epochs=5"), "--set schedule.warmup_epochs: a warm-up of 5 of 5 epochs"),
+        (("schedule=step", "epochs=10"), "schedule.step_size: the rate would first change after epoch 10 of 10"),
+        (("schedule={name: multi_step, milestones: [2, 9]}", "epochs=9"), "schedule.milestones: the rate would first"),
+        (
+            ("schedule={name: cosine, min_lr: 0.1}",),
+            "schedule.min_lr: must be less than the learning rate, which is 0.1",
+        ),
+        (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
+        (("data.sampler=balanced",), "--set data.sampler: draws at random, and data.shuffle is false"),
+        (("loss_weights={0: -1}",), "--set loss_weights: the weight of class '0' must be a number above 0"),
+        (("loss_weights=balance",), "--set loss_weights: must be 'balanced' or a weight a class"),
+        (("early_stopping.patience=3", "epochs=3"), "--set early_stopping.patience: 3 epochs without improvement"),
+    ],
+)
+def test_a_contradiction_is_refused_before_training(pairs, fault):
+    [found] = faults("blobs", *pairs)
+
+    assert fault in found
+
+
+def test_contradictions_are_told_together_with_what_is_wrong_by_itself():
+    found = faults("blobs", "optimizer.nesterov=true", "early_stopping.patience=500", "seed=x", "schedul=cosine")
+
+    assert [fault.split(":")[0] for fault in found] == [
+        "--set optimizer.nesterov",
+        "--set early_stopping.patience",
+        "--set seed",
+        "--set schedul",
+    ]
+
+
+def test_nothing_is_derived_from_a_setting_that_is_wrong():
+    assert faults("blobs", "epochs=x", "schedule.warmup_epochs=200") == [
+        "--set epochs: must be a whole number, not 'x'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pair", "fault"),
+    [
+        ("schedule=cosin", "unknown schedule 'cosin'; did you mean 'cosine'?"),
+        ("schedule={name: step, step: 3}", "unknown setting 'step'; did you mean 'step_size'?"),
+        ("schedule={name: multi_step}", "schedule.milestones: is missing"),
+        ("early_stopping.patienc=3", "unknown setting 'patienc'; did you mean 'patience'?"),
+        ("early_stopping=3", "must be a mapping of settings, not 3"),
+    ],
+)
+def test_a_wrong_name_or_value_is_answered(pair, fault):
+    assert any(fault in found for found in faults("blobs", pair))

@@ -1,0 +1,160 @@
+"""Our curves against torch's schedulers: the same rates, without torch's compiler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn, optim
+from torch.optim import lr_scheduler as torchs
+
+from dlworkflow import schedules
+
+EPOCHS, UPDATES = 12, 5
+"""Of a run, and in each epoch."""
+
+
+def sgd(lr=0.4):
+    return optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
+
+
+def rates(optimizer, after_update=lambda: None, end_epoch=lambda epoch: None, epochs=EPOCHS):
+    """Return the rate of every update of a run."""
+    found = []
+    for epoch in range(epochs):
+        for _ in range(UPDATES):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            after_update()
+        end_epoch(epoch)
+    return found
+
+
+def ours(curve, loss=lambda epoch: 1.0, **options):
+    optimizer = sgd()
+    schedule = curve(optimizer) if callable(curve) and not options else schedules.Schedule(optimizer, curve, **options)
+    return rates(optimizer, schedule.after_update, lambda epoch: schedule.end_epoch(loss(epoch)))
+
+
+def by_epoch(curve):
+    return ours(lambda optimizer: schedules.Schedule(optimizer, curve))
+
+
+def theirs(build):
+    optimizer = sgd()
+    schedule = build(optimizer)
+    return rates(optimizer, end_epoch=lambda epoch: schedule.step())
+
+
+def theirs_by_update(build):
+    optimizer = sgd()
+    schedule = build(optimizer)
+    total, done = EPOCHS * UPDATES, [0]
+
+    def step():
+        done[0] += 1
+        if done[0] < total:
+            schedule.step()
+
+    return rates(optimizer, after_update=step)
+
+
+@pytest.mark.parametrize(
+    ("curve", "torchs_own"),
+    [
+        (schedules.step(step_size=3, gamma=0.5), lambda o: torchs.StepLR(o, 3, 0.5)),
+        (schedules.multi_step(milestones=[7, 2], gamma=0.1), lambda o: torchs.MultiStepLR(o, [2, 7], 0.1)),
+        (schedules.exponential(gamma=0.9), lambda o: torchs.ExponentialLR(o, 0.9)),
+        (schedules.cosine(total=EPOCHS, min_lr=0.01), lambda o: torchs.CosineAnnealingLR(o, EPOCHS, 0.01)),
+    ],
+    ids=["step", "multi_step", "exponential", "cosine"],
+)
+def test_a_curve_by_epochs_is_torchs(curve, torchs_own):
+    assert by_epoch(curve) == pytest.approx(theirs(torchs_own))
+
+
+def test_one_cycle_is_torchs_at_every_update():
+    total = EPOCHS * UPDATES
+    curve = schedules.one_cycle(total=total, pct_start=0.3, div_factor=25, final_div_factor=1e4)
+
+    assert ours(curve, by_update=True) == pytest.approx(
+        theirs_by_update(lambda o: torchs.OneCycleLR(o, 0.4, total_steps=total, cycle_momentum=False))
+    )
+
+
+def test_cosine_after_a_warm_up_is_torchs_two_in_a_row_at_every_update():
+    total, warmup = EPOCHS * UPDATES, 8
+
+    def torchs_own(optimizer):
+        parts = [
+            torchs.LinearLR(optimizer, 1 / warmup, total_iters=warmup - 1),
+            torchs.CosineAnnealingLR(optimizer, total - warmup),
+        ]
+        return torchs.SequentialLR(optimizer, parts, [warmup])
+
+    assert ours(schedules.cosine(total=total - warmup), warmup=warmup, by_update=True) == pytest.approx(
+        theirs_by_update(torchs_own)
+    )
+
+
+def test_plateau_is_torchs():
+    losses = [1.0, 0.9, 0.9, 0.9, 0.95, 0.5, 0.49999, 0.6, 0.6, 0.6, 0.6, 0.6]
+    settings = {"factor": 0.3, "patience": 1, "threshold": 1e-3, "min_lr": 0.02}
+    optimizer = sgd()
+    torchs_own = torchs.ReduceLROnPlateau(optimizer, **settings)
+
+    expected = rates(optimizer, end_epoch=lambda epoch: torchs_own.step(losses[epoch]))
+
+    assert ours(lambda o: schedules.Plateau(o, **settings), losses.__getitem__) == pytest.approx(expected)
+
+
+def test_a_warm_up_rises_in_a_straight_line_to_the_rate():
+    assert ours(schedules.constant(), warmup=4)[:6] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
+
+
+def test_every_group_keeps_its_part_of_the_rate():
+    optimizer = optim.SGD([{"params": [nn.Parameter(torch.zeros(1))], "lr": lr} for lr in (1.0, 0.1)])
+    schedule = schedules.Schedule(optimizer, schedules.step(step_size=1, gamma=0.5))
+
+    schedule.end_epoch(0.0)
+
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.05]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda o: schedules.Plateau(o, factor=0.5, patience=0, warmup=3),
+        lambda o: schedules.Schedule(o, schedules.cosine(total=20), warmup=3, by_update=True),
+    ],
+    ids=["plateau", "cosine"],
+)
+def test_a_schedule_goes_on_from_its_state(build):
+    first, second = sgd(), sgd()
+    before, after = build(first), build(second)
+    for _ in range(4):
+        before.after_update()
+    before.end_epoch(1.0)
+    before.end_epoch(1.0)
+
+    after.load_state_dict(before.state_dict())
+
+    assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"] != 0.4
+
+
+def test_a_schedule_never_loads_torchs_compiler():
+    code = """
+import sys, torch
+from dlworkflow.config import CosineSettings
+from dlworkflow.optim import build_optimizer
+from dlworkflow import learning, schedules
+optimizer = build_optimizer("sgd", torch.nn.Linear(1, 1).parameters(), lr=0.1)
+schedule = schedules.Schedule(optimizer, schedules.cosine(total=3), warmup=1, by_update=True)
+schedule.after_update()
+print("torch._dynamo" in sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "False"
