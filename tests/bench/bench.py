@@ -92,7 +92,8 @@ def clocked(timed: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def same(ours: Any, others: Any) -> bool | None:
     """Tell whether two ways gave the same losses, to the bit; None where they give none."""
-    return ours == others if isinstance(ours, list) and isinstance(others, list) and ours else None
+    numbers = all(isinstance(found, list) and found and isinstance(found[0], float) for found in (ours, others))
+    return bool(ours == others) if numbers else None
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
