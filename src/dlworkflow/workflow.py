@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -37,6 +38,7 @@ from dlworkflow.optim import build_optimizer
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder
 from dlworkflow.runs import Run, runs_folder
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice, check_size
 from dlworkflow.stopping import Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
 from dlworkflow.transfer import is_file, settle
@@ -60,6 +62,8 @@ class Job:
     threads: int
     initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     """With `init_from` or `weights`: which weights came from there, and which did not."""
+    group: Group | None = None
+    """The processes that train together, where there are several."""
 
     @property
     def stem(self) -> str:
@@ -96,13 +100,23 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     return build_config(layer, faults)
 
 
-def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True) -> Job:
+def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True, group: Group | None = None) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
     Pictures that fit in memory are read here, so that an unreadable one is named before training starts. Without
-    `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
+    `initialise`, weights of `init_from` are left alone: a run that goes on has its own. In a `group`, each process
+    does all this for itself, on a device of its own and with one CPU thread unless the settings say otherwise.
     """
-    device = choose_device(config.device)
+    with _in_turn(group):
+        return _prepare(config, offline, initialise, group)
+
+
+def _in_turn(group: Group | None) -> AbstractContextManager[None]:
+    return group.in_turn() if group is not None else nullcontext()
+
+
+def _prepare(config: TrainConfig, offline: bool, initialise: bool, group: Group | None) -> Job:
+    device = choose_device(config.device, process=group.local_rank if group is not None else None)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
     task = get_task(splits.task)
     loss_fn = build_loss(task, config.loss)
@@ -124,8 +138,11 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     for part in splits.parts().values():
         if hasattr(part, "remember"):
             part.remember()
-    threads = choose_threads(config.threads, model, splits.in_shape)
-    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised)
+    if group is not None and config.data.batch_size != "full":
+        check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
+    wanted = 1 if group is not None and config.threads == "auto" else config.threads
+    threads = choose_threads(wanted, model, splits.in_shape)
+    return Job(_resolved(config, task, threads), splits, model, task, loss_fn, device, threads, initialised, group)
 
 
 def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
@@ -209,6 +226,7 @@ def resume_training(
     epochs: int | None = None,
     force: bool = False,
     offline: bool = False,
+    group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
@@ -218,15 +236,18 @@ def resume_training(
     is being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
-        job = prepare_resume(run, epochs=epochs, force=force, offline=offline)
+        with _in_turn(group):
+            job = prepare_resume(run, epochs=epochs, force=force, offline=offline, group=group)
         run.sweep()
         run.write_config(job.config.to_yaml())
-        run.update_summary(status="running", config=job.config.to_tree())
+        run.update_summary(status="running", config=job.config.to_tree(), **_processes(group))
         _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
-def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, offline: bool = False) -> Job:
+def prepare_resume(
+    run: Run, *, epochs: int | None = None, force: bool = False, offline: bool = False, group: Group | None = None
+) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
     tree = dict(summary["config"])
@@ -240,7 +261,8 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
         raise RunError(
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
-    job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
+    fresh = not run.state_path.is_file()
+    job = _prepare(build_config(Layer(tree)), offline, fresh, group)
     then = run.environment().get("data_fingerprint") or {}
     changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]
     if changed and not force:
@@ -260,15 +282,16 @@ def _train(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> None:
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
-    config = job.config
+    config, group = job.config, job.group
     job.model.to(job.device)
     settings = config.optimizer.model_dump()
     optimizer = build_optimizer(settings.pop("name"), _learning_weights(job), **settings)
     val_draws = torch.Generator().manual_seed(config.seed)
-    recorder = Recorder(run, Learner(job.model, optimizer, {"val": val_draws}), on_epoch)
+    learner = Learner(job.model, optimizer, {"val": val_draws})
+    recorder = Recorder(run, learner, on_epoch, writes=group is None or group.rank == 0)
     status = "failed"
     try:
-        with thread_count(job.threads), noted_signals() as request:
+        with thread_count(job.threads), noted_signals(group.highest if group is not None else None) as request:
             try:
                 if on_start is not None:
                     on_start(job, run)
@@ -278,20 +301,22 @@ def _train(
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
                 seen = _as_seen_by_the_classifier(job, request)
-                batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
+                loaders = _loaders(seen, val_draws, recorder.epochs_done)
+                batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
                 model, on_end = _staged(seen, recorder)
                 train(
-                    model,
+                    model if group is None else group.share(model),
                     batches["train"],
                     batches["test"],
                     optimizer,
-                    job.loss_fn,
+                    job.loss_fn if group is None else SharedLoss(job.loss_fn, group),
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
+                    group=group,
                 )
                 run.update_summary(**_look_at_the_best(job, recorder))
                 status = "finished"
@@ -389,12 +414,22 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
-def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
+def _loaders(job: Job, val_draws: torch.Generator, epochs_done: int) -> dict[str, Any]:
+    """Return each split's batches; in a group, this process's slices of them."""
+    parts, group = job.splits.parts(), job.group
+    if group is None:
+        return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
+    draws = OwnDraws(job.config.seed, group.rank)
+    loaders = {split: _loader(job, split, Slice(part, group, draws), val_draws) for split, part in parts.items()}
+    return loaders | {"train": OwnEpoch(loaders["train"], draws, epochs_done)}
+
+
+def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
     """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
     settings = job.config.data
     generator = val_draws if split == "val" else None
     return make_loader(
-        job.splits.part(split),
+        part,
         settings.batch_size,
         shuffle=settings.shuffle and split == "train",
         num_workers=settings.num_workers,
@@ -438,6 +473,7 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "parameters": count_parameters(job.model),
         "device": describe_device(job.device),
         "threads": job.threads,
+        **_processes(job.group),
         "chosen_on": "val" if splits.val is not None else "test",
         "baseline": _baseline(job),
         "best": None,
@@ -468,9 +504,17 @@ def _environment(job: Job) -> dict[str, Any]:
         "machine": describe_machine(),
         "device": describe_device(job.device),
         "threads": job.threads,
+        **_processes(job.group),
         "git_commit": _git_commit(),
         "data_fingerprint": _fingerprints(job),
     }
+
+
+def _processes(group: Group | None) -> dict[str, Any]:
+    """Return how many processes train together, how they talk, and which command started them."""
+    if group is None:
+        return {"processes": 1, "backend": None, "launch": None}
+    return {"processes": group.size, "backend": group.backend, "launch": group.launch}
 
 
 def _fingerprints(job: Job) -> dict[str, str]:
