@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from dlworkflow.engine import Epoch
-from dlworkflow.errors import ConfigError, DivergedError, DlwError, RunError, first_line
+from dlworkflow.errors import ConfigError, DivergedError, DlwError, RunError
 from dlworkflow.runs import Run, find_run, list_runs, runs_folder
 from dlworkflow.sharing import share_batch_norms
 from dlworkflow.workflow import Job, resume_training, train_job
@@ -56,10 +56,12 @@ class Processes:
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
         self.backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         self.launch = _launch_name()
-        self._store, self._turns = distributed.PrefixStore("dlworkflow", store), 0
+        # torchrun keeps one store for all its restarts: what dead processes wrote there must not be read
+        begun = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{size}"
+        self._store, self._turns = distributed.PrefixStore(f"dlworkflow/{begun}", store), 0
         if self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
-        distributed.init_process_group(self.backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+        distributed.init_process_group(self.backend, store=self._store, rank=rank, world_size=size, timeout=TIMEOUT)
 
     def sum(self, values: Tensor) -> Tensor:
         total = values.clone()
@@ -167,8 +169,11 @@ def joined() -> Iterator[Processes]:
     """
     if not distributed.is_available() or not distributed.is_gloo_available():
         raise ConfigError("--processes: this PyTorch was built without torch.distributed; train in one process")
-    store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
-    group = Processes(store, rank, size)
+    try:
+        store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
+        group = Processes(store, rank, size)
+    except RuntimeError as error:
+        raise LostProcessError("the other processes of this training cannot be reached") from error
     if "TORCHELASTIC_RUN_ID" in os.environ:
         threading.Thread(target=_stop_without, args=(os.getppid(),), daemon=True).start()
     if rank:
@@ -188,9 +193,7 @@ def _end(group: Processes, error: BaseException) -> None:
     if isinstance(error, RuntimeError) and _is_of_the_connection(error):
         if group.rank:
             raise SystemExit(1) from None
-        raise LostProcessError(
-            f"another process of this training has ended or no longer answers ({first_line(error)[-90:]})"
-        ) from error
+        raise LostProcessError("another process of this training has ended, or no longer answers") from error
     agreed = isinstance(error, (KeyboardInterrupt, SystemExit, DivergedError, ToldElsewhereError))
     if not agreed and not isinstance(error, DlwError):
         return
@@ -235,9 +238,13 @@ def train_together(
 
     Processes that torchrun started anew go on with the run that they had begun.
     """
-    begun = _begun(group, runs_dir)
-    if begun is not None:
-        return resume_together(group, begun, offline=offline, on_start=on_start, on_epoch=on_epoch)
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        begun = _run_of(group.launch, runs_dir) if not group.rank else None
+        status = group.tell(begun.summary()["status"] if begun is not None else "")[0]
+        if status:
+            return _resumed(
+                group, begun, over=status == "finished", offline=offline, on_start=on_start, on_epoch=on_epoch
+            )
     with _own_folder(group) as folder:
         return train_job(job, runs_dir=folder or runs_dir, name=name, on_start=on_start, on_epoch=on_epoch)
 
@@ -258,19 +265,14 @@ def resume_together(
     with group.in_turn():
         if not group.rank:
             run = find_run(name, runs_dir)
+    return _resumed(group, run, epochs=epochs, force=force, offline=offline, on_start=on_start, on_epoch=on_epoch)
+
+
+def _resumed(group: Processes, run: Run | None, *, over: bool = False, **settings: Any) -> Run:
+    """Go on with rank 0's run on every process, unless it is `over`."""
     with _own_folder(group) as folder:
         run = _copied(group, run, folder)
-        return resume_training(
-            run, epochs=epochs, force=force, offline=offline, group=group, on_start=on_start, on_epoch=on_epoch
-        )
-
-
-def _begun(group: Processes, runs_dir: str | os.PathLike[str] | None) -> str | None:
-    """Return the run that these processes had begun before torchrun started them anew, where there is one."""
-    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
-        return None
-    found = _run_of(group.launch, runs_dir) if not group.rank else None
-    return group.tell(str(found.path) if found is not None else "")[0] or None
+        return run if over else resume_training(run, group=group, **settings)
 
 
 def _run_of(launch: str, runs_dir: str | os.PathLike[str] | None) -> Run | None:
@@ -313,7 +315,6 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes tell what there is to tell
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     name = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="dlworkflow-") as folder:
@@ -327,6 +328,7 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
+        logging.disable()  # what torchrun logs: the processes tell what there is to tell
         try:
             elastic_launch(settings, sys.executable)("-m", "dlworkflow", *arguments)
         except SignalException as stop:
@@ -334,6 +336,8 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             return _code(codes, processes, name, runs_dir)
+        finally:
+            logging.disable(logging.NOTSET)
     return 0
 
 
