@@ -37,8 +37,9 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "metrics": {"errors", "tasks"},
     "device": {"errors"},
     "batch_check": {"errors", "tasks"},
-    "scoring": {"errors", "tasks"},
-    "engine": {"errors", "tasks", "optim", "scoring", "batch_check"},
+    "sharing": {"errors", "tasks"},
+    "scoring": {"errors", "tasks", "sharing"},
+    "engine": {"errors", "tasks", "optim", "scoring", "sharing", "batch_check"},
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors", "text", "writing"},
     "figure_kinds": set(),
@@ -58,8 +59,9 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning", "losses"},
+    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning", "losses", "sharing"},
     "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
+    "distributed": {"errors", "runs", "sharing", "engine", "workflow"},
     "run_evaluation": BASE
     | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

@@ -63,10 +63,17 @@ class Trained:
 
 
 class Recorder:
-    """Is told of every epoch, as `train`'s `on_epoch`, and writes the run."""
+    """Is told of every epoch, as `train`'s `on_epoch`, and writes the run; but not where another process `writes`."""
 
-    def __init__(self, run: Run, learner: Learner, on_epoch: Callable[[Epoch], object] | None = None) -> None:
-        self._run, self._learner, self._on_epoch = run, learner, on_epoch
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        on_epoch: Callable[[Epoch], object] | None = None,
+        *,
+        writes: bool = True,
+    ) -> None:
+        self._run, self._learner, self._on_epoch, self._writes = run, learner, on_epoch, writes
         self._draws = GeneratorWatch(learner.generators)
         self.best: dict[str, Any] | None = None
         self.last: dict[str, Any] | None = None
@@ -175,13 +182,15 @@ class Recorder:
         self._unwritten.add(which)
 
     def _log(self) -> None:
-        if self._lines:
+        if self._lines and self._writes:
             self._run.log_epochs(self._lines)
         self._lines = []
         self._logged_at = time.monotonic()
 
     def _write(self) -> None:
         self._log()
+        if not self._writes:
+            self._unwritten.clear()
         if self._unwritten:  # what a state counts on before it, and it before weights, which alone could not go on
             self._run.sync_history()
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}

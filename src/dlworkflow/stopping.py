@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Generic, TypeVar
@@ -24,10 +24,14 @@ class Halt(BaseException):
 
 
 class StopRequest:
-    """Whether, and by which signal, this process was asked to stop."""
+    """Whether, and by which signal, this process was asked to stop; with `agree`, it or one that trains with it.
 
-    def __init__(self) -> None:
+    `agree` is given this process's signal, or 0, and returns the highest of all processes.
+    """
+
+    def __init__(self, agree: Callable[[int], int] | None = None) -> None:
         self.signal: int | None = None
+        self._agree, self._agreed = agree, 0
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands.
@@ -42,14 +46,17 @@ class StopRequest:
 
     def check(self) -> None:
         """Raise Stopped when a signal was noted."""
-        if self.signal is not None:
+        if self._agree is not None:
+            self._agreed = self._agree(self.signal or 0)
+        if self._agreed or (self.signal is not None and self._agree is None):
             raise Stopped
 
     def raise_as_asked(self) -> None:
         """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, 129 for SIGHUP."""
-        if self.signal is None or self.signal == signal.SIGINT:
+        asked = self.signal or self._agreed or signal.SIGINT
+        if asked == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + self.signal)
+        raise SystemExit(128 + asked)
 
 
 class Stoppable(Generic[Item]):
@@ -61,8 +68,7 @@ class Stoppable(Generic[Item]):
     def __iter__(self) -> Iterator[Item]:
         for batch in self._batches:
             yield batch
-            if self._request.signal is not None:
-                raise Stopped
+            self._request.check()
 
     def __len__(self) -> int:
         if not isinstance(self._batches, Sized):
@@ -71,9 +77,9 @@ class Stoppable(Generic[Item]):
 
 
 @contextmanager
-def noted_signals() -> Iterator[StopRequest]:
+def noted_signals(agree: Callable[[int], int] | None = None) -> Iterator[StopRequest]:
     """Note signals within the block instead of stopping at once; outside the main thread, note nothing."""
-    request = StopRequest()
+    request = StopRequest(agree)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return

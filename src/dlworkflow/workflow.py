@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +42,7 @@ from dlworkflow.models.backbone import Classifier, Staged, classifier_name
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.runs import Run, runs_folder
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice, check_size
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
 from dlworkflow.transfer import is_file, settle
@@ -66,6 +68,8 @@ class Job:
     threads: int
     initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     """With `init_from` or `weights`: which weights came from there, and which did not."""
+    group: Group | None = None
+    """The processes that train together, where there are several."""
 
     @property
     def stem(self) -> str:
@@ -106,14 +110,37 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
 
 
 def prepare(
-    config: TrainConfig, *, offline: bool = False, initialise: bool = True, on_pictures: Progress | None = None
+    config: TrainConfig,
+    *,
+    offline: bool = False,
+    initialise: bool = True,
+    group: Group | None = None,
+    on_pictures: Progress | None = None,
 ) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
     Pictures are decoded here, so that an unreadable one is named before training starts; `on_pictures` is told of
     (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
+    In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
+    settings say otherwise.
     """
-    device = choose_device(config.device)
+    with _in_turn(group):
+        return _prepare(config, offline, initialise, group, on_pictures)
+
+
+def _shared(loss_fn: LossFn, group: Group | None) -> LossFn:
+    """Return a loss over whole batches, of which each process has a slice."""
+    return loss_fn if group is None else SharedLoss(loss_fn, group)
+
+
+def _in_turn(group: Group | None) -> AbstractContextManager[None]:
+    return group.in_turn() if group is not None else nullcontext()
+
+
+def _prepare(
+    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
+) -> Job:
+    device = choose_device(config.device, process=group.local_rank if group is not None else None)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
     task = get_task(splits.task)
     if found := against_task(config, task.name):
@@ -135,9 +162,14 @@ def prepare(
         classifier_name(model)  # it must say what its backbone is before a run is made
     _check_last_batch(config, splits, model)
     remember_all(splits.parts().values(), on_pictures)
-    threads = choose_threads(config.threads, model, splits.in_shape)
+    if group is not None and config.accumulate > 1:
+        raise ConfigError("accumulate: batches are not gathered in several processes; give a larger data.batch_size")
+    if group is not None and config.data.batch_size != "full":
+        check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
+    wanted = 1 if group is not None and config.threads == "auto" else config.threads
+    threads = choose_threads(wanted, model, splits.in_shape)
     resolved = _resolved(config, task, threads)
-    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised)
+    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group)
 
 
 def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
@@ -257,6 +289,7 @@ def resume_training(
     epochs: int | None = None,
     force: bool = False,
     offline: bool = False,
+    group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
     on_pictures: Progress | None = None,
@@ -267,10 +300,11 @@ def resume_training(
     is being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
-        job = prepare_resume(run, epochs=epochs, force=force, offline=offline, on_pictures=on_pictures)
+        with _in_turn(group):
+            job = prepare_resume(run, epochs=epochs, force=force, offline=offline, group=group, on_pictures=on_pictures)
         run.sweep()
         run.write_config(job.config.to_yaml())
-        run.update_summary(status="running", config=job.config.to_tree())
+        run.update_summary(status="running", config=job.config.to_tree(), **_processes(group))
         _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
     return run
 
@@ -281,6 +315,7 @@ def prepare_resume(
     epochs: int | None = None,
     force: bool = False,
     offline: bool = False,
+    group: Group | None = None,
     on_pictures: Progress | None = None,
 ) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
@@ -298,9 +333,8 @@ def prepare_resume(
         raise RunError(
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
-    job = prepare(
-        build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file(), on_pictures=on_pictures
-    )
+    fresh = not run.state_path.is_file()
+    job = _prepare(build_config(Layer(tree)), offline, fresh, group, on_pictures)
     then = run.data_fingerprints()
     changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
     if changed and not force:
@@ -335,13 +369,13 @@ def _train(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> None:
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
-    config = job.config
+    config, group = job.config, job.group
     learner, learning = _learner(job)
     val_draws, averaged = learner.generators["val"], learner.averaged
-    recorder = Recorder(run, learner, on_epoch)
+    recorder = Recorder(run, learner, on_epoch, writes=group is None or group.rank == 0)
     status = "failed"
     try:
-        with thread_count(job.threads), noted_signals() as request:
+        with thread_count(job.threads), noted_signals(group.highest if group is not None else None) as request:
             try:
                 if on_start is not None:
                     on_start(job, run)
@@ -354,24 +388,26 @@ def _train(
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
                 seen = _as_seen_by_the_classifier(job, request)
-                batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
+                loaders = _loaders(seen, val_draws, recorder.epochs_done)
+                batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
                 model, on_end = _staged(seen, recorder, learning)
                 train(
-                    model,
+                    model if group is None else group.share(model),
                     batches["train"],
                     batches["test"],
                     learning.optimizer,
-                    job.loss_fn,
+                    _shared(job.loss_fn, group),
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
-                    training_loss=job.training_loss.to(job.device),
+                    training_loss=_shared(job.training_loss.to(job.device), group),
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                     stepper=learning.stepper,
                     enough=learning.enough,
                     scored=_as_the_classifier(averaged) if isinstance(model, Classifier) else averaged,
+                    group=group,
                 )
                 early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
                 run.update_summary(**_look_at_the_best(job, recorder), **early)
@@ -484,7 +520,17 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
-def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
+def _loaders(job: Job, val_draws: torch.Generator, epochs_done: int) -> dict[str, Any]:
+    """Return each split's batches; in a group, this process's slices of them."""
+    parts, group = job.splits.parts(), job.group
+    if group is None:
+        return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
+    draws = OwnDraws(job.config.seed, group.rank)
+    loaders = {split: _loader(job, split, Slice(part, group, draws), val_draws) for split, part in parts.items()}
+    return loaders | {"train": OwnEpoch(loaders["train"], draws, epochs_done)}
+
+
+def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
     """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
     settings = job.config.data
     generator = val_draws if split == "val" else None
@@ -492,7 +538,7 @@ def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
     if settings.sampler == "balanced" and split == "train":
         weights = sample_weights(job.splits.classes, labels_of(job.splits.train))
     return make_loader(
-        job.splits.part(split),
+        part,
         settings.batch_size,
         shuffle=settings.shuffle and split == "train",
         num_workers=settings.num_workers,
@@ -538,6 +584,7 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "device": describe_device(job.device),
         "threads": job.threads,
         "scored": "averaged weights" if job.config.ema is not None else "weights",
+        **_processes(job.group),
         "chosen_on": "val" if splits.val is not None else "test",
         "baseline": _baseline(job),
         "best": None,
@@ -568,9 +615,17 @@ def _environment(job: Job) -> dict[str, Any]:
         "machine": describe_machine(),
         "device": describe_device(job.device),
         "threads": job.threads,
+        **_processes(job.group),
         "git_commit": _git_commit(),
         "data_fingerprint": job.splits.fingerprints(),
     }
+
+
+def _processes(group: Group | None) -> dict[str, Any]:
+    """Return how many processes train together, how they talk, and which command started them."""
+    if group is None:
+        return {"processes": 1, "backend": None, "launch": None}
+    return {"processes": group.size, "backend": group.backend, "launch": group.launch}
 
 
 def _version(name: str) -> str | None:

@@ -81,7 +81,7 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     if not log.handlers:
         log.addHandler(_Stderr())
     try:
-        code = command.main(args=rest, prog_name="dlw", standalone_mode=False)
+        code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":

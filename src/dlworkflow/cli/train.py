@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,15 +32,45 @@ from dlworkflow.paths import user_path
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
     from dlworkflow.data.splits import Splits
+    from dlworkflow.distributed import Processes
     from dlworkflow.engine import Epoch
     from dlworkflow.runs import Run
     from dlworkflow.workflow import Job
+
+STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that say which of several processes this is."""
 
 LINES_BESIDE_BAR = 50
 """A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""
 
 
+def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
+    """Start the processes that --processes asks for, or join those that were started with this one."""
+
+    @wraps(command)
+    def run(ctx: typer.Context, processes: int | None = None, **settings: Any) -> None:
+        looks = settings["print_config"] or settings["dry_run"]
+        if not all(variable in os.environ for variable in STARTED_BY_TORCHRUN):
+            if processes is not None and not looks:
+                from dlworkflow.distributed import launch
+
+                raise SystemExit(launch(processes, ctx.obj, settings["runs_dir"]))
+            ctx.obj = None
+            command(ctx, **settings)
+            return
+        from dlworkflow.distributed import joined
+
+        with joined() as ctx.obj:
+            if processes not in (None, ctx.obj.size):
+                raise ConfigError(f"--processes: torchrun has started {ctx.obj.size}, not {processes}; leave it out")
+            command(ctx, **settings)
+
+    return run
+
+
+@_in_processes
 def train(
+    ctx: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(metavar="[MODEL]", help="A name of `dlw models`.", autocompletion=complete_models),
@@ -81,6 +114,10 @@ def train(
     device: DeviceOption = None,
     threads: Annotated[
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
+    ] = None,
+    processes: Annotated[  # noqa: ARG001 - `_in_processes` answers to it
+        int | None,
+        typer.Option(metavar="N", help="Processes that share each batch; for several machines see torchrun in README."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the run, before its number.")] = None,
     init_from: Annotated[
@@ -134,6 +171,8 @@ def train(
     from dlworkflow.config import from_flags, from_overrides, read_file, together
     from dlworkflow.data import locate
 
+    group: Processes | None = ctx.obj
+    quiet = group is not None and group.rank > 0
     flags = from_flags(
         {
             "model.name": ("MODEL", model),
@@ -158,30 +197,41 @@ def train(
     if data is not None:
         flags = _with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
-    progress = _Progress()
+    progress = _Progress(quiet)
     if resume is not None:
         _refuse_settings(layers, {"--name": name, "--print-config": print_config}, force)
         if dry_run:
-            _dry_resume(resume, layers, runs_dir, force, offline)
+            if not quiet:
+                _dry_resume(resume, layers, runs_dir, force, offline)
             return
-        run = _resume(resume, layers, runs_dir, force, offline, progress)
+        run = _resume(resume, layers, runs_dir, force, offline, progress, group)
     else:
         if force:
             raise ConfigError("--force: only with --resume RUN")
         from dlworkflow.workflow import fill_defaults, prepare, resolve_config, train_job
 
         resolved = resolve_config(layers)
-        if print_config:
+        if print_config and not quiet:
             typer.echo(fill_defaults(resolved).to_yaml().rstrip())
+        if print_config:
             return
         with file_bar() as on_pictures:
-            job = prepare(resolved, offline=offline, on_pictures=on_pictures)
-        if dry_run:
+            job = prepare(resolved, offline=offline, group=group, on_pictures=on_pictures)
+        if dry_run and not quiet:
             _say_job(job)
             typer.echo("dry run: all settings fit; nothing was written")
+        if dry_run:
             return
         with progress:
-            run = train_job(job, runs_dir=runs_dir, name=name, on_start=progress.start, on_epoch=progress)
+            told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+            if group is None:
+                run = train_job(job, runs_dir=runs_dir, name=name, **told)
+            else:
+                from dlworkflow.distributed import train_together
+
+                run = train_together(group, job, runs_dir=runs_dir, name=name, offline=offline, **told)
+    if quiet:
+        return
     _print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
         from dlworkflow.history_figures import draw_history
@@ -191,21 +241,26 @@ def train(
 
 
 def _resume(
-    name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool, progress: _Progress
+    name: str,
+    layers: list[Layer],
+    runs_dir: str | None,
+    force: bool,
+    offline: bool,
+    progress: _Progress,
+    group: Processes | None,
 ) -> Run:
+    told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+    if group is not None:
+        from dlworkflow.distributed import resume_together
+
+        settings: dict[str, Any] = {"epochs": _epochs(layers), "force": force, "offline": offline}
+        with progress:
+            return resume_together(group, name, runs_dir=runs_dir, **settings, **told)
     found, epochs = _to_resume(name, layers, runs_dir)
     from dlworkflow.workflow import resume_training
 
     with progress, file_bar() as on_pictures:
-        return resume_training(
-            found,
-            epochs=epochs,
-            force=force,
-            offline=offline,
-            on_start=progress.start,
-            on_epoch=progress,
-            on_pictures=on_pictures,
-        )
+        return resume_training(found, epochs=epochs, force=force, offline=offline, on_pictures=on_pictures, **told)
 
 
 def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool) -> None:
@@ -222,14 +277,18 @@ def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: boo
 
 def _to_resume(name: str, layers: list[Layer], runs_dir: str | None) -> tuple[Run, int | None]:
     """Return the run to go on with and the epochs that it is to have, None for those that it has."""
-    from dlworkflow.config import merge
     from dlworkflow.runs import find_run
 
-    found = find_run(name, runs_dir)
+    return find_run(name, runs_dir), _epochs(layers)
+
+
+def _epochs(layers: list[Layer]) -> int | None:
+    from dlworkflow.config import merge
+
     epochs = merge(layers).values.get("epochs")
     if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
         raise ConfigError(f"--epochs: must be a whole number of at least 1, not {epochs!r}")
-    return found, epochs
+    return epochs
 
 
 def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) -> None:
@@ -283,8 +342,8 @@ def _number_or_text(text: str | None) -> int | float | str | None:
 class _Progress:
     """Shows epochs as they end: on a terminal a bar (and lines, where they are few), elsewhere one line each."""
 
-    def __init__(self) -> None:
-        self._epochs, self._ended = 0, 0
+    def __init__(self, quiet: bool = False) -> None:
+        self._epochs, self._ended, self._quiet = 0, 0, quiet
         self._bar: Any = None
         self._run: Run | None = None
 
@@ -310,6 +369,8 @@ class _Progress:
 
     def start(self, job: Job, run: Run) -> None:
         """Say what trains where."""
+        if self._quiet:
+            return
         self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
         _say_job(job)
         say(f"run     {run.path}")
@@ -321,6 +382,8 @@ class _Progress:
             )
 
     def __call__(self, epoch: Epoch) -> None:
+        if self._quiet:
+            return
         line, self._ended = describe_epoch(epoch, self._epochs), epoch.number
         if self._bar is None:
             typer.echo(line)
@@ -353,7 +416,8 @@ def _say_job(job: Job) -> None:
     classes = f", {len(splits.classes)} classes" if splits.classes else ""
     say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters{_frozen(job)})")
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
-    say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
+    threads = f"{job.threads} CPU thread{'s' if job.threads != 1 else ''}"
+    say(f"device  {describe_device(job.device)}, {threads}{_shared(job)}")
     if pictures := _where_pictures_are(splits):
         say(f"photos  {pictures}")
     for note in splits.notes:
@@ -384,6 +448,11 @@ def _where_pictures_are(splits: Splits) -> str:
     place = "in memory" if all(files.n_bytes <= MEMORY_BUDGET for files in held) else "read from the disk"
     folders = {str(files.file.parent) for files in held if files.file}
     return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
+
+
+def _shared(job: Job) -> str:
+    """Say how many processes share each batch, where there are several."""
+    return f", {job.group.size} processes ({job.group.backend})" if job.group is not None else ""
 
 
 def _frozen(job: Job) -> str:
