@@ -91,7 +91,7 @@ class Processes:
         finally:
             if not self.local_rank:
                 self._store.set(first, "gone")
-        said = [*map(str, self.tell(str(error or "")))]
+        said = self.tell(str(error or ""))
         if error is not None and not self.rank:
             raise error
         if any(said):
@@ -167,8 +167,7 @@ def joined() -> Iterator[Processes]:
     fails on one alone is raised there, and as LostProcessError on rank 0. A process whose starter was killed ends as
     SIGTERM asks.
     """
-    if not distributed.is_available() or not distributed.is_gloo_available():
-        raise ConfigError("--processes: this PyTorch was built without torch.distributed; train in one process")
+    _check_available()
     try:
         store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
         group = Processes(store, rank, size)
@@ -184,6 +183,11 @@ def joined() -> Iterator[Processes]:
         _end(group, error)
         raise
     distributed.destroy_process_group()
+
+
+def _check_available() -> None:
+    if not distributed.is_available() or not distributed.is_gloo_available():
+        raise ConfigError("--processes: this PyTorch was built without torch.distributed; train in one process")
 
 
 def _end(group: Processes, error: BaseException) -> None:
@@ -310,6 +314,7 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
     Ctrl-C and SIGTERM go to all of them. Raises ConfigError for more than the machine has cores, or cuda devices, and
     LostProcessError, which says how to go on, when one was killed.
     """
+    _check_available()
     _check_count(processes)
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
