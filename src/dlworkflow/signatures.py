@@ -34,6 +34,17 @@ class Range:
         return f"must lie between {self.low:g} and {self.high:g}{', both excluded' if self.open else ''}, not {value:g}"
 
 
+class OneOf:
+    """One of a few names. Unlike a `Literal`, they are no settings that the shapes of weights could tell apart."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def fault(self, value: str) -> str | None:
+        """Say what is wrong with `value`, or None."""
+        return None if value in self.names else unknown("value", value, self.names)
+
+
 Count = Annotated[int, Range(1)]
 """How many of something: 1 or more."""
 Size = Annotated[int, Range(0)]
@@ -113,7 +124,7 @@ def _fault(value: Any, hint: Any) -> str | None:
         fault = _fault(value, arguments[0])
         if fault or value is None:
             return fault
-        ranges = (note for note in arguments[1:] if isinstance(note, Range))
+        ranges = (note for note in arguments[1:] if isinstance(note, (Range, OneOf)))
         return next((fault for note in ranges if (fault := note.fault(value))), None)
     if origin in (Union, types.UnionType):
         faults = [_fault(value, part) for part in arguments]
