@@ -29,6 +29,8 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
     "losses": {"errors", "tasks"},
+    "mixing": {"tasks"},
+    "precision": {"errors"},
     "optim": {"errors"},
     "updates": {"optim"},
     "schedules": set(),
@@ -57,7 +59,18 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning", "losses"},
+    | {
+        "recorder",
+        "stopping",
+        "pretrained",
+        "features",
+        "transfer",
+        "contradictions",
+        "learning",
+        "losses",
+        "mixing",
+        "precision",
+    },
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

@@ -341,13 +341,38 @@ def test_a_line_is_learnt_by_any_loss_of_a_regression(tmp_path, loss):
 
 
 def test_settings_for_classes_are_refused_for_numbers():
-    found = faults("line", "label_smoothing=0.1", "loss_weights=balanced", "data={sampler: balanced, shuffle: true}")
+    found = faults(
+        "line",
+        "label_smoothing=0.1",
+        "loss_weights=balanced",
+        "data={sampler: balanced, shuffle: true}",
+        "mixup=1",
+        "cutmix=1",
+    )
 
     assert [fault.split(" is for classes")[0] for fault in found] == [
         "--set label_smoothing:",
         "--set loss_weights:",
         "--set data.sampler:",
+        "--set mixup:",
+        "--set cutmix:",
     ]
+
+
+# Blends
+
+
+def test_a_run_on_blends_is_another_and_learns(tmp_path):
+    pairs = ("epochs=4", "data=digits")
+    plain, mixed = (trained(tmp_path, "tinyvgg", *pairs, *more) for more in ((), ("mixup=0.4", "cutmix=1.0")))
+
+    assert mixed.history()[-1]["train_loss"] > plain.history()[-1]["train_loss"]
+    assert mixed.history()[-1]["test_loss"] < 0.99 * mixed.history()[0]["test_loss"]
+
+
+def test_a_cut_out_of_numbers_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"cutmix: cuts pieces out of pictures; data 'circles' has numbers"):
+        trained(tmp_path, "circles_v2", "cutmix=1")
 
 
 # What contradicts itself

@@ -43,7 +43,7 @@ def contradictions(values: Tree, task: str = "any") -> dict[str, str]:
 def against_task(config: TrainConfig, task: str) -> dict[str, str]:
     """Return the settings that a task has no use for, {dotted key: sentence}."""
     set_ = {"label_smoothing": config.label_smoothing, "loss_weights": config.loss_weights}
-    set_ |= {"data.sampler": config.data.sampler}
+    set_ |= {"data.sampler": config.data.sampler, "mixup": config.mixup, "cutmix": config.cutmix}
     if task != "regression":
         return {}
     return {key: "is for classes; this data has numbers for labels" for key, value in set_.items() if value}

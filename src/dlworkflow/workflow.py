@@ -34,8 +34,10 @@ from dlworkflow.features import remember_features
 from dlworkflow.learning import Learning, build_learning
 from dlworkflow.losses import build_training_loss, class_weights, sample_weights
 from dlworkflow.metrics import majority_baseline
+from dlworkflow.mixing import Mixed, MixedLoss, Mixing
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Classifier, Staged, classifier_name
+from dlworkflow.precision import Autocast, check_compiler, check_precision
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder
 from dlworkflow.runs import Run, runs_folder
@@ -110,10 +112,17 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
     """
     device = choose_device(config.device)
+    check_precision(config.precision, device)
+    if config.compile:
+        check_compiler(device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
     task = get_task(splits.task)
     if found := against_task(config, task.name):
         raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+    if config.channels_last and splits.kind != "image":
+        raise ConfigError(f"channels_last: is a memory format of pictures; data {splits.name!r} has numbers")
+    if config.cutmix and splits.kind != "image":
+        raise ConfigError(f"cutmix: cuts pieces out of pictures; data {splits.name!r} has numbers (mixup blends them)")
     loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     try:
@@ -295,6 +304,8 @@ def _train(
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
     config = job.config
     job.model.to(job.device)
+    if config.channels_last:
+        job.model.to(memory_format=torch.channels_last)
     learning = build_learning(config, job.model, _batches_an_epoch(job))
     val_draws = torch.Generator().manual_seed(config.seed)
     averaged = learning.average.averaged if learning.average else None
@@ -315,10 +326,13 @@ def _train(
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
                 seen = _as_seen_by_the_classifier(job, request)
+                if config.compile:
+                    seen.model.compile()  # in place: names of weights stay
                 batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
                 model, on_end = _staged(seen, recorder, learning)
+                trained, minimised = _as_trained(job, model)
                 train(
-                    model,
+                    trained,
                     batches["train"],
                     batches["test"],
                     learning.optimizer,
@@ -326,13 +340,13 @@ def _train(
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
-                    training_loss=job.training_loss.to(job.device),
+                    training_loss=minimised,
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                     stepper=learning.stepper,
                     enough=learning.enough,
-                    scored=_as_the_classifier(averaged) if isinstance(model, Classifier) else averaged,
+                    scored=Classifier(averaged) if averaged is not None and isinstance(model, Classifier) else averaged,
                 )
                 early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
                 run.update_summary(**_look_at_the_best(job, recorder), **early)
@@ -362,6 +376,8 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     config = job.config
     if config.freeze == "none" or config.freeze_epochs is not None or not config.cache_features:
         return job
+    if config.mixup or config.cutmix:  # blends are new in every epoch
+        return job
     started = default_timer()
     size = config.data.batch_size
     features = remember_features(
@@ -383,9 +399,14 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     )
 
 
-def _as_the_classifier(model: nn.Module | None) -> Classifier | None:
-    """Return the classifier of a model, to be scored on features too."""
-    return None if model is None else Classifier(model)
+def _as_trained(job: Job, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the model and the loss as they are trained: in half precision and on blends where the settings say so."""
+    if job.config.precision != "fp32":
+        model = Autocast(model, job.config.precision, job.device)
+    mixing, loss = Mixing(job.config.mixup, job.config.cutmix), job.training_loss.to(job.device)
+    if not mixing.mixup and not mixing.cutmix:
+        return model, loss
+    return Mixed(model, mixing), MixedLoss(loss, mixing)
 
 
 def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:

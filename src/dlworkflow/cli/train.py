@@ -72,6 +72,19 @@ def train(
     ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fp32|bf16|fp16",
+            help="Of the forward pass in training; weights, scores and predictions stay float32.",
+        ),
+    ] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Keep pictures in memory pixel by pixel: faster convolutions.")
+    ] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the model first (torch.compile): pays in long runs.")
+    ] = False,
     threads: Annotated[
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
     ] = None,
@@ -140,6 +153,9 @@ def train(
             "epochs": ("--epochs", _number_or_text(epochs)),
             "seed": ("--seed", _number_or_text(seed)),
             "device": ("--device", device),
+            "precision": ("--precision", precision),
+            "channels_last": ("--channels-last", channels_last or None),
+            "compile": ("--compile", compile_ or None),
             "threads": ("--threads", _number_or_text(threads)),
             "init_from": ("--init-from", _weights_file(init_from, runs_dir)),
             "weights": ("--weights", _absolute(weights)),
