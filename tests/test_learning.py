@@ -8,6 +8,7 @@ from torch import nn
 
 from dlworkflow import data
 from dlworkflow.averages import WeightAverage
+from dlworkflow.comparison import compare_runs
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.tabular import TensorData
@@ -375,6 +376,24 @@ def test_a_cut_out_of_numbers_is_refused(tmp_path):
         trained(tmp_path, "circles_v2", "cutmix=1")
 
 
+# Validation
+
+
+def test_every_choice_is_made_on_the_validation_split_where_there_is_one(tmp_path):
+    run = trained(tmp_path, "blobs", "epochs=40", "optimizer.lr=0.3", "data.val_fraction=0.2")
+    losses = [row["val_loss"] for row in run.history()]
+
+    assert run.summary()["chosen_on"] == "val"
+    assert run.summary()["best"]["epoch"] == losses.index(min(losses)) + 1
+    assert evaluate_run(run, "val").loss == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_comparing_says_on_which_split_a_run_was_chosen(tmp_path):
+    runs = [trained(tmp_path, "blobs", "epochs=1", *more) for more in ((), ("data.val_fraction=0.2",))]
+
+    assert [row["chosen_on"] for row in compare_runs(runs)] == ["test", "val"]
+
+
 # What contradicts itself
 
 
@@ -392,6 +411,7 @@ def test_a_cut_out_of_numbers_is_refused(tmp_path):
             "schedule.min_lr: must be less than the learning rate, which is 0.1",
         ),
         (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
+        (("data.val_seed=1",), "--set data.val_seed: nothing is cut off with it"),
         (("data.sampler=balanced",), "--set data.sampler: draws at random, and data.shuffle is false"),
         (("loss_weights={0: -1}",), "--set loss_weights: the weight of class '0' must be a number above 0"),
         (("loss_weights=balance",), "--set loss_weights: must be 'balanced' or a weight a class"),

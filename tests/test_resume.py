@@ -95,6 +95,7 @@ LEARNING = {
     "balanced draws": ("data.sampler=balanced",),
     "weighed classes": ("loss_weights={outer: 2.0}", "label_smoothing=0.1"),
     "mixup": ("mixup=0.3",),
+    "validation": ("data.val_fraction=0.25", "schedule={name: plateau, patience: 1}"),
     "bf16": ("precision=bf16",),
     "fp16 and its scaler": ("precision=fp16", "clip_norm=1.0"),
 }

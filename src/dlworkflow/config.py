@@ -50,6 +50,8 @@ class DataSettings(_OpenSettings):
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     data_dir: str | None = None
     sampler: Literal["balanced"] | None = None
+    val_fraction: float | None = Field(None, gt=0, lt=1)
+    val_seed: int = Field(42, ge=0, lt=2**32)
 
 
 class _Optimizer(_Settings):

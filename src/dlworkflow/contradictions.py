@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dlworkflow.config import (
     ConstantSettings,
     CosineSettings,
+    DataSettings,
     MultiStepSettings,
     OneCycleSettings,
     PlateauSettings,
@@ -116,6 +117,12 @@ def _batches(config: TrainConfig) -> Iterator[Finding]:
             "accumulate",
             ("data.batch_size",),
             "a full batch is all samples already; give a --batch-size, or leave it out",
+        )
+    if config.data.val_fraction is None and config.data.val_seed != DataSettings.model_fields["val_seed"].default:
+        yield (
+            "data.val_seed",
+            ("data.val_fraction",),
+            "nothing is cut off with it; give a --val-fraction, or leave it out",
         )
     if config.data.sampler is not None and not config.data.shuffle:
         yield (

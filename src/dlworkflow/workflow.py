@@ -26,7 +26,7 @@ from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.contradictions import against_task, contradictions
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.splits import Splits, labels_of
+from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
@@ -116,6 +116,8 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     if config.compile:
         check_compiler(device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
+    if config.data.val_fraction is not None:
+        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
     task = get_task(splits.task)
     if found := against_task(config, task.name):
         raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))

@@ -47,6 +47,12 @@ def train(
             autocompletion=complete_data,
         ),
     ] = None,
+    val_fraction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="F", help="Cut this part of the training data off to choose by, so that the test data stays unseen."
+        ),
+    ] = None,
     config: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
@@ -144,6 +150,7 @@ def train(
         {
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
+            "data.val_fraction": ("--val-fraction", _number_or_text(val_fraction)),
             "data.on_bad": ("--on-bad", on_bad),
             "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
