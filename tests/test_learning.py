@@ -380,7 +380,7 @@ def test_a_cut_out_of_numbers_is_refused(tmp_path):
 
 
 def test_every_choice_is_made_on_the_validation_split_where_there_is_one(tmp_path):
-    run = trained(tmp_path, "blobs", "epochs=40", "optimizer.lr=0.3", "data.val_fraction=0.2")
+    run = trained(tmp_path, "line_deep", "epochs=120", "optimizer.lr=0.2", "data.val_fraction=0.2")
     losses = [row["val_loss"] for row in run.history()]
 
     assert run.summary()["chosen_on"] == "val"
