@@ -150,28 +150,28 @@ def train(
         {
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
-            "data.val_fraction": ("--val-fraction", _number_or_text(val_fraction)),
+            "data.val_fraction": ("--val-fraction", number_or_text(val_fraction)),
             "data.on_bad": ("--on-bad", on_bad),
-            "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
+            "data.batch_size": ("--batch-size", number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
-            "optimizer.lr": ("--lr", _number_or_text(lr)),
+            "optimizer.lr": ("--lr", number_or_text(lr)),
             "schedule.name": ("--schedule", schedule),
-            "early_stopping.patience": ("--patience", _number_or_text(patience)),
-            "epochs": ("--epochs", _number_or_text(epochs)),
-            "seed": ("--seed", _number_or_text(seed)),
+            "early_stopping.patience": ("--patience", number_or_text(patience)),
+            "epochs": ("--epochs", number_or_text(epochs)),
+            "seed": ("--seed", number_or_text(seed)),
             "device": ("--device", device),
             "precision": ("--precision", precision),
             "channels_last": ("--channels-last", channels_last or None),
             "compile": ("--compile", compile_ or None),
-            "threads": ("--threads", _number_or_text(threads)),
+            "threads": ("--threads", number_or_text(threads)),
             "init_from": ("--init-from", _weights_file(init_from, runs_dir)),
             "weights": ("--weights", _absolute(weights)),
             "freeze": ("--freeze", freeze),
-            "freeze_epochs": ("--freeze-epochs", _number_or_text(freeze_epochs)),
+            "freeze_epochs": ("--freeze-epochs", number_or_text(freeze_epochs)),
         }
     )
     if data is not None:
-        flags = _with_data(flags, locate(data))
+        flags = with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
     progress = _Progress()
     if resume is not None:
@@ -250,7 +250,8 @@ def _absolute(weights: str | None) -> str | None:
     return str(Path(weights).expanduser().resolve())
 
 
-def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
+def with_data(flags: Layer, located: dict[str, str]) -> Layer:
+    """Return the flags with what `--data` stands for."""
     from dlworkflow.config import Layer
 
     below = flags.values.get("data", {})
@@ -258,7 +259,7 @@ def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
     return Layer(flags.values | {"data": {**located, **below}}, {**flags.labels, **labels})
 
 
-def _number_or_text(text: str | None) -> int | float | str | None:
+def number_or_text(text: str | None) -> int | float | str | None:
     """Read a number; leave `full`, `auto` and whatever is wrong to the check of all settings."""
     for number in (int, float):
         try:
