@@ -29,6 +29,8 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
     "losses": {"errors", "tasks"},
+    "mixing": {"tasks"},
+    "precision": {"errors"},
     "optim": {"errors"},
     "updates": {"optim"},
     "schedules": set(),
@@ -59,9 +61,22 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {"recorder", "stopping", "pretrained", "features", "transfer", "contradictions", "learning", "losses", "sharing"},
+    | {
+        "recorder",
+        "stopping",
+        "pretrained",
+        "features",
+        "transfer",
+        "contradictions",
+        "learning",
+        "losses",
+        "sharing",
+        "mixing",
+        "precision",
+    },
     "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
     "distributed": {"errors", "runs", "sharing", "engine", "workflow"},
+    "lr_search": BASE | {"config", "data", "device", "engine", "optim", "workflow"},
     "run_evaluation": BASE
     | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

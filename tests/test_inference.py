@@ -327,7 +327,10 @@ def test_width_channels_and_padding_are_read_off_the_weights(tmp_path):
 
     predictor = Predictor.from_weights("tinyvgg", path, classes=("a", "b"))
 
-    assert (predictor.in_shape, predictor.settings) == ((1, 64, 64), {"hidden_units": 6, "padding": 0})
+    assert (predictor.in_shape, predictor.settings) == (
+        (1, 64, 64),
+        {"hidden_units": 6, "padding": 0, "batch_norm": False},
+    )
 
 
 def test_another_image_size_is_told(tmp_path):
@@ -380,7 +383,11 @@ def test_weights_of_every_model_come_back(name, tmp_path):
 def test_a_setting_that_only_the_names_tell_is_found(tmp_path):
     path = saved(models.build("blobs", (2,), 4, hidden_units=3, relu=True), tmp_path)
 
-    assert Predictor.from_weights("blobs", path, classes="abcd").settings == {"hidden_units": 3, "relu": True}
+    assert Predictor.from_weights("blobs", path, classes="abcd").settings == {
+        "hidden_units": 3,
+        "relu": True,
+        "batch_norm": False,
+    }
 
 
 def test_pictures_are_scaled_further_only_where_told(tmp_path):

@@ -8,6 +8,7 @@ from torch import nn
 
 from dlworkflow import data
 from dlworkflow.averages import WeightAverage
+from dlworkflow.comparison import compare_runs
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.tabular import TensorData
@@ -341,13 +342,56 @@ def test_a_line_is_learnt_by_any_loss_of_a_regression(tmp_path, loss):
 
 
 def test_settings_for_classes_are_refused_for_numbers():
-    found = faults("line", "label_smoothing=0.1", "loss_weights=balanced", "data={sampler: balanced, shuffle: true}")
+    found = faults(
+        "line",
+        "label_smoothing=0.1",
+        "loss_weights=balanced",
+        "data={sampler: balanced, shuffle: true}",
+        "mixup=1",
+        "cutmix=1",
+    )
 
     assert [fault.split(" is for classes")[0] for fault in found] == [
         "--set label_smoothing:",
         "--set loss_weights:",
         "--set data.sampler:",
+        "--set mixup:",
+        "--set cutmix:",
     ]
+
+
+# Blends
+
+
+def test_a_run_on_blends_is_another_and_learns(tmp_path):
+    pairs = ("epochs=4", "data=digits")
+    plain, mixed = (trained(tmp_path, "tinyvgg", *pairs, *more) for more in ((), ("mixup=0.4", "cutmix=1.0")))
+
+    assert mixed.history()[-1]["train_loss"] > plain.history()[-1]["train_loss"]
+    assert mixed.history()[-1]["test_loss"] < 0.99 * mixed.history()[0]["test_loss"]
+
+
+def test_a_cut_out_of_numbers_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"cutmix: cuts pieces out of pictures; data 'circles' has numbers"):
+        trained(tmp_path, "circles_v2", "cutmix=1")
+
+
+# Validation
+
+
+def test_every_choice_is_made_on_the_validation_split_where_there_is_one(tmp_path):
+    run = trained(tmp_path, "line_deep", "epochs=120", "optimizer.lr=0.2", "data.val_fraction=0.2")
+    losses = [row["val_loss"] for row in run.history()]
+
+    assert run.summary()["chosen_on"] == "val"
+    assert run.summary()["best"]["epoch"] == losses.index(min(losses)) + 1
+    assert evaluate_run(run, "val").loss == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_comparing_says_on_which_split_a_run_was_chosen(tmp_path):
+    runs = [trained(tmp_path, "blobs", "epochs=1", *more) for more in ((), ("data.val_fraction=0.2",))]
+
+    assert [row["chosen_on"] for row in compare_runs(runs)] == ["test", "val"]
 
 
 # What contradicts itself
@@ -367,6 +411,7 @@ def test_settings_for_classes_are_refused_for_numbers():
             "schedule.min_lr: must be less than the learning rate, which is 0.1",
         ),
         (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
+        (("data.val_seed=1",), "--set data.val_seed: nothing is cut off with it"),
         (("data.sampler=balanced",), "--set data.sampler: draws at random, and data.shuffle is false"),
         (("loss_weights={0: -1}",), "--set loss_weights: the weight of class '0' must be a number above 0"),
         (("loss_weights=balance",), "--set loss_weights: must be 'balanced' or a weight a class"),

@@ -24,7 +24,7 @@ def test_every_dlw_command_in_readme_exists():
     from dlworkflow.cli.app import app
 
     known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    named = set(re.findall(r"(?:^|[`$ ])dlw ([a-z]+)\b", README))
+    named = set(re.findall(r"(?:^|[`$ ])dlw ([a-z][a-z-]*)\b", README))
 
     assert named - known == set()
 

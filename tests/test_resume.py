@@ -94,6 +94,10 @@ LEARNING = {
     "averaged weights": ("ema=0.9", "optimizer={name: adamw}", "schedule=one_cycle"),
     "balanced draws": ("data.sampler=balanced",),
     "weighed classes": ("loss_weights={outer: 2.0}", "label_smoothing=0.1"),
+    "mixup": ("mixup=0.3",),
+    "validation": ("data.val_fraction=0.25", "schedule={name: plateau, patience: 1}"),
+    "bf16": ("precision=bf16",),
+    "fp16 and its scaler": ("precision=fp16", "clip_norm=1.0"),
 }
 """Settings with a state of their own, or that change how others are kept."""
 

@@ -50,6 +50,8 @@ class DataSettings(_OpenSettings):
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     data_dir: str | None = None
     sampler: Literal["balanced"] | None = None
+    val_fraction: float | None = Field(None, gt=0, lt=1)
+    val_seed: int = Field(42, ge=0, lt=2**32)
 
 
 class _Optimizer(_Settings):
@@ -214,6 +216,11 @@ class TrainConfig(_Settings):
     clip_norm: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
     clip_value: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
     ema: float | None = Field(None, gt=0, lt=1)
+    mixup: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    cutmix: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = False
+    compile: bool = False
 
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dlworkflow.config import (
     ConstantSettings,
     CosineSettings,
+    DataSettings,
     MultiStepSettings,
     OneCycleSettings,
     PlateauSettings,
@@ -43,7 +44,7 @@ def contradictions(values: Tree, task: str = "any") -> dict[str, str]:
 def against_task(config: TrainConfig, task: str) -> dict[str, str]:
     """Return the settings that a task has no use for, {dotted key: sentence}."""
     set_ = {"label_smoothing": config.label_smoothing, "loss_weights": config.loss_weights}
-    set_ |= {"data.sampler": config.data.sampler}
+    set_ |= {"data.sampler": config.data.sampler, "mixup": config.mixup, "cutmix": config.cutmix}
     if task != "regression":
         return {}
     return {key: "is for classes; this data has numbers for labels" for key, value in set_.items() if value}
@@ -116,6 +117,12 @@ def _batches(config: TrainConfig) -> Iterator[Finding]:
             "accumulate",
             ("data.batch_size",),
             "a full batch is all samples already; give a --batch-size, or leave it out",
+        )
+    if config.data.val_fraction is None and config.data.val_seed != DataSettings.model_fields["val_seed"].default:
+        yield (
+            "data.val_seed",
+            ("data.val_fraction",),
+            "nothing is cut off with it; give a --val-fraction, or leave it out",
         )
     if config.data.sampler is not None and not config.data.shuffle:
         yield (

@@ -91,6 +91,8 @@ def _changed(key: str, branch: Tree, operator: str, text: str) -> Any:
         return json.loads(text) if value != json.loads(text) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
+    if key == "model.dropout" and not value:
+        return None  # what is said of more of it is no advice for a first try
     new = _ARITHMETIC[operator](value, float(text))
     if isinstance(value, int) and key not in ("optimizer.lr", "optimizer.weight_decay", "model.dropout"):
         new = max(1, int(new))
@@ -103,7 +105,7 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {"*": mul, "/": truedi
 
 
 def _is_straight(model: Tree) -> bool:
-    return model["name"] in _STRAIGHT or model.get("relu") is False
+    return model["name"] in _STRAIGHT or (model.get("relu") is False and not model.get("activation"))
 
 
 _FLAGS = {"epochs": "--epochs", "optimizer.name": "--optimizer", "optimizer.lr": "--lr", "seed": "--seed"}

@@ -151,5 +151,6 @@ def _difference(name: str, best: Fit, fit: Fit, given: Mapping[str, Any], n_outp
     settings = {key for key in given if fit.settings.get(key) != given[key]}
     if fit.in_shape != best.in_shape:
         changes.append(f"--image-size {fit.in_shape[1]}")
-        settings |= set(models.choices(name)) - set(given)
+        off = {key for key in models.choices(name) if fit.settings[key] is False}  # as they are when nothing is said
+        settings |= set(models.choices(name)) - set(given) - off
     return " ".join([*changes, *(f"--set model.{key}={fit.settings[key]}" for key in sorted(settings))])

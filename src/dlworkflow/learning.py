@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -65,10 +66,11 @@ def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Lea
         [schedule.after_update] if schedule is not None and schedule.counts_updates else []
     )
     after += [average.after_update] if average is not None else []
-    parts = {"schedule": schedule, "stopper": stopper, "average": average}
+    scaler = torch.amp.GradScaler(_device_type(model)) if config.precision == "fp16" else None
+    parts = {"schedule": schedule, "stopper": stopper, "average": average, "scaler": scaler}
     return Learning(
         optimizer,
-        _build_stepper(config, optimizer, after),
+        _build_stepper(config, optimizer, after, scaler),
         schedule,
         stopper,
         average,
@@ -76,7 +78,13 @@ def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Lea
     )
 
 
-def _build_stepper(config: TrainConfig, optimizer: Optimizer, after: list[Callable[[], object]]) -> Stepper:
+def _device_type(model: nn.Module) -> str:
+    return next(model.parameters()).device.type
+
+
+def _build_stepper(
+    config: TrainConfig, optimizer: Optimizer, after: list[Callable[[], object]], scaler: torch.amp.GradScaler | None
+) -> Stepper:
     """Return what a loss does to the weights: a step of the optimizer, with as little around it as the settings ask."""
     settings: dict[str, Any] = {
         "accumulate": config.accumulate,
@@ -84,9 +92,9 @@ def _build_stepper(config: TrainConfig, optimizer: Optimizer, after: list[Callab
         "clip_value": config.clip_value,
     }
     usual = {name: TrainConfig.model_fields[name].default for name in settings}
-    if settings == usual and not after:
+    if settings == usual and not after and scaler is None:
         return Stepper(optimizer)
-    return Update(optimizer, **settings, after=after)
+    return Update(optimizer, **settings, scaler=scaler, after=after)
 
 
 def _weights(config: TrainConfig, model: nn.Module, *, spare: bool) -> Any:

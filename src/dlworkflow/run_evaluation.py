@@ -14,7 +14,7 @@ from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.image_folder import OnBad, load_labelled
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.splits import Splits, labels_of
+from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine import Evaluation, evaluate
@@ -63,6 +63,8 @@ def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None,
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
+    if stored.get("val_fraction") is not None:
+        splits = with_validation(splits, stored["val_fraction"], random_state=stored["val_seed"])
     if list(splits.classes) != summary["classes"]:
         raise RunError(
             f"the classes of {splits.name!r} are no longer those of {run.name}: "

@@ -34,6 +34,29 @@ class Range:
         return f"must lie between {self.low:g} and {self.high:g}{', both excluded' if self.open else ''}, not {value:g}"
 
 
+class OneOf:
+    """One of a few names. Unlike a `Literal`, they are no settings that the shapes of weights could tell apart."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def fault(self, value: str) -> str | None:
+        """Say what is wrong with `value`, or None."""
+        return None if value in self.names else unknown("value", value, self.names)
+
+
+class Spread:
+    """How far something may vary: by up to a number of at least 0 either way, or between [low, high]."""
+
+    def fault(self, value: object) -> str | None:
+        """Say what is wrong with `value`, or None."""
+        pair = isinstance(value, (list, tuple)) and len(value) == 2
+        numbers: list[Any] = list(value) if pair else [0, value]  # type: ignore[call-overload] # a pair is a sequence
+        if all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers) and numbers[0] <= numbers[1]:
+            return None
+        return f"must be a number of at least 0, or [low, high], not {value!r}"
+
+
 Count = Annotated[int, Range(1)]
 """How many of something: 1 or more."""
 Size = Annotated[int, Range(0)]
@@ -113,7 +136,7 @@ def _fault(value: Any, hint: Any) -> str | None:
         fault = _fault(value, arguments[0])
         if fault or value is None:
             return fault
-        ranges = (note for note in arguments[1:] if isinstance(note, Range))
+        ranges = (note for note in arguments[1:] if isinstance(note, (Range, OneOf, Spread)))
         return next((fault for note in ranges if (fault := note.fault(value))), None)
     if origin in (Union, types.UnionType):
         faults = [_fault(value, part) for part in arguments]

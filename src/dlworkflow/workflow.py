@@ -29,7 +29,7 @@ from dlworkflow.contradictions import against_task, contradictions
 from dlworkflow.data.images import remember_all
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.remembered import Progress
-from dlworkflow.data.splits import Splits, labels_of
+from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
@@ -37,8 +37,10 @@ from dlworkflow.features import remember_features
 from dlworkflow.learning import Learning, build_learning
 from dlworkflow.losses import build_training_loss, class_weights, sample_weights
 from dlworkflow.metrics import majority_baseline
+from dlworkflow.mixing import Mixed, MixedLoss, Mixing
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Classifier, Staged, classifier_name
+from dlworkflow.precision import Autocast, check_compiler, check_precision
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.runs import Run, runs_folder
@@ -141,10 +143,19 @@ def _prepare(
     config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
 ) -> Job:
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
+    check_precision(config.precision, device)
+    if config.compile:
+        check_compiler(device)
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
+    if config.data.val_fraction is not None:
+        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
     task = get_task(splits.task)
     if found := against_task(config, task.name):
         raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+    if config.channels_last and splits.kind != "image":
+        raise ConfigError(f"channels_last: is a memory format of pictures; data {splits.name!r} has numbers")
+    if config.cutmix and splits.kind != "image":
+        raise ConfigError(f"cutmix: cuts pieces out of pictures; data {splits.name!r} has numbers (mixup blends them)")
     loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     try:
@@ -164,6 +175,8 @@ def _prepare(
     remember_all(splits.parts().values(), on_pictures)
     if group is not None and config.accumulate > 1:
         raise ConfigError("accumulate: batches are not gathered in several processes; give a larger data.batch_size")
+    if group is not None and (config.mixup or config.cutmix):
+        raise ConfigError("mixup, cutmix: samples are blended in one process alone")
     if group is not None and config.data.batch_size != "full":
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
     wanted = 1 if group is not None and config.threads == "auto" else config.threads
@@ -388,11 +401,14 @@ def _train(
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
                 seen = _as_seen_by_the_classifier(job, request)
+                if config.compile:
+                    seen.model.compile()  # in place: names of weights stay
                 loaders = _loaders(seen, val_draws, recorder.epochs_done)
                 batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
                 model, on_end = _staged(seen, recorder, learning)
+                trained, minimised = _as_trained(job, model)
                 train(
-                    model if group is None else group.share(model),
+                    trained if group is None else group.share(trained),
                     batches["train"],
                     batches["test"],
                     learning.optimizer,
@@ -400,13 +416,13 @@ def _train(
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
-                    training_loss=_shared(job.training_loss.to(job.device), group),
+                    training_loss=_shared(minimised, group),
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                     stepper=learning.stepper,
                     enough=learning.enough,
-                    scored=_as_the_classifier(averaged) if isinstance(model, Classifier) else averaged,
+                    scored=Classifier(averaged) if averaged is not None and isinstance(model, Classifier) else averaged,
                     group=group,
                 )
                 early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
@@ -428,7 +444,10 @@ def _train(
 
 def _learner(job: Job) -> tuple[Learner, Learning]:
     """Put the model on its device and what trains it together."""
-    learning = build_learning(job.config, job.model.to(job.device), _batches_an_epoch(job))
+    job.model.to(job.device)
+    if job.config.channels_last:
+        job.model.to(memory_format=torch.channels_last)
+    learning = build_learning(job.config, job.model, _batches_an_epoch(job))
     averaged = learning.average.averaged if learning.average else None
     draws = {"val": torch.Generator().manual_seed(job.config.seed)}
     return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
@@ -444,6 +463,8 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     """Return the job of training the classifier on features, where a frozen backbone gives the same in every epoch."""
     config = job.config
     if config.freeze == "none" or config.freeze_epochs is not None or not config.cache_features:
+        return job
+    if config.mixup or config.cutmix:  # blends are new in every epoch
         return job
     started = default_timer()
     size = config.data.batch_size
@@ -466,9 +487,14 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     )
 
 
-def _as_the_classifier(model: nn.Module | None) -> Classifier | None:
-    """Return the classifier of a model, to be scored on features too."""
-    return None if model is None else Classifier(model)
+def _as_trained(job: Job, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the model and the loss as they are trained: in half precision and on blends where the settings say so."""
+    if job.config.precision != "fp32":
+        model = Autocast(model, job.config.precision, job.device)
+    mixing, loss = Mixing(job.config.mixup, job.config.cutmix), job.training_loss.to(job.device)
+    if not mixing.mixup and not mixing.cutmix:
+        return model, loss
+    return Mixed(model, mixing), MixedLoss(loss, mixing)
 
 
 def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:

@@ -514,3 +514,14 @@ def test_a_link_that_leads_back_is_followed_once(tmp_path, paint):
             (tmp_path / name / link).symlink_to(tmp_path / name)
 
     assert len(ImageFolderCustom(tmp_path)) == 6
+
+
+def test_pictures_of_a_folder_are_cut_for_validation(pets):
+    from dlworkflow.data.splits import with_validation
+
+    cut = with_validation(load_image_folder(path=str(pets), image_size=8), 0.4, random_state=1)
+
+    assert (len(cut.train), len(cut.val), len(cut.test)) == (5, 4, 4)
+    assert not set(cut.train.paths) & set(cut.val.paths)
+    cut.val.remember()
+    assert [int(cut.val[index][1]) for index in range(4)] == [int(path.parent.name == "dog") for path in cut.val.paths]

@@ -1,9 +1,12 @@
 import re
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
-from dlworkflow.data.splits import Splits, stratified_split
+from dlworkflow import data
+from dlworkflow.data.splits import Splits, class_counts, labels_of, stratified_split, with_validation
 from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import DataError
 
@@ -140,3 +143,69 @@ def test_a_whole_split_is_gathered_from_a_plain_data_set():
     X, y = all_of(torch.utils.data.TensorDataset(torch.arange(6.0).view(3, 2), torch.tensor([0, 1, 0])))
 
     assert (X.shape, y.tolist()) == ((3, 2), [0, 1, 0])
+
+
+def test_a_validation_split_is_cut_off_the_training_data_class_by_class():
+    whole = data.load("digits")
+
+    cut = with_validation(whole, 0.25, random_state=1)
+
+    counts = class_counts(cut)
+    assert cut.test is whole.test
+    assert sorted(cut.indices["train"] + cut.indices["val"]) == whole.indices["train"]
+    assert len(cut.val) == 360
+    assert all(abs(v / (t + v) - 0.25) < 0.01 for t, v in zip(counts["train"], counts["val"], strict=True))
+
+
+def test_a_validation_split_is_the_same_every_time_and_draws_from_no_global_generator():
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    first, second, other = (with_validation(data.load("digits"), 0.2, random_state=seed) for seed in (1, 1, 2))
+
+    assert first.indices["val"] == second.indices["val"] != other.indices["val"]
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == np.random.get_state()[1].tolist()
+
+
+def test_validation_samples_are_not_augmented():
+    cut = with_validation(data.load("digits", transform="flip"), 0.2, random_state=1)
+
+    assert cut.train.pipeline.augmentations
+    assert not cut.val.pipeline.augmentations
+
+
+def test_a_regression_has_a_validation_split_too():
+    cut = with_validation(data.load("line"), 0.25, random_state=1)
+
+    assert (len(cut.train), len(cut.val), len(cut.test)) == (30, 10, 10)
+
+
+def test_a_data_set_of_your_own_is_cut_too():
+    class Own(Dataset):
+        labels = [0, 1] * 5
+
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, index):
+            return torch.tensor([float(index)]), self.labels[index]
+
+    splits = Splits("own", "binary", Own(), Own(), in_shape=(1,), classes=("a", "b"))
+
+    cut = with_validation(splits, 0.4, random_state=1)
+
+    assert sorted(float(X) for part in (cut.train, cut.val) for X, _ in part) == list(range(10))
+    assert [y for _, y in cut.val] == labels_of(cut.val).tolist()
+
+
+def test_a_fraction_that_leaves_a_class_empty_is_refused():
+    with pytest.raises(
+        DataError, match=r"data\.val_fraction: 0\.001 of 1437 samples leaves a class without training or"
+    ):
+        with_validation(data.load("digits"), 0.001, random_state=1)
+
+
+def test_a_second_validation_split_is_refused():
+    cut = with_validation(data.load("digits"), 0.2, random_state=1)
+
+    with pytest.raises(DataError, match="has a validation split already"):
+        with_validation(cut, 0.2, random_state=1)

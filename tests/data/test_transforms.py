@@ -270,3 +270,70 @@ def test_fast_decoding_leaves_other_formats_as_they_are(tmp_path, paint):
 def test_an_image_size_beyond_all_pictures_is_refused():
     with pytest.raises(ConfigError, match="at most 89,478,485 pixels, not 100000 x 100000"):
         parse(None, image_size=100_000)
+
+
+def presets():
+    from torchvision.transforms import v2
+
+    smooth = v2.InterpolationMode.BILINEAR
+    return {
+        "rotation": ({"degrees": 30.0}, v2.RandomRotation(30, interpolation=smooth)),
+        "color_jitter": ({"brightness": 0.5, "hue": 0.1}, v2.ColorJitter(0.5, 0.2, 0.2, 0.1)),
+        "random_crop": ({"padding": 3}, v2.RandomCrop((16, 16), padding=3)),
+        "random_resized_crop": ({"scale": [0.2, 0.9]}, v2.RandomResizedCrop((16, 16), scale=(0.2, 0.9))),
+        "rand_augment": ({"num_ops": 3}, v2.RandAugment(3)),
+        "trivial_augment_wide_v2": ({}, v2.TrivialAugmentWide()),
+        "auto_augment": ({"policy": "svhn"}, v2.AutoAugment(v2.AutoAugmentPolicy.SVHN)),
+    }
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_presets_are_torchvisions_v2_for_the_same_seed(mode):
+    for name, (settings, theirs) in presets().items():
+        way = [transforms.Resize((16, 16)), theirs, transforms.ToTensor()]
+
+        mine = many_times(parse([{name: settings}], image_size=16), noise(mode), 8)
+
+        assert torch.equal(mine, many_times(transforms.Compose(way), noise(mode), 8)), name
+        assert mine.unique(dim=0).shape[0] > 1, name
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_random_erasing_blackens_a_rectangle(mode):
+    picture = Image.new(mode, (16, 16), "white")
+
+    [erased] = many_times(parse([{"random_erasing": {"p": 1.0}}], image_size=16), picture, 1)
+
+    assert set(erased.unique().tolist()) == {0.0, 1.0}
+
+
+def test_presets_are_put_one_after_the_other():
+    pipeline = parse(["flip", {"rotation": {"degrees": 10}}, "random_erasing", "normalize"], image_size=16)
+
+    assert [next(iter(step)) for step in pipeline.to_spec()] == [
+        "resize",
+        "flip",
+        "rotation",
+        "random_erasing",
+        "normalize",
+    ]
+    assert parse(pipeline.to_spec()) == pipeline
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        (
+            {"rotation": {"degrees": -1.0}},
+            "data.transform.rotation.degrees: must be a number of at least 0, or [low, high], not -1.0",
+        ),
+        ({"random_crop": {"size": 3}}, "unknown setting 'size'"),
+        ({"auto_augment": {"policy": "imagnet"}}, "did you mean 'imagenet'"),
+        ({"random_erasing": {"scale": [0.5, 0.1]}}, "data.transform.random_erasing: "),
+        ({"random_resized_crop": {"scale": [0.5]}}, "data.transform.random_resized_crop: "),
+    ],
+)
+def test_a_preset_that_cannot_be_is_refused(step, fault):
+    with pytest.raises(ConfigError) as caught:
+        parse([step], image_size=16)
+    assert fault in str(caught.value)

@@ -242,3 +242,96 @@ def test_a_lazy_layer_can_be_trained_after_it_was_built():
 def test_a_name_of_the_library_cannot_be_registered():
     with pytest.raises(ConfigError, match="'tinyvgg' is the library's own"):
         models.register("tinyvgg", TinyVGG)
+
+
+BENT = ("circles_v2", "blobs", "fashion_mnist_v2", "tinyvgg")
+"""Models whose depth, activation, norms and dropout are settings."""
+
+
+def parts_of(model, kind):
+    return sum(isinstance(part, kind) for part in model.modules())
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_settings_of_the_layers_do_not_touch_the_defaults(name):
+    set_seeds(0)
+    usual = build_usual(name).state_dict()
+    set_seeds(0)
+    said = build_usual(name, batch_norm=False, dropout=0.0, **({} if name == "blobs" else {"activation": "relu"}))
+
+    assert usual.keys() == said.state_dict().keys()
+    assert all(torch.equal(usual[key], tensor) for key, tensor in said.state_dict().items())
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_dropout_is_random_in_training_alone(name):
+    model = build_usual(name, dropout=0.5, hidden_units=64)
+    X = torch.rand(4, *models.entry(name).in_shape)
+
+    assert not torch.equal(model(X), model(X))
+    model.eval()
+    assert torch.equal(model(X), model(X))
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_batch_norm_stands_after_every_hidden_layer(name):
+    model = build_usual(name, batch_norm=True)
+
+    n_hidden = parts_of(model, (nn.Linear, nn.Conv2d)) - 1
+    assert parts_of(model, (nn.BatchNorm1d, nn.BatchNorm2d)) == n_hidden
+
+
+@pytest.mark.parametrize(
+    ("activation", "bent"),
+    [
+        ("relu", [0.0, 2.0]),
+        ("leaky_relu", [-0.02, 2.0]),
+        ("tanh", [-0.9640, 0.9640]),
+        ("sigmoid", [0.1192, 0.8808]),
+        ("elu", [-0.8647, 2.0]),
+        ("gelu", [-0.0455, 1.9545]),
+        ("silu", [-0.2384, 1.7616]),
+    ],
+)
+def test_an_activation_is_the_function_of_its_name(activation, bent):
+    layer = build_usual("blobs", activation=activation).linear_layer_stack[1]
+
+    assert layer(torch.tensor([-2.0, 2.0])).tolist() == pytest.approx(bent, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_an_activation_changes_what_a_model_says(name):
+    X = torch.rand(4, *models.entry(name).in_shape)
+    set_seeds(0)
+    usual = build_usual(name)(X)
+    set_seeds(0)
+
+    assert not torch.allclose(build_usual(name, activation="tanh")(X), usual, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "setting"), [("circles_v2", "hidden_layers"), ("blobs", "hidden_layers")])
+def test_the_depth_of_a_model_of_numbers_is_a_setting(name, setting):
+    assert parts_of(build_usual(name, hidden_layers=4), nn.Linear) == 5
+
+
+@pytest.mark.parametrize(("name", "last"), [("tinyvgg", "conv_block_3"), ("fashion_mnist_v2", "block_3")])
+def test_the_depth_of_a_convolutional_model_is_a_setting(name, last):
+    model = build_usual(name, blocks=3)
+
+    assert parts_of(model, nn.MaxPool2d) == 3
+    assert hasattr(model, last)
+
+
+def test_an_image_too_small_for_its_blocks_is_refused_with_the_least_that_fits():
+    with pytest.raises(ModelError, match=r"too small for 4 blocks with padding 1; give at least 16x16"):
+        models.build("tinyvgg", (1, 8, 8), 10, blocks=4)
+
+
+def test_an_unknown_activation_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"model\.activation: unknown value 'rellu'; did you mean 'relu'"):
+        build_usual("tinyvgg", activation="rellu")
+
+
+def test_two_functions_for_one_place_are_refused():
+    with pytest.raises(ModelError, match="relu and activation=tanh are two functions for one place"):
+        build_usual("blobs", relu=True, activation="tanh")

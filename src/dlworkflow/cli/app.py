@@ -14,7 +14,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlworkflow._version import __version__
-from dlworkflow.cli import compare, data, diagnose, doctor, evaluate, models, plot, predict, runs, sweep, trace, train
+from dlworkflow.cli import (
+    compare,
+    data,
+    diagnose,
+    doctor,
+    evaluate,
+    lr_find,
+    models,
+    plot,
+    predict,
+    runs,
+    sweep,
+    trace,
+    train,
+)
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.errors import DlwError, first_line
 
@@ -29,6 +43,7 @@ app = typer.Typer(
 
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
+app.command("lr-find")(lr_find.lr_find)
 app.command("predict", cls=predict.PredictCommand, context_settings=predict.CONTEXT)(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

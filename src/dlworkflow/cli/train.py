@@ -83,6 +83,12 @@ def train(
             autocompletion=complete_data,
         ),
     ] = None,
+    val_fraction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="F", help="Cut this part of the training data off to choose by, so that the test data stays unseen."
+        ),
+    ] = None,
     config: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
@@ -112,6 +118,19 @@ def train(
     ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of every random number.")] = None,
     device: DeviceOption = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fp32|bf16|fp16",
+            help="Of the forward pass in training; weights, scores and predictions stay float32.",
+        ),
+    ] = None,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Keep pictures in memory pixel by pixel: faster convolutions.")
+    ] = False,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the model first (torch.compile): pays in long runs.")
+    ] = False,
     threads: Annotated[
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
     ] = None,
@@ -177,25 +196,29 @@ def train(
         {
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
+            "data.val_fraction": ("--val-fraction", number_or_text(val_fraction)),
             "data.on_bad": ("--on-bad", on_bad),
             "data.fast_decode": ("--fast-decode", fast_decode or None),
-            "data.batch_size": ("--batch-size", _number_or_text(batch_size)),
+            "data.batch_size": ("--batch-size", number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
-            "optimizer.lr": ("--lr", _number_or_text(lr)),
+            "optimizer.lr": ("--lr", number_or_text(lr)),
             "schedule.name": ("--schedule", schedule),
-            "early_stopping.patience": ("--patience", _number_or_text(patience)),
-            "epochs": ("--epochs", _number_or_text(epochs)),
-            "seed": ("--seed", _number_or_text(seed)),
+            "early_stopping.patience": ("--patience", number_or_text(patience)),
+            "epochs": ("--epochs", number_or_text(epochs)),
+            "seed": ("--seed", number_or_text(seed)),
             "device": ("--device", device),
-            "threads": ("--threads", _number_or_text(threads)),
+            "precision": ("--precision", precision),
+            "channels_last": ("--channels-last", channels_last or None),
+            "compile": ("--compile", compile_ or None),
+            "threads": ("--threads", number_or_text(threads)),
             "init_from": ("--init-from", _weights_file(init_from, runs_dir)),
             "weights": ("--weights", _absolute(weights)),
             "freeze": ("--freeze", freeze),
-            "freeze_epochs": ("--freeze-epochs", _number_or_text(freeze_epochs)),
+            "freeze_epochs": ("--freeze-epochs", number_or_text(freeze_epochs)),
         }
     )
     if data is not None:
-        flags = _with_data(flags, locate(data))
+        flags = with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
     progress = _Progress(quiet)
     if resume is not None:
@@ -321,7 +344,8 @@ def _absolute(weights: str | None) -> str | None:
     return str(user_path(weights).resolve())
 
 
-def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
+def with_data(flags: Layer, located: dict[str, str]) -> Layer:
+    """Return the flags with what `--data` stands for."""
     from dlworkflow.config import Layer
 
     below = flags.values.get("data", {})
@@ -329,7 +353,7 @@ def _with_data(flags: Layer, located: dict[str, str]) -> Layer:
     return Layer(flags.values | {"data": {**located, **below}}, {**flags.labels, **labels})
 
 
-def _number_or_text(text: str | None) -> int | float | str | None:
+def number_or_text(text: str | None) -> int | float | str | None:
     """Read a number; leave `full`, `auto` and whatever is wrong to the check of all settings."""
     for number in (int, float):
         try:

@@ -95,6 +95,13 @@ class ImageData(Dataset[Any]):
         """Return the same pictures as evaluation sees them."""
         return ImageData(self.pictures, self.labels, self.pipeline.for_evaluation(), paths=self.paths)
 
+    def subset(self, indices: Sequence[int], *, name: str = "") -> ImageData:
+        """Return some of the pictures, in this order; files are remembered apart under `name`."""
+        chosen, pictures = torch.as_tensor(indices), self.pictures
+        some = pictures.subset(indices, name) if isinstance(pictures, ImageFiles) else pictures.index_select(0, chosen)
+        paths = [self.paths[index] for index in indices] if self.paths is not None else None
+        return ImageData(some, self.labels.index_select(0, chosen), self.pipeline, paths=paths)
+
     def fingerprint(self) -> str:
         """Return a digest that changes when the data does: of pixels in memory, or of the files' names and sizes."""
         digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)

@@ -116,6 +116,10 @@ class ImageFiles:
             self.n_decoded += len(new)
             yield start, pixels, decode_into(pixels, paths, new, self._pipeline, self.channels)
 
+    def subset(self, indices: Sequence[int], name: str) -> ImageFiles:
+        """Return some of the files, in this order, to be remembered under `name`."""
+        return ImageFiles([self.paths[index] for index in indices], self._pipeline, self.channels, part=name)
+
     @property
     def kept(self) -> bool:
         """Whether no picture has to be decoded any more."""

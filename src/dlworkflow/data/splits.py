@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import DataError
@@ -102,32 +102,94 @@ def class_counts(splits: Splits) -> dict[str, list[int]]:
     }
 
 
+def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Splits:
+    """Cut a part of the training data off as validation split; every class keeps its share, and no test sample is used.
+
+    Samples for validation are not augmented. Raises DataError where there is a validation split already, or where a
+    class would be left without samples in either part.
+    """
+    if splits.val is not None:
+        raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
+    kept, chosen = _chosen(splits, fraction, random_state)
+    indices = splits.indices
+    if indices is not None:
+        own = indices["train"]
+        indices = {**indices, "train": [own[index] for index in kept], "val": [own[index] for index in chosen]}
+    train, val = _subset(splits.train, kept, "train without val"), _subset(splits.train, chosen, "val of train")
+    if hasattr(val, "without_augmentation"):
+        val = val.without_augmentation()
+    return replace(splits, train=train, val=val, indices=indices)
+
+
+def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:
+    n = len(splits.train)  # type: ignore[arg-type]
+    if splits.classes:
+        labels = labels_of(splits.train)
+        if labels is None:
+            raise DataError(
+                f"data.val_fraction: data {splits.name!r} keeps no labels beside its samples (attribute labels)"
+            )
+        return stratified_split(
+            labels.long(),
+            test_fraction=fraction,
+            random_state=random_state,
+            names=splits.classes,
+            setting="data.val_fraction",
+            part="validation",
+        )
+    from sklearn.model_selection import train_test_split
+
+    if not 1 <= round(n * fraction) < n:
+        raise DataError(f"data.val_fraction: {fraction:g} of {n} samples leaves training or validation without any")
+    kept, chosen = train_test_split(range(n), test_size=round(n * fraction), random_state=random_state)
+    return sorted(kept), sorted(chosen)
+
+
+def _subset(part: Any, indices: list[int], name: str) -> Any:
+    """Return some samples of a split; a data set of your own is asked for them one by one."""
+    if not hasattr(part, "subset"):
+        from torch.utils.data import Subset
+
+        chosen: Any = Subset(part, indices)
+        labels = labels_of(part)
+        chosen.labels = None if labels is None else labels[indices]
+        return chosen
+    return part.subset(indices, name=name) if hasattr(part, "pipeline") else part.subset(indices)
+
+
 def stratified_split(
-    labels: Sequence[int] | Tensor, *, test_fraction: float, random_state: int, names: Sequence[str] | None = None
+    labels: Sequence[int] | Tensor,
+    *,
+    test_fraction: float,
+    random_state: int,
+    names: Sequence[str] | None = None,
+    setting: str = "data.test_fraction",
+    part: str = "test",
 ) -> tuple[list[int], list[int]]:
     """Cut indices into training and test so that every class keeps its share in both; sorted, the same every time.
 
-    Raises DataError naming a class that has too few samples to stand in both, and a fraction with which it does.
+    `setting` and `part` are what an error calls the fraction and the smaller part. Raises DataError naming a class
+    that has too few samples to stand in both, and a fraction with which it does.
     """
     labels = [int(label) for label in labels]
     sizes = Counter(labels)
     called = {label: repr(names[label] if names else label) for label in sorted(sizes)}
     for label, name in called.items():
         if sizes[label] < 2:
-            raise DataError(f"class {name} has 1 sample; two are needed to split it into training and test")
+            raise DataError(f"class {name} has 1 sample; two are needed to split it into training and {part}")
     parts = _cut(labels, test_fraction, random_state)
     if parts and not (lost := _lost(labels, parts)):
         return parts
     working = _working_fraction(labels, test_fraction, random_state)
-    way_out = f"data.test_fraction={working:g} works" if working else "each class needs more samples"
+    way_out = f"{setting}={working:g} works" if working else "each class needs more samples"
     if not parts:
         raise DataError(
-            f"data.test_fraction: {test_fraction:g} of {len(labels)} samples leaves a class without training or test; "
+            f"{setting}: {test_fraction:g} of {len(labels)} samples leaves a class without training or {part}; "
             f"{way_out}"
         )
     raise DataError(
-        f"class {called[lost[0]]} has {sizes[lost[0]]} samples, too few for both training and test "
-        f"with data.test_fraction {test_fraction:g}; {way_out}"
+        f"class {called[lost[0]]} has {sizes[lost[0]]} samples, too few for both training and {part} "
+        f"with {setting} {test_fraction:g}; {way_out}"
     )
 
 

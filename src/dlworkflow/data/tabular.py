@@ -44,6 +44,10 @@ class TensorData(Dataset[Any]):
         chosen = torch.as_tensor(indices, device=self.labels.device)
         return self.inputs.index_select(0, chosen), self.labels.index_select(0, chosen)
 
+    def subset(self, indices: Sequence[int]) -> TensorData:
+        """Return some of the samples, in this order."""
+        return TensorData(*self.batch(indices))
+
     def fingerprint(self) -> str:
         """Return a digest that changes when the data does."""
         digest = hashlib.blake2b(self.inputs.numpy().tobytes(), digest_size=16)

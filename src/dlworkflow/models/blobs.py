@@ -4,29 +4,42 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlworkflow.signatures import Count
+from dlworkflow.models.activations import Activation, activation_layer
+from dlworkflow.signatures import Count, Probability
 
 
 class BlobModel(nn.Module):
-    """Three linear layers in `linear_layer_stack`, with a ReLU after the first two when `relu` is set.
+    """Linear layers in `linear_layer_stack`, `hidden_layers` and one more; a ReLU after the hidden when `relu` is set.
 
     Takes x (n, input_features) float32, returns logits (n, output_features), one a class: raw scores, no softmax.
-    The notes leave the ReLUs out, as blobs can be told apart by straight lines.
+    The notes leave the ReLUs out, as blobs can be told apart by straight lines. `activation` names another function
+    than the ReLU; `batch_norm` stands before it, `dropout` after it. Raises ValueError for both `relu` and
+    `activation`.
     """
 
     def __init__(
-        self, input_features: int, output_features: int, hidden_units: Count = 8, *, relu: bool = False
+        self,
+        input_features: int,
+        output_features: int,
+        hidden_units: Count = 8,
+        *,
+        relu: bool = False,
+        hidden_layers: Count = 2,
+        activation: Activation | None = None,
+        batch_norm: bool = False,
+        dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = [
-            nn.Linear(input_features, hidden_units),
-            nn.Linear(hidden_units, hidden_units),
-            nn.Linear(hidden_units, output_features),
-        ]
-        if relu:
-            layers[1:1] = [nn.ReLU()]
-            layers[3:3] = [nn.ReLU()]
-        self.linear_layer_stack = nn.Sequential(*layers)
+        if relu and activation:
+            raise ValueError(f"relu and activation={activation} are two functions for one place; leave one out")
+        bend = "relu" if relu else activation
+        layers: list[nn.Module] = []
+        for width in (input_features, *[hidden_units] * (hidden_layers - 1)):
+            layers.append(nn.Linear(width, hidden_units))
+            layers += [nn.BatchNorm1d(hidden_units)] if batch_norm else []
+            layers += [activation_layer(bend)] if bend else []
+            layers += [nn.Dropout(dropout)] if dropout else []
+        self.linear_layer_stack = nn.Sequential(*layers, nn.Linear(hidden_units, output_features))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear_layer_stack(x)

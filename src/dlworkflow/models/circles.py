@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dlworkflow.signatures import Count
+from dlworkflow.models.activations import Activation, activation_layer
+from dlworkflow.signatures import Count, Probability
 
 
 class CircleModelV0(nn.Module):
@@ -38,15 +39,44 @@ class CircleModelV1(nn.Module):
         return self.layer_3(self.layer_2(self.layer_1(x)))
 
 
-class CircleModelV2(CircleModelV1):
+class CircleModelV2(nn.Module):
     """V1 with a ReLU after each hidden layer: bends where V1 can only cut straight.
 
-    Takes x (n, input_features) float32, returns logits (n, output_features): raw scores, no sigmoid.
+    `hidden_layers` of them, `layer_1` and so on, each followed, where they are set, by `batch_norm` before the
+    activation and `dropout` after it. Takes x (n, input_features) float32, returns logits (n, output_features): raw
+    scores, no sigmoid.
     """
 
-    def __init__(self, input_features: int = 2, output_features: int = 1, hidden_units: Count = 10) -> None:
-        super().__init__(input_features, output_features, hidden_units)
-        self.relu = nn.ReLU()
+    def __init__(
+        self,
+        input_features: int = 2,
+        output_features: int = 1,
+        hidden_units: Count = 10,
+        *,
+        hidden_layers: Count = 2,
+        activation: Activation = "relu",
+        batch_norm: bool = False,
+        dropout: Probability = 0.0,
+    ) -> None:
+        super().__init__()
+        self._order: list[str] = []
+        widths = [input_features, *[hidden_units] * hidden_layers, output_features]
+        for number in range(1, len(widths)):
+            self._append(f"layer_{number}", nn.Linear(widths[number - 1], widths[number]))
+            if number > hidden_layers:
+                break
+            if batch_norm:
+                self._append(f"norm_{number}", nn.BatchNorm1d(hidden_units))
+            self._order.append("relu")
+            if dropout:
+                self._append(f"dropout_{number}", nn.Dropout(dropout))
+        self.relu = activation_layer(activation)
+
+    def _append(self, name: str, layer: nn.Module) -> None:
+        setattr(self, name, layer)
+        self._order.append(name)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer_3(self.relu(self.layer_2(self.relu(self.layer_1(x)))))
+        for name in self._order:
+            x = getattr(self, name)(x)
+        return x

@@ -6,8 +6,9 @@ import math
 
 from torch import Tensor, nn
 
-from dlworkflow.models.tiny_vgg import conv_block, flat_width
-from dlworkflow.signatures import Count
+from dlworkflow.models.activations import Activation
+from dlworkflow.models.tiny_vgg import conv_block, flat_width, linear_classifier
+from dlworkflow.signatures import Count, Probability
 
 
 class FashionMNISTModelV0(nn.Module):
@@ -52,10 +53,10 @@ class FashionMNISTModelV1(FashionMNISTModelV0):
 
 
 class FashionMNISTModelV2(nn.Module):
-    """TinyVGG with the notes' names for 28x28 images: `block_1`, `block_2`, `classifier`.
+    """TinyVGG with the notes' names for 28x28 images: `block_1`, `block_2`, `classifier`; and with its settings.
 
     `input_shape` is the number of channels. Takes x (n, input_shape, *image_size) float32, returns logits
-    (n, output_shape). Raises ValueError when the image is too small for two poolings.
+    (n, output_shape). Raises ValueError when the image is too small for its poolings.
     """
 
     def __init__(
@@ -65,12 +66,20 @@ class FashionMNISTModelV2(nn.Module):
         output_shape: int = 10,
         *,
         image_size: tuple[int, int] = (28, 28),
+        blocks: Count = 2,
+        activation: Activation = "relu",
+        batch_norm: bool = False,
+        dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        width = flat_width(image_size, channels=hidden_units, convolutions=2, padding=1)
-        self.block_1 = conv_block(input_shape, hidden_units, padding=1)
-        self.block_2 = conv_block(hidden_units, hidden_units, padding=1)
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(width, output_shape))
+        width = flat_width(image_size, channels=hidden_units, convolutions=2, padding=1, blocks=blocks)
+        self._blocks = [f"block_{number}" for number in range(1, blocks + 1)]
+        for name in self._blocks:
+            channels = input_shape if name == "block_1" else hidden_units
+            setattr(self, name, conv_block(channels, hidden_units, 1, activation, batch_norm=batch_norm))
+        self.classifier = linear_classifier(width, output_shape, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.block_2(self.block_1(x)))
+        for name in self._blocks:
+            x = getattr(self, name)(x)
+        return self.classifier(x)

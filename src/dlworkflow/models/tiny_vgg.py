@@ -8,15 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlworkflow.models.activations import Activation, activation_layer
 from dlworkflow.signatures import Count, Probability
 
 
 class TinyVGG(nn.Module):
     """Two blocks of convolution, ReLU, convolution, ReLU, pooling, and one linear layer on what is left.
 
+    There may be more or fewer `blocks`, another `activation`, a `batch_norm` before each, and `dropout` before the
+    linear layer.
+
     `input_shape` is the number of channels, `padding` 1 keeps a convolution's size, 0 loses two pixels at each; the
     classifier's width follows from `image_size` (height, width). Takes x (n, input_shape, *image_size) float32,
-    returns logits (n, output_shape). Raises ValueError when the image is too small for two blocks.
+    returns logits (n, output_shape). Raises ValueError when the image is too small for its blocks.
     """
 
     def __init__(
@@ -27,15 +31,23 @@ class TinyVGG(nn.Module):
         *,
         padding: Literal[0, 1] = 1,
         image_size: tuple[int, int] = (64, 64),
+        blocks: Count = 2,
+        activation: Activation = "relu",
+        batch_norm: bool = False,
+        dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        width = flat_width(image_size, channels=hidden_units, convolutions=2, padding=padding)
-        self.conv_block_1 = conv_block(input_shape, hidden_units, padding)
-        self.conv_block_2 = conv_block(hidden_units, hidden_units, padding)
-        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(width, output_shape))
+        width = flat_width(image_size, channels=hidden_units, convolutions=2, padding=padding, blocks=blocks)
+        self._blocks = [f"conv_block_{number}" for number in range(1, blocks + 1)]
+        for name in self._blocks:
+            channels = input_shape if name == "conv_block_1" else hidden_units
+            setattr(self, name, conv_block(channels, hidden_units, padding, activation, batch_norm=batch_norm))
+        self.classifier = linear_classifier(width, output_shape, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.conv_block_2(self.conv_block_1(x)))
+        for name in self._blocks:
+            x = getattr(self, name)(x)
+        return self.classifier(x)
 
 
 class ImprovedTinyVGG(nn.Module):
@@ -70,28 +82,39 @@ class ImprovedTinyVGG(nn.Module):
         return self.fc2(x)
 
 
-def conv_block(channels: int, hidden_units: int, padding: int) -> nn.Sequential:
+def conv_block(
+    channels: int, hidden_units: int, padding: int, activation: str = "relu", *, batch_norm: bool = False
+) -> nn.Sequential:
     """Return convolution, ReLU, convolution, ReLU and a 2x2 pooling: (n, channels, h, w) to (n, hidden_units, ...)."""
-    return nn.Sequential(
-        nn.Conv2d(channels, hidden_units, kernel_size=3, padding=padding),
-        nn.ReLU(),
-        nn.Conv2d(hidden_units, hidden_units, kernel_size=3, padding=padding),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    )
+    layers: list[nn.Module] = []
+    for width in (channels, hidden_units):
+        layers.append(nn.Conv2d(width, hidden_units, kernel_size=3, padding=padding))
+        layers += [nn.BatchNorm2d(hidden_units)] if batch_norm else []
+        layers.append(activation_layer(activation))
+    return nn.Sequential(*layers, nn.MaxPool2d(2))
 
 
-def flat_width(image_size: tuple[int, int], *, channels: int, convolutions: int, padding: int) -> int:
-    """Return how many numbers are left of an image after two blocks of 3x3 convolutions and a 2x2 pooling each.
+def linear_classifier(width: int, n_outputs: int, dropout: float) -> nn.Sequential:
+    """Return one linear layer on flattened features: (n, ...) of `width` numbers to (n, n_outputs)."""
+    return nn.Sequential(nn.Flatten(), *([nn.Dropout(dropout)] if dropout else []), nn.Linear(width, n_outputs))
+
+
+def flat_width(image_size: tuple[int, int], *, channels: int, convolutions: int, padding: int, blocks: int = 2) -> int:
+    """Return how many numbers are left of an image after `blocks` of 3x3 convolutions and a 2x2 pooling each.
 
     Raises ValueError naming the smallest image that leaves any.
     """
-    loss = convolutions * 2 * (1 - padding)
-    height, width = (((side - loss) // 2 - loss) // 2 for side in image_size)
+    loss, least = convolutions * 2 * (1 - padding), 1
+    height, width = image_size
+    for _ in range(blocks):
+        height, width, least = (height - loss) // 2, (width - loss) // 2, least * 2 + loss
     if height < 1 or width < 1:
-        least = ((1 * 2 + loss) * 2) + loss
         raise ValueError(
-            f"images of {image_size[0]}x{image_size[1]} are too small for two blocks with padding {padding}; "
+            f"images of {image_size[0]}x{image_size[1]} are too small for {_counted(blocks)} with padding {padding}; "
             f"give at least {least}x{least} (data.image_size)"
         )
     return channels * height * width
+
+
+def _counted(blocks: int) -> str:
+    return {1: "one block", 2: "two blocks"}.get(blocks, f"{blocks} blocks")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlworkflow.plotting.boundary import plot_decision_regions
-from dlworkflow.plotting.curves import plot_learning_rate, plot_loss_curves, plot_run_curves
+from dlworkflow.plotting.curves import plot_learning_rate, plot_loss_curves, plot_lr_search, plot_run_curves
 from dlworkflow.plotting.dataset import (
     display_random_images,
     plot_class_balance,
@@ -35,6 +35,7 @@ __all__ = [
     "plot_learning_rate",
     "plot_loss_curves",
     "plot_loss_surface",
+    "plot_lr_search",
     "plot_points",
     "plot_predicted_images",
     "plot_prediction_grid",

@@ -177,3 +177,27 @@ def _make_logarithmic(axis: Axes) -> None:
     axis.set_yscale("log")
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def plot_lr_search(
+    rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None = None
+) -> Figure:
+    """Draw a range test: the loss of each update and the mean around it over the rate, on a logarithmic axis.
+
+    A dashed line marks the `suggestion`. Raises DlwError where nothing was tried.
+    """
+    if not rates:
+        raise DlwError("an empty range test: no update to draw")
+    figure = new_figure(6.2, 4.2)
+    axis = figure.subplots()
+    axis.plot(rates, losses, color=GREY, linewidth=0.8, label="loss")
+    axis.plot(rates, smoothed, color=BLUE, label="smoothed")
+    if suggestion is not None:
+        axis.axvline(suggestion, color=BLACK, linestyle="--", linewidth=1.2, label=f"suggested: {suggestion:.2g}")
+    axis.set_xscale("log")
+    axis.set_ylim(0.9 * min(smoothed), 1.1 * max(max(smoothed[: len(smoothed) // 2 + 1]), smoothed[0]))
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel("training loss")
+    axis.legend(fontsize=9)
+    tidy(axis)
+    return figure

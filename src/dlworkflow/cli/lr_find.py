@@ -1,0 +1,83 @@
+"""`dlw lr-find`: which learning rate to begin with, found without leaving anything behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlworkflow.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    OfflineOption,
+    SetOption,
+    complete_data,
+    complete_models,
+    say,
+)
+from dlworkflow.errors import RunError
+
+
+def lr_find(
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL]", help="A name of `dlw models`.", autocompletion=complete_models),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="As for `dlw train`.", autocompletion=complete_data),
+    ] = None,
+    config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings.")] = None,
+    settings: SetOption = None,
+    batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
+    optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
+    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last rate, where the loss does not diverge before.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Updates, each at a higher rate than the one before.")] = 100,
+    out: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
+    ] = None,
+    device: DeviceOption = None,
+    data_dir: DataDirOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Suggest a learning rate: train some updates at a growing one and see where the loss falls fastest.
+
+    \b
+    dlw lr-find tinyvgg --data path/to/folder --plot rates.png
+    dlw lr-find circles_v2 --optimizer adam
+
+    Takes the settings of `dlw train`. No run is made; the model is thrown away.
+    """
+    from dlworkflow.cli.train import number_or_text, with_data
+    from dlworkflow.config import from_flags, from_overrides, read_file, together
+    from dlworkflow.data import locate
+    from dlworkflow.plotting.style import check_format
+
+    if out is not None:
+        check_format(out)
+    flags = from_flags(
+        {
+            "model.name": ("MODEL", model),
+            "data.data_dir": ("--data-dir", data_dir),
+            "data.batch_size": ("--batch-size", number_or_text(batch_size)),
+            "optimizer.name": ("--optimizer", optimizer),
+            "device": ("--device", device),
+        }
+    )
+    flags = flags if data is None else with_data(flags, locate(data))
+    layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
+
+    from dlworkflow.lr_search import search_lr
+    from dlworkflow.workflow import resolve_config
+
+    found = search_lr(resolve_config(layers), low=low, high=high, steps=steps, offline=offline)
+    if out is not None:
+        from dlworkflow.plotting import plot_lr_search, save_figure
+
+        say(f"figure  {save_figure(plot_lr_search(found.rates, found.losses, found.smoothed, found.suggestion), out)}")
+    if found.suggestion is None:
+        raise RunError(f"no rate to suggest: {found.reason}; widen it with --low and --high, or give more --steps")
+    typer.echo(f"suggested: --lr {found.suggestion:.2g}")
+    typer.echo(f"why: {found.reason} ({len(found.rates)} updates)")

@@ -1,0 +1,69 @@
+"""Arithmetic in half precision and compiled models: whether a device can, and the forward pass that does."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dlworkflow.errors import ConfigError, first_line
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Autocast(nn.Module):
+    """A model whose forward pass is in half precision while it is trained; it holds the same float32 weights.
+
+    Takes what `model` takes, returns its logits in float32. In evaluation mode it is `model` itself.
+    """
+
+    def __init__(self, model: nn.Module, precision: Precision, device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self._dtype, self._device = _DTYPES[precision], device.type
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            exact: Tensor = self.model(x)
+            return exact
+        with torch.autocast(self._device, self._dtype):
+            logits: Tensor = self.model(x)
+        return logits.float()
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Raise ConfigError unless `device` multiplies and convolves, forth and back, in this precision."""
+    if _can(precision, device):
+        return
+    possible = [name for name in ("fp32", "bf16", "fp16") if _can(name, device)]
+    raise ConfigError(f"precision: {device} cannot train in {precision!r}; possible: {', '.join(possible)}")
+
+
+def _can(precision: str, device: torch.device) -> bool:
+    if precision not in _DTYPES:
+        return True
+    if device.type == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return False
+    x = torch.ones(1, 1, 3, 3, device=device, requires_grad=True)
+    try:
+        with torch.autocast(device.type, _DTYPES[precision]):
+            y = F.linear(F.conv2d(x, torch.ones(1, 1, 3, 3, device=device)), torch.ones(1, 1, device=device))
+        y.float().sum().backward()
+    except RuntimeError:
+        return False
+    return y.dtype == _DTYPES[precision]
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ConfigError unless `torch.compile` can make something that runs on `device`."""
+    try:
+        torch.compile(F.relu)(torch.ones(2, device=device))
+    except (RuntimeError, OSError, ImportError) as error:
+        raise ConfigError(
+            f"compile: torch.compile does not work here on {device}: {first_line(error)}; on a CPU it needs a C++ "
+            "compiler (g++), on CUDA Triton; leave it out"
+        ) from None
