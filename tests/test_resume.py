@@ -115,6 +115,19 @@ def test_whatever_else_learns_resumes_to_the_bit_too(tmp_path, pairs):
     assert run.summary().get("stopped_early") == whole.summary().get("stopped_early")
 
 
+def test_cut_pictures_and_batch_norms_under_an_average_resume_to_the_bit_too(tmp_path):
+    pairs = ("cutmix=1.0", "channels_last=true", "model.batch_norm=true", "model.dropout=0.2", "ema=0.9")
+    pairs = (*pairs, "data.transform=random_erasing,rotation", "data.sampler=balanced", "precision=bf16")
+    whole = run_training(settings("tinyvgg", *pairs, epochs=3), runs_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(settings("tinyvgg", *pairs, epochs=3), runs_dir=tmp_path, name="stopped", on_epoch=stop_after(2))
+    run = Run(tmp_path / "stopped-001")
+
+    resume_training(run)
+
+    assert_equal(run, whole)
+
+
 def test_workers_resume_to_the_bit_too(tmp_path):
     pairs = ("data.num_workers=2", "data.transform=trivial_augment")
     config = settings("tinyvgg", *pairs, epochs=3)

@@ -210,3 +210,10 @@ def test_averaging_over_no_finished_run_is_refused(dlw, runs):
 
     assert (answer.code, answer.out) == (1, "")
     assert "none of" in answer.complaints[-1]
+
+
+def test_runs_chosen_on_the_test_data_are_named_where_others_have_validation_data(dlw, in_tmp):
+    dlw("train", "blobs", "--epochs", "1")
+    dlw("train", "blobs", "--epochs", "1", "--val-fraction", "0.2")
+
+    assert "best epoch (of blobs-blobs-001): the lowest test loss" in dlw("compare").err

@@ -659,3 +659,37 @@ def test_resume_goes_on_in_the_same_folder_and_says_what_it_ignores(dlw, runs):
     assert [line.split()[1] for line in answer.out.splitlines() if line.startswith("epoch")] == ["201/202", "202/202"]
     assert "note    ignored: --lr" in answer.err
     assert len(list(runs.glob("line-line-*"))) == 1
+
+
+# Training better
+
+
+def test_the_flags_of_training_better_are_settings(dlw, in_tmp):
+    flags = ("--schedule", "cosine", "--patience", "3", "--val-fraction", "0.2", "--precision", "bf16")
+
+    config = printed_config(dlw("train", "tinyvgg", *flags, "--channels-last", "--compile", "--print-config"))
+
+    assert (config["schedule"]["name"], config["early_stopping"]["patience"]) == ("cosine", 3)
+    assert (config["data"]["val_fraction"], config["precision"]) == (0.2, "bf16")
+    assert config["channels_last"]
+    assert config["compile"]
+
+
+def test_contradictions_are_told_at_once_by_the_flag_that_was_typed(dlw, in_tmp):
+    answer = dlw("train", "line", "--patience", "500", "--schedule", "cosine", "--epochs", "1", "--set", "mixup=1")
+
+    assert answer.code == 2
+    for fault in ("--patience: 500 epochs", "--schedule: 'cosine' has", "--set mixup: is for classes"):
+        assert fault in answer.err
+    assert list(in_tmp.iterdir()) == []
+
+
+def test_a_run_that_stopped_early_says_so(dlw, in_tmp):
+    answer = dlw("train", "blobs", "--epochs", "50", "--lr", "1e-30", "--patience", "2")
+
+    assert answer.code == 0
+    assert "stopped early: the test loss has not improved in 2 epochs" in answer.out
+
+
+def test_the_end_says_that_averaged_weights_were_scored(dlw, in_tmp):
+    assert "(by test loss of the averaged weights)" in dlw(*LINE, "--set", "ema=0.9").out

@@ -85,8 +85,11 @@ def compare(
             typer.echo("\nover seeds, mean and standard deviation:")
             several = [row for row in seeds if row["seeds"] > 1]
             _print(several, _chosen(several, None), None, output, _pretty_seeds)
-    if by is None and any(row.get("chosen_on") == "test" for row in rows):
-        say("best epoch: the lowest test loss, as there is no validation split; expect a little less on new data")
+    on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
+    if on_test:
+        which = "" if len(on_test) == len(rows) else f" (of {', '.join(on_test)})"
+        why = "as there is no validation split; expect a little less on new data"
+        say(f"best epoch{which}: the lowest test loss, {why}")
     if plot is not None:
         from dlworkflow.history_figures import draw_runs
 

@@ -42,7 +42,7 @@ def lr_find(
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Suggest a learning rate: train some updates at a growing one and see where the loss falls fastest.
+    """Suggest a learning rate, from what a growing one does to the loss.
 
     \b
     dlw lr-find tinyvgg --data path/to/folder --plot rates.png
