@@ -424,7 +424,9 @@ def test_a_file_of_weights_predicts_pictures_without_a_run(dlw, weights, picture
 def test_what_was_built_for_the_weights_is_said_on_stderr(dlw, weights, pictures):
     answer = dlw("predict", "pictures", *VGG)
 
-    assert answer.err == "weights vgg.pth in tinyvgg (hidden_units=4, padding=1) for inputs of 3x64x64\n"
+    assert (
+        answer.err == "weights vgg.pth in tinyvgg (hidden_units=4, padding=1, batch_norm=False) for inputs of 3x64x64\n"
+    )
 
 
 def test_class_names_are_labels_in_the_order_given(dlw, weights, pictures):

@@ -147,6 +147,9 @@ BY_EPOCHS = {  # figure -> how it is made of so many epochs
     ),
     "plot_learning_rate": lambda n: plotting.plot_learning_rate(1e-5 * np.linspace(1, 0, n)),
     "plot_learning_rate in steps": lambda n: plotting.plot_learning_rate(0.1 ** np.linspace(1, 8, n)),
+    "plot_lr_search": lambda n: plotting.plot_lr_search(
+        list(np.logspace(-7, 1, n)), rng.random(n), rng.random(n), np.logspace(-7, 1, n)[n // 2]
+    ),
     "plot_run_curves": lambda n: plotting.plot_run_curves({"a": history(n), "b": history(n)}),
     "plot_loss_surface": lambda n: plotting.plot_loss_surface(
         np.linspace(-1e-4, 1e-4, 9), np.linspace(-9, 9, 9), rng.random((9, 9)), 1e-4 * rng.random((n, 2))
