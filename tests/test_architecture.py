@@ -71,7 +71,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
         "mixing",
         "precision",
     },
-    "lr_search": BASE | {"config", "data", "device", "engine", "optim", "workflow"},
+    "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},
     "run_evaluation": BASE
     | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
