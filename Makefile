@@ -7,7 +7,7 @@ READY := $(VENV)/.dlworkflow-ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults bench lint types cov figures wheel-smoke check clean
+.PHONY: help setup demo test test-slow test-faults bench bench-scale lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,8 +22,8 @@ setup: $(READY) ## make the environment and install into it
 demo: $(READY) ## train, predict and compare, without a download
 	@BIN=$(BIN) sh tests/demo.sh
 
-test: $(READY) ## run the tests
-	OMP_NUM_THREADS=1 $(PYTEST) -m "not slow and not faults"
+test: $(READY) ## run the tests, on all cores (four minutes on two)
+	OMP_NUM_THREADS=1 $(PYTEST) -n auto -m "not slow and not faults"
 
 test-slow: $(READY) ## run the slow tests: the notes' long tables, the wheel
 	$(PYTEST) -m slow
@@ -33,6 +33,9 @@ test-faults: $(READY) ## run the tests of faults: kills, a full disk, damaged fi
 
 bench: $(READY) ## time the work against the notes' way and the floor; ARGS="--json --only V0" (about ten minutes)
 	@$(BIN)/python tests/bench/bench.py $(ARGS)
+
+bench-scale: $(READY) ## print time and memory against the size of the data (about ten minutes; ARGS=--quick)
+	@$(BIN)/python tests/bench/scale.py $(ARGS)
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .

@@ -39,10 +39,12 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "metrics": {"errors", "tasks"},
     "device": {"errors"},
     "batch_check": {"errors", "tasks"},
-    "scoring": {"errors", "tasks"},
-    "engine": {"errors", "tasks", "optim", "scoring", "batch_check"},
+    "sharing": {"errors", "tasks"},
+    "scoring": {"errors", "tasks", "sharing"},
+    "engine": {"errors", "tasks", "optim", "scoring", "sharing", "batch_check"},
     "checkpoint": {"errors", "writing"},
     "plotting": {"errors", "text", "writing"},
+    "figure_kinds": set(),
     "stopping": set(),
     "learning": {"averages", "config", "engine", "models", "optim", "patience", "schedules", "updates"},
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
@@ -68,13 +70,18 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
         "contradictions",
         "learning",
         "losses",
+        "sharing",
         "mixing",
         "precision",
     },
+    "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
+    "distributed": {"errors", "runs", "sharing", "engine", "workflow"},
     "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},
     "run_evaluation": BASE
-    | {"config", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
+    | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
+MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"workflow", "comparison", "writing"}
+MAY_IMPORT["history_figures"] = {"errors", "runs", "comparison", "plotting", "figure_kinds", "metrics"}
 EVERYTHING = set(MAY_IMPORT)
 MAY_IMPORT["figures"] = EVERYTHING
 MAY_IMPORT["course"] = EVERYTHING

@@ -12,10 +12,11 @@ from dlworkflow.runs import Run, best_epoch
 
 
 def make_run(tmp_path, tests=(1.0,), accs=None, *, model="m", data="d", seed=1, status="finished", **settings):
-    config = {"model": {"name": model, **settings}, "data": {"name": data}, "seed": seed}
-    summary = {"config": config, "data": data, "kind": "tabular", "chosen_on": "test", "baseline": {"score": 0.5}}
+    config = {"model": {"name": model, **settings}, "data": {"name": data, "batch_size": 32, "data_dir": None}}
+    config |= {"optimizer": {"name": "adam"}, "loss": "binary_cross_entropy", "epochs": 5, "seed": seed}
+    summary = {"config": config, "data": data, "kind": "tabular", "chosen_on": "test", "baseline": {}}
     summary |= {"task": "binary", "classes": ["a", "b"], "in_shape": [2], "n_outputs": 1, "transform": None}
-    summary |= {"samples": {}, "source": "", "parameters": 3, "device": "cpu", "threads": 1}
+    summary |= {"samples": {"train": 8, "test": 2}, "source": "", "parameters": 3, "device": "cpu", "threads": 1}
     run = Run.create(tmp_path, f"{model}-{data}", summary=summary, config="", environment={})
     for number, loss in enumerate(tests, start=1):
         row = {"epoch": number, "lr": 0.1, "seconds": 0.5, "train_loss": loss / 2, "train_acc": 0.5}

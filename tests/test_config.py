@@ -208,3 +208,20 @@ def test_settings_of_another_optimizer_in_a_file_do_not_reach_the_one_typed(tmp_
     file.write_text("model: line\noptimizer: {name: sgd, momentum: 0.9}\n")
 
     assert resolve_config([c.read_file(file), flags(optimizer__name="adam")]).optimizer.name == "adam"
+
+
+def test_a_value_within_itself_is_refused_with_its_line(tmp_path):
+    file = tmp_path / "self.yaml"
+    file.write_text("epochs: &a [*a]\n")
+
+    with pytest.raises(ConfigError, match=r"self\.yaml line 1: found unconstructable recursive node"):
+        c.read_file(file)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [("model=foo", "--set model.name: 'foo' contradicts MODEL 'line'"), ("model=3", "--set model: must be a name")],
+)
+def test_two_names_of_one_thing_are_refused(pair, words):
+    with pytest.raises(ConfigError, match=words):
+        c.together(c.from_overrides([pair]), LINE)

@@ -15,6 +15,7 @@ from dlworkflow.course import (
     print_train_time,
     walk_through_dir,
 )
+from dlworkflow.errors import BatchError
 
 
 def test_eval_model_answers_with_the_notes_keys_in_percent_by_batch():
@@ -79,6 +80,18 @@ def test_the_notes_import_lines_find_everything():
 def test_predicting_nothing_is_refused():
     with pytest.raises(ValueError, match="no samples"):
         make_predictions(nn.Linear(1, 2), [])
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (torch.zeros(4, dtype=torch.uint8), "wrong dtype: expected X of float32"),
+        (torch.zeros(5), "wrong shape: expected"),
+    ],
+)
+def test_a_sample_that_the_model_cannot_take_is_explained(sample, message):
+    with pytest.raises(BatchError, match=message):
+        make_predictions(nn.Linear(4, 3), [torch.zeros(4), sample])
 
 
 class Halves(nn.Module):

@@ -52,3 +52,23 @@ def test_a_given_thread_count_is_kept_and_put_back():
         within = torch.get_num_threads()
 
     assert (within, torch.get_num_threads()) == (1, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "process", "device"), [("auto", 1, "cuda:1"), ("cuda", 0, "cuda:0"), ("cpu", 1, "cpu")]
+)
+def test_each_of_several_processes_has_a_device_of_its_own(monkeypatch, name, process, device):
+    monkeypatch.setattr("dlworkflow.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+
+    assert str(choose_device(name, process=process)) == device
+
+
+@pytest.mark.parametrize(
+    ("name", "process", "complaint"),
+    [("cuda:1", 0, "'cuda:1' is one device"), ("auto", 2, "this machine has 2 cuda devices")],
+)
+def test_several_processes_cannot_share_a_device(monkeypatch, name, process, complaint):
+    monkeypatch.setattr("dlworkflow.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+
+    with pytest.raises(ConfigError, match=complaint):
+        choose_device(name, process=process)

@@ -9,7 +9,8 @@ import torch
 from dlworkflow import data, figures
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
-from dlworkflow.figures import KINDS, draw, draw_data, draw_evaluation, draw_runs, fitting_kinds, history_lists
+from dlworkflow.figures import draw, draw_data, draw_evaluation
+from dlworkflow.history_figures import draw_runs, fitting_kinds, history_lists
 from dlworkflow.run_evaluation import evaluate_part, load_part, report_part
 from dlworkflow.runs import Run
 from dlworkflow.workflow import resolve_config, run_training
@@ -132,13 +133,6 @@ def test_classes_of_a_regression_and_transforms_of_points_are_refused():
         draw_data(data.load("line"), what="balance")
     with pytest.raises(DataError, match="no pictures"):
         draw_data(data.load("circles"), what="transforms")
-
-
-def test_the_commands_list_of_figures_is_the_librarys():
-    from dlworkflow.cli.plot import _KINDS
-
-    assert _KINDS == KINDS
-    assert figures.GRID == 9
 
 
 def test_bars_of_calibration_stand_where_the_confidence_is(runs):

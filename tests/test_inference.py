@@ -184,6 +184,24 @@ def test_a_csv_that_cannot_be_read_names_the_line(tmp_path, text, words):
         read_rows(file, 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("x;y\n1;2\n", "semicolons"), ("0,5;0,7\n", "semicolons"), ("1\t2\n", "tabs"), ("1|2\n", "pipes")],
+)
+def test_numbers_that_no_comma_separates_are_named(text, name, tmp_path):
+    (tmp_path / "rows.csv").write_text(text)
+
+    with pytest.raises(DataError, match=rf"rows\.csv' separates its columns by {name}.*; separate them by commas"):
+        read_rows(tmp_path / "rows.csv", 2)
+
+
+def test_numbers_in_another_encoding_are_named(tmp_path):
+    (tmp_path / "rows.csv").write_text("größe,x\n1,2\n", encoding="latin-1")
+
+    with pytest.raises(DataError, match=r"rows\.csv': it is no UTF-8 text; save it as CSV in UTF-8$"):
+        read_rows(tmp_path / "rows.csv", 2)
+
+
 def test_rebuilding_a_run_draws_nothing_from_the_global_generator(digits_run):
     before = torch.random.get_rng_state()
 

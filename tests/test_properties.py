@@ -27,11 +27,15 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | FINITE | st.text(st.characters(codec="utf-8"))
 LOSSES = st.floats(0, 1e6) | st.just(math.nan) | st.just(math.inf)
 SUMMARY = {
-    "config": {"model": {}, "data": {}},
-    **dict.fromkeys(("data", "kind", "task", "source", "device"), "x"),
-    "classes": [],
-    "in_shape": [],
-    **dict.fromkeys(("transform", "samples", "chosen_on", "baseline"), None),
+    "config": {
+        "model": {"name": "x"},
+        "data": {"name": "x", "batch_size": 32, "data_dir": None},
+        "optimizer": {"name": "adam"},
+        **{"loss": "mse", "epochs": 5, "seed": 1},
+    },
+    **dict.fromkeys(("data", "source", "device"), "x"),
+    **{"kind": "tabular", "task": "regression", "chosen_on": "test"},
+    **{"classes": [], "in_shape": [1], "samples": {"train": 8, "test": 2}, "baseline": {}, "transform": None},
     **dict.fromkeys(("n_outputs", "parameters", "threads"), 1),
 }
 

@@ -406,3 +406,16 @@ def test_a_trained_run_without_its_state_is_refused_and_keeps_its_weights(tmp_pa
         resume_training(run, epochs=6)
     assert run.weights_path().read_bytes() == before
     assert len(run.history()) == 3
+
+
+def test_no_state_is_written_before_the_history_that_it_counts_on_is_on_disk(tmp_path, monkeypatch):
+    done = []
+    save = recorder.save_state
+    monkeypatch.setattr(Run, "sync_history", lambda run: done.append(f"{len(run.history())} epochs"))
+    monkeypatch.setattr(
+        recorder, "save_state", lambda state, path: (done.append(state["epochs_done"]), save(state, path))
+    )
+
+    run_training(settings("line", epochs=3), runs_dir=tmp_path)
+
+    assert done == ["3 epochs", 3]

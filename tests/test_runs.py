@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import threading
+import time
 
 import pytest
 
@@ -13,11 +15,18 @@ from dlworkflow.errors import RunError
 from dlworkflow.runs import COLUMNS, Run, best_epoch, find_run, list_runs
 
 SUMMARY = {
-    "config": {"model": {"name": "m"}, "data": {"name": "d", "noise": 0.1}, "seed": 1},
+    "config": {
+        "model": {"name": "m"},
+        "data": {"name": "d", "batch_size": 32, "data_dir": None, "noise": 0.1},
+        "optimizer": {"name": "adam"},
+        "loss": "binary_cross_entropy",
+        "epochs": 5,
+        "seed": 1,
+    },
     "data": "d",
     "kind": "tabular",
     "chosen_on": "test",
-    "baseline": {"score": 0.5},
+    "baseline": {"score": 0.5, "metric": "accuracy", "answer": "a"},
     "task": "binary",
     "classes": ["a", "b"],
     "in_shape": [2],
@@ -180,7 +189,7 @@ def test_last_is_the_newest_and_best_the_lowest_loss_on_the_same_data(tmp_path):
 
 
 def test_last_skips_runs_that_do_not_fit(tmp_path):
-    make_run(tmp_path, "pictures", kind="image")
+    make_run(tmp_path, "pictures", kind="image", in_shape=[1, 8, 8])
     make_run(tmp_path, "numbers")
 
     assert find_run(None, tmp_path, fits=lambda summary: summary["kind"] == "image").name == "pictures-001"
@@ -296,3 +305,33 @@ def test_a_value_of_the_wrong_kind_is_damage_and_does_not_hide_the_other_runs(tm
     rows = compare_runs(list_runs(tmp_path))
 
     assert sorted(row["status"].partition(":")[0] for row in rows) == ["damaged", "finished"]
+
+
+def test_the_samples_of_each_split_are_read_from_where_older_runs_kept_them_too(tmp_path):
+    run = Run.create(tmp_path, "new", summary=SUMMARY, config="", environment={}, split_indices={"test": [2, 0]})
+    older = make_run(tmp_path, "old", split_indices={"test": [2, 0]})
+
+    assert run.split_indices() == older.split_indices() == {"test": [2, 0]}
+    assert "split_indices" not in run.summary()
+
+
+def test_what_a_killed_process_left_of_a_new_run_goes_with_the_next_run_but_what_is_being_made_stays(tmp_path):
+    abandoned, being_made = tmp_path / ".new-abandoned", tmp_path / ".new-being-made"
+    for folder in (abandoned, being_made):
+        folder.mkdir()
+        (folder / "config.yaml").touch()
+    two_days_ago = time.time() - 2 * 24 * 60 * 60
+    os.utime(abandoned, (two_days_ago, two_days_ago))
+
+    make_run(tmp_path)
+
+    assert (abandoned.exists(), being_made.exists()) == (False, True)
+
+
+def test_epochs_are_on_disk_before_they_are_counted_on(tmp_path, monkeypatch):
+    run, synced = make_run(tmp_path, rows=[1.0, 0.5]), []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append(os.fstat(number).st_ino))
+
+    run.sync_history()
+
+    assert synced == [(run.path / "history.csv").stat().st_ino]

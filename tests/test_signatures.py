@@ -65,3 +65,10 @@ def test_settings_of_few_values_are_listed_with_the_default_first():
     def build(width: int = 3, *, padding: Literal[0, 1] = 1, relu: bool = False) -> None: ...
 
     assert choices_of(build) == {"padding": (1, 0), "relu": (False, True)}
+
+
+@pytest.mark.parametrize("name", ["noise", "n_samples"])
+def test_a_number_that_no_tensor_holds_is_refused(name):
+    from dlworkflow.data.synthetic import load_circles
+
+    assert faults_of(load_circles, {name: 10**400}, owner="data") == {name: "must be a number that fits into 64 bits"}

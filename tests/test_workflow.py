@@ -98,7 +98,8 @@ def test_best_weights_are_those_of_the_lowest_test_loss(tmp_path):
 
 
 def test_the_summary_holds_what_a_prediction_needs(tmp_path):
-    summary = quick(tmp_path, "tinyvgg").summary()
+    run = quick(tmp_path, "tinyvgg")
+    summary = run.summary()
 
     assert (summary["status"], summary["in_shape"], summary["n_outputs"], summary["classes"]) == (
         "finished",
@@ -107,7 +108,7 @@ def test_the_summary_holds_what_a_prediction_needs(tmp_path):
         list("0123456789"),
     )
     assert summary["transform"] == [{"resize": {"size": [8, 8]}}]
-    assert len(summary["split_indices"]["test"]) == 360
+    assert len(run.split_indices()["test"]) == 360
 
 
 def test_the_environment_names_versions_machine_and_data(tmp_path):
@@ -198,7 +199,7 @@ def test_a_run_without_weights_is_named(tmp_path):
 def test_a_data_set_whose_classes_changed_is_refused(tmp_path):
     run = quick(tmp_path)
     summary = json.loads((run.path / "summary.json").read_text())
-    run.write_summary(summary | {"classes": ["in", "out"]})
+    run.write_summary(summary | {"classes": ["in", "out"], "baseline": {}})
 
     with pytest.raises(RunError, match="now outer, inner; then in, out"):
         evaluate_run(run)

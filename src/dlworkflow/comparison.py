@@ -108,38 +108,33 @@ def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str]) -> l
 
 def _entry(run: Run, by: str | None) -> _Entry:
     try:
-        summary, history = run.summary(), run.history()
+        summary = run.summary()
+        status = run.status(summary)
+        ended = status not in ("running", "killed") and summary.get("best") and summary.get("last")
+        history = run.history() if by or not ended else []
+        epochs_done = len(history) or run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
-    try:
-        config = summary["config"]
-        best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
-        row: Row = {
-            "run": run.name,
-            "status": _status(run, summary),
-            "model": config["model"]["name"],
-            "data": summary["data"],
-            "best_epoch": int(best["epoch"]) if best else None,
-            "epochs_done": len(history),
-        }
-        scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
-        row |= {key: _number(best.get(key)) for key in scores}
-        row |= {
-            "baseline": (summary.get("baseline") or {}).get("score"),
-            "baseline_metric": (summary.get("baseline") or {}).get("metric"),
-            "parameters": summary.get("parameters"),
-            "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
-            "chosen_on": by.partition("_")[0] if by else summary.get("chosen_on", "test"),
-        }
-        return _Entry(run, row, _flatten(config))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        return _Entry(run, {"run": run.name, "status": f"damaged: a file of it lacks {error}"}, {})
-
-
-def _status(run: Run, summary: Mapping[str, Any]) -> str:
-    """Return a run's status; one that says `running` without a process that trains it was killed."""
-    status = str(summary["status"])
-    return "killed" if status == "running" and not run.is_being_trained() else status
+    config = summary["config"]
+    best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
+    row: Row = {
+        "run": run.name,
+        "status": status,
+        "model": config["model"]["name"],
+        "data": summary["data"],
+        "best_epoch": int(best["epoch"]) if best else None,
+        "epochs_done": epochs_done,
+    }
+    scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
+    row |= {key: _number(best.get(key)) for key in scores}
+    row |= {
+        "baseline": summary["baseline"].get("score"),
+        "baseline_metric": summary["baseline"].get("metric"),
+        "parameters": summary["parameters"],
+        "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
+        "chosen_on": by.partition("_")[0] if by else summary["chosen_on"],
+    }
+    return _Entry(run, row, _flatten(config))
 
 
 def _best_by(history: Sequence[Mapping[str, float]], by: str) -> Mapping[str, float] | None:
@@ -163,7 +158,12 @@ def _differing(entries: Sequence[_Entry]) -> list[str]:
 
 
 def _differs(key: str, group: Sequence[Row]) -> bool:
-    return all(key in settings for settings in group) and len({json.dumps(settings[key]) for settings in group}) > 1
+    return all(key in settings for settings in group) and len({_identity(settings[key]) for settings in group}) > 1
+
+
+def _identity(value: Any) -> Any:
+    """Return what tells two settings apart: 1 is not true, and not 1.0."""
+    return json.dumps(value) if isinstance(value, (list, dict)) else (type(value), value)
 
 
 def _equal(value: Any, text: str) -> bool:

@@ -231,6 +231,25 @@ class TrainConfig(_Settings):
         return yaml.safe_dump(self.to_tree(), sort_keys=False, allow_unicode=True)
 
 
+class SweepSettings(_Settings):
+    """Which runs a sweep makes of one base of settings, and how: the section `sweep` of its file.
+
+    `grid` is {dotted key: list of values, or a range such as `1e-4..1e-1`}; `random` tries that many combinations
+    instead of all. `by` names the metric that ranks them. Budgets hold for one call.
+    """
+
+    grid: dict[str, Any] = Field(default_factory=dict)
+    random: int | None = Field(None, ge=1)
+    sampler: Literal["random", "tpe"] = "random"
+    sampling_seed: int = Field(0, ge=0, lt=2**32)
+    seeds: int = Field(1, ge=1)
+    by: str | None = None
+    vectorize: bool | None = None
+    jobs: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    max_runs: int | None = Field(None, ge=1)
+    max_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+
 @dataclass(frozen=True)
 class Layer:
     """Settings from one source: nested `values`, and how the user wrote each dotted key (for messages)."""
@@ -279,6 +298,21 @@ def from_overrides(pairs: Iterable[str]) -> Layer:
     return Layer(values, {key: f"--set {key}" for key in _dotted(values)})
 
 
+def from_values(settings: Mapping[str, Any], flag: str) -> Layer:
+    """Turn {dotted key: value} into a layer whose messages say `flag` before the key."""
+    values: Tree = {}
+    for key, value in settings.items():
+        _plant(values, key, value)
+    values = _named_sections(values)
+    return Layer(values, {key: f"{flag} {key}" for key in _dotted(values)})
+
+
+def read_values(text: str, *, where: str) -> list[Any]:
+    """Read values with commas between them (`1e-3,1e-2`, `[32, 32],[64, 64]`) as YAML does."""
+    found: list[Any] = _load_yaml(f"[{text}]", where=where)
+    return found
+
+
 def from_flags(flags: Mapping[str, tuple[str, Any]]) -> Layer:
     """Turn {dotted key: (flag as typed, value or None when it was not given)} into a layer."""
     values: Tree = {}
@@ -313,16 +347,32 @@ def merge(layers: Sequence[Layer]) -> Layer:
 
 
 def together(*layers: Layer) -> Layer:
-    """Join layers that the user typed at once: a later value wins, but nothing typed is dropped unseen."""
+    """Join layers that the user typed at once: a later value wins, but nothing typed is dropped unseen.
+
+    Raises ConfigError for two names of one thing: settings would be dropped with the name that they belong to.
+    """
     values: Tree = {}
     labels: dict[str, str] = {}
     for layer in layers:
         for key, value in layer.values.items():
             below = values.get(key)
-            both = isinstance(value, dict) and isinstance(below, dict)
-            values[key] = below | _copy(value) if both else _copy(value)
+            if isinstance(value, dict) and below is not None:
+                if not isinstance(below, dict):
+                    raise ConfigError(f"{labels.get(key, key)}: must be a name or settings, not {below!r}")
+                _refuse_another_name(key, Layer(below, labels), Layer(value, layer.labels))
+                values[key] = below | _copy(value)
+            else:
+                values[key] = _copy(value)
         labels |= layer.labels
     return Layer(values, labels)
+
+
+def _refuse_another_name(section: str, below: Layer, above: Layer) -> None:
+    """Raise ConfigError when two layers name different things in a section."""
+    first, second = below.values.get("name"), above.values.get("name")
+    if first is not None and second is not None and first != second:
+        said, other = (layer.labels.get(f"{section}.name", section) for layer in (below, above))
+        raise ConfigError(f"{said}: {first!r} contradicts {other} {second!r}; leave one out")
 
 
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
@@ -342,6 +392,25 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
     if found or config is None:
         raise ConfigError(*found.values())
     return config
+
+
+def build_sweep_settings(layer: Layer) -> SweepSettings:
+    """Check the section `sweep` of a merged layer. Raises ConfigError with all faults at once."""
+    given = layer.values.get("sweep", {})
+    label = layer.labels.get("sweep", "sweep")
+    if not isinstance(given, dict):
+        raise ConfigError(f"{label}: must be a mapping of settings, not {given!r}")
+    try:
+        return SweepSettings.model_validate(given)
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for fault in error.errors():
+            key = f"sweep.{fault['loc'][0]}"
+            known = list(SweepSettings.model_fields)
+            extra = fault["type"] == "extra_forbidden"
+            sentence = unknown("setting", fault["loc"][0], known) if extra else _sentence(fault, key)
+            found.setdefault(key, f"{layer.labels.get(key, key)}: {sentence}")
+        raise ConfigError(*found.values()) from None
 
 
 def right_part(values: Tree) -> tuple[TrainConfig | None, frozenset[str]]:
@@ -409,7 +478,7 @@ def _sentence(fault: Any, key: str) -> str:
         return "is missing" if kind == "missing" else "needs a name: " + ", ".join(_KINDS[key])
     if kind == "union_tag_invalid":
         return unknown(key, limits["tag"], _KINDS[key])
-    if kind == "literal_error" and key != "data.batch_size" and key != "threads":
+    if kind == "literal_error" and key not in _WORDS:
         values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
         return unknown("value", given, values)
     bounds = {
@@ -436,7 +505,7 @@ def _sentence(fault: Any, key: str) -> str:
     return f"{fault['msg']}, not {given!r}"
 
 
-_WORDS = {"data.batch_size": "full", "threads": "auto"}
+_WORDS = {"data.batch_size": "full", "threads": "auto", "sweep.jobs": "auto"}
 
 
 def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
@@ -448,7 +517,10 @@ def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice."""
+    """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice or a value within itself."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ARG002 - PyYAML's own signature
+        return super().construct_object(node, deep=True)  # at once, which refuses an alias within its own anchor
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: list[Any] = []

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from dlworkflow.batch_check import explained_errors
 from dlworkflow.data.images import load_image
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.engine import Batch, Device, test_step
@@ -39,14 +40,17 @@ def eval_model(
 def make_predictions(
     model: nn.Module, data: Iterable[Tensor], device: Device | None = None, *, task: str = "multiclass"
 ) -> Tensor:
-    """Return the class probabilities (n, classes) of samples (*in_shape), on the CPU. Raises ValueError for none."""
+    """Return the class probabilities (n, classes) of samples (*in_shape), on the CPU.
+
+    Raises ValueError for no samples, and BatchError for one that the model cannot take.
+    """
     samples = list(data)
     if not samples:
         raise ValueError("no samples to predict")
     where = torch.device(device) if device is not None else next(model.parameters()).device
     model.to(where).eval()
-    with torch.inference_mode():
-        logits = torch.cat([model(sample.unsqueeze(0).to(where)).cpu() for sample in samples])
+    with torch.inference_mode(), explained_errors(model) as keep:
+        logits = torch.cat([model(keep(sample.unsqueeze(0).to(where))[0]).cpu() for sample in samples])
     return get_task(task).probabilities(logits)
 
 

@@ -27,12 +27,15 @@ def available_devices() -> list[str]:
     return [*found, "cpu"]
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto", *, process: int | None = None) -> torch.device:
     """Return the device `name`: auto (the best there is), cuda, cuda:N, mps or cpu.
 
-    Raises ConfigError, naming those that are there, for one that is not.
+    Where several processes train on this machine, `process` is the number of this one: cuda is its own device, and
+    auto is cuda or cpu. Raises ConfigError, naming those that are there, for one that is not.
     """
     there = available_devices()
+    if process is not None:
+        return _device_of_process(name, process, there)
     if name == "auto":
         return torch.device(there[0])
     if name == "cuda" and there[0].startswith("cuda"):
@@ -40,6 +43,19 @@ def choose_device(name: str = "auto") -> torch.device:
     if name not in there:
         raise ConfigError(f"--device: {name!r} is not on this machine; possible: auto, {', '.join(there)}")
     return torch.device(name)
+
+
+def _device_of_process(name: str, process: int, there: Sequence[str]) -> torch.device:
+    cuda = [device for device in there if device.startswith("cuda")]
+    if name == "cpu" or (name == "auto" and not cuda):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise ConfigError(f"--device: {name!r} is one device and cannot be shared by processes; give auto, cuda or cpu")
+    if process >= len(cuda):
+        raise ConfigError(
+            f"--processes: this machine has {len(cuda)} cuda devices; start as many on it, or give --device cpu"
+        )
+    return torch.device(cuda[process])
 
 
 def describe_device(device: torch.device) -> str:

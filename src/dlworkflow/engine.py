@@ -20,6 +20,7 @@ from dlworkflow.batch_check import explained_errors
 from dlworkflow.errors import DivergedError
 from dlworkflow.optim import Stepper
 from dlworkflow.scoring import AccuracyFn, Averaging, Scores, Total
+from dlworkflow.sharing import Group
 from dlworkflow.tasks import LossFn, Task, get_task
 
 Batch = tuple[Tensor, Tensor]
@@ -120,14 +121,16 @@ def train(
     enough: Callable[[], bool] | None = None,
     scored: nn.Module | None = None,
     training_loss: LossFn | None = None,
+    group: Group | None = None,
 ) -> dict[str, list[float]]:
     """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
 
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
     with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
-    optimizer. `scheduler.step()` is called after each epoch, then `on_epoch` with the epoch's record;
-    `enough` is asked before each, and ends training where it says so. `scored` is what is tested instead of the model
-    itself, an average of its weights for one, and `training_loss` what is minimised instead of `loss_fn`.
+    optimizer; `group` are the processes that share the batches. `scheduler.step()` is called after each epoch, then
+    `on_epoch` with the epoch's record; `enough` is asked before each, and ends training where it says so. `scored` is
+    what is tested instead of the model itself, an average of its weights for one, and `training_loss` what is minimised
+    instead of `loss_fn`.
     """
     device, task = _place(model, device), get_task(task, loss_fn)
     step, scored = stepper or Stepper(optimizer), model if scored is None else scored
@@ -138,13 +141,14 @@ def train(
             break
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
-            total = Total(task, averaging)
+            total = Total(task, averaging, group=group)
             scores = {"train": _learn(model, train_dataloader, minimised, step, device, task, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
-        scores["test"] = _score(scored, test_dataloader, loss_fn, device, task, Total(task, averaging))
+        scores["test"] = _score(scored, test_dataloader, loss_fn, device, task, Total(task, averaging, group=group))
         if val_dataloader is not None:
-            scores["val"] = _score(scored, val_dataloader, loss_fn, device, task, Total(task, averaging))
+            total = Total(task, averaging, group=group)
+            scores["val"] = _score(scored, val_dataloader, loss_fn, device, task, total)
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)

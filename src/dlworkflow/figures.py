@@ -5,7 +5,6 @@ The drawing itself is `plotting`'s; this room knows runs and data and hands it p
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,41 +14,21 @@ import torch
 from matplotlib.figure import Figure
 
 from dlworkflow import plotting
-from dlworkflow.comparison import SCORES, compare_runs
 from dlworkflow.data.images import ImageData, load_image
 from dlworkflow.data.splits import Splits, all_of, class_counts
 from dlworkflow.engine import Evaluation
-from dlworkflow.errors import ConfigError, DataError, RunError, unknown
+from dlworkflow.errors import ConfigError, DataError, unknown
 from dlworkflow.evaluation import EvaluationReport
+from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
+from dlworkflow.history_figures import draw_history, fitting_kinds
 from dlworkflow.inference import Predictor
-from dlworkflow.metrics import calibration_bins, wilson_interval
+from dlworkflow.metrics import calibration_bins
 from dlworkflow.run_evaluation import Part, evaluate_part, load_part, load_splits, report_part
 from dlworkflow.runs import Run
 from dlworkflow.tasks import get_task
 
-KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
-"""Figures of one run, in the order in which one looks at them."""
-
-_OF_A_SPLIT = ("confusion", "calibration", "predictions", "errors")
-
 GRID = 9
 """Pictures in a grid of predictions or errors: the notes' 3x3."""
-
-
-def fitting_kinds(run: Run) -> list[str]:
-    """Return the figures that make sense for a run: a boundary needs two numbers a sample, a grid needs pictures."""
-    summary = run.summary()
-    fits = {
-        "curves": True,
-        "lr": True,
-        "boundary": summary["in_shape"] == [2] and bool(summary["classes"]),
-        "fit": summary["in_shape"] == [1] and not summary["classes"],
-        "confusion": bool(summary["classes"]),
-        "calibration": bool(summary["classes"]),
-        "predictions": summary["kind"] == "image",
-        "errors": summary["kind"] == "image",
-    }
-    return [kind for kind in KINDS if fits[kind]]
 
 
 def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = None) -> Figure:
@@ -64,8 +43,8 @@ def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = Non
         raise DataError(
             f"a figure {kind!r} does not fit {run.name}, whose samples are {shape}; possible: {', '.join(fitting)}"
         )
-    if kind in ("curves", "lr"):
-        return _draw_history(run, kind)
+    if kind in OF_THE_HISTORY:
+        return draw_history(run, kind)
     if kind in ("boundary", "fit"):
         return {"boundary": _draw_boundary, "fit": _draw_fit}[kind](
             run, load_splits(run, data_dir=data_dir, offline=True)
@@ -84,7 +63,7 @@ def draw_all(
     """
     scored: tuple[Part, Evaluation, EvaluationReport] | None = None
     for kind in kinds or fitting_kinds(run):
-        if kind not in _OF_A_SPLIT or kind not in fitting_kinds(run):
+        if kind not in OF_A_SPLIT or kind not in fitting_kinds(run):
             yield kind, draw(run, kind, split=split, data_dir=data_dir)
             continue
         if scored is None:
@@ -98,7 +77,7 @@ def draw_all(
 def draw_evaluation(run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> list[Path]:
     """Draw the figures of an evaluation that is there already into the run's folder; return their paths."""
     tail = "" if part.name == "test" else f"-{part.name}"
-    kinds = [kind for kind in fitting_kinds(run) if kind in _OF_A_SPLIT]
+    kinds = [kind for kind in fitting_kinds(run) if kind in OF_A_SPLIT]
     paths = []
     for kind in kinds:
         if kind == "errors" and not report.errors():
@@ -106,33 +85,6 @@ def draw_evaluation(run: Run, part: Part, result: Evaluation, report: Evaluation
         figure = _draw_evaluated(kind, run, part, result, report)
         paths.append(plotting.save_figure(figure, run.plot_path(f"{kind}{tail}")))
     return paths
-
-
-def draw_runs(
-    runs: Sequence[Run], path: str | os.PathLike[str], *, kind: str = "curves", by: str | None = None
-) -> Path:
-    """Draw several runs together, their curves or bars of their accuracy, and write the figure; return its path."""
-    if kind == "curves":
-        histories = {run.name: results for run in runs if (results := history_lists(run))}
-        if not histories:
-            raise RunError("none of these runs has finished an epoch yet")
-        return plotting.save_figure(plotting.plot_run_curves(histories, loss_label=_loss_label(runs)), path)
-    rows = [row for row in compare_runs(runs, by=by) if row.get("test_acc") is not None]
-    if not rows:
-        raise RunError("none of these runs has an accuracy to draw")
-    models = [row["model"] for row in rows]
-    labels = models if len(set(models)) == len(models) else [row["run"] for row in rows]
-    sizes = {run.name: run.summary()["samples"]["test"] for run in runs}
-    figure = plotting.plot_accuracy_bars(
-        {label: row["test_acc"] for label, row in zip(labels, rows, strict=True)},
-        {
-            label: wilson_interval(round(row["test_acc"] * sizes[row["run"]]), sizes[row["run"]])
-            for label, row in zip(labels, rows, strict=True)
-            if sizes[row["run"]]
-        },
-        rows[0]["baseline"] if len({row["baseline"] for row in rows}) == 1 else None,
-    )
-    return plotting.save_figure(figure, path)
 
 
 def draw_data(splits: Splits, *, what: str = "samples", seed: int = 42) -> Figure:
@@ -155,39 +107,6 @@ def draw_data(splits: Splits, *, what: str = "samples", seed: int = 42) -> Figur
     if splits.in_shape == (1,) and not splits.classes:
         return plotting.plot_predictions(*parts["train"], *parts["test"])
     raise DataError(f"data {splits.name!r} has {splits.in_shape[0]} numbers a sample: a figure needs one or two")
-
-
-def history_lists(run: Run) -> dict[str, list[float]]:
-    """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
-    rows = run.history()
-    return {key: [row[key] for row in rows] for key in SCORES if rows and key in rows[0]}
-
-
-def _draw_history(run: Run, kind: str) -> Figure:
-    rows = run.history()
-    if not rows:
-        raise RunError(f"{run.name} has not finished an epoch yet: there is nothing to draw")
-    if kind == "lr":
-        return plotting.plot_learning_rate([row["lr"] for row in rows])
-    summary = run.summary()
-    best = summary.get("best")
-    return plotting.plot_loss_curves(
-        history_lists(run), best_epoch=int(best["epoch"]) if best else None, loss_label=_loss_label([run])
-    )
-
-
-_LOSS_LABELS = {
-    "l1": "mean absolute error",
-    "mse": "mean squared error",
-    "binary_cross_entropy": "binary cross entropy (nats)",
-    "cross_entropy": "cross entropy (nats)",
-}
-
-
-def _loss_label(runs: Sequence[Run]) -> str:
-    """Name the loss of all runs with its unit; just `loss` where they differ."""
-    names = {run.summary()["config"].get("loss") for run in runs}
-    return _LOSS_LABELS.get(names.pop(), "loss") if len(names) == 1 else "loss"
 
 
 def _draw_boundary(run: Run, splits: Splits) -> Figure:

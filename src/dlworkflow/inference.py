@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from dlworkflow import models
 from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
-from dlworkflow.data.images import ImageError, load_image
-from dlworkflow.data.listing import IMAGE_EXTENSIONS, look_into
+from dlworkflow.data.decoding import ImageError
+from dlworkflow.data.listing import IMAGE_EXTENSIONS, check_separator, look_into, not_utf8
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline, Spec, complete, parse
 from dlworkflow.device import Device, choose_device
@@ -194,7 +194,7 @@ class Predictor:
         """Return a picture as it goes into the batch, or the reason why it cannot be read."""
         assert self.transform is not None
         try:
-            return to_uint8(self.transform.resize(load_image(path, self.in_shape[0])))
+            return to_uint8(self.transform.read(path, self.in_shape[0]))
         except ImageError as error:
             return error.reason
 
@@ -304,8 +304,10 @@ def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]
                 try:
                     row = [float(cell) for cell in cells]
                 except ValueError:
+                    check_separator(path, cells)
                     if number == 1 and not any(map(_is_number, cells)):
                         continue
+                    check_separator(path, [",".join(cells)])  # a comma may stand for a decimal point: 0,5;0,7
                     raise DataError(
                         f"{str(path)!r} line {number}: not all cells are numbers: {','.join(cells)}"
                     ) from None
@@ -316,7 +318,9 @@ def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]
                 rows.append(row)
     except FileNotFoundError:
         raise MissingDataError(f"no file {str(path)!r}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise not_utf8(path) from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"cannot read {str(path)!r}: {error}") from None
     if not rows:
         raise DataError(f"{str(path)!r} holds no numbers")

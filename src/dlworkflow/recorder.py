@@ -48,11 +48,32 @@ class Learner:
         return self.model if self.averaged is None else self.averaged
 
 
-class Recorder:
-    """Is told of every epoch, as `train`'s `on_epoch`, and writes the run."""
+@dataclass(frozen=True)
+class Trained:
+    """What training left in memory: a history row an epoch, weights `best` and `last`, the optimizer's own numbers.
 
-    def __init__(self, run: Run, learner: Learner, on_epoch: Callable[[Epoch], object] | None = None) -> None:
-        self._run, self._learner, self._on_epoch = run, learner, on_epoch
+    `moments` is what `state_dict()["state"]` of the optimizer holds, {index of a parameter: {name: tensor}}.
+    """
+
+    rows: list[dict[str, Any]]
+    best_row: dict[str, Any] | None
+    weights: dict[str, dict[str, Tensor]]
+    moments: dict[int, dict[str, Tensor]]
+    seconds: float
+
+
+class Recorder:
+    """Is told of every epoch, as `train`'s `on_epoch`, and writes the run; but not where another process `writes`."""
+
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        on_epoch: Callable[[Epoch], object] | None = None,
+        *,
+        writes: bool = True,
+    ) -> None:
+        self._run, self._learner, self._on_epoch, self._writes = run, learner, on_epoch, writes
         self._draws = GeneratorWatch(learner.generators)
         self.best: dict[str, Any] | None = None
         self.last: dict[str, Any] | None = None
@@ -97,6 +118,23 @@ class Recorder:
             self._log()
         if self._on_epoch is not None:
             self._on_epoch(epoch)
+
+    def adopt(self, trained: Trained) -> None:
+        """Take up epochs that were trained elsewhere; `finish` writes them as if they had been told one by one."""
+        if not trained.rows:
+            return
+        self._run.log_epochs(trained.rows)
+        self.best, self.last = trained.best_row, trained.rows[-1]
+        self._weights, self._unwritten = dict(trained.weights), {"best", "last"}
+        self._learner.model.load_state_dict(trained.weights["last"])
+        optimizer = self._learner.optimizer.state_dict() | {"state": trained.moments}
+        self._seconds_before = trained.seconds
+        self._state = {
+            "optimizer": optimizer,
+            "generators": self._draws.states(),
+            "seconds": trained.seconds,
+            "parts": {},
+        }
 
     def resume(self) -> None:
         """Take up the run where its state was written: weights, optimizer, generators, best epoch, length of history.
@@ -144,14 +182,17 @@ class Recorder:
         self._unwritten.add(which)
 
     def _log(self) -> None:
-        if self._lines:
+        if self._lines and self._writes:
             self._run.log_epochs(self._lines)
         self._lines = []
         self._logged_at = time.monotonic()
 
     def _write(self) -> None:
         self._log()
-        if self._unwritten:  # the state first: weights without one could not go on
+        if not self._writes:
+            self._unwritten.clear()
+        if self._unwritten:  # what a state counts on before it, and it before weights, which alone could not go on
+            self._run.sync_history()
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._weights, **self._state}
             state |= {"best_row": self.best, "last_row": self.last}
             state["generators"] = plain_states(self._state["generators"])

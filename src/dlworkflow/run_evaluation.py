@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +12,34 @@ from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.config import DataSettings
-from dlworkflow.data.image_folder import load_labelled
+from dlworkflow.data.image_folder import OnBad, load_labelled
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine import Evaluation, evaluate
-from dlworkflow.errors import DataError, RunError
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
 from dlworkflow.evaluation import EvaluationReport, make_report
 from dlworkflow.inference import load_run_model
 from dlworkflow.metrics import majority_baseline
+from dlworkflow.paths import user_path
 from dlworkflow.runs import Run
 from dlworkflow.tasks import build_loss, get_task
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any."""
+    """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any.
+
+    `changed` tells that a split of the run's own data is not what it was when the run was trained.
+    `skipped` unreadable pictures were left out; `notes` name them.
+    """
 
     name: str
     dataset: Dataset[Any]
+    changed: bool = False
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> Sequence[Path] | None:
@@ -45,14 +53,15 @@ class Part:
         return None if labels is None else labels.long().tolist()
 
 
-def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None) -> Splits:
-    """Load the data that a run was trained on, as its own settings say.
+def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None, on_bad: OnBad | None = None) -> Splits:
+    """Load the data that a run was trained on, as its own settings say, `on_bad` as given.
 
     Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
     stored = summary["config"]["data"]
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
+    settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
     if stored.get("val_fraction") is not None:
         splits = with_validation(splits, stored["val_fraction"], random_state=stored["val_seed"])
@@ -70,28 +79,32 @@ def load_part(
     *,
     other: str | None = None,
     ignore_extra: bool = False,
+    on_bad: OnBad | None = None,
     data_dir: str | None = None,
     offline: bool = False,
 ) -> Part:
     """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
 
     Pictures' classes are matched to the run's by name; a data set of the table must have
-    the run's own. Raises DataError when they differ or the split is not there.
+    the run's own. `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own
+    data, else an error. Raises DataError when classes differ or the split is not there.
     """
     if other is None:
-        return Part(split, _as_evaluated(load_splits(run, data_dir=data_dir, offline=offline).part(split)))
+        part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
+        return replace(part, changed=_has_changed(run, split, part.dataset))
     summary = run.summary()
     if other not in data.names():
         if summary["kind"] != "image":
             raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
         channels = summary["in_shape"][0]
         pipeline = parse(summary["transform"], channels=channels)
-        pictures = load_labelled(other, summary["classes"], pipeline, channels, split=split, ignore_extra=ignore_extra)
-        return Part(f"{Path(other).stem}-{split}", pictures)
+        options: dict[str, Any] = {"split": split, "ignore_extra": ignore_extra, "on_bad": on_bad or "error"}
+        found = load_labelled(other, summary["classes"], pipeline, channels, **options)
+        return Part(_name_of(Path(other), split), found.pictures, skipped=found.skipped, notes=found.notes)
     taken = data.settings(other)
     channels = summary["in_shape"][0]
     given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"], "channels": channels}
-    given = given if summary["kind"] == "image" else {}
+    given = (given if summary["kind"] == "image" else {}) | _on_bad(other, on_bad)
     splits = data.load(
         other, data_dir=data_dir, offline=offline, **{key: value for key, value in given.items() if key in taken}
     )
@@ -103,7 +116,20 @@ def load_part(
             f"{', '.join(splits.classes) or 'none'} and samples of {splits.in_shape}, "
             f"the run {', '.join(summary['classes']) or 'none'} and {tuple(summary['in_shape'])}"
         )
-    return Part(f"{other}-{split}", _as_evaluated(splits.part(split)))
+    return _part(f"{other}-{split}", split, splits)
+
+
+def _has_changed(run: Run, split: str, dataset: Dataset[Any]) -> bool:
+    """Tell whether a split differs from the one that the run was trained with; not where that cannot be told."""
+    then = run.data_fingerprints().get(split)
+    return then is not None and hasattr(dataset, "fingerprint") and dataset.fingerprint() != then
+
+
+def _name_of(path: Path, split: str) -> str:
+    """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
+    whole = user_path(path).resolve()
+    name = whole.stem if whole.is_file() else whole.name
+    return f"{whole.parent.name if name == split else name}-{split}"
 
 
 def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = "auto") -> Evaluation:
@@ -146,7 +172,7 @@ def report_run(run: Run, split: str = "test", *, weights: str = "best", device: 
     return report_part(run, part, evaluate_part(run, part, weights=weights, device=device))
 
 
-def write_report(run: Run, part: Part, report: EvaluationReport) -> list[Path]:
+def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
     tables: dict[str, list[dict[str, Any]]] = {"predictions": report.samples, "errors": report.errors()}
     if report.matrix is not None:
@@ -154,7 +180,42 @@ def write_report(run: Run, part: Part, report: EvaluationReport) -> list[Path]:
             {"truth": name, **dict(zip(report.classes, row, strict=True))}
             for name, row in zip(report.classes, report.matrix, strict=True)
         ]
-    return run.write_evaluation(part.name, {"run": run.name, "split": part.name, **report.to_data()}, tables)
+    return run.write_evaluation(part.name, report_data(run, part, report, weights=weights), tables)
+
+
+def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> dict[str, Any]:
+    """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
+    epoch = (run.summary().get(weights) or {}).get("epoch")
+    of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name}
+    of |= {"data_changed": part.changed, "skipped": part.skipped}
+    return of | report.to_data()
+
+
+def _part(name: str, split: str, splits: Splits) -> Part:
+    skipped = splits.skipped.get(split, 0)
+    return Part(name, _as_evaluated(splits.part(split)), skipped=skipped, notes=splits.notes if skipped else ())
+
+
+def _on_bad(name: str, on_bad: OnBad | None) -> dict[str, Any]:
+    """Return the setting for a data set of the table. Raises ConfigError where it reads no picture files."""
+    if on_bad is None:
+        return {}
+    if "on_bad" not in data.settings(name):
+        raise ConfigError(f"--on-bad: data {name!r} has no picture files that could be left out")
+    return {"on_bad": on_bad}
+
+
+def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad | None) -> Splits:
+    """Load a run's own data; where its pictures were moved, say how to name the place where they are now."""
+    try:
+        return load_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
+    except MissingDataError as error:
+        if "path" not in run.summary()["config"]["data"]:
+            raise
+        raise MissingDataError(
+            f"{error}; if it was moved, `dlw evaluate {run.name} --data FOLDER` scores it where it is now "
+            "(of class folders alone every picture, those of training included)"
+        ) from None
 
 
 def _as_evaluated(dataset: Dataset[Any]) -> Dataset[Any]:

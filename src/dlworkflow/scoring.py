@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dlworkflow.errors import DataError, DivergedError
+from dlworkflow.sharing import Group
 from dlworkflow.tasks import Task
 
 Averaging = Literal["sample", "batch"]
@@ -36,12 +37,21 @@ _COUNTED_AT_ONCE = 4096
 
 
 class Total:
-    """Losses and right answers of an epoch's batches, kept as tensors so that no batch waits for the device."""
+    """Losses and right answers of an epoch's batches, kept as tensors so that no batch waits for the device.
 
-    def __init__(self, task: Task, averaging: Averaging, accuracy_fn: AccuracyFn | None = None) -> None:
+    With a `group`, losses are those of whole batches, answers those of this process; they are added up at the end.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        averaging: Averaging,
+        accuracy_fn: AccuracyFn | None = None,
+        group: Group | None = None,
+    ) -> None:
         if averaging not in ("sample", "batch"):
             raise ValueError(f"averaging is 'sample' or 'batch', not {averaging!r}")
-        self._task, self._averaging, self._accuracy_fn = task, averaging, accuracy_fn
+        self._task, self._averaging, self._accuracy_fn, self._group = task, averaging, accuracy_fn, group
         self._losses: list[Tensor | float] = []
         self._accs: list[Any] = []
         self._sizes: list[int] = []
@@ -68,10 +78,22 @@ class Total:
         if finite and not all(map(math.isfinite, losses)):
             first = next(index for index, loss in enumerate(losses) if not math.isfinite(loss))
             raise DivergedError(losses[first], first + 1)
+        if self._group is not None:
+            return self._together(losses, self._group)
         if self._averaging == "batch":
             accs = self._batch_accs()
             return Scores(_running_mean(losses), math.fsum(accs) / len(accs))
         return Scores(self._mean(losses), self._acc())
+
+    def _together(self, losses: list[float], group: Group) -> Scores:
+        """Return the scores of all processes: right answers and sizes of each batch are counted over all of them."""
+        rights, self._sizes = group.sum(torch.tensor([self._rights(), self._sizes])).tolist()
+        accs = [right / size for right, size in zip(rights, self._sizes, strict=True)]
+        by_batch = self._averaging == "batch"
+        loss = _running_mean(losses) if by_batch else self._mean(losses)
+        if not self._task.has_accuracy:
+            return Scores(loss, math.nan)
+        return Scores(loss, math.fsum(accs) / len(accs) if by_batch else sum(rights) / sum(self._sizes))
 
     def _mean(self, values: list[float]) -> float:
         """Average over samples what is known of each batch."""
@@ -98,12 +120,16 @@ class Total:
         """Return the accuracy of each batch."""
         if self._accuracy_fn is not None:
             return _numbers(self._accs)
+        if not self._task.has_accuracy:
+            return [math.nan]
+        return [right / size for right, size in zip(self._rights(), self._sizes, strict=True)]
+
+    def _rights(self) -> list[int]:
+        """Return how many answers of each batch are right."""
         if self._answers:
             self._count()
-        if not self._right:
-            return [math.nan]
-        right = iter(torch.cat(self._right).tolist())
-        return [sum(islice(right, size)) / size for size in self._sizes]
+        right = iter(torch.cat(self._right).tolist() if self._right else ())
+        return [sum(islice(right, size)) for size in self._sizes]
 
 
 def _numbers(values: list[Any]) -> list[float]:

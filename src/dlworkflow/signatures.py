@@ -145,6 +145,8 @@ def _fault(value: Any, hint: Any) -> str | None:
         return None if value in arguments else unknown("value", value, [str(part) for part in arguments])
     if hint is bool:
         return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
+    if hint in (int, float) and isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return "must be a number that fits into 64 bits"
     if hint is int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return None if whole else f"must be a whole number, not {value!r}"

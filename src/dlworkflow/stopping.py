@@ -1,43 +1,62 @@
-"""Ctrl-C and SIGTERM while training: noted, so that a batch ends whole; a second one stops at once."""
+"""Ctrl-C, SIGTERM and a closed terminal while training: noted, so that a batch ends whole; a second stops at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
+_HANGUP = getattr(signal, "SIGHUP", None)  # the terminal was closed; Windows has no such signal
+_NOTED = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if number is not None)
+
 
 class Stopped(BaseException):
     """Training was asked to stop and the batch that was going on has ended; not an `Exception`, as Ctrl-C is none."""
 
 
-class StopRequest:
-    """Whether, and by which signal, this process was asked to stop."""
+class Halt(BaseException):
+    """Raised by whoever is told of the epochs: training ends here, as if it had been interrupted after this epoch."""
 
-    def __init__(self) -> None:
+
+class StopRequest:
+    """Whether, and by which signal, this process was asked to stop; with `agree`, it or one that trains with it.
+
+    `agree` is given this process's signal, or 0, and returns the highest of all processes.
+    """
+
+    def __init__(self, agree: Callable[[int], int] | None = None) -> None:
         self.signal: int | None = None
+        self._agree, self._agreed = agree, 0
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands."""
+        """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands.
+
+        A further SIGHUP says nothing new: a shell and the system send one each for the same terminal.
+        """
         if self.signal is not None:
+            if number == _HANGUP:
+                return
             raise KeyboardInterrupt
         self.signal = number
 
     def check(self) -> None:
         """Raise Stopped when a signal was noted."""
-        if self.signal is not None:
+        if self._agree is not None:
+            self._agreed = self._agree(self.signal or 0)
+        if self._agreed or (self.signal is not None and self._agree is None):
             raise Stopped
 
     def raise_as_asked(self) -> None:
-        """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM."""
-        if self.signal == signal.SIGTERM:
-            raise SystemExit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+        """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, 129 for SIGHUP."""
+        asked = self.signal or self._agreed or signal.SIGINT
+        if asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + asked)
 
 
 class Stoppable(Generic[Item]):
@@ -49,8 +68,7 @@ class Stoppable(Generic[Item]):
     def __iter__(self) -> Iterator[Item]:
         for batch in self._batches:
             yield batch
-            if self._request.signal is not None:
-                raise Stopped
+            self._request.check()
 
     def __len__(self) -> int:
         if not isinstance(self._batches, Sized):
@@ -59,15 +77,15 @@ class Stoppable(Generic[Item]):
 
 
 @contextmanager
-def noted_signals() -> Iterator[StopRequest]:
-    """Note SIGINT and SIGTERM within the block instead of stopping at once; outside the main thread, note nothing."""
-    request = StopRequest()
+def noted_signals(agree: Callable[[int], int] | None = None) -> Iterator[StopRequest]:
+    """Note signals within the block instead of stopping at once; outside the main thread, note nothing."""
+    request = StopRequest(agree)
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _NOTED:
             if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` and a shell's `&` mean it
                 before[number] = signal.signal(number, request.note)
         yield request

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 
 def printable(text: object) -> str:
     """Return a text with control characters spelled out, so that a file's name cannot move a terminal's cursor."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def json_text(data: object, *, indent: int | None = None) -> str:
+    """Return JSON in the letters as they are, but with control characters as escapes, which read back the same."""
+    lines = json.dumps(data, indent=indent, ensure_ascii=False).split("\n")
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
 
 
 def csv_cell(value: object) -> object:
@@ -13,6 +21,10 @@ def csv_cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _are_numbers(value):
         return f"'{value}"
     return "" if value is None else value
+
+
+def _escaped(line: str) -> str:
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def _are_numbers(text: str) -> bool:

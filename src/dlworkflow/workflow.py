@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +26,9 @@ from dlworkflow._version import __version__
 from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.contradictions import against_task, contradictions
+from dlworkflow.data.images import remember_all
 from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.remembered import Progress
 from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
@@ -39,9 +42,10 @@ from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Classifier, Staged, classifier_name
 from dlworkflow.precision import Autocast, check_compiler, check_precision
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
-from dlworkflow.recorder import Learner, Recorder
+from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.stopping import Stoppable, Stopped, StopRequest, noted_signals
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice, check_size
+from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
 from dlworkflow.transfer import is_file, settle
 
@@ -66,6 +70,8 @@ class Job:
     threads: int
     initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     """With `init_from` or `weights`: which weights came from there, and which did not."""
+    group: Group | None = None
+    """The processes that train together, where there are several."""
 
     @property
     def stem(self) -> str:
@@ -105,13 +111,38 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
 
 
-def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = True) -> Job:
+def prepare(
+    config: TrainConfig,
+    *,
+    offline: bool = False,
+    initialise: bool = True,
+    group: Group | None = None,
+    on_pictures: Progress | None = None,
+) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    Pictures that fit in memory are read here, so that an unreadable one is named before training starts. Without
-    `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
+    Pictures are decoded here, so that an unreadable one is named before training starts; `on_pictures` is told of
+    (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
+    In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
+    settings say otherwise.
     """
-    device = choose_device(config.device)
+    with _in_turn(group):
+        return _prepare(config, offline, initialise, group, on_pictures)
+
+
+def _shared(loss_fn: LossFn, group: Group | None) -> LossFn:
+    """Return a loss over whole batches, of which each process has a slice."""
+    return loss_fn if group is None else SharedLoss(loss_fn, group)
+
+
+def _in_turn(group: Group | None) -> AbstractContextManager[None]:
+    return group.in_turn() if group is not None else nullcontext()
+
+
+def _prepare(
+    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
+) -> Job:
+    device = choose_device(config.device, process=group.local_rank if group is not None else None)
     check_precision(config.precision, device)
     if config.compile:
         check_compiler(device)
@@ -141,12 +172,17 @@ def prepare(config: TrainConfig, *, offline: bool = False, initialise: bool = Tr
     if config.freeze != "none" or config.backbone_lr_scale != 1:
         classifier_name(model)  # it must say what its backbone is before a run is made
     _check_last_batch(config, splits, model)
-    for part in splits.parts().values():
-        if hasattr(part, "remember"):
-            part.remember()
-    threads = choose_threads(config.threads, model, splits.in_shape)
+    remember_all(splits.parts().values(), on_pictures)
+    if group is not None and config.accumulate > 1:
+        raise ConfigError("accumulate: batches are not gathered in several processes; give a larger data.batch_size")
+    if group is not None and (config.mixup or config.cutmix):
+        raise ConfigError("mixup, cutmix: samples are blended in one process alone")
+    if group is not None and config.data.batch_size != "full":
+        check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
+    wanted = 1 if group is not None and config.threads == "auto" else config.threads
+    threads = choose_threads(wanted, model, splits.in_shape)
     resolved = _resolved(config, task, threads)
-    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised)
+    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group)
 
 
 def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
@@ -202,7 +238,7 @@ def run_training(
     Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` and
     `on_epoch` are told of what happens. Whatever ends training early, the state of the last complete epoch is written
     first; the summary then says `interrupted` or `failed`, and `resume_training` goes on from there. Ctrl-C raises
-    KeyboardInterrupt after the batch, SIGTERM SystemExit(143).
+    KeyboardInterrupt after the batch, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
     """
     return train_job(
         prepare(config, offline=offline), runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch
@@ -218,15 +254,45 @@ def train_job(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
     """Train what `prepare` put in place; see `run_training`."""
-    run = Run.create(
-        runs_folder(runs_dir),
-        name or job.stem,
-        summary=_first_summary(job),
-        config=job.config.to_yaml(),
-        environment=_environment(job),
-    )
+    run = _create_run(job, runs_dir, name)
     with run.locked():
         _train(job, run, on_start=on_start, on_epoch=on_epoch)
+    return run
+
+
+def _create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | None, **more: Any) -> Run:
+    return Run.create(
+        runs_folder(runs_dir),
+        name or job.stem,
+        summary=_first_summary(job) | more,
+        config=job.config.to_yaml(),
+        environment=_environment(job),
+        split_indices=job.splits.indices,
+    )
+
+
+def record_job(
+    job: Job,
+    trained: Trained,
+    *,
+    status: str,
+    runs_dir: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    **more: Any,
+) -> Run:
+    """Write the run folder of a job whose epochs were trained elsewhere, as training here would have left it.
+
+    For training that draws no random number within its loop. `more` is added to the summary.
+    """
+    run = _create_run(job, runs_dir, name, **more)
+    with run.locked():
+        learner, _ = _learner(job)
+        set_seeds(job.config.seed)
+        recorder = Recorder(run, learner)
+        recorder.adopt(trained)
+        if status == "finished":
+            run.update_summary(**_look_at_the_best(job, recorder))
+        recorder.finish(status)
     return run
 
 
@@ -236,8 +302,10 @@ def resume_training(
     epochs: int | None = None,
     force: bool = False,
     offline: bool = False,
+    group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
+    on_pictures: Progress | None = None,
 ) -> Run:
     """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
 
@@ -245,15 +313,24 @@ def resume_training(
     is being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
-        job = prepare_resume(run, epochs=epochs, force=force, offline=offline)
+        with _in_turn(group):
+            job = prepare_resume(run, epochs=epochs, force=force, offline=offline, group=group, on_pictures=on_pictures)
         run.sweep()
         run.write_config(job.config.to_yaml())
-        run.update_summary(status="running", config=job.config.to_tree())
+        run.update_summary(status="running", config=job.config.to_tree(), **_processes(group))
         _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
-def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, offline: bool = False) -> Job:
+def prepare_resume(
+    run: Run,
+    *,
+    epochs: int | None = None,
+    force: bool = False,
+    offline: bool = False,
+    group: Group | None = None,
+    on_pictures: Progress | None = None,
+) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
     tree = dict(summary["config"])
@@ -269,9 +346,10 @@ def prepare_resume(run: Run, *, epochs: int | None = None, force: bool = False, 
         raise RunError(
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
-    job = prepare(build_config(Layer(tree)), offline=offline, initialise=not run.state_path.is_file())
-    then = run.environment().get("data_fingerprint") or {}
-    changed = [split for split, found in _fingerprints(job).items() if then.get(split, found) != found]
+    fresh = not run.state_path.is_file()
+    job = _prepare(build_config(Layer(tree)), offline, fresh, group, on_pictures)
+    then = run.data_fingerprints()
+    changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
     if changed and not force:
         raise RunError(
             f"the data of {run.name} has changed since ({', '.join(changed)} split, {job.splits.source}); "
@@ -304,18 +382,13 @@ def _train(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> None:
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
-    config = job.config
-    job.model.to(job.device)
-    if config.channels_last:
-        job.model.to(memory_format=torch.channels_last)
-    learning = build_learning(config, job.model, _batches_an_epoch(job))
-    val_draws = torch.Generator().manual_seed(config.seed)
-    averaged = learning.average.averaged if learning.average else None
-    learner = Learner(job.model, learning.optimizer, {"val": val_draws}, learning.parts, averaged)
-    recorder = Recorder(run, learner, on_epoch)
+    config, group = job.config, job.group
+    learner, learning = _learner(job)
+    val_draws, averaged = learner.generators["val"], learner.averaged
+    recorder = Recorder(run, learner, on_epoch, writes=group is None or group.rank == 0)
     status = "failed"
     try:
-        with thread_count(job.threads), noted_signals() as request:
+        with thread_count(job.threads), noted_signals(group.highest if group is not None else None) as request:
             try:
                 if on_start is not None:
                     on_start(job, run)
@@ -330,30 +403,32 @@ def _train(
                 seen = _as_seen_by_the_classifier(job, request)
                 if config.compile:
                     seen.model.compile()  # in place: names of weights stay
-                batches = {split: Stoppable(_loader(seen, split, val_draws), request) for split in job.splits.parts()}
+                loaders = _loaders(seen, val_draws, recorder.epochs_done)
+                batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
                 model, on_end = _staged(seen, recorder, learning)
                 trained, minimised = _as_trained(job, model)
                 train(
-                    trained,
+                    trained if group is None else group.share(trained),
                     batches["train"],
                     batches["test"],
                     learning.optimizer,
-                    job.loss_fn,
+                    _shared(job.loss_fn, group),
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
-                    training_loss=minimised,
+                    training_loss=_shared(minimised, group),
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                     stepper=learning.stepper,
                     enough=learning.enough,
                     scored=Classifier(averaged) if averaged is not None and isinstance(model, Classifier) else averaged,
+                    group=group,
                 )
                 early = {"stopped_early": recorder.epochs_done < config.epochs} if learning.stopper else {}
                 run.update_summary(**_look_at_the_best(job, recorder), **early)
                 status = "finished"
-            except (Stopped, KeyboardInterrupt, BrokenPipeError) as stop:
+            except (Stopped, Halt, KeyboardInterrupt, BrokenPipeError) as stop:
                 status = "interrupted"
                 recorder.finish(status)
                 if isinstance(stop, Stopped):
@@ -365,6 +440,17 @@ def _train(
             _finish_after(error, recorder, status)
         raise
     recorder.finish(status)
+
+
+def _learner(job: Job) -> tuple[Learner, Learning]:
+    """Put the model on its device and what trains it together."""
+    job.model.to(job.device)
+    if job.config.channels_last:
+        job.model.to(memory_format=torch.channels_last)
+    learning = build_learning(job.config, job.model, _batches_an_epoch(job))
+    averaged = learning.average.averaged if learning.average else None
+    draws = {"val": torch.Generator().manual_seed(job.config.seed)}
+    return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
 
 
 def _batches_an_epoch(job: Job) -> int:
@@ -460,7 +546,17 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
-def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
+def _loaders(job: Job, val_draws: torch.Generator, epochs_done: int) -> dict[str, Any]:
+    """Return each split's batches; in a group, this process's slices of them."""
+    parts, group = job.splits.parts(), job.group
+    if group is None:
+        return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
+    draws = OwnDraws(job.config.seed, group.rank)
+    loaders = {split: _loader(job, split, Slice(part, group, draws), val_draws) for split, part in parts.items()}
+    return loaders | {"train": OwnEpoch(loaders["train"], draws, epochs_done)}
+
+
+def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
     """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
     settings = job.config.data
     generator = val_draws if split == "val" else None
@@ -468,11 +564,12 @@ def _loader(job: Job, split: str, val_draws: torch.Generator) -> Any:
     if settings.sampler == "balanced" and split == "train":
         weights = sample_weights(job.splits.classes, labels_of(job.splits.train))
     return make_loader(
-        job.splits.part(split),
+        part,
         settings.batch_size,
         shuffle=settings.shuffle and split == "train",
         num_workers=settings.num_workers,
         generator=generator,
+        device=job.device,
         weights=weights,
     )
 
@@ -507,13 +604,13 @@ def _first_summary(job: Job) -> dict[str, Any]:
         "n_outputs": splits.n_outputs,
         "transform": splits.transform.to_spec() if splits.transform else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
-        "split_indices": splits.indices,
         "skipped": splits.skipped,
         "source": splits.source,
         "parameters": count_parameters(job.model),
         "device": describe_device(job.device),
         "threads": job.threads,
         "scored": "averaged weights" if job.config.ema is not None else "weights",
+        **_processes(job.group),
         "chosen_on": "val" if splits.val is not None else "test",
         "baseline": _baseline(job),
         "best": None,
@@ -544,13 +641,17 @@ def _environment(job: Job) -> dict[str, Any]:
         "machine": describe_machine(),
         "device": describe_device(job.device),
         "threads": job.threads,
+        **_processes(job.group),
         "git_commit": _git_commit(),
-        "data_fingerprint": _fingerprints(job),
+        "data_fingerprint": job.splits.fingerprints(),
     }
 
 
-def _fingerprints(job: Job) -> dict[str, str]:
-    return {split: part.fingerprint() for split, part in job.splits.parts().items() if hasattr(part, "fingerprint")}
+def _processes(group: Group | None) -> dict[str, Any]:
+    """Return how many processes train together, how they talk, and which command started them."""
+    if group is None:
+        return {"processes": 1, "backend": None, "launch": None}
+    return {"processes": group.size, "backend": group.backend, "launch": group.launch}
 
 
 def _version(name: str) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torchvision
 import workloads
-from workloads import Workload
+from workloads import Measured, Workload
 
 import dlworkflow
 
@@ -65,7 +65,7 @@ def measured(workload: Workload, repeats: int) -> dict[str, Any]:
         "medians": medians,
         "ratio": ratio,
         "asked": {"notes": workload.notes, "floor": workload.floor},
-        "same_figures": same(figures.get("ours"), figures.get("notes")) if not workload.scale else None,
+        "same_figures": same(figures.get("ours"), figures.get("floor")),
     }
 
 
@@ -85,12 +85,15 @@ def clocked(timed: Callable[[], Any]) -> tuple[float, float, Any]:
 
     before, start = cpu(), time.perf_counter()
     came_out = timed()
+    if isinstance(came_out, Measured):
+        return came_out.wall, came_out.cpu, None
     return time.perf_counter() - start, cpu() - before, came_out
 
 
-def same(ours: Any, notes: Any) -> bool | None:
-    """Tell whether two ways gave the same figures, to the bit; None where they give none."""
-    return ours == notes if isinstance(ours, list) and isinstance(notes, list) and ours else None
+def same(ours: Any, others: Any) -> bool | None:
+    """Tell whether two ways gave the same losses, to the bit; None where they give none."""
+    numbers = all(isinstance(found, list) and found and isinstance(found[0], float) for found in (ours, others))
+    return bool(ours == others) if numbers else None
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
@@ -103,7 +106,7 @@ def table(results: list[dict[str, Any]]) -> list[str]:
         cells.append(against(found["ratio"]["notes"], found["asked"]["notes"], "x", "at least "))
         cells.append(against(found["ratio"]["floor"], found["asked"]["floor"], "", "at most "))
         note = f" ({found['about']})" if found["about"] else ""
-        equal = {True: "; same losses", False: "; other losses", None: ""}[found["same_figures"]]
+        equal = {True: "; losses those of the floor", False: "; other losses", None: ""}[found["same_figures"]]
         lines.append(f"| {found['name']}{note}{equal} | " + " | ".join(cells) + " |")
     return lines
 

@@ -43,7 +43,7 @@ def classify(
         for number, (X, y) in enumerate(train, start=1):
             y_pred = model(X)
             loss = loss_fn(y_pred, y)
-            train_loss += loss
+            train_loss += loss.detach()
             train_acc += (y_pred.argmax(dim=1) == y).sum().item() / len(y)
             optimizer.zero_grad()
             loss.backward()

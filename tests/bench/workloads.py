@@ -5,10 +5,12 @@ A way prepares itself outside of the clock and returns what is timed.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +38,14 @@ PHOTOS = Path(os.environ.get("DLW_DATA_DIR", "data"), "pizza_steak_sushi")
 
 Timed = Callable[[], Any]
 Way = Callable[[], Timed]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds of wall and CPU time that a process of its own has taken itself."""
+
+    wall: float
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -331,27 +341,36 @@ class Neighbour:
 
 
 class Pair:
-    """Two trainings at once: each forked from here when its data is there, the time is that of the slower."""
+    """Two trainings at once, in processes of their own that start together; the time is that of the slower."""
 
-    def __init__(self, way: Way) -> None:
-        self.way = way
+    def __init__(self, model: str, way: str, **options: Any) -> None:
+        self.member = (model, way, options)
 
     def __call__(self) -> Timed:
-        timed = self.way()
+        context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads, and wait for them
+        ready, go, told = context.Barrier(3), context.Event(), context.Queue()
+        members = [context.Process(target=_train_when_told, args=(*self.member, ready, go, told)) for _ in range(2)]
+        for member in members:
+            member.start()
+        ready.wait(timeout=600)
 
-        def run() -> None:
-            children = []
-            for _ in range(2):
-                pid = os.fork()
-                if not pid:
-                    timed()
-                    os._exit(0)
-                children.append(pid)
-            codes = [os.waitpid(pid, 0)[1] for pid in children]
-            if any(codes):
-                raise RuntimeError(f"a training ended with {codes}")
+        def run() -> Measured:
+            go.set()
+            times = [told.get(timeout=3600) for _ in members]
+            for member in members:
+                member.join()
+            return Measured(*map(max, zip(*times, strict=True)))
 
         return run
+
+
+def _train_when_told(model: str, way: str, options: dict[str, Any], ready: Any, go: Any, told: Any) -> None:
+    timed = getattr(Fashion(model, 1), way)(**options)
+    ready.wait(timeout=600)
+    go.wait()
+    wall, cpu = time.perf_counter(), time.process_time()
+    timed()
+    told.put((time.perf_counter() - wall, time.process_time() - cpu))
 
 
 # Commands ---------------------------------------------------------------------------------------------------------
@@ -436,7 +455,7 @@ def all_workloads() -> list[Workload]:
         ),
         Workload(
             "two V0 at once",
-            {name: way if name == "quiet" else Pair(way) for name, way in few.items()},
+            {"ours": Pair(v0.model, "ours"), "notes": Pair(v0.model, "notes", limit=limit), "quiet": v0.ours},
             20,
             1.3,
             3,

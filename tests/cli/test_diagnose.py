@@ -17,7 +17,10 @@ def make_run(folder, model="circles_v1", *, scores=FLAT, epochs=20, config=None,
     """A run of one epoch whose history is then that of a model which scores the same in every epoch."""
     run = run_training(resolve_config([Layer({"model": {"name": model}, "epochs": 1})]), runs_dir=folder)
     settings = run.summary()["config"] | {"epochs": max(epochs, 1)} | (config or {})
-    known = {"baseline": {"score": 0.5, "metric": "accuracy", "answer": "outer"}, "collapsed_to": None}
+    known = {
+        "baseline": {"score": 0.5, "metric": "accuracy", "answer": (run.summary()["classes"] or [None])[0]},
+        "collapsed_to": None,
+    }
     run.update_summary(status=status, config=settings, **(known | summary))
     (run.path / "history.csv").unlink()
     for number in range(1, epochs + 1):
@@ -129,6 +132,12 @@ def test_an_interrupted_run_is_judged_by_what_is_there_and_said_so(dlw, in_tmp):
 
     assert "the run is interrupted, 20 of 100 epochs are there" in answer.err
     assert answer.out.startswith("underfitting")
+
+
+def test_a_run_whose_process_is_gone_is_called_killed(dlw, in_tmp):
+    make_run(in_tmp / "runs", status="running", config={"epochs": 100})
+
+    assert "the run is killed, 20 of 100 epochs are there" in dlw("diagnose").err
 
 
 def test_the_true_accuracy_of_a_run_averaged_by_batch_is_said(dlw, in_tmp):

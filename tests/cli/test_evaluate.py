@@ -138,7 +138,10 @@ def test_data_that_is_gone_is_named_and_nothing_is_written(dlw, other, in_tmp):
         )
     shutil.rmtree(other)
 
-    assert "no folder" in evaluated(dlw, "own").complaints[-1]
+    said = evaluated(dlw, "own").complaints[-1]
+    assert f"no folder '{other}'" in said
+    assert "`dlw evaluate own-001 --data FOLDER`" in said
+    assert "every picture, those of training included" in said
 
 
 def test_training_warns_of_a_model_that_answers_one_class(dlw, in_tmp):
@@ -160,9 +163,80 @@ def test_a_run_averaged_by_batch_is_warned_of_by_its_true_accuracy(dlw, in_tmp):
     assert f"an accuracy of {true:.2%}" in answer.err
 
 
+@pytest.fixture
+def broken(other):
+    """The other pictures, with one more in class 1 that is cut short."""
+    (other / "1" / "b.png").write_bytes((other / "1" / "a.png").read_bytes()[:60])
+    return other
+
+
+def test_pictures_that_cannot_be_read_are_left_out_when_asked_and_named_and_counted(dlw, broken, runs):
+    answer = evaluated(dlw, "tinyvgg", "--data", broken, "--on-bad", "skip")
+
+    assert (answer.code, "1/b.png" in answer.err) == (0, True)
+    written = json.loads((runs / "tinyvgg-digits-001" / "evaluation-other-test.json").read_text())
+    assert (written["samples"], written["skipped"]) == (2, 1)
+
+
+@pytest.mark.parametrize("asked", [[], ["--on-bad", "error"]])
+def test_pictures_that_cannot_be_read_are_an_error_otherwise(asked, dlw, broken):
+    answer = evaluated(dlw, "tinyvgg", "--data", broken, *asked)
+
+    assert (answer.code, "1/b.png" in answer.complaints[-1]) == (1, True)
+
+
+def test_pictures_none_of_which_can_be_read_are_an_error(dlw, other):
+    for path in other.rglob("*.png"):
+        path.write_bytes(b"")
+    answer = evaluated(dlw, "tinyvgg", "--data", other, "--on-bad", "skip")
+
+    assert (answer.code, "no test picture" in answer.complaints[-1]) == (1, True)
+
+
+def test_a_runs_own_pictures_that_broke_since_are_left_out_when_asked(dlw, pets, in_tmp):
+    dlw("train", "tinyvgg", "--data", pets, "--epochs", "1", "--set", "data.image_size=16", "--name", "own")
+    (pets / "test" / "cat" / "0.png").write_bytes(b"")
+    printed = json.loads(evaluated(dlw, "own", "--on-bad", "skip", "--format", "json").out)
+
+    assert (printed["samples"], printed["skipped"]) == (3, 1)
+
+
+def test_data_without_picture_files_has_none_to_leave_out(dlw, runs):
+    answer = evaluated(dlw, "tinyvgg", "--on-bad", "skip")
+
+    assert (answer.code, "--on-bad: data 'digits' has no picture files" in answer.err) == (2, True)
+
+
 def test_a_split_that_other_pictures_lack_is_named(dlw, other):
     (other / "train").mkdir()
     for name in ("0", "1"):
         (other / name).rename(other / "train" / name)
 
     assert "no split 'test'; it has train" in evaluated(dlw, "tinyvgg", "--data", str(other)).complaints[-1]
+
+
+def test_an_evaluation_says_which_weights_it_is_of(dlw, runs):
+    evaluated(dlw, "tinyvgg", "--weights", "last")
+
+    report = json.loads((runs / "tinyvgg-digits-001" / "evaluation.json").read_text())
+    assert (report["weights"], report["epoch"], report["data_changed"]) == ("last", 3, False)
+
+
+def test_data_that_has_changed_since_training_is_said_and_noted(dlw, runs):
+    file = runs / "tinyvgg-digits-001" / "environment.json"
+    then = json.loads(file.read_text())
+    then["data_fingerprint"]["test"] = "0" * 32
+    file.write_text(json.dumps(then))
+
+    answer = evaluated(dlw, "tinyvgg")
+
+    assert "note: the test split is no longer what tinyvgg-digits-001 was trained with" in answer.err
+    assert json.loads((runs / "tinyvgg-digits-001" / "evaluation.json").read_text())["data_changed"] is True
+
+
+def test_the_files_of_other_pictures_bear_the_name_of_their_folder_not_of_the_split_twice(dlw, other):
+    other.rename(other.with_name("test"))
+
+    evaluated(dlw, "tinyvgg", "--data", str(other.with_name("test")))
+
+    assert (other.parent / "runs/tinyvgg-digits-001" / f"evaluation-{other.parent.name}-test.json").is_file()

@@ -85,6 +85,8 @@ def test_summary_of_a_registered_model_works_with_data(dlw, registered):
         (["mine"], "'mine'", "--data"),
         (["tinyvgg", "--set", "model.hiden_units=3"], "hiden_units", "hidden_units"),
         (["tinyvgg", "--set", "model.hidden_units=0"], "0", "at least 1"),
+        (["tinyvgg", "--set", "model.name=blobs"], "--set model.name", "leave it out"),
+        (["tinyvgg", "--set", "model=3"], "--set model", "a name or settings of it, not 3"),
         (["tinyvgg", "--set", "optimizer.lr=0.1"], "optimizer", "model.*"),
         (["tinyvgg", "--data", "digit"], "'digit'", "'digits'"),
         (["tinyvgg", "--data", "no/such"], "'no/such'", "--data"),

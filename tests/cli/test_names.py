@@ -75,3 +75,22 @@ def test_a_csv_spells_out_names_that_are_no_text(dlw, run):
     rows = csv.DictReader(io.StringIO((run / "predictions.csv").read_text(encoding="utf-8")))
 
     assert {row["truth"] for row in rows} == {r"caf\udce9", CLASSES[1]}
+
+
+@pytest.mark.parametrize("arguments", [["predict", "odd\udcff"], ["data", "info", "odd\udcff"]], ids=" ".join)
+def test_csv_on_a_terminal_sends_it_no_codes(arguments, dlw, run, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    answer = dlw(*arguments, "--format", "csv")
+    assert "dog\\x1b[31m\\nx" in answer.out
+    assert "\x1b" not in answer.out
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_json_sends_no_codes_and_reads_back_as_the_name_was(form, dlw, run, odd):
+    name = "\x9b31m\u202egnp.png"
+    (odd / "train" / CLASSES[0] / "p\udce90.png").rename(odd / name)
+
+    answer = dlw("predict", odd / name, "--format", form)
+    assert not {"\x9b", "\u202e"} & {*answer.out}
+    assert json.loads(answer.out.strip("[] \n"))["input"] == str(odd / name)

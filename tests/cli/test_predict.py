@@ -564,6 +564,7 @@ def test_weights_that_cannot_be_used_are_one_line_that_says_why(
         ("text.csv --run circles", 1, "'text.csv' line 3", "-3,q"),
         ("wide.csv --run circles", 1, "'wide.csv' line 1", "3 number(s) where 2 are needed"),
         ("head.csv --run circles", 1, "'head.csv'", "no numbers"),
+        ("semicolons.csv", 1, "'semicolons.csv'", "by commas"),
         ("binary.csv --run circles", 1, "'binary.csv'", "cannot read"),
         ("-", 1, "no files", "named"),
     ],
@@ -593,6 +594,7 @@ def hostile(runs, pictures, in_tmp):
     (in_tmp / "text.csv").write_text("x,y\n1,2\n-3,q\n")
     (in_tmp / "wide.csv").write_text("1,2,3\n")
     (in_tmp / "head.csv").write_text("x,y\n")
+    (in_tmp / "semicolons.csv").write_text("x;y\n1;2\n")
     (in_tmp / "binary.csv").write_bytes(b"\xff\xfe\x00")
     return in_tmp
 

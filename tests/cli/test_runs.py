@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import shutil
@@ -254,3 +255,47 @@ def test_data_that_is_gone_is_named(dlw, in_tmp, pictures):
 
     assert line.startswith("dlw: ")
     assert str(in_tmp / "own") in line
+
+
+# a damaged summary
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"in_shape": []}, "in_shape is []"),
+        ({"in_shape": [0]}, "in_shape is [0]"),
+        ({"classes": [3]}, "classes is [3]"),
+        ({"classes": ["a", "b"]}, "2 classes and 1 outputs are no regression task"),
+        ({"best": {"epoch": 3}}, "it lacks best.test_loss"),
+        ({"best": {"epoch": "x"}}, "best.epoch is 'x'"),
+        ({"config.data.batch_size": "x"}, "config.data.batch_size is 'x'"),
+        ({"config.data.batch_size": ...}, "it lacks config.data.batch_size"),
+        ({"config.model.name": ["x"]}, "config.model.name is ['x']"),
+        ({"config.model": ...}, "it lacks config.model, config.model.name"),
+        ({"config.loss": ...}, "it lacks config.loss"),
+        ({"baseline.answer": "x"}, "baseline.answer is 'x'"),
+        ({"samples.test": -1}, "samples.test is -1"),
+        ({"threads": True}, "threads is True"),
+    ],
+)
+def test_a_damaged_summary_is_answered_by_every_command_with_its_key(changes, words, dlw, runs):
+    file = runs / "line-line-001" / "summary.json"
+    summary = json.loads(file.read_text())
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        branch = functools.reduce(dict.__getitem__, sections, summary)
+        branch.pop(name) if value is ... else branch.update({name: value})
+    file.write_text(json.dumps(summary))
+
+    for command in (
+        "show line",
+        "predict 0.5 --run line",
+        "evaluate line",
+        "diagnose line",
+        "plot line",
+        "train --resume line",
+    ):
+        answer = dlw(*command.split())
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.complaints[-1].endswith(f"line-line-001/summary.json' is damaged: {words}")

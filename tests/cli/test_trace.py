@@ -159,6 +159,7 @@ def test_conv_works_out_its_first_number(dlw):
         (["--seed", "3"], "--seed", "gradient descent"),
         (["conv", "--lr", "1"], "--lr", "a convolution"),
         (["conv", "--kernel", "70"], "--kernel: 70x70", "64x64"),
+        (["conv", "--seed", "4294967296"], "--seed", "less than or equal to 4294967295"),
         (["conv", "--shape", "3,4"], "--shape", "height and width"),
         (["conv", "--shape", "3,4,x"], "'3,4,x'", "3,64,64"),
         (["circles_v0", "--kernel", "3"], "--kernel", "a model"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 import pytest
@@ -363,6 +365,64 @@ def test_an_interrupted_run_can_predict(interrupted, dlw):
     assert dlw("predict", "0.5", "--run", interrupted[2]).code == 0
 
 
+@pytest.fixture
+def endless(in_tmp):
+    """A long training that has ended its first epoch, as a process of its own; it is stopped with the test."""
+    arguments = [sys.executable, "-u", "-m", "dlworkflow", "train", "line", "--epochs", "10000000"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def status_of_line(folder):
+    return json.loads((folder / "runs/line-line-001/summary.json").read_text())["status"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_closed_terminal_ends_training_as_interrupted(endless, in_tmp):
+    endless.send_signal(signal.SIGHUP)
+    endless.communicate(timeout=60)
+
+    assert (endless.returncode, status_of_line(in_tmp)) == (129, "interrupted")
+
+
+def test_a_reader_that_has_gone_ends_training_as_interrupted_with_the_command_that_goes_on(endless, in_tmp):
+    endless.stdout.close()
+    complaints = endless.stderr.read()
+
+    assert (endless.wait(60), status_of_line(in_tmp)) == (141, "interrupted")
+    assert complaints.splitlines()[-1].endswith("go on with: dlw train --resume runs/line-line-001")
+
+
+def test_ctrl_c_again_and_again_shows_no_traceback(endless):
+    with contextlib.suppress(ProcessLookupError):
+        while endless.poll() is None:
+            endless.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+    _, complaints = endless.communicate(timeout=60)
+
+    assert endless.returncode == 130
+    assert "Traceback" not in complaints
+
+
+def test_a_run_that_diverged_is_not_to_be_resumed(dlw, in_tmp):
+    answer = dlw("train", "line", "--epochs", "5", "--lr", "1e30", "--set", "loss=mse")
+
+    assert "--resume" not in answer.err
+    assert "stopped in the first epoch; the run is kept in runs/line-line-001" in answer.err
+
+
+def test_a_dry_resume_says_where_it_would_go_on_and_leaves_the_run_alone(dlw, runs, state_of):
+    before = state_of(runs / "line-line-001")
+    answer = dlw("train", "--resume", "line-line-001", "--epochs", "300", "--dry-run")
+
+    assert answer.out == "dry run: runs/line-line-001 would go on after epoch 200 of 300; nothing was written\n"
+    assert {path: state for path, state in state_of(runs / "line-line-001").items() if path.name != ".lock"} == {
+        path: state for path, state in before.items() if path.name != ".lock"
+    }
+
+
 def test_a_loss_that_is_no_number_ends_the_run_as_failed(dlw, in_tmp):
     answer = dlw("train", "line", "--epochs", "5", "--lr", "1e30", "--set", "loss=mse")
 
@@ -580,7 +640,7 @@ def test_a_reader_that_has_gone_does_not_leave_a_run_that_says_running(in_tmp):
         ("--resume line-line-001", 1, "finished its"),
         ("--resume line-line-001 --lr 0.5", 2, "--lr: a resumed run keeps its settings"),
         ("line --resume line-line-001", 2, "MODEL: a resumed run keeps its settings"),
-        ("--resume line-line-001 --dry-run", 2, "--dry-run: a resumed run keeps its settings"),
+        ("--resume line-line-001 --dry-run", 1, "finished its"),
         ("--resume line-line-001 --epochs 0", 2, "--epochs: must be a whole number of at least 1, not 0"),
         ("--resume line-line-001 --epochs 3", 2, "has 200 epochs already"),
         ("line --force", 2, "--force: only with --resume"),

@@ -3,10 +3,12 @@ import os
 import shutil
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dlworkflow.data import facts
+from dlworkflow.data.cache import cache_folder
 from dlworkflow.data.check import FAULTS, IMBALANCE_RATIO, REMARKS, Spread, check_folder
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
 
@@ -288,6 +290,13 @@ def test_a_list_that_cannot_be_trained_on_is_a_fault(listed):
     assert [text for text, _ in found(listed, "layout")] == ["column 'split' names no row 'test'"]
 
 
+def test_a_file_with_two_labels_is_a_fault(listed):
+    add(listed, "train/cat/0.png,dog,train")
+
+    [text] = [text for text, _ in found(listed, "layout")]
+    assert text.endswith("cat/0.png' has two labels, 'cat' and 'dog'; a picture has one")
+
+
 def test_one_class_is_a_fault(flat):
     shutil.rmtree(flat / "dog")
 
@@ -384,6 +393,81 @@ def test_a_readme_beside_the_classes_is_nothing_to_speak_of(pets):
     (pets / "README.md").write_text("mine")
 
     assert check_folder(pets).findings == ()
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Two cats and two dogs to train on, one of each to test on: pictures with something to be seen in them."""
+    for seed, place in enumerate(
+        ["train/cat/0", "train/cat/1", "train/dog/0", "train/dog/1", "test/cat/0", "test/dog/0"]
+    ):
+        path = tmp_path / "scenes" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scene(seed).save(path)
+    return tmp_path / "scenes"
+
+
+def scene(seed, size=(96, 80)):
+    noise = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+def test_pictures_that_do_not_look_alike_are_nothing_to_speak_of(scenes):
+    assert check_folder(scenes).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("again.jpg", (96, 80), {"quality": 50}),
+        ("again.png", (48, 40), {}),
+        ("again.webp", (200, 160), {"quality": 70}),
+    ],
+    ids=["another format", "smaller", "larger"],
+)
+def test_a_copy_of_another_size_or_format_is_a_remark(name, size, options, scenes):
+    scene(0).resize(size).save(scenes / "train" / "cat" / name, **options)
+
+    report = check_folder(scenes)
+    assert [(f.kind, f.text, f.paths) for f in report.remarks] == [
+        ("alike", "in train", ("train/cat/0.png", f"train/cat/{name}"))
+    ]
+    assert report.faults == ()
+
+
+def test_a_copy_that_looks_the_same_in_another_split_is_a_remark_of_its_own(scenes):
+    scene(0).save(scenes / "test" / "dog" / "again.jpg")
+
+    report = check_folder(scenes)
+    assert [(f.kind, f.text, f.paths) for f in report.findings] == [
+        (
+            "alike_in_splits",
+            "in train and test, under different classes: 'cat', 'dog'",
+            ("train/cat/0.png", "test/dog/again.jpg"),
+        )
+    ]
+
+
+def test_the_same_pixels_are_no_remark_of_looking_the_same(scenes):
+    shutil.copy(scenes / "train" / "cat" / "0.png", scenes / "test" / "cat" / "again.png")
+
+    assert [finding.kind for finding in check_folder(scenes).findings] == ["leakage"]
+
+
+def test_remembered_pictures_are_found_to_look_the_same(scenes, decoded):
+    scene(0).save(scenes / "test" / "dog" / "again.jpg")
+    check_folder(scenes)
+    decoded.clear()
+
+    assert (places(scenes, "alike_in_splits"), decoded) == ([("train/cat/0.png", "test/dog/again.jpg")], [])
+
+
+def test_a_memory_of_before_there_were_looks_is_read_again(pets, cache):
+    check_folder(pets)
+    [file] = (cache / "checks").iterdir()
+    file.write_text(file.read_text().replace('"format":2', '"format":1', 1))
+
+    assert check_folder(pets).n_read == 13
 
 
 # Names
@@ -616,7 +700,7 @@ def test_the_cache_folder_is_found_in_this_order(given, place, monkeypatch):
     for name, value in given.items():
         monkeypatch.setenv(name, value)
 
-    assert str(facts.cache_folder()) == place
+    assert str(cache_folder()) == place
 
 
 def test_what_was_read_before_an_interruption_is_remembered(pets):

@@ -113,6 +113,17 @@ def test_a_missing_column_is_named_with_those_that_are_there(header, missing, fo
         load_image_csv(path=write(f"{header}\n{PETS}"))
 
 
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "pipes")])
+def test_a_list_that_no_comma_separates_is_named(sign, name, write):
+    with pytest.raises(DataError, match=rf"list\.csv' separates its columns by {name}.*; separate them by commas"):
+        load_image_csv(path=write(SPLIT.replace(",", sign)))
+
+
+def test_a_list_in_another_encoding_is_named(write):
+    with pytest.raises(DataError, match=r"cannot read '.*list\.csv': it is no UTF-8 text; save it as CSV in UTF-8$"):
+        load_image_csv(path=write(SPLIT + "train/cat/größe.png,cat,train\n", encoding="latin-1"))
+
+
 def test_an_empty_file_is_named(write):
     with pytest.raises(DataError, match=r"list\.csv' lacks the column\(s\) 'path', 'label'; it is empty"):
         load_image_csv(path=write(""))
@@ -176,6 +187,32 @@ def test_a_split_column_without_training_or_test_is_refused(split, write):
 def test_a_label_that_training_lacks_is_refused_with_both_lists(write):
     with pytest.raises(DataError, match=r"only in '.*\(test\)': 'eel'; .*\(train\)' has 'cat', 'dog', .* 'dog', 'eel'"):
         load_image_csv(path=write(SPLIT + "test/dog/0.png,eel,test\n"))
+
+
+@pytest.mark.parametrize("row", ["train/cat/0.png,cat,test", "test/../train/cat/0.png,cat,test"])
+def test_a_file_in_training_and_test_is_told_with_its_name(row, write, pets):
+    [note] = load_image_csv(path=write(f"{SPLIT}{row}\n")).notes
+
+    assert note.startswith(f"1 file(s) stand in several splits, such as '{pets}/train/cat/0.png' in train and test")
+
+
+def test_a_file_that_is_cut_into_training_and_test_is_told(write):
+    assert "in train and test" in load_image_csv(path=write("path,label\n" + 2 * PETS)).notes[0]
+
+
+def test_a_cut_that_is_asked_for_though_there_is_a_split_column_is_told(write):
+    splits = load_image_csv(path=write(SPLIT), test_fraction=0.4)
+
+    assert [note.partition(":")[0] for note in splits.notes] == ["data.test_fraction is not used"]
+
+
+def test_a_file_twice_in_training_is_nothing_to_tell(write):
+    assert load_image_csv(path=write(SPLIT + "train/cat/0.png,cat,train\n")).notes == ()
+
+
+def test_a_file_with_two_labels_is_refused_with_both(write):
+    with pytest.raises(DataError, match=r"cat/0\.png' has two labels, 'cat' and 'dog'; a picture has one"):
+        load_image_csv(path=write(SPLIT + "train/cat/0.png,dog,test\n"))
 
 
 def test_one_label_is_refused(write):

@@ -338,6 +338,13 @@ def test_indices_tell_which_pictures_went_where(single):
     assert [f"{index:02}.png" for index in splits.indices["test"]] == names_of(splits.test)
 
 
+def test_a_cut_that_is_asked_for_though_there_are_splits_is_told(pets):
+    assert load_image_folder(path=str(pets), test_fraction=0.4, random_state=1).notes == (
+        f"data.test_fraction is not used: '{pets}' has its own train and test",
+        f"data.random_state is not used: '{pets}' has its own train and test",
+    )
+
+
 def test_class_folders_alone_take_a_test_fraction(single):
     assert len(load_image_folder(path=str(single), test_fraction=0.4).test) == 6
 

@@ -5,8 +5,10 @@ from torchvision import datasets, transforms
 
 from dlworkflow import data
 from dlworkflow.data.image_folder import load_image_folder
-from dlworkflow.data.loaders import create_dataloaders, make_loader
+from dlworkflow.data.images import ImageData
+from dlworkflow.data.loaders import _moved, create_dataloaders, make_loader
 from dlworkflow.data.tabular import TensorData
+from dlworkflow.data.transforms import parse
 from dlworkflow.errors import DataError
 
 
@@ -280,3 +282,30 @@ def test_dataloaders_refuse_a_class_that_only_the_test_folder_has(pets, paint):
 
     with pytest.raises(DataError, match=r"classes only in '.*test': 'eel'; .*'cat', 'dog'.*'cat', 'dog', 'eel'"):
         create_dataloaders(pets / "train", pets / "test")
+
+
+def test_on_an_accelerator_samples_lie_there_and_are_gathered_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
+    there = torch.device("meta")  # a device that every machine has
+    monkeypatch.setattr("dlworkflow.data.loaders._moved", lambda dataset, device: dataset.on_device(device))
+    pictures = torch.zeros(9, 3, 4, 4, dtype=torch.uint8)
+    way = parse("normalize", image_size=4)
+    for dataset in (points(), ImageData(pictures, torch.arange(9), way)):
+        X, y = next(iter(make_loader(dataset, 4, device=there)))
+        assert (X.device, y.device, len(y), X.dtype) == (there, there, 4, torch.float32)
+
+
+@pytest.mark.parametrize(("free", "moved"), [(160, True), (159, False)])
+def test_samples_that_take_more_than_half_of_an_accelerators_memory_stay(monkeypatch, free, moved):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
+    asked = []
+    monkeypatch.setattr(TensorData, "on_device", lambda self, device: asked.append(device) or self)
+    _moved(points(), torch.device("cuda:0"))  # ten points of two floats: 80 bytes
+
+    assert bool(asked) is moved
+
+
+def test_samples_on_a_device_are_those_in_memory():
+    there = points().on_device(torch.device("cpu"))
+
+    assert torch.equal(there.batch([3, 1])[0], points().batch([3, 1])[0])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow import data
+from dlworkflow import data, models
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
 
 OWN = [
@@ -26,6 +26,14 @@ def registered(monkeypatch):
     """Register data sets for one test only."""
     monkeypatch.setattr(data, "_registered", {})
     return data.register
+
+
+@pytest.fixture
+def installed():
+    """Look anew for other packages, before the test and after it."""
+    data._plugins.cache_clear()
+    yield
+    data._plugins.cache_clear()
 
 
 def load_mine(*, n_samples: int = 10, data_dir: str = "none", offline: bool = False):
@@ -140,7 +148,7 @@ def test_a_name_of_the_library_cannot_be_registered(registered):
         registered("circles", load_mine)
 
 
-def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, monkeypatch):
+def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, monkeypatch, installed):
     (tmp_path / "dlw_test_plugin.py").write_text("def load(*, n: int = 1):\n    return ('plugged', n)\n")
     (tmp_path / "dlw_test_plugin-1.dist-info").mkdir()
     (tmp_path / "dlw_test_plugin-1.dist-info" / "METADATA").write_text("Name: dlw-test-plugin\nVersion: 1\n")
@@ -150,6 +158,18 @@ def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, mon
     monkeypatch.syspath_prepend(tmp_path)
 
     assert data.load("plugged", n=2) == ("plugged", 2)
+
+
+@pytest.mark.parametrize("room", [data, models])
+def test_other_packages_are_looked_for_once(room, monkeypatch):
+    room._plugins.cache_clear()
+    looks = []
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: looks.append(group) or [])
+    room.names()
+    room.names()
+    room._plugins.cache_clear()
+
+    assert len(looks) == 1
 
 
 def test_a_name_of_the_table_is_located_as_itself():

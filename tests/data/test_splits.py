@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,18 @@ def test_a_fraction_that_leaves_a_class_out_is_refused():
 def test_a_class_too_small_to_stand_in_both_parts_is_named():
     with pytest.raises(DataError, match="'sushi'"):
         stratified_split([0] * 98 + [1] * 2, test_fraction=0.2, random_state=42, names=["pizza", "sushi"])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "given"), [([3] * 101, 0.2), ([98, 2], 0.2), ([2] * 7, 0.2), ([5, 400, 3], 0.9), ([2, 3], 0.01)]
+)
+def test_a_fraction_that_is_too_small_or_large_is_answered_with_one_that_works(sizes, given):
+    labels = [label for label, size in enumerate(sizes) for _ in range(size)]
+    with pytest.raises(DataError) as refused:
+        stratified_split(labels, test_fraction=given, random_state=42)
+
+    working = float(re.search(r"data\.test_fraction=(\S+) works$", str(refused.value))[1])
+    assert stratified_split(labels, test_fraction=working, random_state=42)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,8 @@ def test_too_few_points_to_split_are_refused(name):
         ("circles", "noise", -1, "must be at least 0, not -1"),
         ("circles", "noise", "loud", "must be a number, not 'loud'"),
         ("circles", "noise", float("nan"), "must be a number, not nan"),
-        ("circles", "n_samples", 0, "must be at least 1, not 0"),
+        ("circles", "n_samples", 0, "must lie between 1 and 1e+07, not 0"),
+        ("circles", "n_samples", 10**12, "must lie between 1 and 1e+07, not 1e+12"),
         ("circles", "n_samples", 2.5, "must be a whole number, not 2.5"),
         ("circles", "n_samples", True, "must be a whole number, not True"),
         ("moons", "test_fraction", 1.0, "must lie between 0 and 1, both excluded, not 1"),
@@ -152,3 +153,8 @@ def test_a_setting_out_of_range_is_named_with_its_bounds(name, setting, value, s
 def test_a_random_state_that_no_generator_takes_is_refused(name):
     with pytest.raises(DlwError, match=r"data\.random_state"):
         data.load(name, random_state=2**33)
+
+
+def test_more_numbers_than_fit_into_memory_are_refused_before_they_are_made():
+    with pytest.raises(DataError, match="would not fit into memory"):
+        data.load("blobs", n_features=10**9)

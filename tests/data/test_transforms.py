@@ -224,6 +224,54 @@ def test_a_resize_that_leaves_no_crop_is_refused(resize, sentence):
         parse([{"resize": resize}, {"center_crop": {"size": 16}}])
 
 
+def test_fast_decoding_is_part_of_the_pipeline_that_a_run_stores():
+    fast = parse(None, image_size=32, fast_decode=True)
+
+    assert parse(fast.to_spec()) == fast
+    assert fast.for_evaluation().fast_decode
+
+
+def test_fast_decoding_is_true_or_false():
+    with pytest.raises(ConfigError, match=r"data\.transform\.resize\.fast_decode: must be true or false, not 'yes'"):
+        parse([{"resize": {"size": 8, "fast_decode": "yes"}}])
+
+
+def test_fast_decoding_reads_a_large_jpeg_to_nearly_the_same_picture(tmp_path):
+    gradient = np.linspace(0, 255, 640 * 480 * 3).reshape(480, 640, 3).astype(np.uint8)
+    Image.fromarray(gradient).save(tmp_path / "large.jpg", quality=95)
+    plain, fast = (
+        np.asarray(parse(None, image_size=64, fast_decode=way).read(tmp_path / "large.jpg", 3), dtype=int)
+        for way in (False, True)
+    )
+
+    assert (plain != fast).any()
+    assert abs(plain - fast).max() <= 8
+
+
+def test_fast_decoding_never_reads_a_picture_smaller_than_it_is_used(tmp_path, monkeypatch):
+    Image.new("RGB", (640, 480)).save(tmp_path / "large.jpg")
+    asked = []
+    monkeypatch.setattr(
+        Pipeline, "resize", lambda self, image: asked.append(image.size) or image.resize(self.size[::-1])
+    )
+    for size in (32, 100, 300):
+        parse(None, image_size=size, fast_decode=True).read(tmp_path / "large.jpg", 3)
+
+    assert asked == [(160, 120), (320, 240), (640, 480)]
+
+
+def test_fast_decoding_leaves_other_formats_as_they_are(tmp_path, paint):
+    path = paint(tmp_path / "a.png", size=(300, 200))
+    plain, fast = (parse(None, image_size=16, fast_decode=way).read(path, 3) for way in (False, True))
+
+    assert plain.tobytes() == fast.tobytes()
+
+
+def test_an_image_size_beyond_all_pictures_is_refused():
+    with pytest.raises(ConfigError, match="at most 89,478,485 pixels, not 100000 x 100000"):
+        parse(None, image_size=100_000)
+
+
 def presets():
     from torchvision.transforms import v2
 

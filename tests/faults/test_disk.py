@@ -100,7 +100,7 @@ def test_a_disk_that_is_full_from_the_start_is_one_line_and_leaves_nothing(small
     if small_disk:
         fill(small_disk)
     else:
-        monkeypatch.setattr("dlworkflow.runs.write_text", lambda path, text: full(path))
+        monkeypatch.setattr("dlworkflow.runs.folder.write_text", lambda path, text: full(path))
     folder = small_disk or tmp_path / "runs"
 
     code, complaints = called("train", "line", "--runs-dir", folder)
@@ -136,7 +136,7 @@ def test_a_folder_that_may_only_be_read_is_one_line_for_new_runs_and_old(small_d
     if small_disk:
         subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
     else:
-        monkeypatch.setattr("dlworkflow.runs.write_text", lambda path, text: read_only(path))
+        monkeypatch.setattr("dlworkflow.runs.folder.write_text", lambda path, text: read_only(path))
 
     new = called("train", "line", "--runs-dir", folder)
     old = called("train", "--resume", "last", "--epochs", "4", "--runs-dir", folder)

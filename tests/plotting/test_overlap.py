@@ -80,6 +80,10 @@ def layers(names):
     return [(name, rng.normal(size=(10, 8, 8))) for name in names[:6]] + [(names[-1], rng.normal(size=300))]
 
 
+def swept(names):
+    return [{"model.activation": name, "test_loss": 0.123, "test_acc": 0.987, "test_acc_sd": 0.01} for name in names]
+
+
 BY_NAMES = {  # figure -> how it is made of class, run or layer names
     "plot_predicted_images": lambda names: plotting.plot_predicted_images(
         pictures(12), [f"Pred: {name} | Prob: 0.374" for name in cycle(names, 12)], names=cycle(names, 12)
@@ -120,6 +124,17 @@ BY_NAMES = {  # figure -> how it is made of class, run or layer names
         dict(zip(names, np.linspace(0, 1, len(names)), strict=True)), dict.fromkeys(names, (0.0, 1.0)), 0.3333
     ),
     "plot_run_curves": lambda names: plotting.plot_run_curves({name: history(5) for name in names}),
+    "plot_sweep of one setting": lambda names: plotting.plot_sweep(swept(names), ["model.activation"], "test_loss"),
+    "plot_sweep of two": lambda names: plotting.plot_sweep(
+        [row | {"data.transform": other} for row in swept(names) for other in names[:12]],
+        ["model.activation", "data.transform"],
+        "test_acc",
+    ),
+    "plot_sweep of three": lambda names: plotting.plot_sweep(
+        [row | {"optimizer.lr": 1e-3, "data.transform": row["model.activation"]} for row in swept(names)],
+        ["model.activation", "data.transform", "optimizer.lr"],
+        "test_loss",
+    ),
     "plot_feature_maps": lambda names: plotting.plot_feature_maps(layers(names)),
     "plot_convolution": lambda names: plotting.plot_convolution(
         [(name, np.zeros((3 + i, max(200 >> i, 1), 200))) for i, name in enumerate(cycle(names, 7))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -13,8 +14,22 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlworkflow._version import __version__
-from dlworkflow.cli import compare, data, diagnose, doctor, evaluate, lr_find, models, plot, predict, runs, trace, train
-from dlworkflow.cli.options import say
+from dlworkflow.cli import (
+    compare,
+    data,
+    diagnose,
+    doctor,
+    evaluate,
+    lr_find,
+    models,
+    plot,
+    predict,
+    runs,
+    sweep,
+    trace,
+    train,
+)
+from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.errors import DlwError, first_line
 
 app = typer.Typer(
@@ -27,6 +42,7 @@ app = typer.Typer(
 )
 
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("lr-find")(lr_find.lr_find)
 app.command("predict", cls=predict.PredictCommand, context_settings=predict.CONTEXT)(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
@@ -59,7 +75,15 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run `dlw` and exit: 0, 1 for a failure, 2 for wrong usage, 130 when interrupted."""
+    """Run `dlw` and exit: 0, 1 for a failure, 2 for wrong usage, 129 and up when a signal or a closed pipe ended it."""
+    try:
+        _run(arguments)
+    finally:
+        if arguments is None:  # the process ends: a further Ctrl-C has nothing left to stop
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character still gets the rest
@@ -72,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if not log.handlers:
         log.addHandler(_Stderr())
     try:
-        code = command.main(args=rest, prog_name="dlw", standalone_mode=False)
+        code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -80,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             sys.exit(2)
         _fail(_usage(error, rest), getattr(error, "exit_code", 2), debug)
     except (KeyboardInterrupt, typer.Abort):
+        if arguments is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         _fail("interrupted", 130, debug)
     except DlwError as error:
         _fail(str(error), error.exit_code, debug)
@@ -87,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _leave_a_closed_pipe()
     except SystemExit as error:  # typer's own answer to a closed pipe
         if isinstance(error.__context__, BrokenPipeError):
-            _leave_a_closed_pipe()
+            _leave_a_closed_pipe(error.code if error.code == CLOSED_PIPE else 0)
         raise
     except OSError as error:
         _fail(first_line(error), 1, debug)
@@ -102,10 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _leave_a_closed_pipe() -> NoReturn:
+def _leave_a_closed_pipe(code: int = 0) -> NoReturn:
     """Leave quietly when whoever read the output has gone (`dlw runs | head`), and keep Python quiet at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(0)
+    sys.exit(code)
 
 
 class _Stderr(logging.Handler):

@@ -29,7 +29,9 @@ def compare(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help=f"{RUN_HELP} All runs when none is named.", autocompletion=complete_runs
+            metavar="[RUN]...",
+            help=f"{RUN_HELP} Or a sweep: all its runs. All runs when none is named.",
+            autocompletion=complete_runs,
         ),
     ] = None,
     sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column, best first.")] = None,
@@ -58,10 +60,11 @@ def compare(
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
     """
     from dlworkflow.comparison import all_columns, compare_runs, compare_seeds, sort_rows
-    from dlworkflow.runs import find_run, list_runs, runs_folder
+    from dlworkflow.runs import list_runs, runs_folder
+    from dlworkflow.sweep.folder import find_runs
 
     conditions = dict(_condition(text) for text in where or ())
-    found = [find_run(name, runs_dir) for name in names] if names else list_runs(runs_dir)
+    found = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
     if not found:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     rows = compare_runs(found, by=by, where=conditions)
@@ -88,7 +91,7 @@ def compare(
         why = "as there is no validation split; expect a little less on new data"
         say(f"best epoch{which}: the lowest test loss, {why}")
     if plot is not None:
-        from dlworkflow.figures import draw_runs
+        from dlworkflow.history_figures import draw_runs
 
         kept = [row["run"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
         by_name = {run.name: run for run in found}
@@ -127,8 +130,9 @@ def _print(
         if column not in known:
             raise ConfigError(f"--sort: {unknown('column', column, known)}")
         rows = sort_rows(rows, column)
-    raw = [{key: row.get(key) for key in _with_deviations(rows, keys)} for row in rows]
-    columns = headings(keys) if output in (Format.table, Format.md) else headings(_with_deviations(rows, keys))
+    apart = _with_deviations(rows, keys)
+    raw = [{key: row.get(key) for key in apart} for row in rows]
+    columns = headings(keys if output in (Format.table, Format.md) else apart)
     typer.echo(render([cells(row) for row in rows], columns, output, raw))
 
 

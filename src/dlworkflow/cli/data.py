@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, count, say
+from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, count, file_bar, say
 from dlworkflow.cli.tables import Format, number, render
 from dlworkflow.text import printable
 
@@ -129,12 +127,13 @@ def check(
 ) -> None:
     """Decode every picture of a folder and say what is wrong with it.
 
-    Exit code 1 when something is. Nothing in the folder is changed; files that are as at the last check are not read
-    again.
+    Exit code 1 for a fault, such as the same picture in training and test; pictures that only look the same (copies of
+    another size or format, most likely) are remarks. Nothing in the folder is changed; files that are as at the last
+    check are not read again.
     """
     from dlworkflow.data.check import check_folder
 
-    with _bar() as on_progress:
+    with file_bar() as on_progress:
         report = check_folder(path, on_progress=on_progress, max_pixels=max_pixels)
     if as_json:
         import json
@@ -159,28 +158,6 @@ def get(
     from dlworkflow import data
 
     typer.echo(str(data.get(name, data_dir, offline=offline)))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], object] | None]:
-    """Show files as they are done: a bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    bars: list[Any] = []  # made when it is known how many files there are
-
-    def show(done: int, total: int) -> None:
-        if not bars:
-            bars.append(tqdm(total=total, unit="file", leave=False, dynamic_ncols=True, file=sys.stderr))
-        bars[0].update(done - bars[0].n)
-
-    try:
-        yield show
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 def _report_lines(report: FolderReport) -> Iterator[str]:

@@ -10,6 +10,7 @@ import typer
 from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, say
 from dlworkflow.cli.predict import Weights
 from dlworkflow.cli.tables import Format, number, percent, render
+from dlworkflow.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.evaluation import EvaluationReport
@@ -28,6 +29,13 @@ class Split(StrEnum):
     val = "val"
 
 
+class OnBad(StrEnum):
+    """What becomes of pictures that cannot be read."""
+
+    error = "error"
+    skip = "skip"
+
+
 def evaluate(
     run: RunArgument = None,
     split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.test,
@@ -38,6 +46,12 @@ def evaluate(
     ignore_extra: Annotated[
         bool, typer.Option("--ignore-extra", help="Leave out pictures of classes that the model does not know.")
     ] = False,
+    on_bad: Annotated[
+        OnBad | None,
+        typer.Option(
+            "--on-bad", help="Stop at pictures that cannot be read, or leave them out [default: error, or as trained]."
+        ),
+    ] = None,
     weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Also draw the figures.")] = True,
     device: DeviceOption = None,
@@ -60,16 +74,22 @@ def evaluate(
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
 
-    from dlworkflow.run_evaluation import evaluate_part, load_part, report_part, write_report
+    from dlworkflow.run_evaluation import evaluate_part, load_part, report_data, report_part, write_report
 
     say(f"run {found.path} ({weights.value} weights)")
-    part = load_part(found, split.value, other=data, ignore_extra=ignore_extra, data_dir=data_dir, offline=offline)
+    bad = on_bad.value if on_bad else None
+    options: dict[str, Any] = {"ignore_extra": ignore_extra, "on_bad": bad, "data_dir": data_dir, "offline": offline}
+    part = load_part(found, split.value, other=data, **options)
+    for note in part.notes:
+        say(f"note: {note}")
+    if part.changed:
+        say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
     result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
     report = report_part(found, part, result)
-    _print(found.name, part.name, report, output)
+    _print(report_data(found, part, report, weights=weights.value), report, output)
     for warning in report.warnings:
         say(f"warning: {warning}")
-    paths = write_report(found, part, report)
+    paths = write_report(found, part, report, weights=weights.value)
     if plots:
         from dlworkflow.figures import draw_evaluation
 
@@ -77,16 +97,14 @@ def evaluate(
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
 
 
-def _print(run: str, part: str, report: EvaluationReport, output: Format) -> None:
+def _print(data: dict[str, Any], report: EvaluationReport, output: Format) -> None:
     if output is Format.json:
-        import json
-
         from dlworkflow.runs import without_nan
 
-        data = without_nan({"run": run, "split": part, **report.to_data()})
-        typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        typer.echo(json_text(without_nan(data), indent=1))
         return
-    row: dict[str, Any] = {"run": run, "split": part, "samples": len(report.samples), "loss": report.loss}
+    part = data["split"]
+    row: dict[str, Any] = {"run": data["run"], "split": part, "samples": len(report.samples), "loss": report.loss}
     row |= report.metrics
     if report.interval is not None:
         row |= {"accuracy_low": report.interval[0], "accuracy_high": report.interval[1]}

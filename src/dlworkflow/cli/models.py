@@ -112,6 +112,11 @@ def _fresh(
     extra = [key for key in given if key != "model"]
     if extra:
         raise ConfigError(f"--set {extra[0]}: a summary is of the model alone; only model.* settings matter here")
+    chosen = given.get("model", {})
+    if not isinstance(chosen, dict):
+        raise ConfigError(f"--set model: must be a name or settings of it, not {chosen!r}")
+    if chosen.pop("name", model) != model:
+        raise ConfigError(f"--set model.name: contradicts MODEL {model!r}; leave it out")
     if data is None and not known.in_shape:
         raise ConfigError(f"model {model!r} has no usual input; name some data with --data")
     in_shape, n_outputs = known.in_shape, known.n_outputs
@@ -121,7 +126,7 @@ def _fresh(
         splits = load(**locate(data), data_dir=data_dir, offline=offline)
         in_shape, n_outputs = splits.in_shape, splits.n_outputs
     set_seeds(42)
-    return build(model, in_shape, n_outputs, **given.get("model", {})), in_shape
+    return build(model, in_shape, n_outputs, **chosen), in_shape
 
 
 def _from_run(model: str, run: str, runs_dir: str | None) -> tuple[nn.Module, tuple[int, ...]]:

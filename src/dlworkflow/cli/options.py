@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Any
 
 import typer
+
+CLOSED_PIPE = 141
+"""Exit code of a training whose reader has gone: 128 + SIGPIPE, as a shell says of any program."""
 
 
 def complete_models(incomplete: str) -> list[str]:
@@ -59,7 +65,30 @@ def count(text: str) -> int:
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr, where it is in nobody's way."""
+    """Print a line for people on stderr, where it is in nobody's way; that nobody is left to read it is no failure."""
     from dlworkflow.text import printable
 
-    typer.echo(printable(text), err=True)
+    with suppress(OSError):  # the terminal was closed, or the pipe
+        typer.echo(printable(text), err=True)
+
+
+@contextmanager
+def file_bar() -> Iterator[Callable[[int, int], object] | None]:
+    """Show files as they are done: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    bars: list[Any] = []  # made when it is known how many files there are
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit="file", leave=False, dynamic_ncols=True, file=sys.stderr))
+        bars[0].update(done - bars[0].n)
+
+    try:
+        yield show
+    finally:
+        for bar in bars:
+            bar.close()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlworkflow.cli.evaluate import Split
 from dlworkflow.cli.options import RUN_HELP, DataDirOption, RunsDirOption, complete_runs, say
 from dlworkflow.errors import ConfigError, RunError, nearest
+from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
 
-_KINDS = ("curves", "lr", "boundary", "fit", "confusion", "calibration", "predictions", "errors")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlworkflow.runs import Run
 
 
 def _complete(incomplete: str) -> list[str]:
-    return [*complete_runs(incomplete), *(kind for kind in _KINDS if kind.startswith(incomplete))]
+    return [*complete_runs(incomplete), *(kind for kind in KINDS if kind.startswith(incomplete))]
 
 
 def plot(
@@ -23,7 +28,7 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [FIGURE]...",
-            help=f"{RUN_HELP} Figures: {', '.join(_KINDS)}; all that fit when none is named.",
+            help=f"{RUN_HELP} Figures: {', '.join(KINDS)}; all that fit when none is named.",
             autocompletion=_complete,
         ),
     ] = None,
@@ -43,20 +48,19 @@ def plot(
     """
     from dlworkflow.runs import find_run
 
-    kinds = [name for name in names or () if name in _KINDS]
-    runs = [name for name in names or () if name not in _KINDS]
+    kinds = [name for name in names or () if name in KINDS]
+    runs = [name for name in names or () if name not in KINDS]
     if len(runs) > 1:
-        raise ConfigError(f"one run at a time, and {runs[-1]!r} is no figure; figures are {', '.join(_KINDS)}")
+        raise ConfigError(f"one run at a time, and {runs[-1]!r} is no figure; figures are {', '.join(KINDS)}")
     try:
         found = find_run(runs[0] if runs else None, runs_dir)
     except RunError as error:
-        if runs and (guess := nearest(runs[0], _KINDS)):
+        if runs and (guess := nearest(runs[0], KINDS)):
             raise RunError(f"{error}; or did you mean the figure {guess!r}?") from None
         raise
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
-    from dlworkflow.figures import draw_all
     from dlworkflow.plotting import save_figure
     from dlworkflow.plotting.style import check_format
 
@@ -64,7 +68,17 @@ def plot(
         check_format(out)
     say(f"run {found.path}")
     tail = "" if split is Split.test else f"-{split.value}"
-    for kind, figure in draw_all(found, kinds, split=split.value, data_dir=data_dir):
-        about_split = kind in ("confusion", "calibration", "predictions", "errors")
-        path = out or found.plot_path(f"{kind}{tail}" if about_split else kind)
+    for kind, figure in _drawn(found, kinds, split.value, data_dir):
+        path = out or found.plot_path(f"{kind}{tail}" if kind in OF_A_SPLIT else kind)
         typer.echo(str(save_figure(figure, path)))
+
+
+def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None) -> Iterator[tuple[str, Figure]]:
+    """Draw figures; those of the history alone need no model, and no import of torch."""
+    if kinds and set(kinds) <= set(OF_THE_HISTORY):
+        from dlworkflow.history_figures import draw_history
+
+        return ((kind, draw_history(run, kind)) for kind in kinds)
+    from dlworkflow.figures import draw_all
+
+    return draw_all(run, kinds, split=split, data_dir=data_dir)

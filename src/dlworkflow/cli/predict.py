@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
 from dlworkflow.errors import ConfigError, DlwError, unknown
 from dlworkflow.paths import matching_paths
-from dlworkflow.text import printable
+from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.inference import Prediction, Predictor
@@ -259,13 +259,16 @@ def _is_number(text: str) -> bool:
 
 def _width(inputs: Sequence[str], numbers: list[list[float]] | None) -> int | None:
     """Return how many numbers a row has (all of them for numbers given as arguments), or None for an unreadable CSV."""
+    from dlworkflow.data.listing import OTHER_SEPARATORS
+
     if numbers is not None:
         return len(numbers[0])
     try:
         with matching_paths(inputs[0])[0].open(encoding="utf-8-sig") as stream:
-            return stream.readline().count(",") + 1
+            first = stream.readline()
     except (OSError, UnicodeDecodeError):
         return None
+    return None if any(sign in first for sign in OTHER_SEPARATORS) else first.count(",") + 1
 
 
 def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]] | None:
@@ -306,16 +309,14 @@ def _predict_pictures(predictor: Predictor, names: Sequence[str], options: dict[
 
 
 def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
-    import json
-
     from dlworkflow.cli.tables import Format, number, render
 
     if output in (PredictFormat.json, PredictFormat.jsonl):
         rows = [_as_object(prediction) for prediction in predictions]
         if output is PredictFormat.json:
-            typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+            typer.echo(json_text(rows, indent=1))
         else:
-            typer.echo("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+            typer.echo("\n".join(map(json_text, rows)))
         return
     columns = {"input": "input"}
     if any(prediction.value is not None for prediction in predictions):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from dlworkflow.text import csv_cell, printable
+from dlworkflow.text import csv_cell, json_text, printable
 
 Row = Mapping[str, Any]
 
@@ -45,9 +46,7 @@ def render(
 ) -> str:
     """Return rows as text; `columns` is {key: heading} in order, `raw` the rows for programs where they differ."""
     if form is Format.json:
-        import json
-
-        return json.dumps([dict(row) for row in raw or rows], indent=1, ensure_ascii=False)
+        return json_text([dict(row) for row in raw or rows], indent=1)
     if form is Format.csv:
         return _csv(raw or rows, list(columns))
     cells = [[printable(row.get(key, "")) for key in columns] for row in rows]
@@ -69,13 +68,15 @@ def render(
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """Return CSV with names as they are for a file or a program, and with none that sends codes to a terminal."""
     import csv
     import io
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
+    shown = printable if sys.stdout.isatty() else csv_cell
     writer.writerow(columns)
-    writer.writerows([csv_cell(row.get(key)) for key in columns] for row in rows)
+    writer.writerows([shown(csv_cell(row.get(key))) for key in columns] for row in rows)
     return out.getvalue().rstrip("\n")
 
 

@@ -69,7 +69,7 @@ def trace(
     padding: Annotated[int | None, typer.Option("--padding", help="conv: zeros around [default: 0].")] = None,
     pool: Annotated[int | None, typer.Option("--pool", help="conv: side of the max pooling [default: 2].")] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Model, conv: seed of the weights [default: 42].")
+        int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Model, conv: seed of the weights [default: 42].")
     ] = None,
     plot: Annotated[
         Path | None,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dlworkflow.cli.options import (
+    CLOSED_PIPE,
     DataDirOption,
     DeviceOption,
     OfflineOption,
@@ -18,23 +22,55 @@ from dlworkflow.cli.options import (
     complete_data,
     complete_models,
     complete_runs,
+    file_bar,
     say,
 )
 from dlworkflow.cli.tables import loss, percent
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, DivergedError
 from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
+    from dlworkflow.data.splits import Splits
+    from dlworkflow.distributed import Processes
     from dlworkflow.engine import Epoch
     from dlworkflow.runs import Run
     from dlworkflow.workflow import Job
+
+STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that say which of several processes this is."""
 
 LINES_BESIDE_BAR = 50
 """A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""
 
 
+def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
+    """Start the processes that --processes asks for, or join those that were started with this one."""
+
+    @wraps(command)
+    def run(ctx: typer.Context, processes: int | None = None, **settings: Any) -> None:
+        looks = settings["print_config"] or settings["dry_run"]
+        if not all(variable in os.environ for variable in STARTED_BY_TORCHRUN):
+            if processes is not None and not looks:
+                from dlworkflow.distributed import launch
+
+                raise SystemExit(launch(processes, ctx.obj, settings["runs_dir"]))
+            ctx.obj = None
+            command(ctx, **settings)
+            return
+        from dlworkflow.distributed import joined
+
+        with joined() as ctx.obj:
+            if processes not in (None, ctx.obj.size):
+                raise ConfigError(f"--processes: torchrun has started {ctx.obj.size}, not {processes}; leave it out")
+            command(ctx, **settings)
+
+    return run
+
+
+@_in_processes
 def train(
+    ctx: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(metavar="[MODEL]", help="A name of `dlw models`.", autocompletion=complete_models),
@@ -64,6 +100,10 @@ def train(
         str | None,
         typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
     ] = None,
+    fast_decode: Annotated[
+        bool,
+        typer.Option("--fast-decode", help="Decode JPEGs no larger than needed: less time, slightly other pixels."),
+    ] = False,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
     schedule: Annotated[
         str | None,
@@ -93,6 +133,10 @@ def train(
     ] = False,
     threads: Annotated[
         str | None, typer.Option(metavar="N|auto", help="CPU threads; auto is 1 for models without convolutions.")
+    ] = None,
+    processes: Annotated[  # noqa: ARG001 - `_in_processes` answers to it
+        int | None,
+        typer.Option(metavar="N", help="Processes that share each batch; for several machines see torchrun in README."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the run, before its number.")] = None,
     init_from: Annotated[
@@ -146,12 +190,15 @@ def train(
     from dlworkflow.config import from_flags, from_overrides, read_file, together
     from dlworkflow.data import locate
 
+    group: Processes | None = ctx.obj
+    quiet = group is not None and group.rank > 0
     flags = from_flags(
         {
             "model.name": ("MODEL", model),
             "data.data_dir": ("--data-dir", data_dir),
             "data.val_fraction": ("--val-fraction", number_or_text(val_fraction)),
             "data.on_bad": ("--on-bad", on_bad),
+            "data.fast_decode": ("--fast-decode", fast_decode or None),
             "data.batch_size": ("--batch-size", number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),
             "optimizer.lr": ("--lr", number_or_text(lr)),
@@ -173,51 +220,98 @@ def train(
     if data is not None:
         flags = with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
-    progress = _Progress()
+    progress = _Progress(quiet)
     if resume is not None:
-        _refuse_settings(layers, {"--name": name, "--print-config": print_config, "--dry-run": dry_run}, force)
-        run = _resume(resume, layers, runs_dir, force, offline, progress)
+        _refuse_settings(layers, {"--name": name, "--print-config": print_config}, force)
+        if dry_run:
+            if not quiet:
+                _dry_resume(resume, layers, runs_dir, force, offline)
+            return
+        run = _resume(resume, layers, runs_dir, force, offline, progress, group)
     else:
         if force:
             raise ConfigError("--force: only with --resume RUN")
         from dlworkflow.workflow import fill_defaults, prepare, resolve_config, train_job
 
         resolved = resolve_config(layers)
-        if print_config:
+        if print_config and not quiet:
             typer.echo(fill_defaults(resolved).to_yaml().rstrip())
+        if print_config:
             return
-        job = prepare(resolved, offline=offline)
-        if dry_run:
+        with file_bar() as on_pictures:
+            job = prepare(resolved, offline=offline, group=group, on_pictures=on_pictures)
+        if dry_run and not quiet:
             _say_job(job)
             typer.echo("dry run: all settings fit; nothing was written")
+        if dry_run:
             return
         with progress:
-            run = train_job(job, runs_dir=runs_dir, name=name, on_start=progress.start, on_epoch=progress)
+            told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+            if group is None:
+                run = train_job(job, runs_dir=runs_dir, name=name, **told)
+            else:
+                from dlworkflow.distributed import train_together
+
+                run = train_together(group, job, runs_dir=runs_dir, name=name, offline=offline, **told)
+    if quiet:
+        return
     _print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
-        from dlworkflow.figures import draw
+        from dlworkflow.history_figures import draw_history
         from dlworkflow.plotting import save_figure
 
-        say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
+        say(f"figure  {save_figure(draw_history(run), run.plot_path('curves'))}")
 
 
 def _resume(
-    name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool, progress: _Progress
+    name: str,
+    layers: list[Layer],
+    runs_dir: str | None,
+    force: bool,
+    offline: bool,
+    progress: _Progress,
+    group: Processes | None,
 ) -> Run:
-    from dlworkflow.config import merge
+    told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+    if group is not None:
+        from dlworkflow.distributed import resume_together
+
+        settings: dict[str, Any] = {"epochs": _epochs(layers), "force": force, "offline": offline}
+        with progress:
+            return resume_together(group, name, runs_dir=runs_dir, **settings, **told)
+    found, epochs = _to_resume(name, layers, runs_dir)
+    from dlworkflow.workflow import resume_training
+
+    with progress, file_bar() as on_pictures:
+        return resume_training(found, epochs=epochs, force=force, offline=offline, on_pictures=on_pictures, **told)
+
+
+def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool) -> None:
+    """Say from where to where a run would go on, after all checks but that of its state."""
+    found, epochs = _to_resume(name, layers, runs_dir)
+    from dlworkflow.workflow import prepare_resume
+
+    job = prepare_resume(found, epochs=epochs, force=force, offline=offline)
+    _say_job(job)
+    last = found.summary()["last"]
+    done = int(last["epoch"]) if last and found.state_path.is_file() else 0
+    typer.echo(f"dry run: {found.path} would go on after epoch {done} of {job.config.epochs}; nothing was written")
+
+
+def _to_resume(name: str, layers: list[Layer], runs_dir: str | None) -> tuple[Run, int | None]:
+    """Return the run to go on with and the epochs that it is to have, None for those that it has."""
     from dlworkflow.runs import find_run
 
-    found = find_run(name, runs_dir)
+    return find_run(name, runs_dir), _epochs(layers)
 
-    from dlworkflow.workflow import resume_training
+
+def _epochs(layers: list[Layer]) -> int | None:
+    from dlworkflow.config import merge
 
     epochs = merge(layers).values.get("epochs")
     if epochs is not None and (not isinstance(epochs, int) or epochs < 1):
         raise ConfigError(f"--epochs: must be a whole number of at least 1, not {epochs!r}")
-    with progress:
-        return resume_training(
-            found, epochs=epochs, force=force, offline=offline, on_start=progress.start, on_epoch=progress
-        )
+    return epochs
 
 
 def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) -> None:
@@ -245,9 +339,9 @@ def _weights_file(given: str | None, runs_dir: str | None) -> str | None:
 
 def _absolute(weights: str | None) -> str | None:
     """Return a file's whole path, so that the run's settings find it from anywhere; a name as it is."""
-    if weights is None or not Path(weights).expanduser().is_file():
+    if weights is None or not user_path(weights).is_file():
         return weights
-    return str(Path(weights).expanduser().resolve())
+    return str(user_path(weights).resolve())
 
 
 def with_data(flags: Layer, located: dict[str, str]) -> Layer:
@@ -272,8 +366,8 @@ def number_or_text(text: str | None) -> int | float | str | None:
 class _Progress:
     """Shows epochs as they end: on a terminal a bar (and lines, where they are few), elsewhere one line each."""
 
-    def __init__(self) -> None:
-        self._epochs, self._ended = 0, 0
+    def __init__(self, quiet: bool = False) -> None:
+        self._epochs, self._ended, self._quiet = 0, 0, quiet
         self._bar: Any = None
         self._run: Run | None = None
 
@@ -283,11 +377,24 @@ class _Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        if kind is not None and self._run is not None:
-            say(f"stopped after epoch {self._ended}; go on with: dlw train --resume {shlex.quote(str(self._run.path))}")
+        if kind is None or self._run is None:
+            return
+        if self._run.path.is_dir():
+            say(self._how_to_go_on(kind, self._run))
+        if issubclass(kind, BrokenPipeError):
+            sys.exit(CLOSED_PIPE)
+
+    def _how_to_go_on(self, kind: type[BaseException], run: Run) -> str:
+        """Say what is there of a run that ended early; a loss that diverged would do so again."""
+        where = f"stopped after epoch {self._ended}" if self._ended else "stopped in the first epoch"
+        if issubclass(kind, DivergedError):
+            return f"{where}; the run is kept in {run.path}"
+        return f"{where}; go on with: dlw train --resume {shlex.quote(str(run.path))}"
 
     def start(self, job: Job, run: Run) -> None:
         """Say what trains where."""
+        if self._quiet:
+            return
         self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
         _say_job(job)
         say(f"run     {run.path}")
@@ -299,6 +406,8 @@ class _Progress:
             )
 
     def __call__(self, epoch: Epoch) -> None:
+        if self._quiet:
+            return
         line, self._ended = describe_epoch(epoch, self._epochs), epoch.number
         if self._bar is None:
             typer.echo(line)
@@ -331,7 +440,10 @@ def _say_job(job: Job) -> None:
     classes = f", {len(splits.classes)} classes" if splits.classes else ""
     say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters{_frozen(job)})")
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
-    say(f"device  {describe_device(job.device)}, {job.threads} CPU thread{'s' if job.threads != 1 else ''}")
+    threads = f"{job.threads} CPU thread{'s' if job.threads != 1 else ''}"
+    say(f"device  {describe_device(job.device)}, {threads}{_shared(job)}")
+    if pictures := _where_pictures_are(splits):
+        say(f"photos  {pictures}")
     for note in splits.notes:
         say(f"note    {note}")
     if job.initialised is not None:
@@ -340,6 +452,31 @@ def _say_job(job: Job) -> None:
             f"weights {len(matched)} of {job.config.init_from or job.config.weights}"
             + (f"; not: {', '.join(others)}" if others else "")
         )
+
+
+def _where_pictures_are(splits: Splits) -> str:
+    """Say how many picture files were decoded and where they are kept; nothing where there are none."""
+    from dlworkflow.data.remembered import MEMORY_BUDGET, ImageFiles
+
+    held = [
+        pictures
+        for part in splits.parts().values()
+        if isinstance(pictures := getattr(part, "pictures", None), ImageFiles)
+    ]
+    if not held:
+        return ""
+    size = f"{sum(files.n_bytes for files in held) / 2**20:,.1f} MiB"
+    if not all(files.kept for files in held):
+        return f"{size}, decoded anew in every epoch: they fit neither in memory nor on the disk"
+    decoded, total = sum(files.n_decoded for files in held), sum(map(len, held))
+    place = "in memory" if all(files.n_bytes <= MEMORY_BUDGET for files in held) else "read from the disk"
+    folders = {str(files.file.parent) for files in held if files.file}
+    return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
+
+
+def _shared(job: Job) -> str:
+    """Say how many processes share each batch, where there are several."""
+    return f", {job.group.size} processes ({job.group.backend})" if job.group is not None else ""
 
 
 def _frozen(job: Job) -> str:

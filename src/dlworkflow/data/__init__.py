@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +178,9 @@ def _lives_in_files(name: str) -> bool:
     return name in _DATA_SETS and _DATA_SETS[name].files
 
 
+@cache
 def _plugins() -> dict[str, Any]:
+    """Return the entry points of other packages by name; looked for once a process, as each look reads the disk."""
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group="dlworkflow.data")}

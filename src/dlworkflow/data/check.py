@@ -1,6 +1,6 @@
 """What is wrong with a folder of pictures, and what is worth knowing of it, before a model is trained on it.
 
-A fault spoils training or its numbers; a remark does not. Files are only ever read.
+A fault spoils training or its numbers; a remark does not, or only perhaps. Files are only ever read.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any
 
 from dlworkflow.data.decoding import pixel_limit
 from dlworkflow.data.facts import Facts, Progress, examine
+from dlworkflow.data.likeness import alike
 from dlworkflow.data.listing import (
     csv_faults,
     entries_of,
     find_classes,
     is_hidden,
     is_picture,
+    label_faults,
     listed,
     look_into,
     read_csv,
@@ -44,9 +46,11 @@ FAULTS = {  # kind -> what a report calls it
     "leakage": "the same picture in several splits (leakage: it is tested on what it was trained on)",
 }
 REMARKS = {
+    "alike_in_splits": "pictures that look the same in several splits (copies of one picture? then it is leakage)",
     "imbalance": "classes of very unequal size",
     "absent_class": "classes that only the training split has",
     "duplicate": "the same picture more than once in a split",
+    "alike": "pictures that look the same in a split (copies of another size or format?)",
     "wrong_extension": "names that say another format than the file is",
     "not_a_picture": "files that are no pictures",
     "hidden": "hidden files and folders, which are left out",
@@ -124,6 +128,10 @@ class FolderReport:
         }
 
 
+_Place = tuple[str, str, Path]
+"""Where a picture stands: split, class, file."""
+
+
 @dataclass(frozen=True)
 class _Listing:
     """Which pictures there are, {split: {class: paths}} with empty classes too, and what was found on the way."""
@@ -137,7 +145,7 @@ class _Listing:
         names = (path.relative_to(self.base) if path.is_relative_to(self.base) else path for path in paths)
         self.findings.append(Finding(kind, text, tuple(map(str, names))))
 
-    def each(self) -> Iterator[tuple[str, str, Path]]:
+    def each(self) -> Iterator[_Place]:
         """Go through (split, class, picture)."""
         for split, classes in self.pictures.items():
             for name, paths in classes.items():
@@ -156,7 +164,9 @@ def check_folder(
 
     Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
     `on_progress` is told of (files done, files in all); pictures of more than `max_pixels` are faults, see
-    `pixel_limit`. Raises DataError when there is nothing of that kind.
+    `pixel_limit`. The same pixels in two splits are a fault; pictures that only look the same, as copies of another
+    size or format do, are a remark, since a few are different pictures after all. Raises DataError when there is
+    nothing of that kind.
     """
     root = user_path(path)
     limit = pixel_limit(max_pixels)
@@ -239,7 +249,7 @@ def _list_csv(file: Path) -> _Listing:
         classes = listing.pictures[split] = {name: [] for name in sorted({label for _, label in rows})}
         for path, label in rows:
             classes[label].append(path)
-    for fault in csv_faults(given):
+    for fault in (*csv_faults(given), *label_faults(given)):
         listing.note("layout", fault)
     return listing
 
@@ -291,19 +301,25 @@ def _judge_classes(listing: _Listing) -> None:
 
 
 def _judge_copies(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
-    """Note pictures of the same pixels, in one split or in several."""
-    copies: dict[str, list[tuple[str, str, Path]]] = {}
+    """Note pictures of the same pixels, and those that look the same, in one split or in several."""
+    copies: dict[str, list[_Place]] = {}
     for place in listing.each():
         if digest := facts[place[2]].digest:
             copies.setdefault(digest, []).append(place)
     for places in copies.values():
-        if len(places) == 1:
-            continue
-        splits = list(dict.fromkeys(split for split, _, _ in places))
-        labels = sorted({name for _, name, _ in places})
-        text = f"in {' and '.join(splits)}" if splits != ["all"] else "a split by chance may put them on both sides"
-        text += f", under different classes: {listed(labels)}" if len(labels) > 1 else ""
-        listing.note("leakage" if len(splits) > 1 else "duplicate", text, *(path for _, _, path in places))
+        if len(places) > 1:
+            _note_copies(listing, places, "duplicate", "leakage")
+    different = [*copies.values()]
+    for group in alike(facts[places[0][2]].look for places in different):
+        _note_copies(listing, [place for i in group for place in different[i]], "alike", "alike_in_splits")
+
+
+def _note_copies(listing: _Listing, places: Sequence[_Place], in_one: str, in_several: str) -> None:
+    splits = list(dict.fromkeys(split for split, _, _ in places))
+    labels = sorted({name for _, name, _ in places})
+    text = f"in {' and '.join(splits)}" if splits != ["all"] else "a split by chance may put them on both sides"
+    text += f", under different classes: {listed(labels)}" if len(labels) > 1 else ""
+    listing.note(in_several if len(splits) > 1 else in_one, text, *(path for _, _, path in places))
 
 
 def _counts(listing: _Listing) -> dict[str, dict[str, int]]:

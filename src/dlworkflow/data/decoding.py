@@ -59,19 +59,24 @@ def too_many_pixels(pixels: int | None, limit: int) -> str:
     return f"has {size}, above the limit of {limit:,}; set {way_out} if you trust it"
 
 
-def load_image(path: str | os.PathLike[str], channels: int = 3, *, max_pixels: int | None = None) -> Image.Image:
+def load_image(
+    path: str | os.PathLike[str], channels: int = 3, *, max_pixels: int | None = None, least: int | None = None
+) -> Image.Image:
     """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
 
     16-bit and float pictures are scaled to 8 bits, transparency is laid on white. Raises ImageError for a file that
-    cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`).
+    cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`). With `least`, a JPEG may be decoded to a
+    half, a quarter or an eighth of its size, as long as each side keeps that many pixels.
     """
-    with opened(path, max_pixels=max_pixels) as image:
+    with opened(path, max_pixels=max_pixels, least=least) as image:
         ImageOps.exif_transpose(image, in_place=True)  # else it copies pictures that are upright
         return to_mode(image, channels)
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> Iterator[Image.Image]:
+def opened(
+    path: str | os.PathLike[str], *, max_pixels: int | None = None, least: int | None = None
+) -> Iterator[Image.Image]:
     """Open a picture file, decoded whole. What goes wrong, within the block too, is an ImageError."""
     path = Path(path)
     limit = pixel_limit(max_pixels)
@@ -80,6 +85,8 @@ def opened(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> It
         with _pillow_limit(limit), Image.open(path) as image:
             if image.width * image.height > limit:
                 raise TooManyPixelsError(path, image.width * image.height, limit)
+            if least is not None:
+                image.draft(None, (least, least))
             image.load()
             yield image
     except DlwError:

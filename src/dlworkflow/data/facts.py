@@ -20,13 +20,14 @@ from typing import Any
 from PIL import ImageOps
 from PIL import __version__ as pillow
 
+from dlworkflow.data.cache import cache_folder
 from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, to_mode, too_many_pixels
-from dlworkflow.paths import user_path
+from dlworkflow.data.likeness import look_of
 
 Progress = Callable[[int, int], object]
 """Told of (files done, files in all)."""
 
-_FORMAT = 1
+_FORMAT = 2  # to be raised with the fields of Facts and what they mean
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class Facts:
     """What one file holds: its size in bytes (-1 where there is none) and, where it could be decoded, the picture.
 
     `format` and `mode` are Pillow's names; `width` and `height` are those of the upright picture; `digest` is one of
-    the pixels as a model sees them, 8-bit RGB. Otherwise `reason` says why not; a picture above the limit has none,
-    but `pixels` alone, since another limit may let it in.
+    the pixels as a model sees them, 8-bit RGB; `look` is nearly the same for copies of another size or format, and
+    empty where there is too little to see (see `likeness`). Otherwise `reason` says why not; a picture above the limit
+    has none, but `pixels` alone, since another limit may let it in.
     """
 
     n_bytes: int = -1
@@ -45,6 +47,7 @@ class Facts:
     format: str = ""
     mode: str = ""
     digest: str = ""
+    look: str = ""
     reason: str = ""
 
     def is_above(self, limit: int) -> bool:
@@ -107,18 +110,6 @@ def examine(
     return Examined({path: facts[path] for path in every}, len(to_read))
 
 
-def cache_folder() -> Path | None:
-    """Return where things are remembered, whether or not it is there; None where the machine names no place."""
-    if given := os.environ.get("DLW_CACHE_DIR"):
-        return user_path(given)
-    if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
-        return Path(given, "dlworkflow")
-    try:
-        return Path.home() / ".cache" / "dlworkflow"
-    except RuntimeError:
-        return None
-
-
 def _silent(_done: int, _total: int) -> None:
     """Tell nobody."""
 
@@ -128,11 +119,12 @@ def _look(path: Path, n_bytes: int, limit: int) -> tuple[Facts, bool]:
     try:
         with opened(path, max_pixels=limit) as image:
             kind, mode = image.format or "", image.mode
-            shown = to_mode(ImageOps.exif_transpose(image), 3)
+            ImageOps.exif_transpose(image, in_place=True)
+            shown = to_mode(image, 3)
         digest = hashlib.blake2b(repr(shown.size).encode(), digest_size=16)
         digest.update(shown.tobytes())
-        size = shown.size
-        return Facts(n_bytes, size[0] * size[1], *size, format=kind, mode=mode, digest=digest.hexdigest()), True
+        size, told = shown.size, (kind, mode, digest.hexdigest(), look_of(shown))
+        return Facts(n_bytes, size[0] * size[1], *size, *told), True
     except TooManyPixelsError as error:
         return Facts(n_bytes, error.pixels or limit + 1), True
     except ImageError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
@@ -19,7 +19,9 @@ from dlworkflow.data.images import ImageData, ImageFiles
 from dlworkflow.data.listing import (
     csv_faults,
     find_classes,
+    in_several_splits,
     is_there,
+    label_faults,
     list_pictures,
     listed,
     match_classes,
@@ -32,6 +34,9 @@ from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.errors import DataError, MissingDataError
 from dlworkflow.paths import user_path
 from dlworkflow.signatures import Fraction, Seed
+
+TEST_FRACTION, RANDOM_STATE = 0.2, 42
+"""How pictures are cut into training and test where nothing else is asked for."""
 
 OnBad = Literal["error", "skip"]
 """What becomes of pictures that cannot be read: an error that names them, or they are left out and named in a note."""
@@ -73,9 +78,10 @@ def load_image_folder(
     image_size: int | list[int] = 64,
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
-    test_fraction: Fraction = 0.2,
-    random_state: Seed = 42,
+    test_fraction: Fraction = TEST_FRACTION,
+    random_state: Seed = RANDOM_STATE,
     on_bad: OnBad = "error",
+    fast_decode: bool = False,
 ) -> Splits:
     """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
 
@@ -84,7 +90,7 @@ def load_image_folder(
     root = user_path(path)
     if not root.is_dir():
         raise MissingDataError(f"data.path: no folder {path!r}")
-    pipeline = parse(transform, image_size=image_size, channels=channels)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
     folders = split_folders(root)
     if not folders:
         classes, _ = find_classes(root)
@@ -93,7 +99,7 @@ def load_image_folder(
         return _splits(root, classes, cut, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
     if fault := split_fault(folders):
         raise DataError(f"{path!r} {fault}")
-    notes = []
+    notes = _unused_settings(path, test_fraction, random_state)
     if "test" not in folders:
         folders["test"] = folders.pop("val")
         notes.append(f"no folder 'test' in {path!r}: {folders['test'].name!r} is used as the test split")
@@ -115,23 +121,25 @@ def load_image_csv(
     image_size: int | list[int] = 64,
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
-    test_fraction: Fraction = 0.2,
-    random_state: Seed = 42,
+    test_fraction: Fraction = TEST_FRACTION,
+    random_state: Seed = RANDOM_STATE,
     on_bad: OnBad = "error",
+    fast_decode: bool = False,
 ) -> Splits:
     """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
-    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. `on_bad` as for
-    `load_image_folder`; a file that is not there is an error all the same.
+    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
+    splits is named in the notes, one with two labels is an error. `on_bad` as for `load_image_folder`; a file that is
+    not there is an error all the same.
     """
     file = user_path(path)
     given = read_csv(file)
-    pipeline = parse(transform, image_size=image_size, channels=channels)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
     missing = [str(picture) for rows in given.values() for picture, _ in rows if not is_there(picture)]
     if missing:
         more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
         raise MissingDataError(f"{path!r} lists files that are not there: {listed(missing[:10])}{more}")
-    for fault in csv_faults(given):
+    for fault in (*csv_faults(given), *label_faults(given)):
         raise DataError(f"{path!r}: {fault}")
     classes = sorted({label for _, label in given.get("train", given.get("all", []))})
     labels = {name: label for label, name in enumerate(classes)}
@@ -143,7 +151,17 @@ def load_image_csv(
     indices = None
     if "all" in numbered:
         numbered, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
-    return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, indices=indices)
+    notes = [] if indices else _unused_settings(path, test_fraction, random_state)
+    notes += in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
+    return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
+
+
+class Labelled(NamedTuple):
+    """Pictures to score a model on, how many could not be read and were left out, and sentences that name those."""
+
+    pictures: ImageData
+    skipped: int
+    notes: tuple[str, ...]
 
 
 def load_labelled(
@@ -154,26 +172,15 @@ def load_labelled(
     *,
     split: str = "test",
     ignore_extra: bool = False,
-) -> ImageData:
+    on_bad: OnBad = "error",
+) -> Labelled:
     """Load pictures to score a trained model on: labels by name among `classes`, the model's own.
 
     `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
     DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
     """
     root = user_path(path)
-    if root.is_file():
-        given = read_csv(root)
-        labelled = given.get("all", given.get(split, []))
-    elif root.is_dir():
-        folders = split_folders(root)
-        if folders and split not in folders:
-            raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(folders)}")
-        folder = folders.get(split, root)
-        own, _ = find_classes(folder)
-        paths, labels, _ = list_pictures(folder, own)
-        labelled = [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
-    else:
-        raise MissingDataError(f"--data: no such folder or file: {path!r}")
+    labelled = _labelled(root, path, split)
     found = sorted({label for _, label in labelled})
     extra = [name for name in found if name not in classes]
     if extra and not ignore_extra:
@@ -181,14 +188,37 @@ def load_labelled(
             f"{path!r} has classes that the model does not know: {listed(extra)}; it has {listed(found)}, "
             f"the model {listed(classes)} (--ignore-extra leaves the others out)"
         )
-    known = [(picture, classes.index(label)) for picture, label in labelled if label in classes]
+    labels = {name: label for label, name in enumerate(classes)}
+    known = [(picture, labels[label]) for picture, label in labelled if label in labels]
     if not known:
         raise DataError(f"{path!r} has no {split} pictures of the model's classes {listed(classes)}")
+    every = [picture for picture, _ in known]
+    bad = _unreadable(root, every) if on_bad == "skip" else {}
+    notes = _left_out(split, every, bad) if bad else []
+    known = [(picture, label) for picture, label in known if picture not in bad]
+    if not known:
+        raise DataError(f"no {split} picture of {path!r} can be read: {'; '.join(notes[1:11])}")
     way = pipeline.for_evaluation()
     chosen = [picture for picture, _ in known]
-    return ImageData(
-        ImageFiles(chosen, way, channels, part=split), torch.tensor([label for _, label in known]), way, paths=chosen
-    )
+    files = ImageFiles(chosen, way, channels, part=split)
+    pictures = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen)
+    return Labelled(pictures, len(every) - len(chosen), tuple(notes))
+
+
+def _labelled(root: Path, path: str, split: str) -> list[tuple[Path, str]]:
+    """List (picture, class) of a split, or of all there is where nothing is split."""
+    if root.is_file():
+        given = read_csv(root)
+        return given.get("all", given.get(split, []))
+    if not root.is_dir():
+        raise MissingDataError(f"--data: no such folder or file: {path!r}")
+    folders = split_folders(root)
+    if folders and split not in folders:
+        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(folders)}")
+    folder = folders.get(split, root)
+    own, _ = find_classes(folder)
+    paths, labels, _ = list_pictures(folder, own)
+    return [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
 
 
 _Listed = tuple[list[Path], list[int]]
@@ -204,6 +234,12 @@ def _cut(
     }, indices
 
 
+def _unused_settings(path: str, test_fraction: float, random_state: int) -> list[str]:
+    """Say which settings of the cut were asked for though nothing is cut: a run's own settings hold the usual ones."""
+    given = {"test_fraction": test_fraction != TEST_FRACTION, "random_state": random_state != RANDOM_STATE}
+    return [f"data.{name} is not used: {path!r} has its own train and test" for name, asked in given.items() if asked]
+
+
 def _splits(
     root: Path,
     classes: Sequence[str],
@@ -217,7 +253,8 @@ def _splits(
 ) -> Splits:
     if len(classes) < 2:
         raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
-    bad = _unreadable(root, numbered) if on_bad == "skip" else {}
+    every = [path for paths, _ in numbered.values() for path in paths]
+    bad = _unreadable(root, every) if on_bad == "skip" else {}
     data, skipped = {}, {}
     notes = list(notes)
     for split, (paths, labels) in numbered.items():
@@ -251,10 +288,9 @@ def _splits(
     )
 
 
-def _unreadable(root: Path, numbered: dict[str, _Listed]) -> dict[Path, str]:
+def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
     """Return {picture: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
     limit = pixel_limit()
-    every = [path for paths, _ in numbered.values() for path in paths]
     found = examine(every, root, max_pixels=limit).facts
     return {path: reason for path, facts in found.items() if (reason := facts.fault(limit))}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,19 @@ class ImageData(Dataset[Any]):
             return None
         return 4 * self.channels * math.prod(self.pipeline.size)
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of all pictures, as bytes."""
+        return len(self) * self.channels * math.prod(self.pipeline.size)
+
+    def on_device(self, device: torch.device) -> ImageData:
+        """Return the same pictures as tensors on a device, to be scaled there; indices may lie anywhere."""
+        pictures = self.pictures[range(len(self))] if isinstance(self.pictures, ImageFiles) else self.pictures
+        return ImageData(pictures.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
+
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return float32 (n, c, h, w) and int64 (n,) of many samples at once."""
-        chosen = torch.as_tensor(indices)
+        chosen = torch.as_tensor(indices, device=self.labels.device)
         pictures = self._pictures(chosen)
         if self._augment is not None:
             pictures = torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
@@ -101,6 +111,15 @@ class ImageData(Dataset[Any]):
         else:
             digest.update(self.pictures.numpy().tobytes())
         return digest.hexdigest()
+
+
+def remember_all(parts: Iterable[Any], on_progress: Progress | None = None) -> None:
+    """Have every data set that can remember its samples do so, now; `on_progress` is told of picture files."""
+    for part in parts:
+        if isinstance(part, ImageData):
+            part.remember(on_progress)
+        elif hasattr(part, "remember"):
+            part.remember()
 
 
 def resize_all(pictures: Tensor, pipeline: Pipeline) -> Tensor:

@@ -16,6 +16,8 @@ _SPLIT_NAMES = {
     "test": ("test", "testing"),
     "val": ("val", "valid", "validation"),
 }
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "pipes (|)"}
+"""What some programs write between the columns of a CSV file instead of commas."""
 
 
 def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
@@ -137,11 +139,52 @@ def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
     return given
 
 
+def check_separator(file: Path, cells: Sequence[str]) -> None:
+    """Raise DataError for a line of one cell that another character than a comma cuts into columns."""
+    for sign, name in OTHER_SEPARATORS.items():
+        if len(cells) == 1 and sign in cells[0]:
+            raise DataError(f"{str(file)!r} separates its columns by {name}; separate them by commas")
+
+
+def not_utf8(file: Path) -> DataError:
+    """Return the error for a text file in another encoding than UTF-8."""
+    return DataError(f"cannot read {str(file)!r}: it is no UTF-8 text; save it as CSV in UTF-8")
+
+
 def csv_faults(splits: Collection[str]) -> list[str]:
     """Say which splits a CSV file's column `split` must name and does not."""
     if "all" in splits:
         return []
     return [f"column 'split' names no row {split!r}" for split in ("train", "test") if split not in splits]
+
+
+def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
+    """Say which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
+    labels: dict[str, str] = {}
+    for picture, label in (row for rows in given.values() for row in rows):
+        if (other := labels.setdefault(_absolute(picture), label)) != label:
+            return [f"{str(picture)!r} has two labels, {other!r} and {label!r}; a picture has one"]
+    return []
+
+
+def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
+    """Say how many files stand in more than one split, with the first of them; {split: pictures} in, a note or none."""
+    places: dict[str, dict[str, None]] = {}
+    for split, pictures in given.items():
+        for picture in pictures:
+            places.setdefault(_absolute(picture), {})[split] = None
+    shared = {path: splits for path, splits in places.items() if len(splits) > 1}
+    if not shared:
+        return []
+    path, splits = next(iter(shared.items()))
+    return [
+        f"{len(shared)} file(s) stand in several splits, such as {path!r} in {' and '.join(splits)}: "
+        "a model has seen them before, its score is too good"
+    ]
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, and Path.absolute keeps `..`
 
 
 def entries_of(folder: Path) -> list[Path]:
@@ -189,6 +232,7 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             reader = csv.DictReader(stream)
             columns = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = columns
+            check_separator(file, columns)
             missing = [name for name in ("path", "label") if name not in columns]
             if missing:
                 found = f"it has {listed(columns)}" if columns else "it is empty"
@@ -198,8 +242,10 @@ def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
             ]
     except FileNotFoundError:
         raise MissingDataError(f"data.path: no file {str(file)!r}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read {str(file)!r}: {error}") from None
+    except UnicodeDecodeError:
+        raise not_utf8(file) from None
+    except (OSError, csv.Error) as error:
+        raise DataError(f"cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}") from None
     if not rows:
         raise DataError(f"{str(file)!r} lists no pictures")
     for number, row in rows:

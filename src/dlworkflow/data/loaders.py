@@ -51,10 +51,11 @@ class BatchLoader:
         *,
         shuffle: bool,
         generator: torch.Generator | None,
+        pinned: bool = False,
         weights: Tensor | None = None,
     ) -> None:
         self.dataset, self.batch_size, self._weights = dataset, batch_size, weights
-        self._shuffle, self._generator = shuffle, generator
+        self._shuffle, self._generator, self._pinned = shuffle, generator, pinned
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -65,12 +66,17 @@ class BatchLoader:
         n_bytes = getattr(self.dataset, "n_bytes_of_fixed_sample", None)
         if not n_bytes:
             for indices in order.split(self.batch_size):
-                yield self.dataset.batch(indices.tolist())
+                yield self._copied_soon(self.dataset.batch(indices.tolist()))
             return
         n_batches = max(1, _CHUNK_BYTES // (n_bytes * self.batch_size))
         for indices in order.split(n_batches * self.batch_size):
-            X, y = self.dataset.batch(indices)
+            X, y = self._copied_soon(self.dataset.batch(indices))
             yield from zip(X.split(self.batch_size), y.split(self.batch_size), strict=True)
+
+    def _copied_soon(self, batch: Batch) -> Batch:
+        """Pin a batch that has still to be copied to the accelerator."""
+        X, y = batch
+        return (X.pin_memory(), y.pin_memory()) if self._pinned and X.device.type == "cpu" else batch
 
     def _order(self) -> Tensor:
         size = len(self.dataset)
@@ -114,6 +120,7 @@ def make_loader(
     shuffle: bool = False,
     num_workers: int = 0,
     generator: torch.Generator | None = None,
+    device: torch.device | None = None,
     weights: Tensor | None = None,
 ) -> Iterable[Batch]:
     """Return batches of (inputs, labels), to be gone through once an epoch.
@@ -121,17 +128,22 @@ def make_loader(
     Shuffles and draws exactly as `DataLoader(dataset, batch_size, shuffle=shuffle)` does; `full` is the whole data set
     as one batch, in order, and draws nothing. With `weights` (n,), as many samples as there are are drawn in proportion
     to them, with replacement, as `WeightedRandomSampler(weights, n)` draws them. With workers, a data set in memory is
-    shared, not copied. A data set without `batch` is served by the stock DataLoader.
+    shared, not copied. A data set without `batch` is served by the stock DataLoader. With an accelerator as `device`,
+    samples that lie in memory are put there once and gathered there, where they fit; else batches are pinned, so that
+    they are copied while it works.
     """
-    whole = dataset if isinstance(dataset, AnswersBatches) else None
+    whole: AnswersBatches | None = dataset if isinstance(dataset, AnswersBatches) else None
     size = len(dataset)  # type: ignore[arg-type]
     if hasattr(dataset, "remember"):
         dataset.remember()  # before workers are forked, so that they share it
     if batch_size == "full" and whole is not None and not shuffle and weights is None and not _is_random(dataset):
         return [whole.batch(range(size))]
     batch_size = size if batch_size == "full" else batch_size
+    pinned = device is not None and device.type == "cuda"
     if whole is not None and not num_workers:
-        return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, weights=weights)
+        if device is not None and device.type != "cpu":
+            whole = _moved(whole, device)
+        return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
     return DataLoader(
         _BatchView(whole) if whole is not None else dataset,
         batch_size=batch_size,
@@ -140,8 +152,19 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
         generator=generator,
+        pin_memory=pinned,
         worker_init_fn=_leave_interrupts_to_the_parent if num_workers else None,
     )
+
+
+def _moved(dataset: AnswersBatches, device: torch.device) -> AnswersBatches:
+    """Return the data set with its samples on an accelerator, where it can and half of the free memory holds them."""
+    movable: Any = dataset
+    if not hasattr(dataset, "on_device") or not getattr(dataset, "n_bytes_of_fixed_sample", None):
+        return dataset
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    moved: AnswersBatches = movable.on_device(device) if movable.n_bytes <= free // 2 else dataset
+    return moved
 
 
 def _leave_interrupts_to_the_parent(_: int) -> None:

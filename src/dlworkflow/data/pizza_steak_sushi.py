@@ -34,6 +34,7 @@ def load_pizza_steak_sushi(
     transform: Spec = None,
     channels: Literal[1, 3] = 3,
     on_bad: Literal["error", "skip"] = "error",
+    fast_decode: bool = False,
     data_dir: str | None = None,
     offline: bool = False,
 ) -> Splits:
@@ -42,5 +43,10 @@ def load_pizza_steak_sushi(
 
     folder = get(data_dir, offline=offline)
     return load_image_folder(
-        path=str(folder), image_size=image_size, transform=transform, channels=channels, on_bad=on_bad
+        path=str(folder),
+        image_size=image_size,
+        transform=transform,
+        channels=channels,
+        on_bad=on_bad,
+        fast_decode=fast_decode,
     )

@@ -23,8 +23,8 @@ import torch
 from PIL import __version__ as pillow
 from torch import Tensor
 
-from dlworkflow.data.decoding import ImageError, load_image, pixel_limit
-from dlworkflow.data.facts import cache_folder
+from dlworkflow.data.cache import cache_folder
+from dlworkflow.data.decoding import ImageError, pixel_limit
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline
 from dlworkflow.errors import DataError
@@ -149,7 +149,7 @@ def decode_into(
 
     def read(index: int) -> ImageError | None:
         try:
-            pixels[index] = to_uint8(pipeline.resize(load_image(paths[index], channels)))
+            pixels[index] = to_uint8(pipeline.read(paths[index], channels))
         except ImageError as error:
             return error
         return None

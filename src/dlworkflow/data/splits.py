@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ class Splits:
         found = {"train": self.train, "val": self.val, "test": self.test}
         return {name: part for name, part in found.items() if part is not None}
 
+    def fingerprints(self) -> dict[str, str]:
+        """Return {split name: digest that changes when its data does} of those that can tell."""
+        return {name: part.fingerprint() for name, part in self.parts().items() if hasattr(part, "fingerprint")}
+
     def part(self, name: str) -> Dataset[Any]:
         """Return one split. Raises DataError that names those that are there."""
         parts = self.parts()
@@ -105,7 +110,7 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     """
     if splits.val is not None:
         raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
-    kept, chosen = _cut(splits, fraction, random_state)
+    kept, chosen = _chosen(splits, fraction, random_state)
     indices = splits.indices
     if indices is not None:
         own = indices["train"]
@@ -116,7 +121,7 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     return replace(splits, train=train, val=val, indices=indices)
 
 
-def _cut(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:
+def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:
     n = len(splits.train)  # type: ignore[arg-type]
     if splits.classes:
         labels = labels_of(splits.train)
@@ -164,29 +169,55 @@ def stratified_split(
     """Cut indices into training and test so that every class keeps its share in both; sorted, the same every time.
 
     `setting` and `part` are what an error calls the fraction and the smaller part. Raises DataError naming a class
-    that has too few samples to stand in both.
+    that has too few samples to stand in both, and a fraction with which it does.
     """
+    labels = [int(label) for label in labels]
+    sizes = Counter(labels)
+    called = {label: repr(names[label] if names else label) for label in sorted(sizes)}
+    for label, name in called.items():
+        if sizes[label] < 2:
+            raise DataError(f"class {name} has 1 sample; two are needed to split it into training and {part}")
+    parts = _cut(labels, test_fraction, random_state)
+    if parts and not (lost := _lost(labels, parts)):
+        return parts
+    working = _working_fraction(labels, test_fraction, random_state)
+    way_out = f"{setting}={working:g} works" if working else "each class needs more samples"
+    if not parts:
+        raise DataError(
+            f"{setting}: {test_fraction:g} of {len(labels)} samples leaves a class without training or {part}; "
+            f"{way_out}"
+        )
+    raise DataError(
+        f"class {called[lost[0]]} has {sizes[lost[0]]} samples, too few for both training and {part} "
+        f"with {setting} {test_fraction:g}; {way_out}"
+    )
+
+
+def _cut(labels: Sequence[int], test_fraction: float, random_state: int) -> tuple[list[int], list[int]] | None:
+    """Return the indices of training and test, or None where one of them would have fewer samples than classes."""
     from sklearn.model_selection import train_test_split
 
-    labels = [int(label) for label in labels]
-    for label in sorted(set(labels)):
-        if labels.count(label) < 2:
-            name = names[label] if names else label
-            raise DataError(f"class {name!r} has 1 sample; two are needed to split it into training and {part}")
     classes = len(set(labels))
     n_test = round(len(labels) * test_fraction)
     if not classes <= n_test <= len(labels) - classes:
-        raise DataError(
-            f"{setting}: {test_fraction:g} of {len(labels)} samples leaves a class without training or {part}"
-        )
+        return None
     train, test = train_test_split(
         range(len(labels)), test_size=test_fraction, random_state=random_state, stratify=labels
     )
-    for indices in (train, test):
-        if lost := sorted(set(labels) - {labels[index] for index in indices}):
-            name = names[lost[0]] if names else lost[0]
-            raise DataError(
-                f"class {name!r} has {labels.count(lost[0])} samples, too few for both training and {part} "
-                f"with {setting} {test_fraction:g}"
-            )
     return sorted(train), sorted(test)
+
+
+def _lost(labels: Sequence[int], parts: Sequence[Sequence[int]]) -> list[int]:
+    """Return the classes that one of the parts lacks."""
+    return sorted({label for part in parts for label in {*labels} - {labels[index] for index in part}})
+
+
+def _working_fraction(labels: Sequence[int], test_fraction: float, random_state: int) -> float | None:
+    """Return the hundredth nearest to `test_fraction` that leaves every class in training and test, tried out."""
+    smallest = min(Counter(labels).values())
+    hundredths = (number / 100 for number in range(1, 100))
+    for fraction in sorted(hundredths, key=lambda fraction: abs(fraction - test_fraction)):
+        likely = smallest * min(fraction, 1 - fraction) >= 0.5  # a share below half a sample is none
+        if likely and (parts := _cut(labels, fraction, random_state)) and not _lost(labels, parts):
+            return fraction
+    return None

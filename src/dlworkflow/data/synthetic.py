@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import DataError
-from dlworkflow.signatures import Count, Fraction, NonNegative, Positive, Seed
+from dlworkflow.signatures import Count, Fraction, NonNegative, Positive, Range, Seed
 
 if TYPE_CHECKING:
     import numpy as np
 
 
 MOST_POINTS = 10_000_000
+"""More are no exercise but a way to run out of memory."""
+Points = Annotated[int, Range(1, MOST_POINTS)]
 
 
 def load_line(
@@ -43,7 +45,7 @@ def load_line(
 
 
 def load_circles(
-    *, n_samples: Count = 1000, noise: NonNegative = 0.03, test_fraction: Fraction = 0.2, random_state: Seed = 42
+    *, n_samples: Points = 1000, noise: NonNegative = 0.03, test_fraction: Fraction = 0.2, random_state: Seed = 42
 ) -> Splits:
     """Load a small ring of points (class 1) inside a larger one (class 0)."""
     from sklearn.datasets import make_circles
@@ -53,7 +55,7 @@ def load_circles(
 
 
 def load_moons(
-    *, n_samples: Count = 1000, noise: NonNegative = 0.1, test_fraction: Fraction = 0.2, random_state: Seed = 42
+    *, n_samples: Points = 1000, noise: NonNegative = 0.1, test_fraction: Fraction = 0.2, random_state: Seed = 42
 ) -> Splits:
     """Load two half moons that reach into each other."""
     from sklearn.datasets import make_moons
@@ -64,7 +66,7 @@ def load_moons(
 
 def load_blobs(
     *,
-    n_samples: Count = 1000,
+    n_samples: Points = 1000,
     n_features: Count = 2,
     centers: Count = 4,
     cluster_std: NonNegative = 1.5,
@@ -72,6 +74,11 @@ def load_blobs(
     random_state: Seed = 42,
 ) -> Splits:
     """Load round clouds of points, one a class."""
+    if max(n_samples, centers) * n_features > 10 * MOST_POINTS:
+        raise DataError(
+            f"data.n_features: {n_features:,} numbers for each of {max(n_samples, centers):,} points are more than "
+            f"{10 * MOST_POINTS:,} in all; they would not fit into memory"
+        )
     from sklearn.datasets import make_blobs
 
     X, y = make_blobs(
@@ -82,7 +89,7 @@ def load_blobs(
 
 def load_spirals(
     *,
-    n_samples: Count = 900,
+    n_samples: Points = 900,
     arms: Count = 3,
     noise: NonNegative = 0.2,
     test_fraction: Fraction = 0.2,

@@ -30,9 +30,18 @@ class TensorData(Dataset[Any]):
         """Size of one sample's inputs: they lie in memory and are the same every time."""
         return self.inputs[:1].numel() * self.inputs.element_size()
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of all inputs."""
+        return self.inputs.numel() * self.inputs.element_size()
+
+    def on_device(self, device: torch.device) -> TensorData:
+        """Return the same samples on a device; indices may lie anywhere."""
+        return TensorData(self.inputs.to(device), self.labels.to(device))
+
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of many samples at once."""
-        chosen = torch.as_tensor(indices)
+        chosen = torch.as_tensor(indices, device=self.labels.device)
         return self.inputs.index_select(0, chosen), self.labels.index_select(0, chosen)
 
     def subset(self, indices: Sequence[int]) -> TensorData:

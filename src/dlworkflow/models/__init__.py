@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -238,7 +239,9 @@ def _origin(name: str) -> str:
     return _plugins()[name].value
 
 
+@cache
 def _plugins() -> dict[str, Any]:
+    """Return the entry points of other packages by name; looked for once a process, as each look reads the disk."""
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group="dlworkflow.models")}

@@ -19,6 +19,7 @@ from dlworkflow.plotting.pictures import (
 )
 from dlworkflow.plotting.results import plot_accuracy_bars, plot_confusion_matrix, plot_reliability
 from dlworkflow.plotting.style import save_figure
+from dlworkflow.plotting.sweeps import plot_sweep
 from dlworkflow.plotting.teaching import plot_activations, plot_convolution, plot_feature_maps, plot_loss_surface
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "plot_probability_bars",
     "plot_reliability",
     "plot_run_curves",
+    "plot_sweep",
     "plot_worst_errors",
     "save_figure",
 ]

@@ -1,21 +1,16 @@
-"""Reading the curves of a run: what they say of the fit, in numbers, and which changes might mend it.
-
-Plain arithmetic on what a run wrote down; knows no model, no data set and no folder. `cures` turns the
-changes into commands.
-"""
+"""The numbers in the curves of a run that a diagnosis looks at, and where each starts to mean something."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from dlworkflow.errors import DlwError
 
-Tree = Mapping[str, Any]
 History = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
 FEWEST_EPOCHS = 3
@@ -39,29 +34,6 @@ LEARNT_LOSS = 0.95
 """A regression has when it has taken away this share of its baseline's loss."""
 NOISE = 0.02
 """Accuracies this near to the baseline, or as near as twice their own scatter (at most GAP), are no better than it."""
-
-
-@dataclass(frozen=True)
-class Cure:
-    """Something to try: why, and the settings to change.
-
-    A setting is `key=value`, `key*factor`, `key/divisor`, or a bound that it is brought to: `key>=value`,
-    `key<=value`. `model.name` is given a kind of model (see `_OTHER_MODELS`). After a `decisive` cure that fits the
-    run no other is worth the time.
-    """
-
-    why: str
-    settings: tuple[str, ...]
-    decisive: bool = False
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What the curves say: a verdict of `VERDICTS`, the evidence in sentences with numbers, and what to try."""
-
-    verdict: str
-    evidence: tuple[str, ...]
-    cures: tuple[Cure, ...]
 
 
 @dataclass(frozen=True)
@@ -155,131 +127,6 @@ class Curves:
     def learnt(self) -> bool:
         """The training data are learnt well enough."""
         return self.train_skill >= (LEARNT_ACC if self.has_acc else LEARNT_LOSS)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A verdict, when it is given, its first sentence (a template over the curves `c`), and its cures."""
-
-    verdict: str
-    when: Callable[[Curves], bool]
-    says: str
-    cures: tuple[Cure, ...] = ()
-
-
-_LONGER = Cure("train longer", ("epochs*4",))
-_LONG_ENOUGH = Cure("train until the curves have a shape", (f"epochs>={2 * FEW_EPOCHS}",))
-_SLOWER = Cure("smaller steps", ("optimizer.lr/10",))
-_FASTER = Cure("larger steps", ("optimizer.lr*10",))
-_ADAM = Cure("an optimizer that scales its own steps", ("optimizer.name=adam",))
-_NONLINEAR = Cure("a model that is not linear: this one can only cut straight", ("model.name=nonlinear",), True)
-_RELU = Cure("ReLUs between the layers: without them the model can only cut straight", ("model.relu=true",), True)
-_CONVOLUTIONS = Cure("a model with convolutions, made for pictures", ("model.name=convolutional",))
-_WIDER = Cure("a larger model: twice the hidden units", ("model.hidden_units*2",))
-_NO_DECAY = Cure("less regularisation: no weight decay", ("optimizer.weight_decay<=0",))
-_LESS_DROPOUT = Cure("less regularisation: less dropout", ("model.dropout<=0.2",))
-_NO_AUGMENTATION = Cure("less regularisation: pictures as they are", ("data.transform=none",))
-_LESS_REGULARISATION = (_NO_DECAY, _LESS_DROPOUT, _NO_AUGMENTATION)
-_STRONGER = (_NONLINEAR, _RELU, _CONVOLUTIONS, _WIDER)
-_OVERFITTING = (
-    Cure("more data", ("data.n_samples*4",)),
-    Cure("augmentation: other pictures of the same things in every epoch", ("data.transform=trivial_augment",)),
-    Cure("a model with dropout", ("model.name=dropout",)),
-    Cure("more dropout", ("model.dropout>=0.7",)),
-    Cure("weight decay", ("optimizer.weight_decay>=0.001",)),
-    Cure("a smaller model: half the hidden units", ("model.hidden_units/2",)),
-)
-
-# The first rule that holds gives the verdict. The order goes from what makes all other numbers meaningless to what
-# they mean: numbers that are none; too few of them; one answer for everything (its curves look like any underfitting,
-# its cause is another); curves that jump, of which no level can be read; then no better than guessing, before the gap,
-# since a gap of a few points means nothing there; then the gap, before the level, since a model that overfits has
-# learnt its training data; then curves on their way; then those that stopped too high; what is left is good.
-RULES: tuple[Rule, ...] = (
-    Rule("diverged", lambda c: bool(c.disaster), "{c.disaster}", (_SLOWER, _ADAM)),
-    Rule(
-        "too_short",
-        lambda c: c.epochs < FEWEST_EPOCHS,
-        f"fewer than {FEWEST_EPOCHS} epochs show no trend",
-        (_LONG_ENOUGH,),
-    ),
-    Rule(
-        "collapsed",
-        lambda c: bool(c.one_answer) and c.creeps,
-        "{c.one_answer}; the training loss creeps down without a step back",
-        (_NONLINEAR, _RELU, _LONGER, _FASTER, _WIDER),
-    ),
-    Rule(
-        "collapsed",
-        lambda c: bool(c.one_answer),
-        "{c.one_answer}",
-        (_NONLINEAR, _RELU, _LONGER, _WIDER, _SLOWER, *_LESS_REGULARISATION),
-    ),
-    Rule(
-        "unstable",
-        lambda c: c.zigzag >= ZIGZAG,
-        "the losses jump up and down from epoch to epoch by {c.zigzag:.0%} of the loss of knowing nothing",
-        (_SLOWER, Cure("steadier steps: larger batches", ("data.batch_size*4",))),
-    ),
-    Rule(
-        "underfitting",
-        lambda c: c.no_better and (c.learning or c.epochs < FEW_EPOCHS),
-        "no better than the baseline after {c.epochs} epochs",
-        (_LONGER, _NONLINEAR, _RELU, _CONVOLUTIONS, _SLOWER, _WIDER, *_LESS_REGULARISATION),
-    ),
-    Rule(
-        "underfitting",
-        lambda c: c.no_better,
-        "no better than the baseline, and the losses no longer fall",
-        (*_STRONGER, _SLOWER, *_LESS_REGULARISATION),
-    ),
-    Rule(
-        "overfitting",
-        lambda c: c.overfits,
-        "the model does much better on its training data than on the {c.split} data",
-        _OVERFITTING,
-    ),
-    Rule(
-        "too_short",
-        lambda c: c.epochs < FEW_EPOCHS and c.falling_fast,
-        "after {c.epochs} epochs both losses still fall fast; where they end cannot be told",
-        (_LONGER,),
-    ),
-    Rule(
-        "underfitting",
-        lambda c: not c.learnt and c.learning,
-        "the training loss is high and still falls: training ended too early",
-        (_LONGER, *_STRONGER, *_LESS_REGULARISATION),
-    ),
-    Rule(
-        "underfitting",
-        lambda c: not c.learnt,
-        "both losses stopped falling while they were high",
-        (*_STRONGER, _SLOWER, *_LESS_REGULARISATION),
-    ),
-    Rule("good_fit", lambda c: c.falling, "training and {c.split} agree, and both still get better", (_LONGER,)),
-    Rule("good_fit", lambda _: True, "training and {c.split} agree at a good level"),
-)
-VERDICTS = tuple(dict.fromkeys(rule.verdict for rule in RULES))
-
-
-def diagnose(
-    history: History,
-    *,
-    baseline_acc: float | None = None,
-    baseline_loss: float | None = None,
-    collapsed_to: str | None = None,
-) -> Diagnosis:
-    """Say what the curves of a run mean.
-
-    `history` is `Run.history()` (a row an epoch) or what `train` returns (a list a column): train_loss, test_loss
-    and, but for a regression, train_acc and test_acc in [0, 1]; val_* where there are any. The baselines are what
-    answering without looking scores on the unseen data; `collapsed_to` is the class that the model answers for
-    everything, where that is known. Raises DlwError for an empty history or one that lacks a column.
-    """
-    curves = measure(history, baseline_acc=baseline_acc, baseline_loss=baseline_loss, collapsed_to=collapsed_to)
-    rule = next(rule for rule in RULES if rule.when(curves))
-    return Diagnosis(rule.verdict, (_sentence(rule.says.format(c=curves)), *_evidence(curves)), rule.cures)
 
 
 def measure(
@@ -422,62 +269,3 @@ def _stays_at(baseline: float | None, recent: Sequence[float]) -> bool:
     if baseline is None or baseline >= 1 or len(recent) < FEWEST_EPOCHS:
         return False
     return all(math.isclose(value, baseline, abs_tol=1e-6) for value in recent)
-
-
-def _evidence(c: Curves) -> list[str]:
-    """Return what was measured, as sentences; of curves that hold no numbers only how long they are."""
-    if c.flaw:
-        return [f"{_epochs(c.epochs)} were written down"]
-    told = [_levels(c)]
-    if not math.isnan(c.train_trend):
-        told.append(_trends(c))
-    if c.baseline is not None:
-        told.append(_distance(c))
-    if c.best_epoch < c.epochs and c.rise > 0.001:
-        told.append(
-            f"{c.split} loss was lowest in epoch {c.best_epoch} of {c.epochs}: {c.best_loss:.5f}; since then it went "
-            f"up to {c.held_loss:.5f}"
-        )
-    return [_sentence(text) for text in told]
-
-
-def _levels(c: Curves) -> str:
-    where = f"mean of the last {c.window} epochs" if c.window > 1 else "last epoch"
-    if not c.has_acc:
-        return f"{where}: training loss {c.train_loss:.5f}, {c.split} loss {c.held_loss:.5f}{_times(c)}"
-    gap = 100 * (c.train_acc - c.held_acc)
-    return (
-        f"{where}: training loss {c.train_loss:.5f} and accuracy {c.train_acc:.2%}, {c.split} loss {c.held_loss:.5f} "
-        f"and accuracy {c.held_acc:.2%}; the gap is {gap:.1f} points"
-    )
-
-
-def _times(c: Curves) -> str:
-    return f", {c.held_loss / c.train_loss:.2g} times as high" if c.train_loss > 0 else ""
-
-
-def _trends(c: Curves) -> str:
-    before = f"the {c.window} before" if c.window > 1 else "the epoch before"
-    return f"against {before}: training loss {_change(c.train_trend)}, {c.split} loss {_change(c.held_trend)}"
-
-
-def _change(share: float) -> str:
-    return "unchanged" if abs(share) < 0.0005 else f"{share:+.1%}"
-
-
-def _distance(c: Curves) -> str:
-    assert c.baseline is not None
-    if not c.has_acc:
-        side = f"{abs(c.held_skill):.0%} {'below' if c.held_skill >= 0 else 'above'} that"
-        return f"always answering the training mean has a {c.split} loss of {c.baseline:.5f}; the model is {side}"
-    points = 100 * (c.held_acc - c.baseline)
-    side = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if abs(points) >= 0.05 else "exactly"
-    return f"always giving one answer scores {c.baseline:.2%}; the {c.split} accuracy is {side} that"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' if count != 1 else ''}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

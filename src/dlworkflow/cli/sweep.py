@@ -1,0 +1,293 @@
+"""`dlw sweep`: many runs of one base of settings, resumable, ending in a table of means over seeds."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlworkflow.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    OfflineOption,
+    RunsDirOption,
+    SetOption,
+    complete_data,
+    say,
+)
+from dlworkflow.cli.runs import headings, pretty
+from dlworkflow.cli.tables import Format, loss, number, percent, render
+from dlworkflow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dlworkflow.config import Layer, SweepSettings
+    from dlworkflow.sweep.folder import Plan, Point, Sweep
+
+_STOPPED = {
+    "": "another process still trains",
+    "time": "the time of --max-minutes is up",
+    "runs": "the runs of --max-runs are made",
+}
+
+
+def sweep(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[MODEL|FILE.yaml]", help="A model, or a file with a section `sweep`.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="Data, as for `dlw train`.", autocompletion=complete_data),
+    ] = None,
+    config: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
+    ] = None,
+    settings: SetOption = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2", help="Values of a setting, or a range LOW..HIGH. Repeat it for more."),
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="N", help="Runs of each combination [default: 1].")] = None,
+    random: Annotated[
+        str | None, typer.Option(metavar="N", help="Try so many combinations at random instead of all.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(metavar="random|tpe", help="tpe searches with Optuna and gives up hopeless runs.")
+    ] = None,
+    epochs: Annotated[str | None, typer.Option(metavar="N", help="Passes over the training data.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC", help="Rank by test_acc, val_loss, ... [default: validation, else test loss]."),
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Processes at once; auto is one a core with a GiB of free memory each."),
+    ] = None,
+    max_runs: Annotated[str | None, typer.Option(metavar="N", help="Make at most so many runs now.")] = None,
+    max_minutes: Annotated[str | None, typer.Option(metavar="N", help="Stop after so many minutes.")] = None,
+    vectorize: Annotated[
+        bool | None,
+        typer.Option("--vectorize/--no-vectorize", help="Train tiny full-batch models together [default: if fit]."),
+    ] = None,
+    device: DeviceOption = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the sweep, before its number.")] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="SWEEP", help="Finish what is not finished: a name, a path or `last`.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: failed runs anew.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every combination, count them, and stop.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the metric by setting.")] = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    data_dir: DataDirOption = None,
+    runs_dir: RunsDirOption = None,
+    offline: OfflineOption = False,
+) -> None:
+    """Train a model with many settings and compare them over seeds.
+
+    \b
+    dlw sweep circles_v2 --grid optimizer.lr=0.01,0.1,1 --seeds 5
+    dlw sweep tinyvgg --data digits --grid optimizer.lr=1e-4..1e-1 --grid model.hidden_units=8..64 --random 20
+    dlw sweep experiment.yaml --plot sweep.png
+    dlw sweep --resume last
+    """
+    from dlworkflow.config import from_flags, from_overrides, read_file, together
+    from dlworkflow.sweep.points import parse_grid
+
+    if plot is not None:
+        from dlworkflow.plotting.style import check_format
+
+        check_format(plot)
+    file = Path(what) if what is not None and what.lower().endswith((".yaml", ".yml")) else None
+    of_the_sweep = from_flags(
+        {
+            "sweep.grid": ("--grid", parse_grid(grid) if grid else None),
+            "sweep.seeds": ("--seeds", _number(seeds)),
+            "sweep.random": ("--random", _number(random)),
+            "sweep.sampler": ("--sampler", sampler),
+            "sweep.by": ("--by", by),
+            "sweep.vectorize": ("--vectorize", vectorize),
+            "sweep.jobs": ("--jobs", _number(jobs)),
+            "sweep.max_runs": ("--max-runs", _number(max_runs)),
+            "sweep.max_minutes": ("--max-minutes", _number(max_minutes, float)),
+        }
+    )
+    flags = from_flags(
+        {
+            "model.name": ("MODEL", what if file is None else None),
+            "data.data_dir": ("--data-dir", data_dir),
+            "epochs": ("--epochs", _number(epochs)),
+            "device": ("--device", device),
+            **_located(data),
+        }
+    )
+    files = [read_file(path) for path in ([file] if file else []) + list(config or ())]
+    layers = [*files, together(from_overrides(settings or ()), flags), of_the_sweep]
+    if resume is not None:
+        _refuse(layers, {"--name": name, "--dry-run": dry_run})
+        found, now = _found(resume, runs_dir, of_the_sweep)
+    else:
+        if retry_failed:
+            raise ConfigError("--retry-failed: only with --resume SWEEP")
+        made = _made(layers, runs_dir, name, offline, dry_run)
+        if made is None:
+            return
+        found, now = made
+    _run(found, now, retry_failed, plot, output, resume is not None)
+
+
+def _made(
+    layers: list[Layer], runs_dir: str | None, name: str | None, offline: bool, dry_run: bool
+) -> tuple[Sweep, SweepSettings] | None:
+    """Check a new sweep and make its folder; None for a dry run."""
+    from dlworkflow.sweep.folder import Sweep
+    from dlworkflow.sweep.plan import plan_sweep
+    from dlworkflow.sweep.running import check_vectorize
+
+    plan, settings = plan_sweep(layers, offline=offline)
+    if settings.sampler == "tpe":
+        import dlworkflow.sweep.search  # noqa: F401 - says here already that Optuna is missing
+    if settings.vectorize:
+        check_vectorize(plan)
+    if dry_run:
+        total = len(plan.points) or (settings.random or 0) * settings.seeds
+        typer.echo(f"dry run: all settings of {_counted(total, settings.seeds)} fit; nothing was written")
+        return None
+    return Sweep.create(runs_dir, name or f"{plan.base['model']['name']}-sweep", plan), settings
+
+
+def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepSettings]:
+    """Return a sweep to go on with and its settings, those of this call among them: budgets are of one call."""
+    from dlworkflow.config import Layer, build_sweep_settings
+    from dlworkflow.sweep.folder import find_sweep
+
+    found = find_sweep(name, runs_dir)
+    then = found.read().sweep | {"max_runs": None, "max_minutes": None}
+    values = {"sweep": then | given.values.get("sweep", {})}
+    return found, build_sweep_settings(Layer(values, given.labels))
+
+
+def _refuse(layers: list[Layer], more: dict[str, object]) -> None:
+    """Raise ConfigError for settings typed beside --resume but those of how it goes on."""
+    free = ("sweep.jobs", "sweep.max_runs", "sweep.max_minutes", "sweep.by")
+    given = [label for layer in layers for key, label in layer.labels.items() if key not in free]
+    given += [flag for flag, value in more.items() if value]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: a resumed sweep keeps its settings; leave them out")
+
+
+def _run(
+    found: Sweep, settings: SweepSettings, retry_failed: bool, plot: Path | None, output: Format, resumed: bool
+) -> None:
+    from dlworkflow.sweep.running import run_sweep
+
+    progress = _Progress(found, settings, resumed)
+    try:
+        plan, stop = run_sweep(
+            found, settings, retry_failed=retry_failed, on_start=progress.start, on_end=progress.ended
+        )
+    except (KeyboardInterrupt, SystemExit):
+        say(f"stopped; go on with: {progress.way_on()}")
+        raise
+    _print_table(found, plan, settings, plot, output)
+    if plan.waiting():
+        left = len(plan.waiting())
+        say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; go on with: {progress.way_on()}")
+
+
+class _Progress:
+    """Says what is swept, and each run as it ends."""
+
+    def __init__(self, found: Sweep, settings: SweepSettings, resumed: bool) -> None:
+        self._sweep, self._settings, self._resumed = found, settings, resumed
+        self._total, self._ended = 0, 0
+
+    def way_on(self) -> str:
+        return f"dlw sweep --resume {shlex.quote(str(self._sweep.path))}"
+
+    def start(self, plan: Plan, jobs: int) -> None:
+        self._total = max(len(plan.points), (self._settings.random or 0) * self._settings.seeds * self._searches())
+        self._ended = len(plan.points) - len(plan.waiting())
+        done = f", {self._ended} of them done" if self._resumed else ""
+        say(f"sweep   {self._sweep.path}: {_counted(self._total, self._settings.seeds)}{done}, {jobs} at once")
+
+    def ended(self, point: Point, _: Plan) -> None:
+        self._ended += 1
+        values = " ".join(f"{key}={_text(value)}" for key, value in point.values.items())
+        what = " ".join(part for part in (values, f"seed={point.seed}") if part)
+        place = f"{self._ended:>{len(str(self._total))}}/{self._total}"
+        say(f"{place}  {what}: {self._outcome(point)}")
+
+    def _outcome(self, point: Point) -> str:
+        if point.status != "finished" or point.run is None:
+            return f"{point.status}: {point.reason}"
+        summary = self._sweep.run(point.run).summary()
+        best, split = summary["best"], summary["chosen_on"]
+        acc = percent(best.get(f"{split}_acc"))
+        return f"{split} loss {loss(best[f'{split}_loss'])}" + (f" acc {acc}" if acc else "") + f"  {point.run}"
+
+    def _searches(self) -> bool:
+        return self._settings.sampler == "tpe"
+
+
+def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, plot: Path | None, output: Format) -> None:
+    from dlworkflow.sweep.table import best_run, sweep_rows
+
+    rows, metric = sweep_rows(found, plan, by=settings.by)
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.endswith("_sd")]
+    if output in (Format.table, Format.md):
+        keys.remove("runs") if "runs" in keys else None
+        if all(row["status"] == "finished" for row in rows):
+            keys = [key for key in keys if key not in ("status", "reason")]
+        elif not any(row["reason"] for row in rows):
+            keys.remove("reason")
+        columns = headings(keys)
+    else:
+        columns = headings(dict.fromkeys(key for row in rows for key in row))
+    raw = rows if output is Format.json else [row | {"runs": " ".join(row["runs"])} for row in rows]
+    typer.echo(render([_cells(row) for row in rows], columns, output, raw))
+    best = best_run(found, rows, metric, settings.by)
+    if best is not None:
+        say(f"best run {found.run(best).path}")
+    if metric.startswith("test_"):
+        say("chosen on the test split, as there is no validation split: expect a little less on new data")
+    if plot is not None:
+        from dlworkflow.plotting import plot_sweep, save_figure
+
+        say(f"figure {save_figure(plot_sweep(rows, plan.keys, metric), plot)}")
+
+
+def _cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Write mean and deviation in one cell."""
+    cells = pretty({key: value for key, value in row.items() if key != "runs"})
+    for key in row:
+        deviation = row.get(f"{key}_sd")
+        if deviation is not None:
+            cells[key] += f" ± {percent(deviation) if key.endswith('_acc') else number(deviation)}"
+    return cells
+
+
+def _counted(runs: int, seeds: int) -> str:
+    combinations = runs // seeds
+    text = f"{runs:,} run{'s' if runs != 1 else ''}"
+    if seeds == 1:
+        return text
+    return f"{text} ({combinations:,} combination{'s' if combinations != 1 else ''}, {seeds:,} seeds each)"
+
+
+def _located(data: str | None) -> dict[str, tuple[str, Any]]:
+    from dlworkflow.data import locate
+
+    return {} if data is None else {f"data.{key}": ("--data", value) for key, value in locate(data).items()}
+
+
+def _number(text: str | None, kind: type[int] | type[float] = int) -> int | float | str | None:
+    """Read a number; leave what is none to the check of all settings."""
+    try:
+        return None if text is None else kind(text)
+    except ValueError:
+        return text
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

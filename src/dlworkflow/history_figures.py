@@ -1,0 +1,94 @@
+"""The figures that need no model: curves of a run's history, and of several runs together; imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from dlworkflow import plotting
+from dlworkflow.comparison import SCORES, compare_runs
+from dlworkflow.errors import RunError
+from dlworkflow.figure_kinds import KINDS
+from dlworkflow.runs import Run
+
+
+def fitting_kinds(run: Run) -> list[str]:
+    """Return the figures that make sense for a run: a boundary needs two numbers a sample, a grid needs pictures."""
+    summary = run.summary()
+    fits = {
+        "curves": True,
+        "lr": True,
+        "boundary": summary["in_shape"] == [2] and bool(summary["classes"]),
+        "fit": summary["in_shape"] == [1] and not summary["classes"],
+        "confusion": bool(summary["classes"]),
+        "calibration": bool(summary["classes"]),
+        "predictions": summary["kind"] == "image",
+        "errors": summary["kind"] == "image",
+    }
+    return [kind for kind in KINDS if fits[kind]]
+
+
+def draw_runs(
+    runs: Sequence[Run], path: str | os.PathLike[str], *, kind: str = "curves", by: str | None = None
+) -> Path:
+    """Draw several runs together, their curves or bars of their accuracy, and write the figure; return its path."""
+    if kind == "curves":
+        histories = {run.name: results for run in runs if (results := history_lists(run))}
+        if not histories:
+            raise RunError("none of these runs has finished an epoch yet")
+        return plotting.save_figure(plotting.plot_run_curves(histories, loss_label=_loss_label(runs)), path)
+    from dlworkflow.metrics import wilson_interval
+
+    rows = [row for row in compare_runs(runs, by=by) if row.get("test_acc") is not None]
+    if not rows:
+        raise RunError("none of these runs has an accuracy to draw")
+    models = [row["model"] for row in rows]
+    labels = models if len(set(models)) == len(models) else [row["run"] for row in rows]
+    sizes = {run.name: run.summary()["samples"]["test"] for run in runs}
+    figure = plotting.plot_accuracy_bars(
+        {label: row["test_acc"] for label, row in zip(labels, rows, strict=True)},
+        {
+            label: wilson_interval(round(row["test_acc"] * sizes[row["run"]]), sizes[row["run"]])
+            for label, row in zip(labels, rows, strict=True)
+            if sizes[row["run"]]
+        },
+        rows[0]["baseline"] if len({row["baseline"] for row in rows}) == 1 else None,
+    )
+    return plotting.save_figure(figure, path)
+
+
+def history_lists(run: Run) -> dict[str, list[float]]:
+    """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
+    rows = run.history()
+    return {key: [row[key] for row in rows] for key in SCORES if rows and key in rows[0]}
+
+
+def draw_history(run: Run, kind: str = "curves") -> Figure:
+    """Draw `curves` or `lr` of a run. Raises RunError when it has no epoch yet."""
+    rows = run.history()
+    if not rows:
+        raise RunError(f"{run.name} has not finished an epoch yet: there is nothing to draw")
+    if kind == "lr":
+        return plotting.plot_learning_rate([row["lr"] for row in rows])
+    summary = run.summary()
+    best = summary.get("best")
+    return plotting.plot_loss_curves(
+        history_lists(run), best_epoch=int(best["epoch"]) if best else None, loss_label=_loss_label([run])
+    )
+
+
+_LOSS_LABELS = {
+    "l1": "mean absolute error",
+    "mse": "mean squared error",
+    "binary_cross_entropy": "binary cross entropy (nats)",
+    "cross_entropy": "cross entropy (nats)",
+}
+
+
+def _loss_label(runs: Sequence[Run]) -> str:
+    """Name the loss of all runs with its unit; just `loss` where they differ."""
+    names = {run.summary()["config"].get("loss") for run in runs}
+    return _LOSS_LABELS.get(names.pop(), "loss") if len(names) == 1 else "loss"

@@ -1,0 +1,159 @@
+"""A sweep's folder: its plan and what became of each point, beside the runs that belong to it; imports no torch.
+
+runs/NAME/sweep.json    the settings, and a point a run: its values, seed, status, run and, if it failed, why
+runs/NAME/NAME-001 ...  run folders as `dlw train` makes them
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.errors import RunError, first_line, unknown
+from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder
+from dlworkflow.writing import write_text
+
+FORMAT = 1
+_FILE = "sweep.json"
+
+WAITING, FINISHED, FAILED, PRUNED, INTERRUPTED = "waiting", "finished", "failed", "pruned", "interrupted"
+ENDED = (FINISHED, FAILED, PRUNED)
+
+
+@dataclass
+class Point:
+    """One run of a sweep: the values by dotted key, the seed, and what became of it."""
+
+    number: int
+    values: dict[str, Any]
+    seed: int
+    status: str = WAITING
+    run: str | None = None
+    reason: str | None = None
+
+
+@dataclass
+class Plan:
+    """What a sweep was asked for and how far it is; `base` are the user's settings, `sweep` those of the sweep."""
+
+    base: dict[str, Any]
+    sweep: dict[str, Any]
+    keys: list[str]
+    points: list[Point] = field(default_factory=list)
+    status: str = "running"
+    started: str = field(default_factory=now)
+    offline: bool = False
+
+    def waiting(self) -> list[Point]:
+        """Return the points that have not ended."""
+        return [point for point in self.points if point.status not in ENDED]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep folder; the folder is the state, this only knows the way in it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    @classmethod
+    def create(cls, runs_dir: str | os.PathLike[str] | None, stem: str, plan: Plan) -> Sweep:
+        """Make a folder `stem-001`, `stem-002`, ... with its plan. Raises RunError when it cannot be written."""
+        folder = runs_folder(runs_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in count(1):
+                path = folder / f"{stem}-{number:03d}"
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:  # an older sweep, or another process was faster
+                    continue
+        except OSError as error:
+            raise RunError(
+                f"cannot write into {str(folder)!r}: {first_line(error)}; name another folder with --runs-dir"
+            ) from None
+        sweep = cls(path)
+        sweep.write(plan)
+        return sweep
+
+    def write(self, plan: Plan) -> None:
+        """Write the plan and how far it is, whole or not at all."""
+        text = json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, ensure_ascii=False)
+        write_text(self.path / _FILE, text + "\n")
+
+    def read(self) -> Plan:
+        """Return the plan. Raises RunError when it is missing or damaged."""
+        file = self.path / _FILE
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            version = content.pop("format")
+            if version > FORMAT:
+                raise RunError(f"{self.name} was written by a newer dlworkflow (format {version}); update to read it")
+            return Plan(**content | {"points": [Point(**point) for point in content["points"]]})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+
+    def runs(self) -> list[Run]:
+        """Return its runs, oldest first."""
+        return list_runs(self.path)
+
+    def run(self, name: str) -> Run:
+        """Return one of its runs by name."""
+        return Run(self.path / name)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from going on with this sweep within the block. Raises RunError when one does."""
+        with Run(self.path).locked():
+            yield
+
+
+def list_sweeps(runs_dir: str | os.PathLike[str] | None = None) -> list[Sweep]:
+    """Return the sweeps in a folder, by name."""
+    folder = runs_folder(runs_dir)
+    return [Sweep(path.parent) for path in sorted(folder.glob(f"*/{_FILE}"))]
+
+
+def find_sweep(given: str, runs_dir: str | os.PathLike[str] | None = None) -> Sweep:
+    """Return the sweep that `given` means: a path, a name, or `last`. Raises RunError that says what there is."""
+    folder = runs_folder(runs_dir)
+    sweeps = list_sweeps(folder)
+    if given == "last" and sweeps:
+        return max(sweeps, key=lambda sweep: (sweep.path / _FILE).stat().st_mtime)
+    if (found := _sweep_at(given, folder)) is not None:
+        return found
+    names = [sweep.name for sweep in sweeps]
+    if not names:
+        raise RunError(f"no sweep {given!r} in {str(folder)!r}: there are none yet; make one with `dlw sweep`")
+    raise RunError(f"{unknown('sweep', given, names)} (in {str(folder)!r})")
+
+
+def find_runs(given: str, runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
+    """Return the runs that `given` means: all of a sweep, by its path or name, else one as `find_run` finds it.
+
+    Raises RunError for a sweep without a run, and as `find_run` does.
+    """
+    sweep = _sweep_at(given, runs_folder(runs_dir))
+    if sweep is None:
+        return [find_run(given, runs_dir)]
+    if not (found := sweep.runs()):
+        raise RunError(f"the sweep {sweep.name} has no run yet")
+    return found
+
+
+def _sweep_at(given: str, folder: Path) -> Sweep | None:
+    for path in (Path(given).expanduser(), folder / given):
+        if (path / _FILE).is_file():
+            return Sweep(path)
+    return None
