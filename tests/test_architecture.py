@@ -76,7 +76,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
     "distributed": {"errors", "runs", "sharing", "engine", "workflow"},
-    "lr_search": BASE | {"config", "data", "device", "engine", "optim", "workflow"},
+    "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},
     "run_evaluation": BASE
     | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }

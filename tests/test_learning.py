@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow import data
+from dlworkflow import data, models
 from dlworkflow.averages import WeightAverage
 from dlworkflow.comparison import compare_runs
 from dlworkflow.config import from_flags, from_overrides
@@ -274,6 +274,30 @@ def test_averaging_does_not_change_what_is_learnt(tmp_path):
     plain, averaged = (trained(tmp_path, "blobs", "epochs=5", *more) for more in ((), ("ema=0.9",)))
 
     assert [row["train_loss"] for row in plain.history()] == [row["train_loss"] for row in averaged.history()]
+
+
+class Frozen(nn.Module):
+    """Two layers, of which the first can be frozen."""
+
+    classifier_layer = "fc"
+
+    def __init__(self, in_features, n_outputs):
+        super().__init__()
+        self.seen = nn.Sequential(nn.Flatten(), nn.Linear(in_features, 16), nn.ReLU())
+        self.fc = nn.Linear(16, n_outputs)
+
+    def forward(self, x):
+        return self.fc(self.seen(x))
+
+
+@pytest.mark.parametrize("more", [(), ("freeze_epochs=1", "schedule=cosine"), ("mixup=0.2",)])
+def test_a_frozen_backbone_may_be_averaged_too(tmp_path, monkeypatch, more):
+    monkeypatch.setitem(models._registered, "frozen", Frozen)
+    pairs = ("data=digits", "freeze=backbone", "epochs=3", "ema=0.5", *more)
+
+    run = trained(tmp_path, "frozen", *pairs)
+
+    assert evaluate_run(run, "test", weights="last").loss == pytest.approx(run.history()[-1]["test_loss"], rel=1e-5)
 
 
 # Losses and samplers

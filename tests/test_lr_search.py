@@ -6,7 +6,9 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
+from dlworkflow import models
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError
 from dlworkflow.lr_search import search_lr, suggest
@@ -73,6 +75,22 @@ def test_a_search_leaves_no_file_and_no_draw(tmp_path, monkeypatch):
 
     assert list(tmp_path.iterdir()) == []
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_frozen_backbone_stays_frozen(monkeypatch):
+    class Net(nn.Sequential):
+        classifier_layer = "2"
+
+        def __init__(self, in_features, n_outputs):
+            super().__init__(nn.Flatten(), nn.Linear(in_features, 4), nn.Linear(4, n_outputs))
+            made.append(self)
+
+    made = []
+    monkeypatch.setitem(models._registered, "net", Net)
+
+    search_lr(settings("net", "data=digits", "freeze=backbone"), steps=20)
+
+    assert [parameter.grad is None for parameter in made[-1].parameters()] == [True, True, False, False]
 
 
 def test_the_same_settings_suggest_the_same_rate():

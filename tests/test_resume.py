@@ -115,6 +115,24 @@ def test_whatever_else_learns_resumes_to_the_bit_too(tmp_path, pairs):
     assert run.summary().get("stopped_early") == whole.summary().get("stopped_early")
 
 
+NEWER = ("schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema", "mixup", "cutmix", "precision")
+
+
+def test_a_run_of_a_version_without_these_settings_goes_on_to_the_same_bits(tmp_path):
+    whole = run_training(settings("circles_v2"), runs_dir=tmp_path)
+    run = stopped(tmp_path, "circles_v2")
+    config = {key: value for key, value in run.summary()["config"].items() if key not in NEWER}
+    config["data"] = {key: value for key, value in config["data"].items() if key not in ("sampler", "val_fraction")}
+    del config["optimizer"]["decay_bias_and_norm"]
+    run.update_summary(config=config)
+    state = torch.load(run.state_path, weights_only=True)
+    torch.save({key: value for key, value in state.items() if key != "parts"}, run.state_path)
+
+    resume_training(run)
+
+    assert_equal(run, whole)
+
+
 def test_cut_pictures_and_batch_norms_under_an_average_resume_to_the_bit_too(tmp_path):
     pairs = ("cutmix=1.0", "channels_last=true", "model.batch_norm=true", "model.dropout=0.2", "ema=0.9")
     pairs = (*pairs, "data.transform=random_erasing,rotation", "data.sampler=balanced", "precision=bf16")

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.device import thread_count
 from dlworkflow.engine import Batch, train_step
 from dlworkflow.errors import ConfigError, DivergedError
+from dlworkflow.models.backbone import Staged
 from dlworkflow.optim import build_optimizer
 from dlworkflow.workflow import Job, prepare
 
@@ -46,7 +48,10 @@ class LrSearch:
 def search_lr(
     config: TrainConfig, *, low: float = 1e-6, high: float = 10.0, steps: int = 100, offline: bool = False
 ) -> LrSearch:
-    """Run the test with a run's own data, model, optimizer and batches; `low` and `high` are the rates of its ends.
+    """Run the test, from rate `low` to `high`, with a run's own data, model, loss, optimizer and batches.
+
+    A frozen backbone stays frozen. What spans updates or changes samples (schedule, accumulation, clipping, averages,
+    blends, half precision) is left out of it.
 
     Raises ConfigError for ends that are no range, or fewer than ten steps. Leaves the global generators as they were.
     """
@@ -84,7 +89,10 @@ def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float | 
 
 def _losses(job: Job, rates: Sequence[float]) -> Iterator[float]:
     """Train one batch at each rate and give its loss before the update, until it diverges."""
-    model = job.model.to(job.device)
+    model: nn.Module = job.model.to(job.device)
+    if job.config.freeze == "backbone":
+        model = staged = Staged(model)
+        staged.freeze()
     settings = job.config.optimizer.model_dump(exclude={"decay_bias_and_norm", "name", "lr"})
     optimizer = build_optimizer(job.config.optimizer.name, model.parameters(), lr=rates[0], **settings)
     loss_fn = job.training_loss.to(job.device)

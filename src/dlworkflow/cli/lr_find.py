@@ -48,7 +48,8 @@ def lr_find(
     dlw lr-find tinyvgg --data path/to/folder --plot rates.png
     dlw lr-find circles_v2 --optimizer adam
 
-    Takes the settings of `dlw train`. No run is made; the model is thrown away.
+    Data, model, loss, batches and optimizer are set as for `dlw train`; schedule, accumulation, clipping, averaging,
+    mixup and precision are left out. No run is made; the model is thrown away.
     """
     from dlworkflow.cli.train import number_or_text, with_data
     from dlworkflow.config import from_flags, from_overrides, read_file, together
