@@ -417,6 +417,10 @@ def _commands() -> list[Workload]:
     ]
 
 
+def _without_floor(job: Fashion | Photos) -> dict[str, Way]:
+    return {"ours": job.ours, "notes": job.notes}
+
+
 def copy_runs(folder: Path, n: int) -> None:
     """Make `n` run folders of a real one of 100 epochs."""
     import shutil
@@ -466,5 +470,14 @@ def all_workloads() -> list[Workload]:
         Workload("TinyVGG on photos, first time", Photos().ways, 2.5, 1.1),
         Workload("the same, augmented", Photos(augment=True).ways, 2.2, 1.15),
         Workload("the same, remembered", Photos(again=True).ways, 4.0, 1.05),
+        Workload("the same, remembered, --channels-last", _without_floor(Photos(again=True, channels_last=True)), 4.0),
         Workload("FashionMNIST V2, an epoch, two threads", v2.ways, 1.3, 1.05, 3),
+        Workload(
+            "V2 with --channels-last",
+            _without_floor(Fashion("fashion_mnist_v2", 2, channels_last=True)),
+            1.8,
+            None,
+            3,
+            "its losses differ in the third digit",
+        ),
     ]
