@@ -59,21 +59,13 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "inference": {
         *("errors", "paths", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
     },
+    "preparation": BASE
+    | {"config", "contradictions", "data", "models", "tasks", "losses", "device", "checkpoint", "precision"}
+    | {"pretrained", "transfer", "sharing"},
+    "run_facts": BASE | {"checkpoint", "data", "device", "metrics", "preparation", "sharing"},
     "workflow": BASE
-    | {"config", "runs", "data", "models", "tasks", "optim", "metrics", "device", "engine", "checkpoint"}
-    | {
-        "recorder",
-        "stopping",
-        "pretrained",
-        "features",
-        "transfer",
-        "contradictions",
-        "learning",
-        "losses",
-        "sharing",
-        "mixing",
-        "precision",
-    },
+    | {"config", "runs", "data", "models", "tasks", "device", "engine", "checkpoint", "preparation", "run_facts"}
+    | {"recorder", "stopping", "features", "learning", "losses", "sharing", "mixing", "precision"},
     "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
     "distributed": {"errors", "runs", "sharing", "engine", "workflow"},
     "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},

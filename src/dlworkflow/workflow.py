@@ -5,223 +5,52 @@ Says what it does through the callbacks it is given; prints nothing.
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from timeit import default_timer
 from typing import Any
 
 import torch
 from torch import nn
 
-from dlworkflow import data, models
-from dlworkflow._version import __version__
-from dlworkflow.checkpoint import apply_weights, count_parameters, load_matching, load_weights
-from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
-from dlworkflow.contradictions import against_task, contradictions
-from dlworkflow.data.images import remember_all
+from dlworkflow.checkpoint import apply_weights
+from dlworkflow.config import Layer, TrainConfig, build_config
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.remembered import Progress
-from dlworkflow.data.splits import Splits, labels_of, with_validation
-from dlworkflow.device import choose_device, choose_threads, describe_device, describe_machine, set_seeds, thread_count
+from dlworkflow.data.splits import labels_of
+from dlworkflow.device import set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
-from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError, RunError
+from dlworkflow.errors import ConfigError, DlwError, RunError
 from dlworkflow.features import remember_features
 from dlworkflow.learning import Learning, build_learning
-from dlworkflow.losses import build_training_loss, class_weights, sample_weights
-from dlworkflow.metrics import majority_baseline
+from dlworkflow.losses import sample_weights
 from dlworkflow.mixing import Mixed, MixedLoss, Mixing
-from dlworkflow.models import torchvision_models
-from dlworkflow.models.backbone import Classifier, Staged, classifier_name
-from dlworkflow.precision import Autocast, check_compiler, check_precision
-from dlworkflow.pretrained import find_or_fetch, take_pretrained
+from dlworkflow.models.backbone import Classifier, Staged
+from dlworkflow.precision import Autocast
+from dlworkflow.preparation import Job as Job
+from dlworkflow.preparation import fill_defaults as fill_defaults
+from dlworkflow.preparation import in_turn, put_in_place
+from dlworkflow.preparation import prepare as prepare
+from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained
+from dlworkflow.run_facts import environment, first_summary, processes
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice, check_size
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
-from dlworkflow.tasks import LossFn, Task, build_loss, get_task
-from dlworkflow.transfer import is_file, settle
+from dlworkflow.tasks import LossFn
 
 FEATURE_BATCH = 256
 """Samples that go through a frozen backbone at once where the settings say `full`."""
 
+
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training run with everything in place that could fail before its folder exists."""
-
-    config: TrainConfig
-    splits: Splits
-    model: nn.Module
-    task: Task
-    loss_fn: LossFn
-    training_loss: nn.Module
-    """What is minimised; `loss_fn` is what scores."""
-    device: torch.device
-    threads: int
-    initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    """With `init_from` or `weights`: which weights came from there, and which did not."""
-    group: Group | None = None
-    """The processes that train together, where there are several."""
-
-    @property
-    def stem(self) -> str:
-        """The run's name without its number."""
-        return f"{self.config.model.name}-{self.splits.name}"
-
-
-def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
-    """Lay the user's settings over the recipe of the model they name and check everything.
-
-    `layers` go from weakest to strongest. Raises ConfigError with all faults at once.
-    """
-    user = merge(layers)
-    name = _section(user.values, "model").get("name")
-    faults: dict[str, str] = {}
-    recipe: dict[str, Any] = {}
-    if name is None:
-        faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
-    elif _faultless(models.check_name, name, faults, "model.name"):
-        recipe = {"model": {"name": name}, **models.recipe(str(name))}
-    fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
-        {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
-    )
-    layer = merge([Layer(fallback), Layer(recipe), user])
-    if recipe:
-        layer, found = settle(layer, str(name))
-        faults |= found
-        given = {key: value for key, value in _section(layer.values, "model").items() if key != "name"}
-        faults |= {f"model.{key}": fault for key, fault in models.faults(str(name), given).items()}
-    dataset = _section(layer.values, "data")
-    if dataset.get("name") is None:
-        faults["data.name"] = f"model {name!r} has no usual data; name some with --data"
-    elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
-        given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
-        faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
-    known = data.entries().get(str(dataset.get("name")))
-    return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
-
-
-def prepare(
-    config: TrainConfig,
-    *,
-    offline: bool = False,
-    initialise: bool = True,
-    group: Group | None = None,
-    on_pictures: Progress | None = None,
-) -> Job:
-    """Load the data, build the model, choose the device: everything that can fail, before anything is written.
-
-    Pictures are decoded here, so that an unreadable one is named before training starts; `on_pictures` is told of
-    (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
-    In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
-    settings say otherwise.
-    """
-    with _in_turn(group):
-        return _prepare(config, offline, initialise, group, on_pictures)
 
 
 def _shared(loss_fn: LossFn, group: Group | None) -> LossFn:
     """Return a loss over whole batches, of which each process has a slice."""
     return loss_fn if group is None else SharedLoss(loss_fn, group)
-
-
-def _in_turn(group: Group | None) -> AbstractContextManager[None]:
-    return group.in_turn() if group is not None else nullcontext()
-
-
-def _prepare(
-    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
-) -> Job:
-    device = choose_device(config.device, process=group.local_rank if group is not None else None)
-    check_precision(config.precision, device)
-    if config.compile:
-        check_compiler(device)
-    splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
-    if config.data.val_fraction is not None:
-        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
-    task = get_task(splits.task)
-    if found := against_task(config, task.name):
-        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
-    if config.channels_last and splits.kind != "image":
-        raise ConfigError(f"channels_last: is a memory format of pictures; data {splits.name!r} has numbers")
-    if config.cutmix and splits.kind != "image":
-        raise ConfigError(f"cutmix: cuts pieces out of pictures; data {splits.name!r} has numbers (mixup blends them)")
-    loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
-    set_seeds(config.seed)
-    try:
-        model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
-    except ModelError as error:
-        raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
-    initialised = None
-    if config.init_from is not None and initialise:
-        matched, others = load_matching(model, load_weights(config.init_from))
-        initialised = tuple(matched), tuple(others)
-    if config.weights is not None and initialise:
-        taken, new = _take_weights(config, model, offline)
-        initialised = tuple(taken), tuple(f"{name} (new)" for name in new)
-    if config.freeze != "none" or config.backbone_lr_scale != 1:
-        classifier_name(model)  # it must say what its backbone is before a run is made
-    _check_last_batch(config, splits, model)
-    remember_all(splits.parts().values(), on_pictures)
-    if group is not None and config.accumulate > 1:
-        raise ConfigError("accumulate: batches are not gathered in several processes; give a larger data.batch_size")
-    if group is not None and (config.mixup or config.cutmix):
-        raise ConfigError("mixup, cutmix: samples are blended in one process alone")
-    if group is not None and config.data.batch_size != "full":
-        check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
-    wanted = 1 if group is not None and config.threads == "auto" else config.threads
-    threads = choose_threads(wanted, model, splits.in_shape)
-    resolved = _resolved(config, task, threads)
-    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group)
-
-
-def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
-    """Return what is minimised: the loss that scores, or that with smoothed labels and weighed classes."""
-    weights = class_weights(config.loss_weights, splits.classes, labels_of(splits.train))
-    return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
-
-
-def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
-    """Raise ConfigError where the last batch is one sample that a batch norm cannot take a variance of."""
-    n, size = len(splits.train), config.data.batch_size  # type: ignore[arg-type]
-    trained = config.freeze == "none" or config.freeze_epochs is not None
-    if size == "full" or n % size != 1 or not trained or not any(map(_is_batch_norm, model.modules())):
-        return
-    try:
-        with torch.no_grad():
-            copy.deepcopy(model).train()(torch.zeros(1, *splits.in_shape))
-    except ValueError:  # a sample with more than one place a channel is enough for it
-        raise ConfigError(
-            f"data.batch_size: {n} samples in batches of {size} leave one alone, which batch norm cannot train on; "
-            "give another size, or larger pictures (data.image_size)"
-        ) from None
-
-
-def _is_batch_norm(part: nn.Module) -> bool:
-    return isinstance(part, nn.modules.batchnorm._BatchNorm)
-
-
-def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:
-    """Load pretrained weights from their file, or from where torchvision publishes them."""
-    assert config.weights is not None
-    if is_file(config.weights):
-        path, source = Path(config.weights), f"weights {config.weights!r}"
-        if not path.is_file():
-            raise MissingDataError(f"weights: no file {config.weights!r}")
-    else:
-        published = torchvision_models.published(config.model.name, config.weights)
-        path, source = find_or_fetch(published, offline=offline), f"weights {published.name}"
-    return take_pretrained(model, load_weights(path), source=source)
 
 
 def run_training(
@@ -264,9 +93,9 @@ def _create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | N
     return Run.create(
         runs_folder(runs_dir),
         name or job.stem,
-        summary=_first_summary(job) | more,
+        summary=first_summary(job) | more,
         config=job.config.to_yaml(),
-        environment=_environment(job),
+        environment=environment(job),
         split_indices=job.splits.indices,
     )
 
@@ -313,11 +142,11 @@ def resume_training(
     is being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
-        with _in_turn(group):
+        with in_turn(group):
             job = prepare_resume(run, epochs=epochs, force=force, offline=offline, group=group, on_pictures=on_pictures)
         run.sweep()
         run.write_config(job.config.to_yaml())
-        run.update_summary(status="running", config=job.config.to_tree(), **_processes(group))
+        run.update_summary(status="running", config=job.config.to_tree(), **processes(group))
         _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
     return run
 
@@ -347,7 +176,7 @@ def prepare_resume(
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
     fresh = not run.state_path.is_file()
-    job = _prepare(build_config(Layer(tree)), offline, fresh, group, on_pictures)
+    job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_pictures)
     then = run.data_fingerprints()
     changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
     if changed and not force:
@@ -360,7 +189,8 @@ def prepare_resume(
 
 def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
     """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
-    schedule = _section(summary["config"], "schedule").get("name")
+    given = summary["config"].get("schedule")
+    schedule = given.get("name") if isinstance(given, dict) else None
     if epochs != planned and schedule in ("cosine", "one_cycle"):
         raise RunError(
             f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
@@ -572,121 +402,3 @@ def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
         device=job.device,
         weights=weights,
     )
-
-
-def _resolved(config: TrainConfig, task: Task, threads: int) -> TrainConfig:
-    """Fill in all that was left to a default or a rule, so that the file repeats the run whatever these become."""
-    full = fill_defaults(config)
-    dataset = full.data.model_dump()
-    if data.entries()[config.data.name].files:
-        dataset["data_dir"] = str(data.data_folder(config.data.data_dir).resolve())
-    return full.model_copy(
-        update={"data": DataSettings(**dataset), "loss": config.loss or task.losses[0], "threads": threads}
-    )
-
-
-def fill_defaults(config: TrainConfig) -> TrainConfig:
-    """Return the settings with those of the model's and the data set's signatures filled in."""
-    model = config.model.model_dump() | models.settings(config.model.name) | config.model.settings
-    dataset = config.data.model_dump() | data.settings(config.data.name) | config.data.settings
-    return config.model_copy(update={"model": ModelSettings(**model), "data": DataSettings(**dataset)})
-
-
-def _first_summary(job: Job) -> dict[str, Any]:
-    splits = job.splits
-    return {
-        "config": job.config.to_tree(),
-        "data": splits.name,
-        "kind": splits.kind,
-        "task": splits.task,
-        "classes": list(splits.classes),
-        "in_shape": list(splits.in_shape),
-        "n_outputs": splits.n_outputs,
-        "transform": splits.transform.to_spec() if splits.transform else None,
-        "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
-        "skipped": splits.skipped,
-        "source": splits.source,
-        "parameters": count_parameters(job.model),
-        "device": describe_device(job.device),
-        "threads": job.threads,
-        "scored": "averaged weights" if job.config.ema is not None else "weights",
-        **_processes(job.group),
-        "chosen_on": "val" if splits.val is not None else "test",
-        "baseline": _baseline(job),
-        "best": None,
-        "last": None,
-    }
-
-
-def _baseline(job: Job) -> dict[str, Any]:
-    """Return what answering without looking scores on the test split: the most frequent class, or the mean."""
-    train_labels, test_labels = labels_of(job.splits.train), labels_of(job.splits.test)
-    if train_labels is None or test_labels is None:
-        return {}
-    if job.task.has_accuracy:
-        label, score = majority_baseline(train_labels.long().tolist(), test_labels.long().tolist())
-        return {"score": score, "metric": "accuracy", "answer": job.splits.classes[label]}
-    mean = train_labels.mean(dim=0, keepdim=True)
-    score = float(job.loss_fn(mean.expand_as(test_labels), test_labels))
-    return {"score": score, "metric": "loss", "answer": float(mean.mean())}
-
-
-def _environment(job: Job) -> dict[str, Any]:
-    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
-    return {
-        "dlworkflow": __version__,
-        "python": sys.version.split()[0],
-        "packages": {name: found for name in packages if (found := _version(name))},
-        "command": sys.argv,
-        "machine": describe_machine(),
-        "device": describe_device(job.device),
-        "threads": job.threads,
-        **_processes(job.group),
-        "git_commit": _git_commit(),
-        "data_fingerprint": job.splits.fingerprints(),
-    }
-
-
-def _processes(group: Group | None) -> dict[str, Any]:
-    """Return how many processes train together, how they talk, and which command started them."""
-    if group is None:
-        return {"processes": 1, "backend": None, "launch": None}
-    return {"processes": group.size, "backend": group.backend, "launch": group.launch}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the repository that training was started in, or None outside of one."""
-    if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
-
-
-def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = tree.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _faultless(check: Callable[[str], None], name: object, faults: dict[str, str], key: str) -> bool:
-    try:
-        check(str(name))
-    except ConfigError as error:
-        faults[key] = str(error).removeprefix(f"{key}: ")
-        return False
-    return True
