@@ -100,12 +100,10 @@ def picture_csv(place: Path, n: int) -> None:
     """Write a CSV of `n` rows over a few thousand pictures."""
     picture_folder(place, min(n, 2000))
     paths = sorted(str(path.relative_to(place)) for path in (place / "data").rglob("*.jpg"))
+    rows = [f"{path},class{i % 7},{'test' if i % 5 == 4 else 'train'}\n" for i, path in enumerate(paths)]
     with (place / "pictures.csv").open("w", encoding="utf-8") as stream:
         stream.write("path,label,split\n")
-        stream.writelines(
-            f"{paths[index % len(paths)]},class{index % 7},{'test' if index % len(paths) % 5 == 4 else 'train'}\n"
-            for index in range(n)
-        )
+        stream.writelines(rows[index % len(rows)] for index in range(n))
 
 
 def number_csv(place: Path, n: int) -> None:
