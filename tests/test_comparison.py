@@ -20,7 +20,7 @@ def make_run(tmp_path, tests=(1.0,), accs=None, *, model="m", data="d", seed=1, 
     run = Run.create(tmp_path, f"{model}-{data}", summary=summary, config="", environment={})
     for number, loss in enumerate(tests, start=1):
         row = {"epoch": number, "lr": 0.1, "seconds": 0.5, "train_loss": loss / 2, "train_acc": 0.5}
-        run.log_epoch(row | {"test_loss": loss, "test_acc": accs[number - 1] if accs else 0.5})
+        run.log_epochs([row | {"test_loss": loss, "test_acc": accs[number - 1] if accs else 0.5}])
     run.update_summary(best=dict(best_epoch(run.history())), status=status, seconds=1.0)
     return run
 

@@ -44,7 +44,7 @@ def make_run(runs_dir, stem="m-d", rows=(), **changes):
     run = Run.create(runs_dir, stem, summary=SUMMARY | changes, config="seed: 1\n", environment={})
     for number, loss in enumerate(rows, start=1):
         row = {"epoch": number, "lr": 0.1, "seconds": 0.5, "train_loss": loss, "train_acc": 0.5}
-        run.log_epoch(row | {"test_loss": loss, "test_acc": 0.5})
+        run.log_epochs([row | {"test_loss": loss, "test_acc": 0.5}])
     if rows:
         best = best_epoch(run.history())
         run.update_summary(best=dict(best), last=run.history()[-1], status="finished", seconds=1.0)
@@ -99,7 +99,7 @@ def test_no_temporary_file_is_left(tmp_path):
 
 def test_history_comes_back_to_the_last_bit(tmp_path):
     run = make_run(tmp_path)
-    run.log_epoch(dict.fromkeys(COLUMNS, 1.0) | {"train_loss": 0.1 + 0.2, "train_acc": math.nan})
+    run.log_epochs([dict.fromkeys(COLUMNS, 1.0) | {"train_loss": 0.1 + 0.2, "train_acc": math.nan}])
 
     [row] = run.history()
 

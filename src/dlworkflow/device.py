@@ -95,11 +95,6 @@ def set_seeds(seed: int = 42) -> None:
     random.seed(seed)
 
 
-def generator_states(more: Mapping[str, torch.Generator] | None = None) -> dict[str, Any]:
-    """Return the state of every generator (torch, cuda, numpy, Python, `more` by name) as tensors and plain numbers."""
-    return plain_states(GeneratorWatch(more).states())
-
-
 class GeneratorWatch:
     """Takes the states of all generators at the end of epoch after epoch, without slowing down short ones.
 
@@ -149,7 +144,7 @@ def plain_states(states: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore_generators(states: Mapping[str, Any], more: Mapping[str, torch.Generator] | None = None) -> None:
-    """Put every generator back to what `generator_states` returned."""
+    """Put every generator back to what `plain_states` made of its state."""
     import numpy as np
 
     torch.set_rng_state(states["torch"])

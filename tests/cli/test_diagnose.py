@@ -24,7 +24,7 @@ def make_run(folder, model="circles_v1", *, scores=FLAT, epochs=20, config=None,
     run.update_summary(status=status, config=settings, **(known | summary))
     (run.path / "history.csv").unlink()
     for number in range(1, epochs + 1):
-        run.log_epoch({"epoch": number, "lr": 0.1, "seconds": 0.1, **scores})
+        run.log_epochs([{"epoch": number, "lr": 0.1, "seconds": 0.1, **scores}])
     return run
 
 
@@ -167,7 +167,7 @@ def test_a_run_without_an_epoch_is_one_line(dlw, in_tmp):
 
 def test_a_history_with_nan_is_divergence_not_a_fault(dlw, in_tmp):
     run = make_run(in_tmp / "runs", epochs=3)
-    run.log_epoch({"epoch": 4, "lr": 0.1, "seconds": 0.1, **FLAT, "test_loss": None})
+    run.log_epochs([{"epoch": 4, "lr": 0.1, "seconds": 0.1, **FLAT, "test_loss": None}])
 
     answer = dlw("diagnose")
 

@@ -142,10 +142,6 @@ class Run:
         """Write the settings anew: a run that goes on may have more epochs."""
         self._write(CONFIG, config)
 
-    def log_epoch(self, row: Mapping[str, float | None]) -> None:
-        """Append one line to the history; columns are fixed by the first."""
-        self.log_epochs([row])
-
     def log_epochs(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Append a line an epoch to the history; columns are fixed by the first."""
         file = self.path / _HISTORY
