@@ -31,6 +31,18 @@ def test_the_best_epoch_is_chosen_by_the_named_metric(tmp_path):
     assert [compare_runs([run], by=by)[0]["best_epoch"] for by in (None, "test_acc", "train_loss")] == [2, 3, 2]
 
 
+def test_the_last_epoch_is_compared_where_none_shall_be_chosen(tmp_path):
+    runs = [
+        make_run(tmp_path, tests=[1.0, 0.5, 0.7], accs=[0.2, 0.3, last], seed=seed)
+        for seed, last in enumerate((0.8, 0.9))
+    ]
+
+    rows, [mean] = compare_runs(runs, at="last"), compare_seeds(runs, at="last")
+
+    assert [(row["best_epoch"], row["test_acc"], row["chosen_on"]) for row in rows] == [(3, 0.8, None), (3, 0.9, None)]
+    assert mean["test_acc"] == pytest.approx(0.85)
+
+
 def test_of_equal_epochs_the_first_is_the_best(tmp_path):
     run = make_run(tmp_path, tests=[1.0, 0.9, 0.8], accs=[0.7, 0.9, 0.9])
 

@@ -225,3 +225,49 @@ def test_a_value_within_itself_is_refused_with_its_line(tmp_path):
 def test_two_names_of_one_thing_are_refused(pair, words):
     with pytest.raises(ConfigError, match=words):
         c.together(c.from_overrides([pair]), LINE)
+
+
+def test_a_recipe_is_chosen_by_name():
+    best = resolve_config([flags(model__name="tinyvgg", recipe="best")])
+
+    assert best.data.name == "pizza_steak_sushi"
+    assert best != resolve_config([flags(model__name="tinyvgg", data__name="pizza_steak_sushi")])
+
+
+def test_what_the_user_sets_beats_the_chosen_recipe():
+    assert resolve_config([flags(model__name="tinyvgg", recipe="best", epochs=3)]).epochs == 3
+
+
+def test_a_recipes_pictures_are_prepared_alike_where_the_data_is_the_users_own():
+    own = resolve_config([flags(model__name="tinyvgg", recipe="best", data__name="image_folder", data__path="x")])
+    theirs = resolve_config([flags(model__name="tinyvgg", recipe="best")])
+
+    assert own.data.settings == theirs.data.settings | {"path": "x"}
+    assert own.data.batch_size == theirs.data.batch_size
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "fault"),
+    [
+        ("tinyvgg", "bst", "--recipe: unknown recipe 'bst'; did you mean 'best'?"),
+        ("blobs", "best", "--recipe: model 'blobs' has no recipe 'best'; possible: notes"),
+    ],
+)
+def test_a_recipe_that_is_not_there_is_refused_with_those_that_are(model, recipe, fault):
+    assert faults(flags(model__name=model, recipe=recipe)) == [fault]
+
+
+def test_a_seed_may_choose_the_validation_split_too():
+    config = resolve_config([LINE, flags(seed=7, data__val_fraction=0.2, data__val_seed="seed")])
+
+    assert config.data.val_seed == 7
+
+
+@pytest.mark.parametrize("step", ["{flip: {chance: 1}}", "flop", "{normalize: {mean: [1, 2]}}", "[normalize, flip]"])
+def test_a_wrong_transform_is_told_with_all_other_faults_before_data_is_read(step):
+    pairs = c.from_overrides([f"data.transform={step if step[0] == '[' else f'[{step}]'}", "epochs=0"])
+
+    transform, epochs = faults(flags(model__name="tinyvgg", data__name="image_folder", data__path="nowhere"), pairs)
+
+    assert transform.startswith(("data.transform", "--set data.transform"))
+    assert epochs.startswith("--set epochs")

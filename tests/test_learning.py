@@ -459,6 +459,8 @@ print("torch._dynamo" in sys.modules)
         ),
         (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
         (("data.val_seed=1",), "--set data.val_seed: nothing is cut off with it"),
+        (("data.val_seed=seed",), "--set data.val_seed: nothing is cut off with it"),
+        (("data.val_fraction=0.2", "data.val_seed=sed"), "must be a whole number or 'seed', not 'sed'"),
         (("data.sampler=balanced",), "--set data.sampler: draws at random, and data.shuffle is false"),
         (("loss_weights={0: -1}",), "--set loss_weights: the weight of class '0' must be a number above 0"),
         (("loss_weights=balance",), "--set loss_weights: must be 'balanced' or a weight a class"),

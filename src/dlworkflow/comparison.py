@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, unknown
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, best_epoch
@@ -28,22 +28,35 @@ class _Entry:
     """Settings by dotted key; empty for a damaged run."""
 
 
-def compare_runs(runs: Iterable[Run], *, by: str | None = None, where: Mapping[str, str] | None = None) -> list[Row]:
+def compare_runs(
+    runs: Iterable[Run],
+    *,
+    by: str | None = None,
+    where: Mapping[str, str] | None = None,
+    at: Literal["best", "last"] = "best",
+) -> list[Row]:
     """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
 
     Keys: run, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss and
     val_acc where there are any), baseline, baseline_metric, parameters, seconds,
     chosen_on, then `section.setting` for each difference.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
-    test loss. `where` keeps runs with these values of columns or settings. A damaged run is a row whose status says so.
-    Raises ConfigError for an unknown metric or key.
+    test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
+    these values of columns or settings. A damaged run is a row whose status says so. Raises ConfigError for an unknown
+    metric or key.
     """
-    entries = _entries(runs, by, where or {})
+    entries = _entries(runs, by, where or {}, at)
     differing = _differing(entries)
     return [entry.row | {key: entry.settings.get(key) for key in differing} for entry in entries]
 
 
-def compare_seeds(runs: Iterable[Run], *, by: str | None = None, where: Mapping[str, str] | None = None) -> list[Row]:
+def compare_seeds(
+    runs: Iterable[Run],
+    *,
+    by: str | None = None,
+    where: Mapping[str, str] | None = None,
+    at: Literal["best", "last"] = "best",
+) -> list[Row]:
     """Return a row a group of finished runs that differ in nothing but their seed: mean and deviation of each metric.
 
     Of runs that repeat one seed the newest counts.
@@ -51,7 +64,7 @@ def compare_seeds(runs: Iterable[Run], *, by: str | None = None, where: Mapping[
     Keys: model, data, seeds (how many), each metric as `<metric>` (mean) and `<metric>_sd` (sample standard deviation,
     None for one run), seconds, then the settings in which the groups differ.
     """
-    finished = [entry for entry in _entries(runs, by, where or {}) if entry.row["status"] == "finished"]
+    finished = [entry for entry in _entries(runs, by, where or {}, at) if entry.row["status"] == "finished"]
     groups: dict[str, dict[Any, _Entry]] = {}
     for entry in finished:
         key = json.dumps({name: value for name, value in entry.settings.items() if name != "seed"}, sort_keys=True)
@@ -89,10 +102,10 @@ def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
     return have + [row for row in rows if row.get(column) is None]
 
 
-def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str]) -> list[_Entry]:
+def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:
     if by is not None and by not in SCORES:
         raise ConfigError(f"--by: {unknown('metric', by, SCORES)}")
-    entries = [_entry(run, by) for run in runs]
+    entries = [_entry(run, by, at) for run in runs]
     if not where:
         return entries
     known = list(dict.fromkeys(key for entry in entries for key in (*entry.row, *entry.settings)))
@@ -106,17 +119,18 @@ def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str]) -> l
     ]
 
 
-def _entry(run: Run, by: str | None) -> _Entry:
+def _entry(run: Run, by: str | None, at: str) -> _Entry:
     try:
         summary = run.summary()
         status = run.status(summary)
         ended = status not in ("running", "killed") and summary.get("best") and summary.get("last")
-        history = run.history() if by or not ended else []
+        history = run.history() if by or at == "last" or not ended else []
         epochs_done = len(history) or run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
     config = summary["config"]
-    best = (_best_by(history, by) if by else summary.get("best") or best_epoch(history)) or {}
+    best = _epoch_of(history, by, at) if by or at == "last" else summary.get("best") or best_epoch(history)
+    best = best or {}
     row: Row = {
         "run": run.name,
         "status": status,
@@ -132,12 +146,15 @@ def _entry(run: Run, by: str | None) -> _Entry:
         "baseline_metric": summary["baseline"].get("metric"),
         "parameters": summary["parameters"],
         "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
-        "chosen_on": by.partition("_")[0] if by else summary["chosen_on"],
+        "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary["chosen_on"],
     }
     return _Entry(run, row, _flatten(config))
 
 
-def _best_by(history: Sequence[Mapping[str, float]], by: str) -> Mapping[str, float] | None:
+def _epoch_of(history: Sequence[Mapping[str, float]], by: str | None, at: str) -> Mapping[str, float] | None:
+    """Return the last epoch, or the best by a metric; None where there is none."""
+    if at == "last" or by is None:
+        return history[-1] if history else None
     finite = [row for row in history if math.isfinite(row.get(by, math.nan))]
     if higher_is_better(by):
         return max(finite, key=lambda row: row[by], default=None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dlworkflow.errors import ConfigError, MissingDataError, first_line, unknown
 
@@ -222,6 +222,16 @@ class TrainConfig(_Settings):
     channels_last: bool = False
     compile: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_validation_split(cls, values: Any) -> Any:
+        """Let `data.val_seed: seed` stand for the number of the run's seed: each seed then chooses by other samples."""
+        dataset = values.get("data") if isinstance(values, Mapping) else None
+        if not isinstance(dataset, Mapping) or dataset.get("val_seed") != "seed":
+            return values
+        seed, usual = values.get("seed"), cls.model_fields["seed"].default
+        return {**values, "data": {**dataset, "val_seed": seed if isinstance(seed, int) else usual}}
+
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""
         return self.model_dump(mode="json")
@@ -235,15 +245,18 @@ class SweepSettings(_Settings):
     """Which runs a sweep makes of one base of settings, and how: the section `sweep` of its file.
 
     `grid` is {dotted key: list of values, or a range such as `1e-4..1e-1`}; `random` tries that many combinations
-    instead of all. `by` names the metric that ranks them. Budgets hold for one call.
+    instead of all. `variants` is {name: settings}: each is tried, with every combination of the grid. `by` names the
+    metric that ranks them, `at` each run's best epoch or its last. Budgets hold for one call.
     """
 
     grid: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
     random: int | None = Field(None, ge=1)
     sampler: Literal["random", "tpe"] = "random"
     sampling_seed: int = Field(0, ge=0, lt=2**32)
     seeds: int = Field(1, ge=1)
     by: str | None = None
+    at: Literal["best", "last"] = "best"
     vectorize: bool | None = None
     jobs: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
     max_runs: int | None = Field(None, ge=1)
@@ -505,7 +518,7 @@ def _sentence(fault: Any, key: str) -> str:
     return f"{fault['msg']}, not {given!r}"
 
 
-_WORDS = {"data.batch_size": "full", "threads": "auto", "sweep.jobs": "auto"}
+_WORDS = {"data.batch_size": "full", "data.val_seed": "seed", "threads": "auto", "sweep.jobs": "auto"}
 
 
 def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:

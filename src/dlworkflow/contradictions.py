@@ -21,6 +21,8 @@ from dlworkflow.config import (
     right_part,
 )
 
+_NOTHING_CUT_OFF = "nothing is cut off with it; give a --val-fraction, or leave it out"
+
 Finding = tuple[str, tuple[str, ...], str]
 """The setting to blame, the others that it is about, and a sentence."""
 
@@ -34,6 +36,9 @@ def contradictions(values: Tree, task: str = "any") -> dict[str, str]:
     if config is None:
         return {}
     found: dict[str, str] = {}
+    dataset = values.get("data")
+    if config.data.val_fraction is None and isinstance(dataset, dict) and dataset.get("val_seed") == "seed":
+        found["data.val_seed"] = _NOTHING_CUT_OFF
     for check in (_optimizer, _schedule, _early_stopping, _batches):
         for key, others, sentence in check(config):
             if not wrong & {key, *others}:
@@ -122,7 +127,7 @@ def _batches(config: TrainConfig) -> Iterator[Finding]:
         yield (
             "data.val_seed",
             ("data.val_fraction",),
-            "nothing is cut off with it; give a --val-fraction, or leave it out",
+            _NOTHING_CUT_OFF,
         )
     if config.data.sampler is not None and not config.data.shuffle:
         yield (

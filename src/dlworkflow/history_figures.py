@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.figure import Figure
 
@@ -32,7 +33,12 @@ def fitting_kinds(run: Run) -> list[str]:
 
 
 def draw_runs(
-    runs: Sequence[Run], path: str | os.PathLike[str], *, kind: str = "curves", by: str | None = None
+    runs: Sequence[Run],
+    path: str | os.PathLike[str],
+    *,
+    kind: str = "curves",
+    by: str | None = None,
+    at: Literal["best", "last"] = "best",
 ) -> Path:
     """Draw several runs together, their curves or bars of their accuracy, and write the figure; return its path."""
     if kind == "curves":
@@ -42,7 +48,7 @@ def draw_runs(
         return plotting.save_figure(plotting.plot_run_curves(histories, loss_label=_loss_label(runs)), path)
     from dlworkflow.metrics import wilson_interval
 
-    rows = [row for row in compare_runs(runs, by=by) if row.get("test_acc") is not None]
+    rows = [row for row in compare_runs(runs, by=by, at=at) if row.get("test_acc") is not None]
     if not rows:
         raise RunError("none of these runs has an accuracy to draw")
     models = [row["model"] for row in rows]

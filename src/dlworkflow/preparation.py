@@ -58,16 +58,23 @@ class Job:
 def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     """Lay the user's settings over the recipe of the model they name and check everything.
 
-    `layers` go from weakest to strongest. Raises ConfigError with all faults at once.
+    `layers` go from weakest to strongest; a key `recipe` in them chooses among the model's recipes. Raises ConfigError
+    with all faults at once.
     """
     user = merge(layers)
+    which = user.values.pop("recipe", models.USUAL)
     name = _section(user.values, "model").get("name")
     faults: dict[str, str] = {}
     recipe: dict[str, Any] = {}
     if name is None:
         faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
     elif _faultless(models.check_name, name, faults, "model.name"):
-        recipe = {"model": {"name": name}, **models.recipe(str(name))}
+        try:
+            chosen = models.recipe(str(name), str(which))
+        except ConfigError as error:
+            faults["recipe"], chosen = str(error).removeprefix("recipe: "), models.recipe(str(name))
+        chosen = _for_data(chosen, _section(user.values, "data").get("name"))
+        recipe = {**chosen, "model": {"name": name, **chosen.get("model", {})}}
     fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
         {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
     )
@@ -85,6 +92,17 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
         faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
     known = data.entries().get(str(dataset.get("name")))
     return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
+
+
+def _for_data(recipe: dict[str, Any], name: object) -> dict[str, Any]:
+    """Let a recipe's pictures be prepared alike where the user trains on other data that has settings for it."""
+    own = recipe.get("data", {})
+    if name in (None, own.get("name")) or name not in data.names():
+        return recipe
+    known = data.settings(str(name))
+    kept = {key: own[key] for key in ("image_size", "transform") if key in own and key in known}
+    served = {key: value for key, value in own.items() if key in DataSettings.model_fields}
+    return recipe | {"data": served | kept | {"name": name}}
 
 
 def prepare(

@@ -47,6 +47,16 @@ def test_a_pruned_run_says_so_in_its_own_folder_and_ended_early(search):
     assert 0 < len(run.history()) < 20
 
 
+def test_no_run_is_given_up_in_the_first_third_of_its_epochs(search):
+    sweep, _ = search()
+    plan, _ = run_sweep(sweep)
+
+    lengths = [len(sweep.run(point.run).history()) for point in plan.points if point.status == "pruned"]
+
+    assert lengths
+    assert min(lengths) > 20 // 3
+
+
 def test_a_search_chooses_the_same_every_time(search):
     first, second = (run_sweep(search(random=7)[0])[0] for _ in range(2))
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import RUN_HELP, RunsDirOption, complete_runs, say
+from dlworkflow.cli.options import RUN_HELP, AtOption, RunsDirOption, complete_runs, say
 from dlworkflow.cli.runs import headings, pretty
 from dlworkflow.cli.tables import Format, number, percent, render
 from dlworkflow.errors import ConfigError, RunError, unknown
@@ -38,6 +38,7 @@ def compare(
     by: Annotated[
         str | None, typer.Option(metavar="METRIC", help="Choose each run's best epoch by test_acc, train_loss, ...")
     ] = None,
+    at: AtOption = None,
     where: Annotated[
         list[str] | None,
         typer.Option("--filter", metavar="KEY=VALUE", help="Only runs with this value of a column or setting."),
@@ -63,14 +64,19 @@ def compare(
     from dlworkflow.runs import list_runs, runs_folder
     from dlworkflow.sweep.folder import find_runs
 
+    if at not in (None, "best", "last"):
+        raise ConfigError(f"--at: {unknown('value', at, ('best', 'last'))}")
+    if at == "last" and by is not None:
+        raise ConfigError(f"--by {by}: chooses an epoch, and --at last takes the last; leave one out (--sort sorts)")
     conditions = dict(_condition(text) for text in where or ())
     found = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
     if not found:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
-    rows = compare_runs(found, by=by, where=conditions)
+    epoch: Any = {"by": by, "at": at or "best"}
+    rows = compare_runs(found, where=conditions, **epoch)
     if not rows:
         raise RunError(f"none of {len(found)} runs fits {', '.join(where or ())}")
-    seeds = compare_seeds(found, by=by, where=conditions)
+    seeds = compare_seeds(found, where=conditions, **epoch)
     if over_seeds and not seeds:
         raise RunError(f"none of {len(rows)} runs has finished: there is nothing to average")
     if over_seeds:
@@ -95,7 +101,7 @@ def compare(
 
         kept = [row["run"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
         by_name = {run.name: run for run in found}
-        draw_runs([by_name[name] for name in kept], plot, kind=plot_kind.value, by=by)
+        draw_runs([by_name[name] for name in kept], plot, kind=plot_kind.value, **epoch)
         say(f"figure {plot}")
 
 

@@ -11,6 +11,7 @@ from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
     OfflineOption,
+    RecipeOption,
     SetOption,
     complete_data,
     complete_models,
@@ -30,6 +31,7 @@ def lr_find(
     ] = None,
     config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings.")] = None,
     settings: SetOption = None,
+    recipe: RecipeOption = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
     optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="sgd, adam, adamw or rmsprop.")] = None,
     low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
@@ -61,6 +63,7 @@ def lr_find(
     flags = from_flags(
         {
             "model.name": ("MODEL", model),
+            "recipe": ("--recipe", recipe),
             "data.data_dir": ("--data-dir", data_dir),
             "data.batch_size": ("--batch-size", number_or_text(batch_size)),
             "optimizer.name": ("--optimizer", optimizer),

@@ -32,13 +32,14 @@ def models(output: FormatOption = Format.table) -> None:
 
     Parameters are those for the notes' input, in the column beside it.
     """
-    from dlworkflow.models import entries
+    from dlworkflow.models import entries, recipe_names
 
     rows = [
         {
             "model": name,
             "task": entry.task,
             "usual_data": entry.data,
+            "recipes": ", ".join(recipe_names(name)),
             "input": "x".join(map(str, entry.in_shape)),
             "outputs": entry.n_outputs or None,
             "parameters": entry.parameters or None,

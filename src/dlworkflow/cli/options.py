@@ -50,6 +50,19 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any setting: --set model.hidden_units=32. Repeat it for more."),
 ]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="best|last", help="Which epoch of each run; last chooses none [default: best]."),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Settings to start from: notes, or best where the model has it [default: notes].",
+        autocompletion=lambda: ["notes", "best"],
+    ),
+]
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import (
+    AtOption,
     DataDirOption,
     DeviceOption,
     OfflineOption,
+    RecipeOption,
     RunsDirOption,
     SetOption,
     complete_data,
@@ -44,6 +46,7 @@ def sweep(
         list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
     settings: SetOption = None,
+    recipe: RecipeOption = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=V1,V2", help="Values of a setting, or a range LOW..HIGH. Repeat it for more."),
@@ -60,6 +63,7 @@ def sweep(
         str | None,
         typer.Option(metavar="METRIC", help="Rank by test_acc, val_loss, ... [default: validation, else test loss]."),
     ] = None,
+    at: AtOption = None,
     jobs: Annotated[
         str | None,
         typer.Option(metavar="N|auto", help="Processes at once; auto is one a core with a GiB of free memory each."),
@@ -106,6 +110,7 @@ def sweep(
             "sweep.random": ("--random", _number(random)),
             "sweep.sampler": ("--sampler", sampler),
             "sweep.by": ("--by", by),
+            "sweep.at": ("--at", at),
             "sweep.vectorize": ("--vectorize", vectorize),
             "sweep.jobs": ("--jobs", _number(jobs)),
             "sweep.max_runs": ("--max-runs", _number(max_runs)),
@@ -115,6 +120,7 @@ def sweep(
     flags = from_flags(
         {
             "model.name": ("MODEL", what if file is None else None),
+            "recipe": ("--recipe", recipe),
             "data.data_dir": ("--data-dir", data_dir),
             "epochs": ("--epochs", _number(epochs)),
             "device": ("--device", device),
@@ -169,7 +175,7 @@ def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepS
 
 def _refuse(layers: list[Layer], more: dict[str, object]) -> None:
     """Raise ConfigError for settings typed beside --resume but those of how it goes on."""
-    free = ("sweep.jobs", "sweep.max_runs", "sweep.max_minutes", "sweep.by")
+    free = ("sweep.jobs", "sweep.max_runs", "sweep.max_minutes", "sweep.by", "sweep.at")
     given = [label for layer in layers for key, label in layer.labels.items() if key not in free]
     given += [flag for flag, value in more.items() if value]
     if given:
@@ -233,7 +239,7 @@ class _Progress:
 def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, plot: Path | None, output: Format) -> None:
     from dlworkflow.sweep.table import best_run, sweep_rows
 
-    rows, metric = sweep_rows(found, plan, by=settings.by)
+    rows, metric = sweep_rows(found, plan, by=settings.by, at=settings.at)
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.endswith("_sd")]
     if output in (Format.table, Format.md):
         keys.remove("runs") if "runs" in keys else None
@@ -249,7 +255,9 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, plot: Path |
     best = best_run(found, rows, metric, settings.by)
     if best is not None:
         say(f"best run {found.run(best).path}")
-    if metric.startswith("test_"):
+    if metric.startswith("test_") and settings.at == "last":
+        say("scores of each run's last epoch: none was chosen by the test data, only the order of the rows is")
+    elif metric.startswith("test_"):
         say("chosen on the test split, as there is no validation split: expect a little less on new data")
     if plot is not None:
         from dlworkflow.plotting import plot_sweep, save_figure

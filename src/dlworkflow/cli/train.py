@@ -17,6 +17,7 @@ from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
     OfflineOption,
+    RecipeOption,
     RunsDirOption,
     SetOption,
     complete_data,
@@ -93,6 +94,7 @@ def train(
         list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
     settings: SetOption = None,
+    recipe: RecipeOption = None,
     epochs: Annotated[str | None, typer.Option(metavar="N", help="Passes over the training data.")] = None,
     lr: Annotated[str | None, typer.Option(metavar="NUMBER", help="Learning rate.")] = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
@@ -195,6 +197,7 @@ def train(
     flags = from_flags(
         {
             "model.name": ("MODEL", model),
+            "recipe": ("--recipe", recipe),
             "data.data_dir": ("--data-dir", data_dir),
             "data.val_fraction": ("--val-fraction", number_or_text(val_fraction)),
             "data.on_bad": ("--on-bad", on_bad),

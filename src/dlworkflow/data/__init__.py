@@ -123,6 +123,10 @@ def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
             )
         ):
             wrong[parameter.name] = f"data {name!r} needs it"
+    if given.get("transform") is not None and not wrong:
+        from dlworkflow.data import transforms
+
+        wrong |= transforms.faults(given["transform"], given.get("image_size"))
     return wrong
 
 

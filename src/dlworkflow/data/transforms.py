@@ -290,6 +290,22 @@ def parse(
     return Pipeline(size, tuple(augmentations), mean, std, resize.shorter, resize.interpolation, resize.fast_decode)
 
 
+def faults(spec: Spec, image_size: int | Sequence[int] | None = None) -> dict[str, str]:
+    """Return what is wrong with a pipeline whatever the pictures are, {setting: sentence}."""
+    for channels in (1, 3):  # a normalisation of either is right until the data is known
+        try:
+            parse(spec, image_size=image_size or 1, channels=channels)
+            return {}
+        except ConfigError as error:
+            found = [fault.removeprefix("data.").partition(": ") for fault in error.faults]
+    sizes = ("image_size", "transform.resize", "transform.center_crop", "transform.resize.shorter")
+    wrong: dict[str, str] = {}
+    for key, _, sentence in found:
+        if image_size is not None or key not in sizes:  # a size that the data decides contradicts nothing yet
+            wrong[key] = f"{wrong[key]}; {sentence}" if key in wrong else sentence
+    return wrong
+
+
 def _refused(name: str, settings: Mapping[str, Any]) -> list[str]:
     """Return what torchvision itself has against settings whose types are right: a list too long, a range reversed."""
     if not any(isinstance(value, (list, tuple)) for value in settings.values()):
@@ -331,6 +347,8 @@ def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
     for part in parts:
         if isinstance(part, str):
             part = {part: {}}
+        if isinstance(part, Mapping) and isinstance(part.get("name"), str):  # as other settings name a thing
+            part = {part["name"]: {key: value for key, value in part.items() if key != "name"}}
         if not isinstance(part, Mapping) or len(part) != 1:
             faults.append(f"data.transform: a step is a name or {{name: {{setting: value}}}}, not {part!r}")
             continue

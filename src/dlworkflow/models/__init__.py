@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, ModelError, first_line, nearest, unknown
 from dlworkflow.models import torchvision_models
-from dlworkflow.models.recipes import RECIPES
+from dlworkflow.models.recipes import RECIPES, USUAL
 from dlworkflow.signatures import choices_of, faults_of, settings_of
 
 if TYPE_CHECKING:
@@ -114,9 +114,20 @@ def entry(name: str) -> ModelEntry:
     return entries()[name]
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """Return the settings that a model trains with unless told otherwise: those of the notes; {} for others."""
-    return RECIPES.get(name, {})
+def recipe(name: str, which: str = USUAL) -> dict[str, Any]:
+    """Return the settings of a model's recipe: by default those of the notes, {} for a model that they have not.
+
+    Raises ConfigError for a recipe that the model does not have.
+    """
+    if which not in (known := recipe_names(name)):
+        sentence = f"model {name!r} has no recipe {which!r}; possible: {', '.join(known)}"
+        raise ConfigError(f"recipe: {sentence if which in RECIPES else unknown('recipe', which, known)}")
+    return RECIPES[which].get(name, {})
+
+
+def recipe_names(name: str) -> list[str]:
+    """Return the recipes of a model; `notes` is that of every model."""
+    return [which for which, settings in RECIPES.items() if which == USUAL or name in settings]
 
 
 def check_name(name: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlworkflow.comparison import SCORES
-from dlworkflow.config import Layer, SweepSettings, TrainConfig, Tree, build_sweep_settings, from_values, merge
+from dlworkflow.config import Layer, SweepSettings, TrainConfig, Tree, build_sweep_settings, merge
 from dlworkflow.errors import ConfigError, unknown
 from dlworkflow.sweep.folder import Plan, Point
 from dlworkflow.sweep.points import (
@@ -14,7 +14,8 @@ from dlworkflow.sweep.points import (
     Values,
     choose_combinations,
     extreme_combinations,
-    read_grid,
+    layers_of,
+    read_choices,
 )
 from dlworkflow.workflow import resolve_config
 
@@ -42,14 +43,14 @@ def plan_sweep(layers: Sequence[Layer], *, offline: bool = False) -> tuple[Plan,
         settings = settings.model_copy(update={"grid": grid if isinstance(grid, dict) else {}, "random": 1})
     label = merged.labels.get("sweep.grid", "sweep.grid")
     ranges = settings.random is not None or settings.sampler == "tpe"
-    values, grid_faults = read_grid(settings.grid, label=label, ranges=ranges)
+    values, grid_faults = read_choices(settings.grid, settings.variants, label=label, ranges=ranges)
     faults |= dict.fromkeys(grid_faults)
     try:
         combinations = choose_combinations(values, settings)
     except ConfigError as error:
         faults |= dict.fromkeys(error.faults)
     label = label if label == "--grid" else f"{label}:"
-    faults |= dict.fromkeys(_setting_faults(base, combinations, values, settings.seeds, label))
+    faults |= dict.fromkeys(_setting_faults(base, combinations, values, settings, label))
     if faults:
         raise ConfigError(*faults)
     seed = first_seed(base.values)
@@ -70,7 +71,8 @@ def first_seed(base: Tree) -> Any:
 
 def config_of(plan: Plan, point: Point) -> TrainConfig:
     """Return the settings of one run of a sweep."""
-    return resolve_config([Layer(plan.base), from_values(point.values, "--grid"), Layer({"seed": point.seed})])
+    chosen = layers_of(point.values, plan.sweep.get("variants", {}), "--grid")  # older sweeps know no variants
+    return resolve_config([Layer(plan.base), *chosen, Layer({"seed": point.seed})])
 
 
 def _faults_of(settings: SweepSettings, labels: Any) -> list[str]:
@@ -78,7 +80,7 @@ def _faults_of(settings: SweepSettings, labels: Any) -> list[str]:
     faults = []
     if settings.by is not None and settings.by not in SCORES:
         faults.append(f"{labels.get('sweep.by', 'sweep.by')}: {unknown('metric', settings.by, SCORES)}")
-    if not settings.grid and settings.seeds == 1:
+    if not settings.grid and not settings.variants and settings.seeds == 1:
         faults.append("sweep: nothing varies; give --grid KEY=VALUE,VALUE or --seeds N")
     if settings.sampler == "tpe" and settings.random is None:
         faults.append("--sampler tpe: say how many combinations to try with --random N")
@@ -88,15 +90,16 @@ def _faults_of(settings: SweepSettings, labels: Any) -> list[str]:
 
 
 def _setting_faults(
-    base: Layer, combinations: Sequence[Combination], values: dict[str, Values], seeds: int, label: str
+    base: Layer, combinations: Sequence[Combination], values: dict[str, Values], settings: SweepSettings, label: str
 ) -> list[str]:
     """Return each fault of any combination's settings once, in the order found; the last seed is checked too."""
-    first = first_seed(base.values)
+    first, seeds = first_seed(base.values), settings.seeds
     last = {"seed": first + seeds - 1} if isinstance(first, int) and seeds > 1 else {}
     found: dict[str, None] = {}
     for chosen in [*extreme_combinations(values), *combinations]:
         try:
-            resolve_config([base, from_values(chosen, label), Layer(last, {"seed": "--seeds"})])
+            layers = layers_of(chosen, settings.variants, label)
+            resolve_config([base, *layers, Layer(last, {"seed": "--seeds"})])
         except ConfigError as error:
             found |= dict.fromkeys(error.faults)
     return list(found)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlworkflow.config import SweepSettings, read_values
+from dlworkflow.config import Layer, SweepSettings, from_values, read_values
 from dlworkflow.errors import ConfigError
 
 MOST_RUNS = 10_000
@@ -19,6 +19,9 @@ MOST_RUNS = 10_000
 
 Combination = dict[str, Any]
 """Values by dotted key."""
+
+VARIANT = "variant"
+"""The key of a combination that names a variant."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,30 @@ def read_grid(grid: Mapping[str, Any], *, label: str, ranges: bool) -> tuple[dic
         else:
             found[key] = list({json.dumps(item): item for item in value}.values())
     return found, faults
+
+
+def read_choices(
+    grid: Mapping[str, Any], variants: Mapping[str, Any], *, label: str, ranges: bool
+) -> tuple[dict[str, Values], list[str]]:
+    """Return `read_grid` with the names of the variants as the values of one more key, VARIANT."""
+    found, faults = read_grid(grid, label=label, ranges=ranges)
+    if not variants:
+        return found, faults
+    if found.pop(VARIANT, None) is not None:
+        faults.append(f"{label} {VARIANT}: is the column of sweep.variants; leave it out")
+    return {VARIANT: list(variants), **found}, faults
+
+
+def layers_of(combination: Combination, variants: Mapping[str, Any], label: str) -> list[Layer]:
+    """Return the settings of a combination: those of its variant where there are any, and over them those of the grid.
+
+    `label` stands before the grid's keys in messages.
+    """
+    if not variants:
+        return [from_values(combination, label)]
+    name = str(combination[VARIANT])
+    chosen = {key: value for key, value in combination.items() if key != VARIANT}
+    return [from_values(dict(_flat(variants[name] or {})), f"sweep.variants {name}:"), from_values(chosen, label)]
 
 
 def choose_combinations(values: Mapping[str, Values], settings: SweepSettings) -> list[Combination]:

@@ -12,8 +12,8 @@ from dlworkflow.comparison import compare_runs, higher_is_better
 from dlworkflow.config import SweepSettings
 from dlworkflow.errors import ConfigError
 from dlworkflow.sweep.folder import ENDED, FINISHED, PRUNED, Plan, Point, Sweep
-from dlworkflow.sweep.plan import first_seed
-from dlworkflow.sweep.points import Range, read_grid
+from dlworkflow.sweep.plan import config_of, first_seed
+from dlworkflow.sweep.points import Range, read_choices
 from dlworkflow.sweep.running import Task
 
 try:
@@ -31,7 +31,7 @@ class Search:
 
     def __init__(self, sweep: Sweep, plan: Plan, settings: SweepSettings) -> None:
         self._sweep, self._plan, self._settings = sweep, plan, settings
-        self._values, _ = read_grid(settings.grid, label="--grid", ranges=True)
+        self._values, _ = read_choices(settings.grid, settings.variants, label="--grid", ranges=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         rises = settings.by is not None and higher_is_better(settings.by)
         self._study = optuna.create_study(
@@ -72,7 +72,11 @@ class Search:
         if trial is None or not math.isfinite(loss):
             return False
         trial.report(-loss if self._study.direction.name == "MAXIMIZE" else loss, number)
-        return bool(trial.should_prune())
+        return number > self._unjudged(point) and bool(trial.should_prune())
+
+    def _unjudged(self, point: Point) -> int:
+        """Return how many epochs say nothing yet of how a run will end: a schedule warms up, and starts are noisy."""
+        return config_of(self._plan, point).epochs // 3
 
     def ended(self, task: Task) -> None:
         """Tell Optuna what a combination came to: the mean over its seeds, pruned, or failed."""
@@ -116,8 +120,9 @@ class Search:
         """Return the mean of the metric over the seeds, None unless all have finished with a number."""
         if not all(point.status == FINISHED and point.run for point in points):
             return None
-        rows = compare_runs([self._sweep.run(str(point.run)) for point in points], by=self._settings.by)
-        scores = [row.get(self._settings.by or f"{row['chosen_on']}_loss") for row in rows]
+        runs = [self._sweep.run(str(point.run)) for point in points]
+        rows = compare_runs(runs, by=self._settings.by, at=self._settings.at)
+        scores = [row.get(self._settings.by or ("val_loss" if "val_loss" in row else "test_loss")) for row in rows]
         known = [score for score in scores if score is not None]
         return sum(known) / len(known) if len(known) == len(scores) else None
 

@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from dlworkflow.comparison import compare_runs, sort_rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS
@@ -15,22 +15,24 @@ from dlworkflow.sweep.folder import FAILED, FINISHED, PRUNED, Plan, Point, Sweep
 Row = dict[str, Any]
 
 
-def sweep_rows(sweep: Sweep, plan: Plan, *, by: str | None = None) -> tuple[list[Row], str]:
+def sweep_rows(
+    sweep: Sweep, plan: Plan, *, by: str | None = None, at: Literal["best", "last"] = "best"
+) -> tuple[list[Row], str]:
     """Return a row a combination, best first, and the metric that ranks them.
 
     Keys: the settings of the grid, n (runs that finished), the metric and `<metric>_sd` (sample standard deviation,
     None for fewer than two), the accuracy or loss beside it likewise, seconds (mean), then status (finished, failed,
     pruned, interrupted or waiting: the worst of its runs), reason, and runs (their names). `by` is a metric of
-    `compare_runs`, by default the validation loss, else the test loss.
+    `compare_runs`, by default the validation loss, else the test loss; `at` says where in each run it is taken.
     """
     members: dict[str, list[Point]] = {}
     for point in plan.points:
         members.setdefault(json.dumps(point.values), []).append(point)
     finished = [point.run for point in plan.points if point.status == FINISHED and point.run]
-    found = {row["run"]: row for row in compare_runs(map(sweep.run, finished), by=by)}
+    found = {row["run"]: row for row in compare_runs(map(sweep.run, finished), by=by, at=at)}
     whole = {name: row for name, row in found.items() if "chosen_on" in row}
-    chosen_on = next(iter(whole.values()), {"chosen_on": "test"})["chosen_on"]
-    metric = by or f"{chosen_on}_loss"
+    validated = any(row.get("val_loss") is not None for row in whole.values())
+    metric = by or ("val_loss" if validated else "test_loss")
     shown = [metric, *_beside(metric, whole.values())]
     rows = [_row(points, whole, shown) for points in members.values()]
     return sort_rows(rows, metric), metric
