@@ -15,6 +15,7 @@ from dlworkflow.data.loaders import make_loader
 from dlworkflow.device import thread_count
 from dlworkflow.inference import load_run_model
 from dlworkflow.run_evaluation import load_splits
+from dlworkflow.sweep.plan import config_of, plan_sweep
 from dlworkflow.workflow import resolve_config, run_training
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -205,12 +206,24 @@ def test_a_model_that_answers_one_dish_scores_what_the_notes_print(photos, alway
     assert test_step(Always(), batches, torch.nn.CrossEntropyLoss()).acc == pytest.approx(truth)
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+SWEEPS = [path for path in sorted(CONFIGS.glob("*.yaml")) if "sweep" in read_file(path).values]
+
+
+@pytest.mark.parametrize("path", sorted({*CONFIGS.glob("*.yaml")} - {*SWEEPS}), ids=lambda path: path.stem)
 def test_every_file_in_configs_is_a_whole_config(path):
     config = resolve_config([read_file(path)])
 
     assert config.averaging == "batch"
     assert config.seed == 42
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_in_configs_is_a_whole_plan(path):
+    plan, settings = plan_sweep([read_file(path)])
+
+    assert len(plan.points) == settings.seeds * len(
+        {str(config_of(plan, point).to_tree() | {"seed": 0}) for point in plan.points}
+    )
 
 
 def test_photos_train_plain_and_augmented_from_their_configs(photos, tmp_path, monkeypatch):

@@ -228,9 +228,9 @@ class _Progress:
         if point.status != "finished" or point.run is None:
             return f"{point.status}: {point.reason}"
         summary = self._sweep.run(point.run).summary()
-        best, split = summary["best"], summary["chosen_on"]
-        acc = percent(best.get(f"{split}_acc"))
-        return f"{split} loss {loss(best[f'{split}_loss'])}" + (f" acc {acc}" if acc else "") + f"  {point.run}"
+        scores, split = summary[self._settings.at], summary["chosen_on"]
+        acc = percent(scores.get(f"{split}_acc"))
+        return f"{split} loss {loss(scores[f'{split}_loss'])}" + (f" acc {acc}" if acc else "") + f"  {point.run}"
 
     def _searches(self) -> bool:
         return self._settings.sampler == "tpe"
