@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from dlworkflow.plotting import plot_predicted_images as plot_predicted_images
     from dlworkflow.plotting import plot_predictions as plot_predictions
     from dlworkflow.plotting import plot_run_curves as plot_run_curves
+    from dlworkflow.run_diagnosis import RunDiagnosis as RunDiagnosis
+    from dlworkflow.run_diagnosis import diagnose_run as diagnose_run
     from dlworkflow.run_evaluation import evaluate_run as evaluate_run
     from dlworkflow.run_evaluation import report_run as report_run
     from dlworkflow.runs import Run as Run
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from dlworkflow.runs import list_runs as list_runs
     from dlworkflow.scoring import Scores as Scores
     from dlworkflow.workflow import resolve_config as resolve_config
+    from dlworkflow.workflow import resume_training as resume_training
     from dlworkflow.workflow import run_training as run_training
 
 _ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data and so on
@@ -123,6 +126,7 @@ _HOMES = {  # where each public name lives
     "engine": ("Epoch", "Evaluation", "evaluate", "test_step", "train", "train_step"),
     "errors": ("BatchError", "ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
     "inference": ("Prediction", "Predictor", "predict_images"),
+    "run_diagnosis": ("RunDiagnosis", "diagnose_run"),
     "run_evaluation": ("evaluate_run", "report_run"),
     "metrics": ("accuracy_fn", "classification_report", "confusion_matrix"),
     "models.blobs": ("BlobModel",),
@@ -142,7 +146,7 @@ _HOMES = {  # where each public name lives
     ),
     "runs": ("Run", "find_run", "list_runs"),
     "scoring": ("Scores",),
-    "workflow": ("resolve_config", "run_training"),
+    "workflow": ("resolve_config", "resume_training", "run_training"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

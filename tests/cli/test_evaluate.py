@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import shutil
 
@@ -240,3 +242,16 @@ def test_the_files_of_other_pictures_bear_the_name_of_their_folder_not_of_the_sp
     evaluated(dlw, "tinyvgg", "--data", str(other.with_name("test")))
 
     assert (other.parent / "runs/tinyvgg-digits-001" / f"evaluation-{other.parent.name}-test.json").is_file()
+
+
+def test_a_reader_that_has_gone_leaves_the_files_whole(dlw, runs, monkeypatch):
+    import typer
+
+    def gone(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(typer, "echo", gone)
+    with contextlib.suppress(BrokenPipeError, io.UnsupportedOperation):
+        evaluated(dlw, "tinyvgg")
+
+    assert json.loads((runs / "tinyvgg-digits-001" / "evaluation.json").read_text())["samples"] == 360

@@ -86,10 +86,12 @@ def evaluate(
         say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
     result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
     report = report_part(found, part, result)
-    _print(report_data(found, part, report, weights=weights.value), report, output)
+    try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
+        paths = write_report(found, part, report, weights=weights.value)
+    finally:
+        _print(report_data(found, part, report, weights=weights.value), report, output)
     for warning in report.warnings:
         say(f"warning: {warning}")
-    paths = write_report(found, part, report, weights=weights.value)
     if plots:
         from dlworkflow.figures import draw_evaluation
 

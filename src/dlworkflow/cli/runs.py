@@ -9,6 +9,7 @@ import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
 from dlworkflow.cli.tables import Format, number, percent, render
+from dlworkflow.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.runs import Run
@@ -36,13 +37,7 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
     found = find_run(run, runs_dir)
     summary, history = found.summary(), found.history()
     if output is Format.json:
-        import json
-
-        typer.echo(
-            json.dumps(
-                {"run": str(found.path), **summary, "history": without_nan(history)}, indent=1, ensure_ascii=False
-            )
-        )
+        typer.echo(json_text({"run": str(found.path), **summary, "history": without_nan(history)}, indent=1))
         return
     if output is Format.table:
         _show_summary(found, summary)

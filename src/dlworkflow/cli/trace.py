@@ -14,7 +14,7 @@ import typer
 from dlworkflow.cli.options import complete_data, complete_models, say
 from dlworkflow.cli.tables import render
 from dlworkflow.errors import ConfigError, unknown
-from dlworkflow.text import printable
+from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.trace import ClassifierTrace, ConvTrace, DescentStep, LayerStep, SampleLoss, WorkedSum
@@ -356,6 +356,5 @@ def _echo(lines: Iterable[str]) -> None:
 
 
 def _echo_json(data: Any) -> None:
-    import json
 
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
+    typer.echo(json_text(data, indent=1))
