@@ -169,10 +169,12 @@ class Recorder:
 
     def finish(self, status: str) -> None:
         """Write what is unwritten, and how the run ended, even where the weights cannot be written."""
+        end = {"status": status, "finished": now(), "seconds": self._seconds()}
         try:
-            self._write()
-        finally:
-            self._run.update_summary(status=status, finished=now(), seconds=self._seconds())
+            self._write(**end)
+        except BaseException:
+            self._run.update_summary(**end)
+            raise
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started_at
@@ -187,7 +189,8 @@ class Recorder:
         self._lines = []
         self._logged_at = time.monotonic()
 
-    def _write(self) -> None:
+    def _write(self, **more: Any) -> None:
+        """Write what is unwritten; `more` goes into the summary."""
         self._log()
         if not self._writes:
             self._unwritten.clear()
@@ -200,7 +203,7 @@ class Recorder:
         for which in sorted(self._unwritten):
             save_weights(self._weights[which], self._run.weights_path(which))
         self._unwritten.clear()
-        self._run.update_summary(best=self.best, last=self.last)
+        self._run.update_summary(best=self.best, last=self.last, **more)
         self._written_at = time.monotonic()
 
 

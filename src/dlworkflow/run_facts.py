@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def processes(group: Group | None) -> dict[str, Any]:
     return {"processes": group.size, "backend": group.backend, "launch": group.launch}
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

@@ -6,7 +6,6 @@ may differ: there is one batch, the whole data set, and nothing is drawn at rand
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from timeit import default_timer
@@ -14,23 +13,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state
 
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.engine import Epoch, Scores
 from dlworkflow.errors import DivergedError, DlwError, first_line
 from dlworkflow.recorder import Trained, history_row
+from dlworkflow.sweep.stacked import Stacked, Weights
+from dlworkflow.tasks import build_loss
 from dlworkflow.workflow import Job
 
 MOST_PARAMETERS = 10_000
 """Larger models keep a core busy by themselves and gain nothing from company."""
 
-AT_ONCE = 50
-"""So many models are stacked at most; what they hold in between should stay in a processor's cache."""
-
-Weights = dict[str, Tensor]
-"""Parameters of k models by name, each (k, *shape)."""
+AT_ONCE = 25
+"""So many models are stacked at most: more share the overhead of an epoch, fewer stay in a processor's cache."""
 
 
 def group_of(config: TrainConfig) -> str:
@@ -99,20 +97,26 @@ def _loader(part: Any) -> Any:
     return make_loader(part, "full")
 
 
+def _as_often(k: int, part: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the inputs of a split (n, *in_shape) and its labels k times over (k * n, ...)."""
+    X, y = _loader(part)[0]
+    return X.to(device), y.to(device).expand(k, *y.shape).flatten(0, 1)
+
+
 class _Stack:
     """k models, their optimizer's moments and their best weights, as tensors (k, ...)."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         first = jobs[0]
-        self._jobs, self._task, self._loss_fn = jobs, first.task, first.loss_fn
-        self._base = copy.deepcopy(first.model).to("meta")
+        self._jobs, self._task = jobs, first.task
+        self._loss_fn = build_loss(first.task, first.config.loss, reduction="none")
         self._batches = {
-            split: tuple(tensor.to(first.device) for tensor in _loader(part)[0])
-            for split, part in first.splits.parts().items()
+            split: _as_often(len(jobs), part, first.device) for split, part in first.splits.parts().items()
         }
         self._chosen_on = "val" if "val" in self._batches else "test"
         stacked, _ = stack_module_state([job.model.to(first.device) for job in jobs])
         self._params: Weights = {name: tensor.detach().requires_grad_() for name, tensor in stacked.items()}
+        self._network = Stacked(first.model, self._params, self._batches["test"][0])
         self._best = _copies(self._params)
         self._moments: dict[str, Weights] = {}
         self._gradients: Weights = {}
@@ -127,29 +131,23 @@ class _Stack:
 
     def measure(self, split: str) -> tuple[Tensor, Tensor]:
         """Return loss (k,) and accuracy (k,) of the models on a split; the losses carry gradients where wanted."""
-        X, y = self._batches[split]
-        task, loss_fn = self._task, self._loss_fn
-
-        def one(params: Weights) -> tuple[Tensor, Tensor]:
-            logits = task.align(functional_call(self._base, params, (X,)), y)
-            right = task.is_correct(logits.detach(), y).sum() if task.has_accuracy else torch.tensor(torch.nan)
-            return loss_fn(logits, y), right.double() / len(y)
-
-        losses, accs = vmap(one)(self._params)
-        return losses, accs.expand(len(losses))
+        (X, labels), k, task = self._batches[split], len(self._jobs), self._task
+        logits = task.align(self._network(self._params, X, training=split == "train").flatten(0, 1), labels)
+        losses = self._loss_fn(logits, labels).reshape(k, -1).mean(dim=1)
+        if not task.has_accuracy:
+            return losses, torch.full_like(self._best_loss, torch.nan)
+        return losses, task.is_correct(logits.detach(), labels).reshape(k, -1).sum(dim=1).double() / len(X)
 
     def train_epoch(self, number: int) -> None:
         """Improve every model once, measure it, and keep its best weights; one that diverges stays as it was."""
         start = default_timer()
         before, moments = self._params, self._moments
-        self._base.train()
         losses, accs = self.measure("train")
         gradients = torch.autograd.grad(losses.sum(), list(before.values()))
         measured = {"train": (losses.detach().double(), accs)}
         last_gradients, self._gradients = self._gradients, dict(zip(before, gradients, strict=True))
         with torch.no_grad():
             self._params, self._moments = self._step(number)
-            self._base.eval()
             for split in self._batches.keys() - {"train"}:
                 found, accs = self.measure(split)
                 measured[split] = found.double(), accs
