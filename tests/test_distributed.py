@@ -98,6 +98,20 @@ def test_two_processes_equal_one_and_one_goes_on_with_the_run_of_two(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [("accumulate=4", "clip_norm=0.5", "schedule=one_cycle"), ("mixup=0.3", "cutmix=1.0", "loss_weights=balanced")],
+)
+def test_two_processes_gather_and_blend_batches_as_one_does(tmp_path, settings):
+    arguments = [*DIGITS, "--epochs", "2", "--set", *" --set ".join(settings).split()]
+
+    dlw(tmp_path, *arguments, "--name", "one")
+    dlw(tmp_path, *arguments, "--name", "two", "--processes", "2")
+
+    assert_close(*(Run(tmp_path / "runs" / name) for name in ("one-001", "two-001")))
+
+
+@pytest.mark.slow
 def test_two_processes_go_on_with_the_run_of_one(tmp_path):
     whole = run_training(settings("circles_v2", "data.batch_size=64", epochs=6), runs_dir=tmp_path / "whole")
     run = run_training(settings("circles_v2", "data.batch_size=64", epochs=3), runs_dir=tmp_path / "runs")

@@ -14,10 +14,21 @@ from torch import nn
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import ConfigError
+from dlworkflow.mixing import MixedLoss, Mixing
 from dlworkflow.scoring import Total
-from dlworkflow.sharing import OwnDraws, OwnEpoch, SharedLoss, Slice, check_size, share_batch_norms
+from dlworkflow.sharing import (
+    OwnDraws,
+    OwnEpoch,
+    SharedLoss,
+    Slice,
+    check_size,
+    sample_before,
+    share_batch_norms,
+    whole_count,
+)
 from dlworkflow.stopping import Stoppable, Stopped, StopRequest
 from dlworkflow.tasks import MULTICLASS, REGRESSION
+from dlworkflow.updates import Update
 
 
 class Threads:
@@ -111,6 +122,60 @@ def test_loss_and_gradients_are_those_of_the_whole_batch_also_where_a_process_ha
     assert loss == pytest.approx(expected.item(), abs=1e-12)
     for parameter, gradient in zip(whole.parameters(), gradients, strict=True):
         assert torch.allclose(parameter.grad, gradient, atol=1e-12)
+
+
+def weights_after(model, batches, *, whole=int, prepare=lambda loss_fn: loss_fn):
+    """Return the weights after three batches an update, the last of them alone."""
+    update = Update(torch.optim.SGD(model.parameters(), lr=0.5), accumulate=3, clip_norm=1.0, whole=whole)
+    for X, y in batches:
+        update(prepare(nn.CrossEntropyLoss())(model(X), y), len(y))
+    update.finish()
+    return [parameter.detach() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_accumulated_batches_weigh_the_samples_of_all_processes(size):
+    X, y = batch(13)
+    batches, model = list(zip(X.split([4, 5, 3, 1]), y.split([4, 5, 3, 1]), strict=True)), network()
+
+    def work(group):
+        def take_mean(parameter):  # of what has gathered, as DistributedDataParallel does
+            parameter.grad = group.sum(parameter.grad) / size
+
+        own = copy.deepcopy(model)
+        for parameter in own.parameters():
+            parameter.register_post_accumulate_grad_hook(take_mean)
+        parts = [
+            (inputs.tensor_split(size)[group.rank], labels.tensor_split(size)[group.rank]) for inputs, labels in batches
+        ]
+        return weights_after(own, parts, whole=whole_count(group), prepare=lambda loss_fn: SharedLoss(loss_fn, group))
+
+    found = together(size, work)
+
+    for expected, *processes in zip(weights_after(copy.deepcopy(model), batches), *found, strict=True):
+        assert all(torch.allclose(expected, own, atol=1e-12) for own in processes)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6])
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_sample_before_is_that_of_the_whole_batch(n, size):
+    X, _ = batch(n)
+
+    own = together(size, lambda group: sample_before(group)(X.tensor_split(size)[group.rank]))
+
+    assert torch.equal(torch.cat(own), X.roll(1, 0))
+
+
+def test_the_loss_of_blends_weighs_classes_over_the_whole_batch():
+    (_, y), loss_fn = batch(5), nn.CrossEntropyLoss(torch.tensor([1.0, 5.0, 0.5]).double())
+    logits = torch.randn(5, 3, dtype=torch.float64)
+
+    def work(group):
+        mixing = Mixing(mixup=1.0, share=0.3, before=sample_before(group))
+        own = (values.tensor_split(2)[group.rank] for values in (logits, y))
+        return MixedLoss(SharedLoss(loss_fn, group), mixing)(*own).item()
+
+    assert together(2, work) == pytest.approx([MixedLoss(loss_fn, Mixing(mixup=1.0, share=0.3))(logits, y).item()] * 2)
 
 
 @pytest.mark.parametrize("n", [1, 5])
@@ -216,6 +281,28 @@ def test_processes_draw_dropout_and_augmentation_apart_and_the_order_alike():
 
     assert (order, after) == (order2, after2)
     assert not set(noise) & set(noise2)
+
+
+def test_what_is_drawn_together_is_what_one_process_draws_after_the_order():
+    def drawn(batches, drawing):
+        found = []
+        for _, y in batches:
+            torch.rand(3)  # a process's own, where there are several
+            with drawing():
+                found.append((y.tolist(), torch.rand(()).item()))
+        return found, torch.rand(()).item()
+
+    def loader(part):
+        torch.manual_seed(0)
+        return make_loader(part, 2, shuffle=True)
+
+    samples = TensorData(torch.arange(6.0)[:, None], torch.arange(6))
+    draws = OwnDraws(42, 1)
+    shared = drawn(OwnEpoch(loader(Slice(samples, alone(0, 1), draws)), draws, 0), draws.together)
+
+    torch.manual_seed(0)
+    order = [y.tolist() for _, y in loader(samples)]
+    assert shared == (list(zip(order, (torch.rand(()).item() for _ in order), strict=True)), torch.rand(()).item())
 
 
 def test_each_epoch_draws_anew_and_the_same_again_after_a_resume():

@@ -53,8 +53,13 @@ class Learning:
         return None if self.stopper is None else self.stopper.enough
 
 
-def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Learning:
-    """Put together what trains `model`, which is on its device, with `n_batches` an epoch."""
+def build_learning(
+    config: TrainConfig, model: nn.Module, n_batches: int, *, whole: Callable[[int], int] = int
+) -> Learning:
+    """Put together what trains `model`, which is on its device, with `n_batches` an epoch.
+
+    `whole` makes of the samples that this process has of a batch those of all processes.
+    """
     settings = config.optimizer.model_dump()
     spare = not settings.pop("decay_bias_and_norm")
     optimizer = build_optimizer(settings.pop("name"), _weights(config, model, spare=spare), **settings)
@@ -70,7 +75,7 @@ def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Lea
     parts = {"schedule": schedule, "stopper": stopper, "average": average, "scaler": scaler}
     return Learning(
         optimizer,
-        _build_stepper(config, optimizer, after, scaler),
+        _build_stepper(config, optimizer, after, scaler, whole),
         schedule,
         stopper,
         average,
@@ -83,7 +88,11 @@ def _device_type(model: nn.Module) -> str:
 
 
 def _build_stepper(
-    config: TrainConfig, optimizer: Optimizer, after: list[Callable[[], object]], scaler: torch.amp.GradScaler | None
+    config: TrainConfig,
+    optimizer: Optimizer,
+    after: list[Callable[[], object]],
+    scaler: torch.amp.GradScaler | None,
+    whole: Callable[[int], int],
 ) -> Stepper:
     """Return what a loss does to the weights: a step of the optimizer, with as little around it as the settings ask."""
     settings: dict[str, Any] = {
@@ -94,7 +103,7 @@ def _build_stepper(
     usual = {name: TrainConfig.model_fields[name].default for name in settings}
     if settings == usual and not after and scaler is None:
         return Stepper(optimizer)
-    return Update(optimizer, **settings, scaler=scaler, after=after)
+    return Update(optimizer, **settings, scaler=scaler, after=after, whole=whole)
 
 
 def _weights(config: TrainConfig, model: nn.Module, *, spare: bool) -> Any:

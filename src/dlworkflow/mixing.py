@@ -2,12 +2,15 @@
 
 Drawn before each training batch, and only then, from torch's global generator: which of the two, where both are set;
 the share of the first sample; for CutMix, the middle of the piece. A sample is blended with the one before it in the
-batch, as by torchvision, which shuffled batches make a random one.
+batch, as by torchvision, which shuffled batches make a random one. Where several processes share a batch, they say how
+all draw the same, and which sample is before theirs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,26 +19,34 @@ from torch import Tensor, nn
 from dlworkflow.tasks import LossFn
 
 
+def _roll(values: Tensor) -> Tensor:
+    return values.roll(1, 0)
+
+
 @dataclass
 class Mixing:
     """`mixup` and `cutmix` are the alphas of the Beta distribution that the shares are drawn from; 0 is off.
 
-    `share` is how much of a blend its first sample makes, since the last `blend`.
+    `share` is how much of a blend its first sample makes, since the last `blend`. `before` returns of values (n, ...)
+    those of the sample before each; what is drawn is drawn within `drawing()`.
     """
 
     mixup: float = 0.0
     cutmix: float = 0.0
     share: float = 1.0
+    before: Callable[[Tensor], Tensor] = _roll
+    drawing: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def blend(self, X: Tensor) -> Tensor:
         """Return a batch (n, *in_shape) of blends; CutMix needs pictures (n, channels, height, width)."""
-        cut = self.cutmix > 0 and (not self.mixup or bool(torch.rand(()) < 0.5))
-        alpha = torch.tensor(self.cutmix if cut else self.mixup)
-        self.share = float(torch.distributions.Beta(alpha, alpha).sample())
-        others = X.roll(1, 0)
+        with self.drawing():
+            cut = self.cutmix > 0 and (not self.mixup or bool(torch.rand(()) < 0.5))
+            alpha = torch.tensor(self.cutmix if cut else self.mixup)
+            self.share = float(torch.distributions.Beta(alpha, alpha).sample())
+            rows, columns = self._piece(*X.shape[-2:]) if cut else (slice(0), slice(0))
+        others = self.before(X)
         if not cut:
             return X * self.share + others * (1 - self.share)
-        rows, columns = self._piece(*X.shape[-2:])
         mixed = X.clone()
         mixed[..., rows, columns] = others[..., rows, columns]
         return mixed
@@ -74,4 +85,4 @@ class MixedLoss(nn.Module):
 
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         share = self._mixing.share
-        return share * self._loss_fn(logits, y) + (1 - share) * self._loss_fn(logits, y.roll(1, 0))
+        return share * self._loss_fn(logits, y) + (1 - share) * self._loss_fn(logits, self._mixing.before(y))

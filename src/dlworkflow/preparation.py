@@ -133,10 +133,6 @@ def put_in_place(
     config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
 ) -> Job:
     """Do what `prepare` says, whoever's turn it is."""
-    if group is not None and config.accumulate > 1:
-        raise ConfigError("accumulate: batches are not gathered in several processes; give a larger data.batch_size")
-    if group is not None and (config.mixup or config.cutmix):
-        raise ConfigError("mixup, cutmix: samples are blended in one process alone")
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
     check_precision(config.precision, device)
     if config.compile:

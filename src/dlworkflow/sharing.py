@@ -7,8 +7,8 @@ the processes find each other and talk stands in `distributed`; here a group is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -95,7 +95,7 @@ class OwnDraws:
     """Random numbers of this process alone, for augmentation and dropout, between those that all processes share.
 
     The order of the samples is drawn from torch's generator, which stands alike on every process; once that is done,
-    the generator is this process's own until the epoch ends, seeded by seed, epoch, rank and worker.
+    the generator is this process's own until the epoch ends, seeded by seed, epoch, rank and worker; but `together`.
     """
 
     def __init__(self, seed: int, rank: int) -> None:
@@ -119,8 +119,22 @@ class OwnDraws:
         self._shared, self._epoch = torch.get_rng_state(), None
         torch.manual_seed(int(seed[0]))
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Draw within the block what all processes draw, and one alone would draw after the order."""
+        if self._shared is None:
+            yield
+            return
+        own = torch.get_rng_state()
+        torch.set_rng_state(self._shared)
+        try:
+            yield
+        finally:
+            self._shared = torch.get_rng_state()
+            torch.set_rng_state(own)
+
     def end(self) -> None:
-        """Go back to the generator that all share, as it stood when the order was drawn."""
+        """Go back to the generator that all share, as it stood when last drawn from."""
         if self._shared is not None:
             torch.set_rng_state(self._shared)
         self._epoch = self._shared = None
@@ -236,6 +250,28 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         part = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, part)
         self.running_var.lerp_(variance, part)
+
+
+def whole_count(group: Group) -> Callable[[int], int]:
+    """Return what makes of this process's number of samples that of all."""
+    return lambda n: int(group.sum(torch.tensor(n)))
+
+
+def sample_before(group: Group) -> Callable[[Tensor], Tensor]:
+    """Return what gives, of values (n, ...) of this process's samples, those of the sample before each.
+
+    Before the first of a slice is the last of the slice before, and before the first of all the last of all.
+    """
+
+    def before(values: Tensor) -> Tensor:
+        lasts = values.new_zeros(group.size, *values.shape[1:])
+        filled = torch.zeros(group.size)
+        if len(values):
+            lasts[group.rank], filled[group.rank] = values[-1], 1
+        lasts, n_filled = group.sum(lasts), int(group.sum(filled).sum())
+        return torch.cat([lasts[(group.rank or n_filled) - 1][None], values])[:-1]
+
+    return before
 
 
 def share_batch_norms(model: nn.Module, group: Group) -> None:

@@ -15,8 +15,8 @@ class Update(Stepper):
     """Gradients of `accumulate` batches, scaled and clipped, then one step of the optimizer, then `after`.
 
     The gradient is that of the mean loss over the samples of all these batches; what is left at the end of an epoch
-    is a smaller group. `clip_value` bounds each number of the gradient, then `clip_norm` the length of the whole.
-    `scaler` is torch's GradScaler for half precision.
+    is a smaller group. `whole` makes all samples of a batch of those that this process has. `clip_value` bounds each
+    number of the gradient, then `clip_norm` the length of the whole. `scaler` is torch's GradScaler for half precision.
     """
 
     def __init__(
@@ -28,16 +28,18 @@ class Update(Stepper):
         clip_value: float | None = None,
         scaler: Any = None,
         after: Sequence[Callable[[], object]] = (),
+        whole: Callable[[int], int] = int,
     ) -> None:
         super().__init__(optimizer)
         self._accumulate, self._clip_norm, self._clip_value = accumulate, clip_norm, clip_value
-        self._scaler, self._after = scaler, tuple(after)
+        self._scaler, self._after, self._whole = scaler, tuple(after), whole
         self._batches = self._samples = 0
 
     def __call__(self, loss: Tensor, n_samples: int) -> None:
         if not self._batches:
             self.optimizer.zero_grad()
         if self._accumulate > 1:
+            n_samples = self._whole(n_samples)
             loss = loss * n_samples
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
         self._batches += 1

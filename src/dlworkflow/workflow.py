@@ -37,7 +37,7 @@ from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.run_facts import environment, first_summary, processes
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice, sample_before, whole_count
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn
 
@@ -233,10 +233,11 @@ def _train(
                 seen = _as_seen_by_the_classifier(job, request)
                 if config.compile:
                     seen.model.compile()  # in place: names of weights stay
-                loaders = _loaders(seen, val_draws, recorder.epochs_done)
+                draws = OwnDraws(config.seed, group.rank) if group is not None else None
+                loaders = _loaders(seen, val_draws, draws, recorder.epochs_done)
                 batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
                 model, on_end = _staged(seen, recorder, learning)
-                trained, minimised = _as_trained(job, model)
+                trained, minimised = _as_trained(job, model, draws)
                 train(
                     trained if group is None else group.share(trained),
                     batches["train"],
@@ -246,7 +247,7 @@ def _train(
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
-                    training_loss=_shared(minimised, group),
+                    training_loss=minimised,
                     on_epoch=on_end,
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
@@ -277,7 +278,8 @@ def _learner(job: Job) -> tuple[Learner, Learning]:
     job.model.to(job.device)
     if job.config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    learning = build_learning(job.config, job.model, _batches_an_epoch(job))
+    whole = int if job.group is None else whole_count(job.group)
+    learning = build_learning(job.config, job.model, _batches_an_epoch(job), whole=whole)
     averaged = learning.average.averaged if learning.average else None
     draws = {"val": torch.Generator().manual_seed(job.config.seed)}
     return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
@@ -317,11 +319,13 @@ def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     )
 
 
-def _as_trained(job: Job, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+def _as_trained(job: Job, model: nn.Module, draws: OwnDraws | None) -> tuple[nn.Module, LossFn]:
     """Return the model and the loss as they are trained: in half precision and on blends where the settings say so."""
     if job.config.precision != "fp32":
         model = Autocast(model, job.config.precision, job.device)
-    mixing, loss = Mixing(job.config.mixup, job.config.cutmix), job.training_loss.to(job.device)
+    mixing, loss = Mixing(job.config.mixup, job.config.cutmix), _shared(job.training_loss.to(job.device), job.group)
+    if job.group is not None and draws is not None:
+        mixing.before, mixing.drawing = sample_before(job.group), draws.together
     if not mixing.mixup and not mixing.cutmix:
         return model, loss
     return Mixed(model, mixing), MixedLoss(loss, mixing)
@@ -376,12 +380,11 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
-def _loaders(job: Job, val_draws: torch.Generator, epochs_done: int) -> dict[str, Any]:
+def _loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, epochs_done: int) -> dict[str, Any]:
     """Return each split's batches; in a group, this process's slices of them."""
     parts, group = job.splits.parts(), job.group
-    if group is None:
+    if group is None or draws is None:
         return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
-    draws = OwnDraws(job.config.seed, group.rank)
     loaders = {split: _loader(job, split, Slice(part, group, draws), val_draws) for split, part in parts.items()}
     return loaders | {"train": OwnEpoch(loaders["train"], draws, epochs_done)}
 
