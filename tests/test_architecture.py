@@ -67,7 +67,8 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     | {"config", "runs", "data", "models", "tasks", "device", "engine", "checkpoint", "preparation", "run_facts"}
     | {"recorder", "stopping", "features", "learning", "losses", "sharing", "mixing", "precision"},
     "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
-    "distributed": {"errors", "runs", "sharing", "engine", "workflow"},
+    "standstill": set(),
+    "distributed": {"standstill", "errors", "runs", "sharing", "engine", "workflow"},
     "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},
     "run_evaluation": BASE
     | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},

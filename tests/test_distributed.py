@@ -25,10 +25,11 @@ LONG = ["train", "circles_v2", "--set", "data.batch_size=100", "--epochs", "5000
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
 
 
-def start(folder, *arguments, module=("dlworkflow",)):
+def start(folder, *arguments, module=("dlworkflow",), **environment):
     return subprocess.Popen(
         [sys.executable, "-m", *module, *arguments],
         cwd=folder,
+        env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -191,6 +192,49 @@ def test_a_killed_process_ends_the_job_with_the_command_that_goes_on(tmp_path, r
 
 @needs_proc
 @pytest.mark.faults
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_stopped_process_is_ended_and_the_last_line_says_how_to_go_on(tmp_path, rank):
+    process = start(tmp_path, *LONG, "--processes", "2", DLW_TIMEOUT="30")
+    until_epoch(process, 5)
+    time.sleep(1.2)  # a state is written every second
+    workers = workers_of(process)
+
+    os.kill(workers[rank], signal.SIGSTOP)
+    _, complaints = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 1
+    assert f"process {rank} of 2 has stood stopped for 10 s and is ended" in complaints
+    last = complaints.splitlines()[-1]
+    command = "dlw train --resume runs/circles_v2-circles-001"
+    assert last == f"dlw: process {rank} of 2 was killed (SIGKILL); go on with: {command}"
+    assert have_ended(workers)
+
+
+HANGS = """import signal, time
+signal.signal(signal.SIGUSR1, lambda *_: time.sleep(20))"""
+
+
+@needs_proc
+@pytest.mark.faults
+def test_a_process_that_hangs_is_named_after_the_time_out(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HANGS)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    process = start(tmp_path, *LONG, "--processes", "2", DLW_TIMEOUT="3", PYTHONPATH=path)
+    until_epoch(process, 5)
+    workers = workers_of(process)
+
+    os.kill(workers[1], signal.SIGUSR1)
+    _, complaints = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode == 1
+    last = complaints.splitlines()[-1]
+    command = "dlw train --resume runs/circles_v2-circles-001"
+    assert last == f"dlw: process 1 of 2 has ended, or no longer answers; go on with: {command}"
+    assert have_ended(workers)
+
+
+@needs_proc
+@pytest.mark.faults
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_all_processes_after_the_same_epoch_with_its_code(tmp_path, number, code):
     process = start(tmp_path, *LONG, "--processes", "2")
@@ -242,6 +286,16 @@ def test_processes_that_torchrun_starts_anew_go_on_with_the_same_run(tmp_path):
 def test_more_processes_than_the_machine_has_room_for_are_refused():
     with pytest.raises(ConfigError, match=r"--processes: from 1 to \d+ on this machine, not 4096"):
         distributed.launch(4096, ["train", "line"])
+
+
+@pytest.mark.parametrize("given", ["soon", "0", "nan"])
+def test_a_time_out_that_is_none_is_refused_before_anything_starts(monkeypatch, given):
+    monkeypatch.setenv("DLW_TIMEOUT", given)
+
+    with pytest.raises(
+        ConfigError, match=f"DLW_TIMEOUT: seconds to wait for other processes, at least 1, not '{given}'"
+    ):
+        distributed.launch(1, ["train", "line"])
 
 
 def test_a_torch_without_torch_distributed_is_one_line(monkeypatch):

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,22 @@ from dlworkflow.engine import Epoch
 from dlworkflow.errors import ConfigError, DivergedError, DlwError, RunError
 from dlworkflow.runs import Run, find_run, list_runs, runs_folder
 from dlworkflow.sharing import share_batch_norms
+from dlworkflow.standstill import end_stopped
 from dlworkflow.workflow import Job, resume_training, train_job
 
 TIMEOUT = timedelta(minutes=15)
-"""A process that waits so long for the others in training gives up; one that died is noticed at once."""
+"""A process that waits so long for the others in training gives up, unless DLW_TIMEOUT says otherwise in seconds.
+
+One that died is noticed at once, one of the same machine that was stopped after a minute.
+"""
+
+STOPPED_TIMEOUT = timedelta(minutes=1)
+"""So long may a process stand stopped (SIGSTOP) before another of its machine ends it; a third of TIMEOUT at most."""
 
 PREPARE_TIMEOUT = timedelta(hours=6)
 """So long may one process load, or fetch, the data while the others wait for it."""
+
+_log = logging.getLogger(__name__)
 
 _FILES = ("config.yaml", "environment.json", "summary.json", "history.csv", "resume.pth")
 
@@ -51,7 +60,7 @@ class ToldElsewhereError(DlwError):
 class Processes:
     """A `sharing.Group` over torch.distributed: gloo for what lies on the CPU, nccl for what lies on a GPU."""
 
-    def __init__(self, store: distributed.Store, rank: int, size: int) -> None:
+    def __init__(self, store: distributed.Store, rank: int, size: int, timeout: timedelta = TIMEOUT) -> None:
         self.rank, self.size = rank, size
         self.local_rank = int(os.environ.get("LOCAL_RANK", 0))
         self.backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -61,7 +70,8 @@ class Processes:
         self._store, self._turns = distributed.PrefixStore(f"dlworkflow/{begun}", store), 0
         if self.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(self.local_rank)
-        distributed.init_process_group(self.backend, store=self._store, rank=rank, world_size=size, timeout=TIMEOUT)
+        self.beside = self._find_beside()
+        distributed.init_process_group(self.backend, store=self._store, rank=rank, world_size=size, timeout=timeout)
 
     def sum(self, values: Tensor) -> Tensor:
         total = values.clone()
@@ -117,6 +127,25 @@ class Processes:
             distributed.broadcast(parcel, src=0)
         return parcel.numpy().tobytes()
 
+    def _find_beside(self) -> dict[int, int]:
+        """Return the process ids of all processes on this machine by rank, as soon as all have begun."""
+        keys = [f"place/{rank}" for rank in range(self.size)]
+        self._store.set(keys[self.rank], f"{os.getpid()} {socket.gethostname()}")
+        self._store.wait(keys, TIMEOUT)
+        places = [self._store.get(key).decode().partition(" ") for key in keys]
+        return {rank: int(pid) for rank, (pid, _, host) in enumerate(places) if host == socket.gethostname()}
+
+    def answering(self, patience: timedelta) -> list[int]:
+        """Return which processes have come here, once all have or after that time: those that have lost others."""
+        keys = [f"lost/{rank}" for rank in range(self.size)]
+        try:
+            self._store.set(keys[self.rank], "")
+            with suppress(RuntimeError):
+                self._store.wait(keys, patience)
+            return [rank for rank, key in enumerate(keys) if self._store.check([key])]
+        except RuntimeError:  # what holds the store has ended too
+            return [0]
+
     def last_words(self, text: str, patience: timedelta) -> str | None:
         """Return how rank 0 ended: `text` there; elsewhere wait for it, as torchrun stops all when one has failed.
 
@@ -160,27 +189,29 @@ class _Parallel(nn.Module):
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
-    """Join the processes that were started with this one, for the block.
+def joined(runs_dir: str | os.PathLike[str] | None = None) -> Iterator[Processes]:
+    """Join the processes that were started with this one, for the block; runs are written to `runs_dir`.
 
     What fails on all of them alike is raised on rank 0 and ends the others silently, with the same exit code; what
-    fails on one alone is raised there, and as LostProcessError on rank 0. A process whose starter was killed ends as
-    SIGTERM asks.
+    fails on one alone is raised there, and as LostProcessError on rank 0, which says which no longer answer. A process
+    whose starter was killed ends as SIGTERM asks; one that was stopped is ended by another of its machine.
     """
     _check_available()
+    timeout = _timeout()
     try:
         store, rank, size = next(distributed.rendezvous("env://", timeout=TIMEOUT))
-        group = Processes(store, rank, size)
+        group = Processes(store, rank, size, timeout)
     except RuntimeError as error:
         raise LostProcessError("the other processes of this training cannot be reached") from error
     if "TORCHELASTIC_RUN_ID" in os.environ:
         threading.Thread(target=_stop_without, args=(os.getppid(),), daemon=True).start()
+        _watch(group, min(STOPPED_TIMEOUT, timeout / 3))
     if rank:
         logging.getLogger("dlworkflow").setLevel(logging.ERROR)
     try:
         yield group
     except BaseException as error:
-        _end(group, error)
+        _end(group, error, runs_dir)
         raise
     distributed.destroy_process_group()
 
@@ -190,14 +221,39 @@ def _check_available() -> None:
         raise ConfigError("--processes: this PyTorch was built without torch.distributed; train in one process")
 
 
-def _end(group: Processes, error: BaseException) -> None:
+def _timeout() -> timedelta:
+    """Return how long a process waits for the others in training."""
+    given = os.environ.get("DLW_TIMEOUT", "").strip()
+    try:
+        timeout = timedelta(seconds=float(given)) if given else TIMEOUT
+    except (ValueError, OverflowError):
+        timeout = timedelta(0)
+    if timeout < timedelta(seconds=1):
+        raise ConfigError(f"DLW_TIMEOUT: seconds to wait for other processes, at least 1, not {given!r}")
+    return timeout
+
+
+def _watch(group: Processes, patience: timedelta) -> None:
+    """End processes of this machine that were stopped, from a thread of this one."""
+
+    def tell(rank: int) -> None:
+        seconds = patience.total_seconds()
+        _log.error("process %d of %d has stood stopped for %.0f s and is ended", rank, group.size, seconds)
+
+    settings = {"parent": os.getppid(), "patience": patience.total_seconds(), "tell": tell}
+    threading.Thread(target=end_stopped, args=(group.rank, group.beside), kwargs=settings, daemon=True).start()
+
+
+def _end(group: Processes, error: BaseException, runs_dir: str | os.PathLike[str] | None) -> None:
     """Raise what this process should end with instead of `error`, or return."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # torchrun stops all when one ends; this one is ending
     if isinstance(error, RuntimeError) and _is_of_the_connection(error):
-        if group.rank:
+        hangs = "imed out" in str(error)
+        answering = group.answering(timedelta(seconds=5 if hangs else 1))
+        if group.rank and not (hangs and group.rank == min(answering)):
             raise SystemExit(1) from None
-        raise LostProcessError("another process of this training has ended, or no longer answers") from error
+        raise LostProcessError(_who_is_lost(group, answering, runs_dir)) from error
     agreed = isinstance(error, (KeyboardInterrupt, SystemExit, DivergedError, ToldElsewhereError))
     if not agreed and not isinstance(error, DlwError):
         return
@@ -206,6 +262,17 @@ def _end(group: Processes, error: BaseException) -> None:
         raise SystemExit(128 + signal.SIGINT) from None
     if group.rank and isinstance(error, DlwError) and (agreed or told == str(error)):
         raise SystemExit(error.exit_code) from None
+
+
+def _who_is_lost(group: Processes, answering: Sequence[int], runs_dir: str | os.PathLike[str] | None) -> str:
+    """Name the processes that have ended or hang, and the command that goes on without them."""
+    lost = [str(rank) for rank in range(group.size) if rank not in answering]
+    who = f"process {' and '.join(lost)}" if lost else "another process"
+    ends = f"{who} of {group.size} has ended, or no longer answers"
+    if group.rank:  # the run is where rank 0 writes it
+        return f"{ends}; go on with: dlw train --resume last"
+    run = _run_of(group.launch, runs_dir)
+    return ends if run is None else f"{ends}; go on with: dlw train --resume {shlex.quote(str(run.path))}"
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
@@ -316,6 +383,7 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
     """
     _check_available()
     _check_count(processes)
+    _timeout()
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -61,7 +61,7 @@ def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
             return
         from dlworkflow.distributed import joined
 
-        with joined() as ctx.obj:
+        with joined(settings["runs_dir"]) as ctx.obj:
             if processes not in (None, ctx.obj.size):
                 raise ConfigError(f"--processes: torchrun has started {ctx.obj.size}, not {processes}; leave it out")
             command(ctx, **settings)
