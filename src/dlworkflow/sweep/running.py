@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from dlworkflow.config import Layer, SweepSettings, build_sweep_settings
-from dlworkflow.device import choose_device
+from dlworkflow.device import choose_device, thread_count
 from dlworkflow.engine import Epoch
 from dlworkflow.errors import ConfigError, DlwError, RunError, first_line
 from dlworkflow.stopping import Halt, StopRequest, noted_signals
@@ -340,7 +340,7 @@ def _train_together(sweep: Sweep, plan: Plan, points: list[Point], is_late: Call
         for point in points:
             _fail(point, error)
         return
-    with noted_signals() as request:
+    with thread_count(jobs[0].threads), noted_signals() as request:
 
         def stop() -> bool:
             return request.signal is not None or is_late()
