@@ -14,6 +14,8 @@ from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.image_folder import OnBad, load_labelled
 from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.shards.loading import load_labelled_shards
+from dlworkflow.data.shards.names import shards_path
 from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
@@ -85,9 +87,9 @@ def load_part(
 ) -> Part:
     """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
 
-    Pictures' classes are matched to the run's by name; a data set of the table must have
-    the run's own. `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own
-    data, else an error. Raises DataError when classes differ or the split is not there.
+    Pictures' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
+    `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own data, else an error.
+    Raises DataError when classes differ or the split is not there.
     """
     if other is None:
         part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
@@ -98,7 +100,13 @@ def load_part(
             raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
         channels = summary["in_shape"][0]
         pipeline = parse(summary["transform"], channels=channels)
-        options: dict[str, Any] = {"split": split, "ignore_extra": ignore_extra, "on_bad": on_bad or "error"}
+        options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
+        if (shards := shards_path(other)) is not None:
+            if ignore_extra:
+                raise DataError(f"--ignore-extra: shards have the run's classes or they have not: {other!r}")
+            streamed, skipped, notes = load_labelled_shards(shards, summary["classes"], pipeline, channels, **options)
+            return Part(_name_of(Path(shards), split), streamed, skipped=skipped, notes=notes)
+        options |= {"ignore_extra": ignore_extra}
         found = load_labelled(other, summary["classes"], pipeline, channels, **options)
         return Part(_name_of(Path(other), split), found.pictures, skipped=found.skipped, notes=found.notes)
     taken = data.settings(other)
@@ -126,8 +134,9 @@ def _has_changed(run: Run, split: str, dataset: Dataset[Any]) -> bool:
 
 
 def _name_of(path: Path, split: str) -> str:
-    """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
+    """Return what pictures from elsewhere are called: `photos-test` for `photos`, `photos/test`, a CSV and shards."""
     whole = user_path(path).resolve()
+    whole = whole.parent if whole.suffix.casefold() == ".tar" else whole
     name = whole.stem if whole.is_file() else whole.name
     return f"{whole.parent.name if name == split else name}-{split}"
 
