@@ -88,8 +88,8 @@ def load_part(
     """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
 
     Pictures' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
-    `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own data, else an error.
-    Raises DataError when classes differ or the split is not there.
+    `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own data, else an
+    error. Raises DataError when classes differ or the split is not there.
     """
     if other is None:
         part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
@@ -105,7 +105,9 @@ def load_part(
             if ignore_extra:
                 raise DataError(f"--ignore-extra: shards have the run's classes or they have not: {other!r}")
             streamed, skipped, notes = load_labelled_shards(shards, summary["classes"], pipeline, channels, **options)
-            return Part(_name_of(Path(shards), split), streamed, skipped=skipped, notes=notes)
+            whole = Path(shards)
+            name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
+            return Part(name, streamed, skipped=skipped, notes=notes)
         options |= {"ignore_extra": ignore_extra}
         found = load_labelled(other, summary["classes"], pipeline, channels, **options)
         return Part(_name_of(Path(other), split), found.pictures, skipped=found.skipped, notes=found.notes)
@@ -134,9 +136,8 @@ def _has_changed(run: Run, split: str, dataset: Dataset[Any]) -> bool:
 
 
 def _name_of(path: Path, split: str) -> str:
-    """Return what pictures from elsewhere are called: `photos-test` for `photos`, `photos/test`, a CSV and shards."""
+    """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
     whole = user_path(path).resolve()
-    whole = whole.parent if whole.suffix.casefold() == ".tar" else whole
     name = whole.stem if whole.is_file() else whole.name
     return f"{whole.parent.name if name == split else name}-{split}"
 

@@ -37,7 +37,7 @@ def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -
         where = find(name, data_dir) if entry.files else None
         there = str(where or f"not here; `dlw data get {name}`") if entry.files else "yes"
         rows.append({"data": name, "task": entry.task, "about": entry.about, "there": there})
-    rows = [row | {"there": "--data PATH"} if row["data"].startswith(("image_", "shards")) else row for row in rows]
+    rows = [row | {"there": "--data PATH"} if row["data"].startswith("image_") else row for row in rows]
     typer.echo(render(rows, {key: key for key in rows[0]}, output))
 
 

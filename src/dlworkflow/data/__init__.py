@@ -48,7 +48,9 @@ _DATA_SETS: dict[str, DataEntry] = {
     ),
     "image_folder": DataEntry("image_folder:load_image_folder", "multiclass", "your pictures: train/<class>/..."),
     "image_csv": DataEntry("image_folder:load_image_csv", "multiclass", "your pictures: CSV of path,label[,split]"),
-    "shards": DataEntry("shards.loading:load_shards", "multiclass", "your pictures: tar shards of `dlw data shard`"),
+    "image_shards": DataEntry(
+        "shards.loading:load_shards", "multiclass", "your pictures: tar shards of `dlw data shard`"
+    ),
 }
 
 Loader = Callable[..., "Splits"]
@@ -94,7 +96,7 @@ def locate(text: str) -> dict[str, str]:
     if text in names():
         return {"name": text}
     if (shards := shards_path(text)) is not None:
-        return {"name": "shards", "path": shards}
+        return {"name": "image_shards", "path": shards}
     path = user_path(text)
     if path.is_dir():
         return {"name": "image_folder", "path": str(path.resolve())}

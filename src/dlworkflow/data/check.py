@@ -92,9 +92,9 @@ class FolderReport:
     """What `check_folder` found.
 
     `layout` is `splits` (train/<class>/), `classes` (<class>/ alone), `csv` or `shards`; `counts` is
-    {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures of the largest class to
-    the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the pictures that can be read; `n_read` of the files
-    were read for it, the others were as remembered.
+    {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures of the largest class
+    to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the pictures that can be
+    read; `n_read` of the files were read for it, the others were as remembered.
     """
 
     path: str

@@ -57,7 +57,7 @@ def count_samples(
         before = dict(rows)
         within = [path for path in paths if path.parent == folder]
         if new := sum(_known(path, rows, decode) is None for path in within):
-            _log.info("%s the samples of %d shards, once", "reading" if decode else "counting", new)
+            _log.info("%s the samples of %d shard(s), once", "reading" if decode else "counting", new)
         count = partial(_counted, rows=rows, decode=decode)
         try:
             with ThreadPoolExecutor(os.cpu_count()) as pool:

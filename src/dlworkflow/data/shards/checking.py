@@ -13,7 +13,7 @@ from dlworkflow.data.shards.index import Shard, digest_of
 from dlworkflow.data.shards.loading import find_shards
 from dlworkflow.data.shards.samples import need_webdataset
 from dlworkflow.data.shards.streams import samples_of
-from dlworkflow.errors import DataError
+from dlworkflow.errors import DataError, first_line
 
 
 def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: int | None = None) -> FolderReport:
@@ -23,7 +23,7 @@ def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: 
     DataError where it cannot even be said which shards and classes there are.
     """
     need_webdataset()
-    found = find_shards(path)
+    found = find_shards(path, checked=False)
     seen = _Seen(max_pixels)
     for done, shard in enumerate(found.shards, start=1):
         seen.findings.extend(seen.look(shard, len(found.classes)))
@@ -34,7 +34,6 @@ def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: 
         for split, shards in found.splits.items()
     }
     sizes = {split: [n for n in classes.values() if n] for split, classes in counts.items()}
-    findings = [Finding("unused", note) for note in found.notes]
     return FolderReport(
         path=path,
         layout="shards",
@@ -46,7 +45,7 @@ def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: 
         formats=dict(seen.formats.most_common()),
         n_files=len(found.shards),
         n_read=len(found.shards),
-        findings=(*seen.findings, *findings),
+        findings=tuple(seen.findings),
     )
 
 
@@ -73,7 +72,7 @@ class _Seen:
                 if (fault := self._picture(f"{name}/{sample.member}", sample.picture)) is not None:
                     yield fault
         except OSError as error:
-            yield Finding("damaged", f"cannot be read: {error.strerror}", (name,))
+            yield Finding("damaged", f"cannot be read: {error.strerror or first_line(error)}", (name,))
         except DataError as error:
             yield Finding("damaged", str(error), (name,))
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.errors import DataError
 
+_ATTEMPTS = 100
+"""So many draws are tried before it is said that a class would be missing from a part."""
+
 
 def cut_shards(
     shards: Sequence[Shard], fraction: float, random_state: int, setting: str, part: str
@@ -22,22 +25,36 @@ def cut_shards(
             f"(`dlw data shard DIR --shards 8`), or name {part} shards of its own"
             + (" with --set data.test=PATTERN" if part == "test" else "")
         )
-    order = random.Random(random_state).sample(range(len(shards)), len(shards))
+    for attempt in range(_ATTEMPTS):
+        kept, chosen = _drawn(shards, fraction, random.Random(f"{random_state} {attempt}"))
+        lacking = _lacking(shards, kept, chosen)
+        if lacking is None:
+            return kept, chosen
+    raise DataError(
+        f"{setting}: with {fraction:g} of {len(shards)} shards, one part has no sample of label {lacking}; write more "
+        "shards, whose samples are mixed (`dlw data shard`), or give another fraction"
+    )
+
+
+def _drawn(shards: Sequence[Shard], fraction: float, rng: random.Random) -> tuple[list[int], list[int]]:
+    """Return the places of shards to keep, and of those drawn whose samples come nearest to the fraction."""
+    order = rng.sample(range(len(shards)), len(shards))
     wanted = fraction * sum(shard.samples for shard in shards)
     chosen, got = [order[0]], shards[order[0]].samples
-    for index in order[1:-1]:
-        if abs(got + shards[index].samples - wanted) < abs(got - wanted):
-            chosen.append(index)
-            got += shards[index].samples
-    kept = [index for index in order if index not in chosen]
-    for one, other, name in ((kept, chosen, part), (chosen, kept, "training")):
-        for label in range(len(shards[0].counts)):
-            if any(shards[index].counts[label] for index in one) and not any(shards[i].counts[label] for i in other):
-                raise DataError(
-                    f"{setting}: class {label} is in none of the shards that {name} would get: the shards do not mix "
-                    "the classes; write them anew with `dlw data shard`, or give another data.random_state"
-                )
-    return sorted(kept), sorted(chosen)
+    for place in order[1:-1]:
+        if abs(got + shards[place].samples - wanted) < abs(got - wanted):
+            chosen.append(place)
+            got += shards[place].samples
+    return sorted({*order} - {*chosen}), sorted(chosen)
+
+
+def _lacking(shards: Sequence[Shard], *parts: Sequence[int]) -> int | None:
+    """Return a label that the shards have and one of the parts has not."""
+    whole, *some = (
+        [sum(counts) for counts in zip(*(shards[place].counts for place in part), strict=True)]
+        for part in (range(len(shards)), *parts)
+    )
+    return next((label for label, n in enumerate(whole) if n and not all(part[label] for part in some)), None)
 
 
 def cut_note(part: str, chosen: Sequence[Shard], whole: Sequence[Shard]) -> str:

@@ -114,6 +114,8 @@ def load_labelled_shards(
     found = _by_index(files, whole=folder is not None, train=False) or _by_name(files, whole=folder is not None)
     if found.classes and found.classes != tuple(classes):
         raise DataError(f"{path!r} has classes {listed(found.classes)}, the model {listed(classes)}")
+    for shard in found.shards:
+        check_present(shard)
     found = _named(replace(found, classes=()), list(classes))
     if folder is not None and len(found.splits) > 1:
         if split not in found.splits:
@@ -134,15 +136,18 @@ def find_shards(
     classes: Sequence[str] | None = None,
     test_fraction: float = TEST_FRACTION,
     random_state: int = RANDOM_STATE,
+    checked: bool = True,
 ) -> ShardSet:
     """Say which shards make which split and what their classes are; opens only those that no index tells of.
 
-    Raises DataError for shards that are not there, damaged or contradict each other.
+    Unless `checked` is false, those of an index must be there, as large as it says. Raises DataError for shards that
+    are not there, damaged or contradict each other.
     """
     folder = folder_of(path)
     files = _files(path, folder)
-    indexed = _by_index(files, whole=folder is not None)
-    found = indexed or _by_name(files, whole=folder is not None)
+    found = _by_index(files, whole=folder is not None) or _by_name(files, whole=folder is not None)
+    for shard in found.shards if checked else ():
+        check_present(shard)
     if test is not None:
         found = _with_test(found, test)
     found = _named(found, classes)
@@ -160,10 +165,10 @@ def find_shards(
     return found
 
 
-def _files(path: str, folder: Path | None) -> list[Path]:
-    files = [file for file in entries_of(folder) if _is_shard(file)] if folder is not None else expand(path)
+def _files(path: str, folder: Path | None, setting: str = "data.path") -> list[Path]:
+    files = [file for file in entries_of(folder) if _is_shard(file)] if folder is not None else expand(path, setting)
     if not files:
-        raise MissingDataError(f"no shards (*{SUFFIX}) in folder {path!r}")
+        raise MissingDataError(f"{setting}: no shards (*{SUFFIX}) in folder {path!r}")
     return files
 
 
@@ -191,9 +196,6 @@ def _by_index(files: Sequence[Path], *, whole: bool, train: bool = True) -> Shar
     for split in ("val", "test") if train else ():
         splits[split] = splits[split] or [shard for shard in index.shards if shard.split == split]
     splits = {split: shards for split, shards in splits.items() if shards}
-    for shards in splits.values():
-        for shard in shards:
-            check_present(shard)
     n, some = sum(shard.split == "train" for shard in index.shards), len(splits.get("train", ()))
     notes = (f"{some} of the {n} training shards are used",) if train and some < n else ()
     return ShardSet(folder, index.classes, splits, notes)
@@ -215,20 +217,17 @@ def _by_name(files: Sequence[Path], *, whole: bool) -> ShardSet:
 
 def _with_test(found: ShardSet, test: str) -> ShardSet:
     """Give a set of shards another test split."""
-    files = expand(test, "data.test")
+    folder = folder_of(test)
+    files = _files(test, folder, "data.test")
     if twice := {shard.path.resolve() for shard in found.splits["train"]} & {file.resolve() for file in files}:
         raise DataError(f"data.test: {str(min(twice))!r} is a training shard too")
-    index = read_index(files[0].parent)
-    known = {shard.path: shard for shard in index.shards} if index is not None else {}
-    if index is not None and all(file in known for file in files):
-        if found.classes and found.classes != index.classes:
-            raise DataError(f"data.test: has classes {listed(index.classes)}, training {listed(found.classes)}")
-        shards = [replace(known[file], split="test") for file in files]
-        for shard in shards:
-            check_present(shard)
-    else:
-        counted = count_samples(files)
-        shards = [_shard(file, "test", counted[file]) for file in files]
+    other = _by_index(files, whole=folder is not None, train=False) or _by_name(files, whole=folder is not None)
+    if found.classes and other.classes and found.classes != other.classes:
+        raise DataError(f"data.test: has classes {listed(other.classes)}, training {listed(found.classes)}")
+    chosen = other.splits.get("test", other.shards) if folder is not None else other.shards
+    shards = [replace(shard, split="test") for shard in chosen]
+    for shard in shards:
+        check_present(shard)
     return replace(found, splits=found.splits | {"test": shards})
 
 

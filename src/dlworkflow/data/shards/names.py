@@ -55,8 +55,10 @@ def expand(text: str, setting: str = "data.path") -> list[Path]:
     found = [shard for name in expand_braces(str(path), setting) for shard in matching_paths(name)]
     if missing := [str(shard) for shard in found if not shard.is_file()]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        named = ", ".join(map(repr, missing[:3]))
-        raise MissingDataError(f"{setting}: {len(missing)} of {len(found)} shards are not there: {named}{more}")
+        named = ", ".join(map(repr, missing[:3])) + more
+        if len(found) == 1:
+            raise MissingDataError(f"{setting}: no shard {named}")
+        raise MissingDataError(f"{setting}: {len(missing)} of {len(found)} shards are not there: {named}")
     return list(dict.fromkeys(found))
 
 

@@ -52,7 +52,8 @@ def read_samples(path: Path, *, pictures: bool = True) -> Iterator[Sample]:
         for members in group_by_keys(_members(path, pictures)):
             yield _sample(path, members)
     except ValueError as error:  # a member that stands twice
-        raise DataError(f"{str(path)!r}: {first_line(error)}") from None
+        what = str(error.args[0]).partition(" in tar file")[0]
+        raise DataError(f"{str(path)!r}: {what}; write the shard again") from None
 
 
 def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
@@ -60,7 +61,7 @@ def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
     try:
         with path.open("rb", buffering=_AT_ONCE) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                tar.members = []  # it would remember all of them
+                tar.members = []  # type: ignore[attr-defined] # it would remember all of them
                 if not member.isreg() or member.name.startswith("__"):
                     continue
                 if member.issparse() or member.size > MOST_BYTES:
@@ -68,7 +69,7 @@ def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
                 stream = tar.extractfile(member) if pictures or member.name.lower().endswith(".cls") else None
                 data = stream.read() if stream is not None else b""
                 yield {"fname": member.name, "data": data, "__url__": str(path)}
-            file.seek(tar.offset)  # type: ignore[attr-defined] # a damaged header looks like the end
+            file.seek(tar.offset)  # a damaged header looks like the end
             _check_end(path, file.read(tarfile.BLOCKSIZE))
     except FileNotFoundError:
         raise MissingDataError(f"no shard {str(path)!r}") from None
