@@ -194,13 +194,16 @@ class ShardLoader:
             )
         )
         X, y = self._data.batch_of([])
-        for size in own:
-            while len(y) < size:
-                more = _checked(next(chunks))
-                X, y = torch.cat([X, more[0]]), torch.cat([y, more[1]])
-            yield X[:size], y[:size]
-            X, y = X[size:], y[size:]
-        _finish(map(_checked, chunks))
+        try:
+            for size in own:
+                while len(y) < size:
+                    more = _checked(next(chunks))
+                    X, y = torch.cat([X, more[0]]), torch.cat([y, more[1]])
+                yield X[:size], y[:size]
+                X, y = X[size:], y[size:]
+            _finish(map(_checked, chunks))
+        finally:
+            del chunks  # ends the workers now; an error that holds this frame would keep them
 
 
 class _Part(IterableDataset[Any]):
