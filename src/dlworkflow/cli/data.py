@@ -182,14 +182,14 @@ def shard(
     settings: SetOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Write a folder of pictures into tar shards, for data too large for memory or for a folder walk at each start.
+    """Write a folder of pictures into tar shards, to be read as a stream.
 
     \b
     dlw data shard food --out food-shards --shards 32
     dlw train tinyvgg --data food-shards
     dlw train tinyvgg --data 'food-shards/train-{00..15}.tar'
 
-    The shards are of WebDataset's convention (key.jpg and key.cls, the label as a number), with an index beside them:
+    For data too large for memory, or for a folder walk at each start. The shards are of WebDataset's convention (key.jpg and key.cls, the label as a number), with an index beside them:
     class names, and of each shard its split, samples and digest. Pictures are decoded once, to be sure of them; their
     bytes go in unchanged, shuffled once by --seed. Pictures in class folders alone are cut into train and test as
     `dlw train` cuts them (--set data.test_fraction=0.1). The folder is whole or not there; nothing else is changed.
