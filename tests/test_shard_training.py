@@ -11,7 +11,7 @@ from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.index import read_index
 from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.lr_search import search_lr
-from dlworkflow.run_evaluation import evaluate_run
+from dlworkflow.run_evaluation import evaluate_part, evaluate_run, load_part
 from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
 
 USUAL = ("data.image_size=16", "data.batch_size=4", "model.hidden_units=2", "threads=1", "device=cpu")
@@ -43,6 +43,18 @@ def test_a_run_is_scored_again_to_what_its_history_says(settings, tmp_path):
         (run.summary()["best"]["test_loss"], run.summary()["best"]["test_acc"])
     )
     assert len(result.y) == 4
+
+
+def test_a_run_that_was_trained_on_one_batch_is_scored_on_shards_in_several(pets, pet_shards, tmp_path):
+    pairs = ("data.name=image_folder", f"data.path={pets}", *USUAL, "data.batch_size=full")
+    run = run_training(
+        resolve_config([from_flags({"model.name": ("MODEL", "tinyvgg")}), from_overrides([*pairs, "epochs=1"])]),
+        runs_dir=tmp_path / "runs",
+    )
+
+    on_shards = evaluate_part(run, load_part(run, other=str(pet_shards)))
+
+    assert (on_shards.loss, on_shards.acc) == pytest.approx((evaluate_run(run).loss, evaluate_run(run).acc))
 
 
 @pytest.mark.parametrize("more", [(), ("data.num_workers=2",), ("data.transform=flip", "data.val_fraction=0.3")])

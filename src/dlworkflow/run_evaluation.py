@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.image_folder import OnBad, load_labelled
-from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.loaders import Streamed, make_loader
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
 from dlworkflow.data.splits import Splits, labels_of, with_validation
@@ -27,6 +27,10 @@ from dlworkflow.metrics import majority_baseline
 from dlworkflow.paths import user_path
 from dlworkflow.runs import Run
 from dlworkflow.tasks import build_loss, get_task
+
+
+STREAMED_BATCH = 256
+"""Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,10 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
     summary = run.summary()
     model = load_run_model(run, weights)
     task = get_task(summary["task"])
-    batches = make_loader(part.dataset, summary["config"]["data"]["batch_size"], generator=torch.Generator())
+    size = summary["config"]["data"]["batch_size"]
+    if size == "full" and isinstance(part.dataset, Streamed):
+        size = STREAMED_BATCH
+    batches = make_loader(part.dataset, size, generator=torch.Generator())
     loss_fn = build_loss(task, summary["config"]["loss"])
     with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
         return evaluate(model, batches, loss_fn, choose_device(device), task=task)
