@@ -28,7 +28,6 @@ from dlworkflow.paths import user_path
 from dlworkflow.runs import Run
 from dlworkflow.tasks import build_loss, get_task
 
-
 STREAMED_BATCH = 256
 """Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
 

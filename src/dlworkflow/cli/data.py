@@ -189,10 +189,11 @@ def shard(
     dlw train tinyvgg --data food-shards
     dlw train tinyvgg --data 'food-shards/train-{00..15}.tar'
 
-    For data too large for memory, or for a folder walk at each start. The shards are of WebDataset's convention (key.jpg and key.cls, the label as a number), with an index beside them:
-    class names, and of each shard its split, samples and digest. Pictures are decoded once, to be sure of them; their
-    bytes go in unchanged, shuffled once by --seed. Pictures in class folders alone are cut into train and test as
-    `dlw train` cuts them (--set data.test_fraction=0.1). The folder is whole or not there; nothing else is changed.
+    For data too large for memory, or for a folder walk at each start. The shards are of WebDataset's convention
+    (key.jpg and key.cls, the label as a number), with an index beside them: class names, and of each shard its split,
+    samples and digest. Pictures are decoded once, to be sure of them; their bytes go in unchanged, shuffled once by
+    --seed. Pictures in class folders alone are cut into train and test as `dlw train` cuts them
+    (--set data.test_fraction=0.1). The folder is whole or not there; nothing else is changed.
     """
     from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_free, write_shards
     from dlworkflow.errors import ConfigError
