@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+import shutil
 import tarfile
 from collections import Counter
 from importlib.util import find_spec
@@ -224,6 +225,21 @@ def test_labels_get_their_names_from_a_setting_or_a_file_beside_them(given, fore
         (foreign / "classes.txt").write_text("\n".join(names) + "\n")
 
     assert load_shards(path=str(foreign), classes=names if given == "setting" else None).classes == tuple(names)
+
+
+def test_names_that_begin_with_train_and_test_make_the_splits_of_a_folder_without_an_index(pet_shards):
+    (pet_shards / "shards.json").unlink()
+
+    splits = load_shards(path=str(pet_shards))
+
+    assert [len(part) for part in (splits.train, splits.test)] == [9, 4]
+
+
+def test_a_shard_that_the_index_of_its_folder_does_not_name_is_not_passed_over(pet_shards):
+    shutil.copy(pet_shards / "test-00.tar", pet_shards / "more.tar")
+
+    with pytest.raises(DataError, match=r"holds shards that its index does not name \('more\.tar'\); give a pattern"):
+        load_shards(path=str(pet_shards))
 
 
 def test_a_label_without_a_name_is_an_error_that_names_the_shard(foreign):
