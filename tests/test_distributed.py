@@ -150,6 +150,36 @@ def test_dropout_and_augmentation_on_two_processes_resume_to_the_bit(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_processes_count_every_sample_of_uneven_shards_once(tmp_path, pet_shards, workers):
+    still = ["--optimizer", "sgd", "--lr", "1e-30"]  # weights that stay: losses are then those of the samples alone
+    more = ["--set", "data.image_size=16", "--batch-size", "4", "--val-fraction", "0.3", "--epochs", "2"]
+    arguments = ["train", "tinyvgg", "--data", str(pet_shards), *still, *more, "--set", f"data.num_workers={workers}"]
+
+    dlw(tmp_path, *arguments, "--name", "one", "--threads", "1")
+    dlw(tmp_path, *arguments, "--name", "two", "--processes", "2")
+
+    assert_close(*(Run(tmp_path / "runs" / f"{name}-001") for name in ("one", "two")), tolerance=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_resume_on_shards_to_the_bit(tmp_path, pet_shards):
+    more = ["--set", "data.image_size=16", "--batch-size", "4", "--set", "data.transform=flip", "--processes", "2"]
+    arguments = ["train", "tinyvgg", "--data", str(pet_shards), *more]
+
+    dlw(tmp_path, *arguments, "--epochs", "2", "--name", "whole")
+    dlw(tmp_path, *arguments, "--epochs", "1", "--name", "parted")
+    dlw(tmp_path, "train", "--resume", "parted-001", "--epochs", "2", "--processes", "2")
+
+    (history, weights), (history2, weights2) = (
+        content(Run(tmp_path / "runs" / f"{name}-001")) for name in ("whole", "parted")
+    )
+    assert history == history2
+    for mine, other in zip(weights, weights2, strict=True):
+        assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [

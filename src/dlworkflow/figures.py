@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from dlworkflow import plotting
 from dlworkflow.data.images import ImageData, load_image
+from dlworkflow.data.shards.reading import ShardData
 from dlworkflow.data.splits import Splits, all_of, class_counts
 from dlworkflow.engine import Evaluation
 from dlworkflow.errors import ConfigError, DataError, unknown
@@ -29,6 +30,9 @@ from dlworkflow.tasks import get_task
 
 GRID = 9
 """Pictures in a grid of predictions or errors: the notes' 3x3."""
+
+HELD = 100
+"""So many samples of shards are read to draw some of them."""
 
 
 def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = None) -> Figure:
@@ -98,7 +102,8 @@ def draw_data(splits: Splits, *, what: str = "samples", seed: int = 42) -> Figur
     if what == "transforms":
         return _draw_transforms(splits, seed)
     if splits.kind == "image":
-        plain = splits.train.without_augmentation() if isinstance(splits.train, ImageData) else splits.train
+        train = _held(splits.train)
+        plain = train.without_augmentation() if isinstance(train, ImageData) else train
         pictures: Any = _Unnormalised(plain) if isinstance(plain, ImageData) else plain
         return plotting.display_random_images(pictures, classes=splits.classes, seed=seed)
     parts = {name: _arrays(part) for name, part in splits.parts().items()}
@@ -155,11 +160,18 @@ def _draw_evaluated(kind: str, run: Run, part: Part, result: Evaluation, report:
 
 def picture_of(dataset: Any, index: int) -> Any:
     """Return a sample as a person sees it: its file, or its pixels (h, w) or (h, w, 3) before any normalisation."""
+    if isinstance(dataset, ShardData):
+        return dataset.at([index]).pictures[torch.tensor([0])][0]
     if not isinstance(dataset, ImageData):
         return dataset[index][0]
     if dataset.paths is not None:
         return load_image(dataset.paths[index], dataset.channels)
     return dataset.pictures[torch.tensor([index])][0]
+
+
+def _held(part: Any) -> Any:
+    """Return a split of which some samples can be looked at: of shards, which mix the classes, the first."""
+    return part.at(range(min(HELD, len(part)))) if isinstance(part, ShardData) else part
 
 
 class _Unnormalised:
@@ -176,7 +188,7 @@ class _Unnormalised:
 
 
 def _draw_transforms(splits: Splits, seed: int, n: int = 3) -> Figure:
-    part = splits.train
+    part = _held(splits.train)
     if not isinstance(part, ImageData):
         raise DataError(f"data {splits.name!r} has no pictures to transform")
     chosen = random.Random(seed).sample(range(len(part)), min(n, len(part)))

@@ -58,16 +58,16 @@ class BinaryCrossEntropy(nn.BCEWithLogitsLoss):
         return losses.sum() / self.classes[labels.long()].sum()
 
 
-def class_weights(setting: ClassWeights, classes: Sequence[str], labels: Tensor | None) -> Tensor | None:
+def class_weights(setting: ClassWeights, classes: Sequence[str], counts: Tensor | None) -> Tensor | None:
     """Return a weight a class, (classes,) float32; None where there is no `setting`.
 
     `balanced` gives every class the same say: n / (classes * samples of it). Names that are left out weigh 1. Raises
-    ConfigError that names every unknown class, or when `labels` (n,) are needed and not known.
+    ConfigError that names every unknown class, or when `counts` (classes,) of samples are needed and not known.
     """
     if setting is None:
         return None
     if setting == "balanced":
-        return balanced(classes, labels, "loss_weights")
+        return balanced(classes, counts, "loss_weights")
     wrong = [f"loss_weights: {unknown('class', name, classes)}" for name in setting if name not in classes]
     if wrong:
         raise ConfigError(*wrong)
@@ -76,14 +76,15 @@ def class_weights(setting: ClassWeights, classes: Sequence[str], labels: Tensor 
 
 def sample_weights(classes: Sequence[str], labels: Tensor | None) -> Tensor:
     """Return a weight a sample, (n,), with which every class is drawn as often as any other."""
-    weights = balanced(classes, labels, "data.sampler")
+    counts = None if labels is None else torch.bincount(labels.long(), minlength=len(classes))
+    weights = balanced(classes, counts, "data.sampler")
     assert labels is not None
     return weights[labels.long()]
 
 
-def balanced(classes: Sequence[str], labels: Tensor | None, setting: str) -> Tensor:
+def balanced(classes: Sequence[str], counts: Tensor | None, setting: str) -> Tensor:
     """Return n / (classes * samples of it) for every class, (classes,) float32; 0 for one without samples."""
-    if labels is None:
+    if counts is None:
         raise ConfigError(f"{setting}: the data set does not keep its labels beside its samples (attribute labels)")
-    counts = torch.bincount(labels.long(), minlength=len(classes)).float()
-    return torch.where(counts > 0, len(labels) / (len(classes) * counts.clamp(min=1)), 0.0)
+    n = int(counts.sum())
+    return torch.where(counts > 0, n / (len(classes) * counts.float().clamp(min=1)), 0.0)

@@ -36,6 +36,12 @@ def majority_baseline(train_labels: Sequence[int], labels: Sequence[int]) -> tup
     return label, Counter(labels)[label] / len(labels)
 
 
+def majority_of_counts(train_counts: Sequence[int], counts: Sequence[int]) -> tuple[int, float]:
+    """Do what `majority_baseline` does, given how many samples each label has."""
+    label = min(range(len(train_counts)), key=lambda label: (-train_counts[label], label))
+    return label, counts[label] / sum(counts)
+
+
 def wilson_interval(n_correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Return the interval in which an accuracy of n_correct / n lies with 95 % confidence (Wilson's score interval).
 

@@ -17,8 +17,9 @@ from dlworkflow.checkpoint import load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.contradictions import against_task, contradictions
 from dlworkflow.data.images import remember_all
+from dlworkflow.data.loaders import Streamed, check_streamed
 from dlworkflow.data.remembered import Progress
-from dlworkflow.data.splits import Splits, labels_of, with_validation
+from dlworkflow.data.splits import Splits, counts_of, with_validation
 from dlworkflow.device import choose_device, choose_threads, set_seeds
 from dlworkflow.errors import ConfigError, MissingDataError, ModelError
 from dlworkflow.losses import build_training_loss, class_weights
@@ -26,7 +27,7 @@ from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import classifier_name
 from dlworkflow.precision import check_compiler, check_precision
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
-from dlworkflow.sharing import Group, check_size
+from dlworkflow.sharing import Group, check_files, check_size
 from dlworkflow.tasks import LossFn, Task, build_loss, get_task
 from dlworkflow.transfer import is_file, settle
 
@@ -140,6 +141,10 @@ def put_in_place(
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
     if config.data.val_fraction is not None:
         splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
+    if isinstance(splits.train, Streamed):
+        check_streamed(config.data.batch_size, config.data.sampler is not None)
+        if group is not None:
+            check_files(group, len(splits.train.shards))
     task = get_task(splits.task)
     if found := against_task(config, task.name):
         raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
@@ -174,7 +179,7 @@ def put_in_place(
 
 def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
     """Return what is minimised: the loss that scores, or that with smoothed labels and weighed classes."""
-    weights = class_weights(config.loss_weights, splits.classes, labels_of(splits.train))
+    weights = class_weights(config.loss_weights, splits.classes, counts_of(splits.train, len(splits.classes)))
     return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
 
 

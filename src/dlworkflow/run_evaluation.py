@@ -13,7 +13,9 @@ from torch.utils.data import Dataset
 from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.image_folder import OnBad, load_labelled
-from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.loaders import Streamed, make_loader
+from dlworkflow.data.shards.loading import load_labelled_shards
+from dlworkflow.data.shards.names import shards_path
 from dlworkflow.data.splits import Splits, labels_of, with_validation
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
@@ -25,6 +27,9 @@ from dlworkflow.metrics import majority_baseline
 from dlworkflow.paths import user_path
 from dlworkflow.runs import Run
 from dlworkflow.tasks import build_loss, get_task
+
+STREAMED_BATCH = 256
+"""Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,9 @@ def load_part(
 ) -> Part:
     """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
 
-    Pictures' classes are matched to the run's by name; a data set of the table must have
-    the run's own. `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own
-    data, else an error. Raises DataError when classes differ or the split is not there.
+    Pictures' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
+    `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own data, else an
+    error. Raises DataError when classes differ or the split is not there.
     """
     if other is None:
         part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
@@ -98,7 +103,15 @@ def load_part(
             raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
         channels = summary["in_shape"][0]
         pipeline = parse(summary["transform"], channels=channels)
-        options: dict[str, Any] = {"split": split, "ignore_extra": ignore_extra, "on_bad": on_bad or "error"}
+        options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
+        if (shards := shards_path(other)) is not None:
+            if ignore_extra:
+                raise DataError(f"--ignore-extra: shards have the run's classes or they have not: {other!r}")
+            streamed, skipped, notes = load_labelled_shards(shards, summary["classes"], pipeline, channels, **options)
+            whole = Path(shards)
+            name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
+            return Part(name, streamed, skipped=skipped, notes=notes)
+        options |= {"ignore_extra": ignore_extra}
         found = load_labelled(other, summary["classes"], pipeline, channels, **options)
         return Part(_name_of(Path(other), split), found.pictures, skipped=found.skipped, notes=found.notes)
     taken = data.settings(other)
@@ -137,7 +150,10 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
     summary = run.summary()
     model = load_run_model(run, weights)
     task = get_task(summary["task"])
-    batches = make_loader(part.dataset, summary["config"]["data"]["batch_size"], generator=torch.Generator())
+    size = summary["config"]["data"]["batch_size"]
+    if size == "full" and isinstance(part.dataset, Streamed):
+        size = STREAMED_BATCH
+    batches = make_loader(part.dataset, size, generator=torch.Generator())
     loss_fn = build_loss(task, summary["config"]["loss"])
     with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
         return evaluate(model, batches, loss_fn, choose_device(device), task=task)

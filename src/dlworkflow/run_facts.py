@@ -11,9 +11,9 @@ from typing import Any
 
 from dlworkflow._version import __version__
 from dlworkflow.checkpoint import count_parameters
-from dlworkflow.data.splits import labels_of
+from dlworkflow.data.splits import counts_of, labels_of
 from dlworkflow.device import describe_device, describe_machine
-from dlworkflow.metrics import majority_baseline
+from dlworkflow.metrics import majority_of_counts
 from dlworkflow.preparation import Job
 from dlworkflow.sharing import Group
 
@@ -47,12 +47,16 @@ def first_summary(job: Job) -> dict[str, Any]:
 
 def _baseline(job: Job) -> dict[str, Any]:
     """Return what answering without looking scores on the test split: the most frequent class, or the mean."""
-    train_labels, test_labels = labels_of(job.splits.train), labels_of(job.splits.test)
+    splits = job.splits
+    if job.task.has_accuracy:
+        counts = [counts_of(part, len(splits.classes)) for part in (splits.train, splits.test)]
+        if counts[0] is None or counts[1] is None:
+            return {}
+        label, score = majority_of_counts(counts[0].tolist(), counts[1].tolist())
+        return {"score": score, "metric": "accuracy", "answer": splits.classes[label]}
+    train_labels, test_labels = labels_of(splits.train), labels_of(splits.test)
     if train_labels is None or test_labels is None:
         return {}
-    if job.task.has_accuracy:
-        label, score = majority_baseline(train_labels.long().tolist(), test_labels.long().tolist())
-        return {"score": score, "metric": "accuracy", "answer": job.splits.classes[label]}
     mean = train_labels.mean(dim=0, keepdim=True)
     score = float(job.loss_fn(mean.expand_as(test_labels), test_labels))
     return {"score": score, "metric": "loss", "answer": float(mean.mean())}
@@ -60,7 +64,7 @@ def _baseline(job: Job) -> dict[str, Any]:
 
 def environment(job: Job) -> dict[str, Any]:
     """Return versions, machine, commit and fingerprints: what a run's figures may depend on."""
-    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")
+    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "webdataset")
     return {
         "dlworkflow": __version__,
         "python": sys.version.split()[0],

@@ -91,6 +91,18 @@ class Slice(Dataset[Any]):
         return X, y
 
 
+def slice_of(dataset: Dataset[Any], group: Group, draws: OwnDraws) -> Dataset[Any]:
+    """Return what this process has of every batch: a `Slice`, or where whole files are shared out, some of these.
+
+    A data set whose files are shared out has `shared(number of this process, of how many, call before drawing)`.
+    """
+    shared = getattr(dataset, "shared", None)
+    if shared is None:
+        return Slice(dataset, group, draws)
+    own: Dataset[Any] = shared(group.rank, group.size, draws.take_over)
+    return own
+
+
 class OwnDraws:
     """Random numbers of this process alone, for augmentation and dropout, between those that all processes share.
 
@@ -289,4 +301,13 @@ def check_size(group: Group, batch_size: int, n: int) -> None:
         raise ConfigError(
             f"data.batch_size: {min(batch_size, n)} samples in a batch are fewer than {group.size} processes; "
             "give a larger one, or fewer processes"
+        )
+
+
+def check_files(group: Group, n: int) -> None:
+    """Raise ConfigError where n shards, each read by one process, are too few for all of them."""
+    if n < group.size:
+        raise ConfigError(
+            f"--processes: {group.size} processes share out whole shards, and there are {n} for training; write more "
+            "(`dlw data shard DIR --shards N`, best a multiple of processes times workers), or start fewer processes"
         )

@@ -19,7 +19,7 @@ from dlworkflow.checkpoint import apply_weights
 from dlworkflow.config import Layer, TrainConfig, build_config
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.remembered import Progress
-from dlworkflow.data.splits import labels_of
+from dlworkflow.data.splits import counts_of, labels_of
 from dlworkflow.device import set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
 from dlworkflow.errors import ConfigError, DlwError, RunError
@@ -37,7 +37,7 @@ from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.run_facts import environment, first_summary, processes
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, Slice, sample_before, whole_count
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of, whole_count
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn
 
@@ -364,10 +364,10 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     class's share of the split, and only then are its answers looked at. `over_samples` has loss and accuracy over
     samples where the history has means over batches.
     """
-    labels = labels_of(job.splits.test)
-    if recorder.best is None or labels is None or not job.task.has_accuracy:
+    counts = counts_of(job.splits.test, len(job.splits.classes))
+    if recorder.best is None or counts is None or not job.task.has_accuracy:
         return {}
-    shares = torch.bincount(labels.long()) / len(labels)
+    shares = counts / counts.sum()
     by_batch = job.config.averaging == "batch"
     if not by_batch and not torch.isclose(shares, torch.tensor(recorder.best["test_acc"]).float(), atol=1e-6).any():
         return {}
@@ -385,7 +385,7 @@ def _loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, epoch
     parts, group = job.splits.parts(), job.group
     if group is None or draws is None:
         return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
-    loaders = {split: _loader(job, split, Slice(part, group, draws), val_draws) for split, part in parts.items()}
+    loaders = {split: _loader(job, split, slice_of(part, group, draws), val_draws) for split, part in parts.items()}
     return loaders | {"train": OwnEpoch(loaders["train"], draws, epochs_done)}
 
 

@@ -482,7 +482,7 @@ def test_the_real_photos_are_trained_on_from_the_data_folder(photos, dlw, in_tmp
         ("circles_v2 --data circle", 2, "--data: unknown data set 'circle'", "'circles'"),
         ("tinyvgg --data nosuch", 2, "'nosuch'", "digits"),
         ("tinyvgg --data no/such", 1, "--data", "'no/such'"),
-        ("tinyvgg --data plain.txt", 1, "'plain.txt'", "a folder of pictures or a CSV"),
+        ("tinyvgg --data plain.txt", 1, "'plain.txt'", "a folder of pictures, a CSV"),
         ("line --device cuda:99", 2, "--device: 'cuda:99'", "cpu"),
         ("line --device gpu", 2, "--device: 'gpu'", "cpu"),
         ("line --epochs 0", 2, "--epochs", "at least 1, not 0"),

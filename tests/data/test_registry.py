@@ -18,6 +18,7 @@ OWN = [
     "pizza_steak_sushi",
     "image_folder",
     "image_csv",
+    "image_shards",
 ]
 
 
@@ -197,7 +198,7 @@ def test_a_csv_file_is_located_as_a_list_of_pictures(in_tmp):
 def test_another_file_is_refused(in_tmp):
     Path("photos.zip").touch()
 
-    with pytest.raises(DataError, match=r"--data: 'photos\.zip' is a file; give a folder of pictures or a CSV"):
+    with pytest.raises(DataError, match=r"--data: 'photos\.zip' is a file; give a folder of pictures, a CSV"):
         data.locate("photos.zip")
 
 

@@ -30,6 +30,7 @@ from dlworkflow.cli import (
     train,
 )
 from dlworkflow.cli.options import CLOSED_PIPE, say
+from dlworkflow.data.shards.names import refuse_expanded
 from dlworkflow.errors import DlwError, first_line
 
 app = typer.Typer(
@@ -96,6 +97,7 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     if not log.handlers:
         log.addHandler(_Stderr())
     try:
+        refuse_expanded(rest)
         code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except typer.TyperException as error:

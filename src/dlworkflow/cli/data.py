@@ -1,7 +1,8 @@
-"""`dlw data list`, `info`, `show`, `check` and `get`: which data sets there are, what is in one, and fetching it."""
+"""`dlw data list`, `info`, `show`, `check`, `shard` and `get`: what data there is and what is in it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, count, file_bar, say
 from dlworkflow.cli.tables import Format, number, render
+from dlworkflow.paths import user_path
 from dlworkflow.text import printable
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 MOST_REMARKS = 10
 """A report names this many remarks of a kind, and counts the others; faults are all named."""
 
-app = typer.Typer(help="List, inspect, check and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -113,7 +115,10 @@ def show(
 @app.command()
 def check(
     path: Annotated[
-        Path, typer.Argument(metavar="DIR|CSV", help="A folder of pictures, or a CSV of path,label[,split].")
+        Path,
+        typer.Argument(
+            metavar="DIR|CSV|SHARDS", help="A folder of pictures, a CSV of path,label[,split], or a folder of shards."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     max_pixels: Annotated[
@@ -129,12 +134,19 @@ def check(
 
     Exit code 1 for a fault, such as the same picture in training and test; pictures that only look the same (copies of
     another size or format, most likely) are remarks. Nothing in the folder is changed; files that are as at the last
-    check are not read again.
+    check are not read again. Shards are read whole, every time: against their index, sample by sample.
     """
-    from dlworkflow.data.check import check_folder
+    from dlworkflow.data.shards.names import shards_path
 
     with file_bar() as on_progress:
-        report = check_folder(path, on_progress=on_progress, max_pixels=max_pixels)
+        if (shards := shards_path(str(path))) is not None:
+            from dlworkflow.data.shards.checking import check_shards
+
+            report = check_shards(shards, on_progress=on_progress, max_pixels=max_pixels)
+        else:
+            from dlworkflow.data.check import check_folder
+
+            report = check_folder(path, on_progress=on_progress, max_pixels=max_pixels)
     if as_json:
         import json
 
@@ -143,6 +155,67 @@ def check(
         typer.echo("\n".join(_report_lines(report)))
     if report.faults:
         raise typer.Exit(1)
+
+
+@app.command()
+def shard(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|CSV",
+            help="What `dlw train --data` reads: a folder of pictures, or a CSV of path,label[,split].",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the shards.")] = Path("shards"),
+    shards: Annotated[
+        int | None,
+        typer.Option(metavar="N", parser=count, help="So many training shards; other splits in the same size."),
+    ] = None,
+    shard_size: Annotated[
+        float | None, typer.Option(metavar="MB", help="Or about so many megabytes a shard [default: 100].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of the samples, which mixes the classes.")] = 42,
+    on_bad: Annotated[
+        str | None,
+        typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
+    ] = None,
+    settings: SetOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Write a folder of pictures into tar shards, to be read as a stream.
+
+    \b
+    dlw data shard food --out food-shards --shards 32
+    dlw train tinyvgg --data food-shards
+    dlw train tinyvgg --data 'food-shards/train-{00..15}.tar'
+
+    For data too large for memory, or for a folder walk at each start. The shards are of WebDataset's convention
+    (key.jpg and key.cls, the label as a number), with an index beside them: class names, and of each shard its split,
+    samples and digest. Pictures are decoded once, to be sure of them; their bytes go in unchanged, shuffled once by
+    --seed. Pictures in class folders alone are cut into train and test as `dlw train` cuts them
+    (--set data.test_fraction=0.1). The folder is whole or not there; nothing else is changed.
+    """
+    from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_free, write_shards
+    from dlworkflow.errors import ConfigError
+
+    if shards is not None and shard_size is not None:
+        raise ConfigError("--shards, --shard-size: one says what the other would; leave one out")
+    if shard_size is not None and not 0.001 <= shard_size <= 1e6:
+        raise ConfigError(f"--shard-size: must be from 0.001 to 1,000,000 megabytes, not {shard_size:g}")
+    out = user_path(out)
+    check_free(out)
+    settings = [*(settings or ()), *([f"data.on_bad={on_bad}"] if on_bad is not None else [])]
+    splits = _load(path, settings, data_dir, offline=True)
+    for note in splits.notes:
+        say(f"note: {note}")
+    with file_bar() as on_check, file_bar() as on_write:
+        made = {"on_check": on_check, "on_write": on_write}
+        written = write_shards(splits, out, shards=shards, megabytes=shard_size or SHARD_MEGABYTES, seed=seed, **made)
+    for split in splits.parts():
+        own = [shard for shard in written if shard.split == split]
+        n, size = sum(shard.samples for shard in own), sum(shard.n_bytes for shard in own)
+        typer.echo(f"{split}: {_counted(len(own), 'shard')}, {n:,} samples, {size / 1e6:,.1f} MB")
+    say(f"train on them with: dlw train MODEL --data {shlex.quote(str(out))}")
 
 
 @app.command()

@@ -80,7 +80,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="A name of `dlw data list`, a folder of pictures, or a CSV of path,label[,split].",
+            help="A name of `dlw data list`, a folder of pictures, a CSV of path,label[,split], or shards.",
             autocompletion=complete_data,
         ),
     ] = None,
@@ -447,6 +447,8 @@ def _say_job(job: Job) -> None:
     say(f"device  {describe_device(job.device)}, {threads}{_shared(job)}")
     if pictures := _where_pictures_are(splits):
         say(f"photos  {pictures}")
+    if shards := _how_shards_are_read(job):
+        say(f"shards  {shards}")
     for note in splits.notes:
         say(f"note    {note}")
     if job.initialised is not None:
@@ -475,6 +477,20 @@ def _where_pictures_are(splits: Splits) -> str:
     place = "in memory" if all(files.n_bytes <= MEMORY_BUDGET for files in held) else "read from the disk"
     folders = {str(files.file.parent) for files in held if files.file}
     return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
+
+
+def _how_shards_are_read(job: Job) -> str:
+    """Say how many shards each split has and how many processes and workers read them; nothing where there are none."""
+    from dlworkflow.data.shards.reading import ShardData
+
+    parts = {split: part for split, part in job.splits.parts().items() if isinstance(part, ShardData)}
+    if not parts:
+        return ""
+    readers, workers = job.group.size if job.group is not None else 1, job.config.data.num_workers
+    counts = ", ".join(f"{len(part.shards):,} {split}" for split, part in parts.items())
+    who = f", read by {readers} processes" if readers > 1 else ""
+    with_ = f"{' with' if who else ', read by'} {workers} worker(s){' each' if who else ''}" if workers else ""
+    return f"{counts}, decoded as they are read{who}{with_}"
 
 
 def _shared(job: Job) -> str:

@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlworkflow.data.shards.names import shards_path
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, unknown
 from dlworkflow.paths import user_path
 from dlworkflow.signatures import faults_of, settings_of
@@ -47,6 +48,9 @@ _DATA_SETS: dict[str, DataEntry] = {
     ),
     "image_folder": DataEntry("image_folder:load_image_folder", "multiclass", "your pictures: train/<class>/..."),
     "image_csv": DataEntry("image_folder:load_image_csv", "multiclass", "your pictures: CSV of path,label[,split]"),
+    "image_shards": DataEntry(
+        "shards.loading:load_shards", "multiclass", "your pictures: tar shards of `dlw data shard`"
+    ),
 }
 
 Loader = Callable[..., "Splits"]
@@ -82,20 +86,25 @@ def check_name(name: str) -> None:
 
 
 def locate(text: str) -> dict[str, str]:
-    """Return the settings for what a user typed after `--data`: a name of the table, or a path to pictures or a CSV.
+    """Return the settings for what a user typed after `--data`: a name of the table, or a path to pictures, a CSV
+    or shards.
 
-    Raises ConfigError for an unknown name and MissingDataError for a path that is not there.
+    Raises ConfigError for an unknown name or an address and MissingDataError for a path that is not there.
     """
     if not text.strip():
         raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     if text in names():
         return {"name": text}
+    if (shards := shards_path(text)) is not None:
+        return {"name": "image_shards", "path": shards}
     path = user_path(text)
     if path.is_dir():
         return {"name": "image_folder", "path": str(path.resolve())}
     if path.is_file():
         if path.suffix.casefold() != ".csv":
-            raise DataError(f"--data: {text!r} is a file; give a folder of pictures or a CSV of path,label[,split]")
+            raise DataError(
+                f"--data: {text!r} is a file; give a folder of pictures, a CSV of path,label[,split], or .tar shards"
+            )
         return {"name": "image_csv", "path": str(path.resolve())}
     if path.name != text or path.suffix.casefold() == ".csv":
         raise MissingDataError(f"--data: no such folder or file: {text!r}")

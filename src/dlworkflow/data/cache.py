@@ -1,8 +1,10 @@
-"""Where what can be made again is remembered: facts of picture files (`facts`) and their pixels (`remembered`)."""
+"""Where what can be made again is remembered: facts of picture files, their pixels, and what shards hold."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from dlworkflow.paths import user_path
@@ -18,3 +20,18 @@ def cache_folder() -> Path | None:
         return Path.home() / ".cache" / "dlworkflow"
     except RuntimeError:
         return None
+
+
+def write_remembered(file: Path, text: str) -> None:
+    """Write an ASCII text, whole or not at all; a place that cannot be written is no fault."""
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".new-", delete=False, encoding="ascii") as out:
+            temporary = Path(out.name)
+            try:
+                out.write(text)
+                out.flush()
+                temporary.replace(file)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise

@@ -40,6 +40,7 @@ FAULTS = {  # kind -> what a report calls it
     "empty_class": "classes without pictures",
     "extra_class": "classes that the training split lacks",
     "missing": "files that are not there",
+    "damaged": "shards that are damaged or not what was counted",
     "zero_bytes": "files of zero bytes",
     "unreadable": "pictures or folders that cannot be read",
     "too_many_pixels": "pictures above the limit of pixels",
@@ -90,10 +91,10 @@ class Spread:
 class FolderReport:
     """What `check_folder` found.
 
-    `layout` is `splits` (train/<class>/), `classes` (<class>/ alone) or `csv`; `counts` is {split: {class: pictures}},
-    the split being `all` where there are none; `ratios` are pictures of the largest class to the smallest by split;
-    `width` and `height` in pixels, `modes` and `formats` are of the pictures that can be read; `n_read` of the files
-    were read for it, the others were as remembered.
+    `layout` is `splits` (train/<class>/), `classes` (<class>/ alone), `csv` or `shards`; `counts` is
+    {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures of the largest class
+    to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the pictures that can be
+    read; `n_read` of the files were read for it, the others were as remembered.
     """
 
     path: str

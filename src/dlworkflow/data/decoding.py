@@ -1,10 +1,11 @@
-"""Opening one picture file: decoded whole, refused by name when it is broken or too large; knows no data set.
+"""Opening one picture: decoded whole, refused by name when it is broken or too large; knows no data set.
 
 Files are opened for reading only. Imports no torch.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -21,6 +22,7 @@ MAX_PIXELS = 89_478_485
 """A picture of more pixels is refused, as a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
 
 _MODES = {1: "L", 3: "RGB"}
+_EMPTY = "is empty (0 bytes)"
 
 
 class ImageError(DataError):
@@ -60,29 +62,42 @@ def too_many_pixels(pixels: int | None, limit: int) -> str:
 
 
 def load_image(
-    path: str | os.PathLike[str], channels: int = 3, *, max_pixels: int | None = None, least: int | None = None
+    path: str | os.PathLike[str],
+    channels: int = 3,
+    *,
+    max_pixels: int | None = None,
+    least: int | None = None,
+    content: bytes | None = None,
 ) -> Image.Image:
     """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
 
     16-bit and float pictures are scaled to 8 bits, transparency is laid on white. Raises ImageError for a file that
     cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`). With `least`, a JPEG may be decoded to a
-    half, a quarter or an eighth of its size, as long as each side keeps that many pixels.
+    half, a quarter or an eighth of its size, as long as each side keeps that many pixels. With `content`, these bytes
+    are read, and `path` is what they are called.
     """
-    with opened(path, max_pixels=max_pixels, least=least) as image:
+    with opened(path, max_pixels=max_pixels, least=least, content=content) as image:
         ImageOps.exif_transpose(image, in_place=True)  # else it copies pictures that are upright
         return to_mode(image, channels)
 
 
 @contextmanager
 def opened(
-    path: str | os.PathLike[str], *, max_pixels: int | None = None, least: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int | None = None,
+    least: int | None = None,
+    content: bytes | None = None,
 ) -> Iterator[Image.Image]:
-    """Open a picture file, decoded whole. What goes wrong, within the block too, is an ImageError."""
+    """Open a picture file, or its `content`, decoded whole. What goes wrong, within the block too, is an ImageError."""
     path = Path(path)
     limit = pixel_limit(max_pixels)
     try:
-        _check_is_file(path)
-        with _pillow_limit(limit), Image.open(path) as image:
+        if content is None:
+            _check_is_file(path)
+        elif not content:
+            raise ImageError(path, _EMPTY)
+        with _pillow_limit(limit), Image.open(path if content is None else io.BytesIO(content)) as image:
             if image.width * image.height > limit:
                 raise TooManyPixelsError(path, image.width * image.height, limit)
             if least is not None:
@@ -135,7 +150,7 @@ def _check_is_file(path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ImageError(path, "is a pipe or a device, not a file", lasting=False)
     if found.st_size == 0:
-        raise ImageError(path, "is empty (0 bytes)")
+        raise ImageError(path, _EMPTY)
 
 
 def _reason(error: Exception) -> str:

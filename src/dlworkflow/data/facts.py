@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from typing import Any
 from PIL import ImageOps
 from PIL import __version__ as pillow
 
-from dlworkflow.data.cache import cache_folder
+from dlworkflow.data.cache import cache_folder, write_remembered
 from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, to_mode, too_many_pixels
 from dlworkflow.data.likeness import look_of
 
@@ -106,7 +104,8 @@ def examine(
     finally:
         if file and to_read:
             lasts = [path for path in facts if path not in passing]
-            _remember(file, {_key(path, base): [states[path][0], *astuple(facts[path])] for path in lasts})
+            rows = {_key(path, base): [states[path][0], *astuple(facts[path])] for path in lasts}
+            write_remembered(file, json.dumps(_head() | {"files": rows}, separators=(",", ":")))
     return Examined({path: facts[path] for path in every}, len(to_read))
 
 
@@ -169,7 +168,7 @@ def _head() -> dict[str, Any]:
 
 
 def _remembered(file: Path) -> dict[str, list[Any]]:
-    """Return {file: [time, *facts]} as written by `_remember`; nothing where that is missing, damaged or outdated."""
+    """Return {file: [time, *facts]} as an earlier look wrote it; nothing where that is missing, damaged or outdated."""
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -180,19 +179,3 @@ def _remembered(file: Path) -> dict[str, list[Any]]:
     return {
         name: row for name, row in rows.items() if isinstance(row, list) and [type(value) for value in row] == types
     }
-
-
-def _remember(file: Path, rows: dict[str, list[Any]]) -> None:
-    """Write the facts, whole or not at all; a place that cannot be written is no fault."""
-    text = json.dumps(_head() | {"files": rows}, separators=(",", ":"))
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".check-", delete=False, encoding="ascii") as out:
-            temporary = Path(out.name)
-            try:
-                out.write(text)
-                out.flush()
-                temporary.replace(file)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
+from dlworkflow.errors import ConfigError
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -31,6 +33,28 @@ class AnswersBatches(Protocol):
         A data set whose samples are in memory and always the same may say so by an attribute
         `n_bytes_of_fixed_sample`: then many batches are asked for at once, and cut.
         """
+        ...
+
+
+@runtime_checkable
+class Streamed(Protocol):
+    """A data set that is read from first to last, file after file, and makes its own batches of what it reads."""
+
+    @property
+    def shards(self) -> Sequence[Any]:
+        """Its files, each of which is read by one reader."""
+        ...
+
+    def stream_batches(
+        self,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        num_workers: int = 0,
+        generator: torch.Generator | None = None,
+        pinned: bool = False,
+    ) -> Iterable[Batch]:
+        """Return batches, to be gone through once an epoch; with `pinned`, in memory that a GPU copies from soon."""
         ...
 
 
@@ -130,8 +154,17 @@ def make_loader(
     to them, with replacement, as `WeightedRandomSampler(weights, n)` draws them. With workers, a data set in memory is
     shared, not copied. A data set without `batch` is served by the stock DataLoader. With an accelerator as `device`,
     samples that lie in memory are put there once and gathered there, where they fit; else batches are pinned, so that
-    they are copied while it works.
+    they are copied while it works. What is `Streamed` makes its batches itself.
+
+    Raises ConfigError for `full` and `weights` where samples are streamed.
     """
+    pinned = device is not None and device.type == "cuda"
+    if isinstance(dataset, Streamed):
+        check_streamed(batch_size, weights is not None)
+        assert batch_size != "full"
+        return dataset.stream_batches(
+            batch_size, shuffle=shuffle, num_workers=num_workers, generator=generator, pinned=pinned
+        )
     whole: AnswersBatches | None = dataset if isinstance(dataset, AnswersBatches) else None
     size = len(dataset)  # type: ignore[arg-type]
     if hasattr(dataset, "remember"):
@@ -139,7 +172,6 @@ def make_loader(
     if batch_size == "full" and whole is not None and not shuffle and weights is None and not _is_random(dataset):
         return [whole.batch(range(size))]
     batch_size = size if batch_size == "full" else batch_size
-    pinned = device is not None and device.type == "cuda"
     if whole is not None and not num_workers:
         if device is not None and device.type != "cpu":
             whole = _moved(whole, device)
@@ -153,8 +185,19 @@ def make_loader(
         collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
         generator=generator,
         pin_memory=pinned,
-        worker_init_fn=_leave_interrupts_to_the_parent if num_workers else None,
+        worker_init_fn=leave_interrupts_to_the_parent if num_workers else None,
     )
+
+
+def check_streamed(batch_size: int | Literal["full"], balanced: bool) -> None:
+    """Raise ConfigError for what cannot be done with samples that come one after the other."""
+    if batch_size == "full":
+        raise ConfigError("data.batch_size: shards are never in memory as one batch; give a number of samples")
+    if balanced:
+        raise ConfigError(
+            "data.sampler: samples of shards come in the order of the files and cannot be drawn one by one; "
+            "loss_weights=balanced gives every class the same say"
+        )
 
 
 def _moved(dataset: AnswersBatches, device: torch.device) -> AnswersBatches:
@@ -167,7 +210,7 @@ def _moved(dataset: AnswersBatches, device: torch.device) -> AnswersBatches:
     return moved
 
 
-def _leave_interrupts_to_the_parent(_: int) -> None:
+def leave_interrupts_to_the_parent(_: int) -> None:
     """Let a worker pass over Ctrl-C: the process that trains ends its batch first, and its workers with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Splits:
     """What a loader of the table returns.
 
-    `train`, `test` and `val` are map-style data sets of (inputs of `in_shape`, label); `task` is regression, binary
-    or multiclass; `classes` are in the order of the labels, empty for a regression; `transform` is what an image goes
-    through in evaluation and prediction; `indices` are the samples of each split where the library cut it;
-    `notes` are things a user should be told; `skipped` is how many unreadable samples were left out of a split, where
-    any were, each named in the notes.
+    `train`, `test` and `val` are data sets of (inputs of `in_shape`, label), map-style or read as a stream; `task` is
+    regression, binary or multiclass; `classes` are in the order of the labels, empty for a regression; `transform` is
+    what an image goes through in evaluation and prediction; `indices` are the samples of each split where the library
+    cut it; `notes` are things a user should be told; `skipped` is how many unreadable samples were left out of a split,
+    where any were, each named in the notes.
     """
 
     name: str
@@ -78,6 +78,19 @@ def labels_of(part: Dataset[Any]) -> Tensor | None:
     return None if labels is None else torch.as_tensor(labels).reshape(-1)
 
 
+def counts_of(part: Dataset[Any], n_classes: int) -> Tensor | None:
+    """Return how many samples of each class a split has, (n_classes,) int64, or None where that is not known.
+
+    A data set that does not keep its labels may count them all the same, in an attribute `samples_a_class`.
+    """
+    import torch
+
+    if (counts := getattr(part, "samples_a_class", None)) is not None:
+        return torch.as_tensor(counts)
+    labels = labels_of(part)
+    return None if labels is None else torch.bincount(labels.long(), minlength=n_classes)
+
+
 def all_of(part: Any) -> tuple[Tensor, Tensor]:
     """Return inputs (n, ...) and labels (n, ...) of a whole split at once."""
     if hasattr(part, "batch"):
@@ -90,26 +103,23 @@ def all_of(part: Any) -> tuple[Tensor, Tensor]:
 
 
 def class_counts(splits: Splits) -> dict[str, list[int]]:
-    """Return {split: how many samples each class has}, of the splits that keep their labels; empty for a regression."""
-    import torch
-
+    """Return {split: how many samples each class has}, of the splits where that is known; empty for a regression."""
     n = len(splits.classes)
-    found = {split: labels_of(part) for split, part in splits.parts().items() if n}
-    return {
-        split: torch.bincount(labels.long(), minlength=n).tolist()
-        for split, labels in found.items()
-        if labels is not None
-    }
+    found = {split: counts_of(part, n) for split, part in splits.parts().items() if n}
+    return {split: counts.tolist() for split, counts in found.items() if counts is not None}
 
 
 def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Splits:
     """Cut a part of the training data off as validation split; every class keeps its share, and no test sample is used.
 
-    Samples for validation are not augmented. Raises DataError where there is a validation split already, or where a
-    class would be left without samples in either part.
+    Samples for validation are not augmented. Of shards, whole ones are cut off, and a note says which. Raises DataError
+    where there is a validation split already, or where a class would be left without samples in either part.
     """
     if splits.val is not None:
         raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
+    if hasattr(splits.train, "cut"):
+        train, val, note = splits.train.cut(fraction, random_state)
+        return replace(splits, train=train, val=val, notes=(*splits.notes, note))
     kept, chosen = _chosen(splits, fraction, random_state)
     indices = splits.indices
     if indices is not None:

@@ -184,12 +184,15 @@ class Pipeline:
             steps.append({"normalize": {"mean": list(self.mean), "std": list(self.std)}})
         return steps
 
-    def read(self, path: str | os.PathLike[str], channels: int) -> Image.Image:
-        """Open a picture file, grey (1 channel) or RGB (3), resized and cropped. Raises ImageError naming the file."""
+    def read(self, path: str | os.PathLike[str], channels: int, content: bytes | None = None) -> Image.Image:
+        """Open a picture file, or its `content`, grey (1 channel) or RGB (3), resized and cropped.
+
+        Raises ImageError naming the file.
+        """
         from dlworkflow.data.decoding import load_image
 
         least = 2 * max(*self.size, self.shorter or 0) if self.fast_decode else None  # antialiasing needs some to spare
-        return self.resize(load_image(path, channels, least=least))
+        return self.resize(load_image(path, channels, least=least, content=content))
 
     def resize(self, image: Image.Image) -> Image.Image:
         """Resize and crop as torchvision's `Resize` and `CenterCrop` do on a picture (antialiased)."""

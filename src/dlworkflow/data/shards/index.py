@@ -1,0 +1,127 @@
+"""The index beside shards that `dlw data shard` wrote: class names, and of each shard its split, samples and digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
+from dlworkflow.errors import DataError, MissingDataError, first_line
+
+FORMAT, VERSION = "dlworkflow-shards", 1
+SPLITS = ("train", "val", "test")
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: how many samples it holds, in all and of each class, and how it is known again.
+
+    `counts` has a number a label, from 0 on; `digest` is empty where none was taken. The samples at the positions
+    `bad` cannot be read and are left out: they are not among the others.
+    """
+
+    path: Path
+    split: str
+    counts: tuple[int, ...]
+    n_bytes: int
+    digest: str = ""
+    bad: frozenset[int] = frozenset()
+
+    @property
+    def samples(self) -> int:
+        """How many samples it gives."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True)
+class Index:
+    """Class names in the order of their labels, and every shard."""
+
+    classes: tuple[str, ...]
+    shards: tuple[Shard, ...]
+
+
+def index_text(classes: Sequence[str], shards: Sequence[Shard]) -> str:
+    """Return an index as it is written; it names no folder, so that equal pictures give equal bytes."""
+    rows = [
+        {
+            "file": shard.path.name,
+            "split": shard.split,
+            "samples": shard.samples,
+            "samples_a_class": list(shard.counts),
+            "bytes": shard.n_bytes,
+            "blake2b": shard.digest,
+        }
+        for shard in shards
+    ]
+    head = {"format": FORMAT, "version": VERSION, "classes": list(classes)}
+    return json.dumps(head | {"shards": rows}, indent=1) + "\n"
+
+
+def read_index(folder: Path) -> Index | None:
+    """Return the index of a folder of shards, None where there is none. Raises DataError for a damaged one."""
+    file = folder / INDEX_NAME
+    try:
+        found = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(file, first_line(error)) from None
+    try:
+        if found["format"] != FORMAT:
+            raise _damaged(file, f"is of format {found['format']!r}, not {FORMAT!r}")
+        if found["version"] != VERSION:
+            raise DataError(f"{str(file)!r} is of version {found['version']!r}; this dlworkflow reads {VERSION}")
+        classes = tuple(map(str, found["classes"]))
+        shards = tuple(_shard(folder, row, len(classes)) for row in found["shards"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(file, f"{type(error).__name__} {first_line(error)}") from None
+    return Index(classes, shards)
+
+
+def check_present(shard: Shard) -> None:
+    """Raise DataError unless a shard is there, as large as its index says; what is in it is not looked at."""
+    try:
+        size = shard.path.stat().st_size
+    except FileNotFoundError:
+        raise MissingDataError(f"no shard {str(shard.path)!r}, which the index beside it names") from None
+    except OSError as error:
+        raise DataError(f"cannot read {str(shard.path)!r}: {error.strerror}") from None
+    if size != shard.n_bytes:
+        raise DataError(
+            f"{str(shard.path)!r} has {size:,} bytes, its index says {shard.n_bytes:,}: it was cut short or changed; "
+            "copy it again, or write the shards anew (`dlw data shard`)"
+        )
+
+
+def digest_of(path: Path) -> str:
+    """Return a digest of a file's bytes, read piece by piece."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        while piece := stream.read(_CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _shard(folder: Path, row: Any, n_classes: int) -> Shard:
+    """Return a row of the index as a shard. Raises ValueError for one that contradicts itself."""
+    name, counts = row["file"], tuple(row["samples_a_class"])
+    if not isinstance(name, str) or name != Path(name).name or not name.endswith(SUFFIX):
+        raise ValueError(f"names {name!r}, which is no tar file of the folder")
+    numbers = (*counts, row["samples"], row["bytes"])
+    if any(type(number) is not int or number < 0 for number in numbers) or len(counts) != n_classes:
+        raise ValueError(f"has no number of samples for each class of {name!r}")
+    if sum(counts) != row["samples"] or row["split"] not in SPLITS:
+        raise ValueError(f"contradicts itself on {name!r}")
+    return Shard(folder / name, row["split"], counts, row["bytes"], str(row["blake2b"]))
+
+
+def _damaged(file: Path, what: str) -> DataError:
+    return DataError(
+        f"{str(file)!r} is no index of shards ({what}); write the shards anew, or move it away to have them counted"
+    )

@@ -1,0 +1,186 @@
+"""Pictures of a folder or a CSV written into tar shards: their bytes as they are, in an order drawn by a seed.
+
+All is written into a hidden folder beside the one that was asked for, which then takes its name: it is whole or not
+there. The same pictures and settings give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import random
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.data.decoding import pixel_limit
+from dlworkflow.data.facts import examine
+from dlworkflow.data.shards.index import Shard, index_text
+from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
+from dlworkflow.data.splits import Splits
+from dlworkflow.errors import ConfigError, DataError, first_line
+
+Progress = Callable[[int, int], object]
+"""Told of (pictures done, pictures in all)."""
+
+SHARD_MEGABYTES = 100
+_LONGEST_NAME = 60  # with a number and a suffix within the 100 bytes that every tar reader knows
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file to be written, and its label."""
+
+    path: Path
+    label: int
+
+
+def write_shards(
+    splits: Splits,
+    out: Path,
+    *,
+    shards: int | None = None,
+    megabytes: float = SHARD_MEGABYTES,
+    seed: int = 42,
+    on_check: Progress | None = None,
+    on_write: Progress | None = None,
+) -> list[Shard]:
+    """Write every split of some picture files into the new folder `out`, with an index; return the shards.
+
+    `shards` is how many training makes, else each has about so many `megabytes`; the other splits get shards of the
+    same size. `on_check` is told of pictures that were decoded to be sure of them, `on_write` of those written. Raises
+    DataError naming pictures that cannot be read, ConfigError where `out` is taken or there are fewer pictures than
+    shards; then nothing is written, as after any other failure.
+    """
+    pictures = {split: _pictures_of(splits, split) for split in splits.parts()}
+    every = [picture.path for part in pictures.values() for picture in part]
+    check_free(out)
+    _check_readable(every, Path(splits.source), on_check)
+    counts = {name: _n_shards(name, part, pictures["train"], shards, megabytes) for name, part in pictures.items()}
+    writer = _Writer(splits.classes, sum(map(len, pictures.values())), on_write)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _check_space(every, out.parent)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-", ignore_cleanup_errors=True) as folder:
+            whole = Path(folder, "whole")
+            whole.mkdir()
+            written = []
+            for split, part in pictures.items():
+                mixed = random.Random(f"{seed} {split}").sample(part, len(part))
+                written += writer.write_split(whole, split, mixed, counts[split])
+            (whole / INDEX_NAME).write_text(index_text(splits.classes, written), encoding="utf-8")
+            whole.replace(out)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {str(out)!r}: {error.strerror or first_line(error)}; nothing is left of it"
+        ) from None
+    return [Shard(out / s.path.name, s.split, s.counts, s.n_bytes, s.digest) for s in written]
+
+
+def check_free(out: Path) -> None:
+    """Raise ConfigError where there is something already."""
+    try:
+        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise ConfigError(f"--out: {str(out)!r}: {error.strerror}") from None
+    if taken:
+        raise ConfigError(f"--out: {str(out)!r} is there already; give another folder, or remove it first")
+
+
+def _pictures_of(splits: Splits, split: str) -> list[Picture]:
+    part: Any = splits.part(split)
+    if not getattr(part, "paths", None):
+        raise DataError(f"data {splits.name!r} is no folder or CSV of picture files; shards are written from these")
+    return [Picture(path, label) for path, label in zip(part.paths, part.labels.tolist(), strict=True)]
+
+
+def _check_readable(paths: Sequence[Path], root: Path, on_check: Progress | None) -> None:
+    limit = pixel_limit()
+    found = examine(paths, root, on_progress=on_check).facts
+    bad = [f"{str(path)!r}: {reason}" for path, facts in found.items() if (reason := facts.fault(limit))]
+    if bad:
+        more = f"; and {len(bad) - 10} more" if len(bad) > 10 else ""
+        raise DataError(
+            f"{len(bad)} of {len(found)} pictures cannot be read: {'; '.join(bad[:10])}{more}; "
+            "--on-bad skip leaves them out"
+        )
+
+
+def _check_space(paths: Sequence[Path], folder: Path) -> None:
+    needed = sum(path.stat().st_size + 4 * tarfile.BLOCKSIZE for path in paths)  # with headers and label
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(f"--out: {needed:,} bytes are needed, {free:,} are free in {str(folder)!r}")
+
+
+def _n_shards(
+    split: str, part: Sequence[Picture], train: Sequence[Picture], shards: int | None, megabytes: float
+) -> int:
+    """Return how many shards a split makes."""
+    if shards is None:
+        return min(len(part), math.ceil(sum(picture.path.stat().st_size for picture in part) / (megabytes * 1e6)) or 1)
+    if split == "train" and shards > len(part):
+        raise ConfigError(f"--shards: {shards} are more than the {len(part)} training pictures")
+    return shards if split == "train" else max(1, min(len(part), round(shards * len(part) / len(train))))
+
+
+class _Writer:
+    """Writes splits shard by shard and counts what it has written."""
+
+    def __init__(self, classes: Sequence[str], total: int, on_write: Progress | None) -> None:
+        self._classes, self._total, self._on_write = classes, total, on_write
+        self._done = 0
+
+    def write_split(self, folder: Path, split: str, pictures: Sequence[Picture], n: int) -> list[Shard]:
+        width = max(2, len(str(n - 1)))
+        cuts = [len(pictures) * number // n for number in range(n + 1)]
+        return [
+            self._write(folder / f"{split}-{number:0{width}}{SUFFIX}", split, pictures[cuts[number] : cuts[number + 1]])
+            for number in range(n)
+        ]
+
+    def _write(self, path: Path, split: str, pictures: Sequence[Picture]) -> Shard:
+        counts = [0] * len(self._classes)
+        with path.open("xb") as file:
+            hashed = _Hashed(file)
+            with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload] # it writes, which is all that is asked of it
+                for picture in pictures:
+                    key = f"{self._done:08}-{_plain(self._classes[picture.label])}-{_plain(picture.path.stem)}"
+                    _add(tar, f"{key[:_LONGEST_NAME]}{picture.path.suffix.lower()}", picture.path.read_bytes())
+                    _add(tar, f"{key[:_LONGEST_NAME]}.cls", str(picture.label).encode())
+                    counts[picture.label] += 1
+                    self._done += 1
+                    if self._on_write is not None:
+                        self._on_write(self._done, self._total)
+            file.flush()
+            os.fsync(file.fileno())
+        return Shard(path, split, tuple(counts), path.stat().st_size, hashed.digest.hexdigest())
+
+
+class _Hashed:
+    """A file that is only written, and what its bytes add up to."""
+
+    def __init__(self, file: io.BufferedWriter) -> None:
+        self._file, self.digest = file, hashlib.blake2b(digest_size=16)
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return self._file.write(data)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)  # time, owner and group are 0
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _plain(name: str) -> str:
+    """Return a name of letters, digits and `_` alone: a dot would end the key."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", name)
