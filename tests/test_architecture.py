@@ -49,7 +49,8 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "learning": {"averages", "config", "engine", "models", "optim", "patience", "schedules", "updates"},
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
-    "cures": {"diagnosis"},
+    "commands": set(),
+    "cures": {"commands", "diagnosis"},
     "trace": {"errors", "tasks"},
     "evaluation": {"errors", "tasks", "metrics"},
     "fitting": {"errors", "models", "checkpoint"},
@@ -66,7 +67,9 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "device", "engine", "checkpoint", "preparation", "run_facts"}
     | {"recorder", "stopping", "features", "learning", "losses", "sharing", "mixing", "precision"},
-    "run_diagnosis": {"errors", "config", "runs", "data", "tasks", "diagnosis", "cures", "workflow"},
+    "run_diagnosis": BASE
+    | {"config", "contradictions", "runs", "data", "models", "tasks", "losses", "pretrained", "diagnosis", "commands"}
+    | {"cures", "workflow"},
     "standstill": set(),
     "distributed": {"standstill", "errors", "runs", "sharing", "engine", "workflow"},
     "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},

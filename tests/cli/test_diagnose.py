@@ -116,13 +116,35 @@ def test_an_optimizer_of_ones_own_stays_in_the_commands(dlw, in_tmp):
     assert all("--optimizer adam" in command for command in cures_of(dlw("diagnose")))
 
 
-def test_a_model_that_is_gone_is_still_diagnosed(dlw, in_tmp):
+def test_a_model_that_is_gone_is_still_diagnosed_and_named(dlw, in_tmp):
     make_run(in_tmp / "runs", config={"model": {"name": "of_another_package", "hidden_units": 4}})
+
+    answer = dlw("diagnose")
+
+    assert {tuple(shlex.split(command)[2:5]) for command in cures_of(answer)} == {
+        ("of_another_package", "--data", "circles")
+    }
+    assert "the commands do not run here as they are: model.name: unknown model 'of_another_package'" in answer.err
+
+
+def test_a_run_that_was_interrupted_is_told_to_go_on_rather_than_to_begin_anew(dlw, in_tmp):
+    run = make_run(in_tmp / "runs", "circles_v2", epochs=5, status="interrupted", config={"epochs": 100})
 
     commands = cures_of(dlw("diagnose"))
 
-    assert commands
-    assert all(command.startswith("dlw train of_another_package --data circles ") for command in commands)
+    assert commands[0] == f"dlw train --resume runs/{run.name}"
+    assert dlw(*shlex.split(commands[0])[1:], "--dry-run").code == 0
+    assert not any("--epochs 400" in command for command in commands)
+
+
+def test_a_run_that_stopped_early_is_told_to_train_on_without_stopping(dlw, in_tmp):
+    stopping = {"early_stopping": {"patience": 2, "min_delta": 0.0}, "epochs": 100}
+    make_run(in_tmp / "runs", "circles_v2", epochs=5, config=stopping, stopped_early=True)
+
+    answer = dlw("diagnose")
+
+    assert cures_of(answer)[0] == "dlw train circles_v2 --data circles --epochs 100 --set early_stopping=null"
+    assert "train longer, without stopping early" in answer.out
 
 
 def test_an_interrupted_run_is_judged_by_what_is_there_and_said_so(dlw, in_tmp):

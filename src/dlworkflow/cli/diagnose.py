@@ -60,7 +60,7 @@ def _lines(diagnosis: Diagnosis, cures: Sequence[tuple[str, str]]) -> list[str]:
     lines = [f"{diagnosis.verdict.replace('_', ' ')}: {reason[:1].lower()}{reason[1:]}"]
     lines += [f"  - {sentence}" for sentence in evidence]
     if cures:
-        lines += ["", "to try:"]
+        lines += ["", "to try, one at a time, most promising first:"]
     for why, command in cures:
         lines += [f"  {why}", f"    {command}"]
     return lines

@@ -89,6 +89,11 @@ class Curves:
         return self.train_trend < -FALLING_FAST and self.held_trend < -FALLING_FAST
 
     @property
+    def rose(self) -> bool:
+        """The training loss is higher than after the first epoch."""
+        return self.train_loss > 1.001 * self.first_loss
+
+    @property
     def disaster(self) -> str:
         """Say how the training loss was lost, or nothing."""
         if self.flaw or not self.train_loss > EXPLODED * self.first_loss:
