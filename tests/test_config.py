@@ -166,7 +166,7 @@ def test_every_optimizer_of_the_settings_can_be_built():
 
     from dlworkflow.optim import build_optimizer
 
-    for name in c._OPTIMIZERS:
+    for name in c.OPTIMIZERS:
         settings = resolve_config([LINE, flags(optimizer__name=name)]).optimizer.model_dump()
         del settings["decay_bias_and_norm"]
         optimizer = build_optimizer(settings.pop("name"), [torch.nn.Parameter(torch.zeros(1))], **settings)

@@ -389,3 +389,18 @@ def test_pictures_in_memory_of_the_right_size_are_left_as_they_are():
     pictures = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
 
     assert resize_all(pictures, Pipeline((4, 4))) is pictures
+
+
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.0, 1.0])
+def test_a_batch_is_flipped_as_torchvision_flips_one_picture_after_the_other(p):
+    pictures = torch.randint(0, 256, (50, 3, 5, 4), dtype=torch.uint8)
+    data = ImageData(pictures, torch.zeros(50, dtype=torch.int64), parse([{"flip": {"p": p}}], image_size=[5, 4]))
+    flip = transforms.RandomHorizontalFlip(p)
+
+    torch.manual_seed(3)
+    X, _ = data.batch(range(50))
+    after = torch.rand(1)
+
+    torch.manual_seed(3)
+    assert torch.equal(X, torch.stack([flip(picture) for picture in pictures]) / 255)
+    assert torch.equal(after, torch.rand(1))

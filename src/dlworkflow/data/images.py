@@ -78,7 +78,9 @@ class ImageData(Dataset[Any]):
         """Return float32 (n, c, h, w) and int64 (n,) of many samples at once."""
         chosen = torch.as_tensor(indices, device=self.labels.device)
         pictures = self._pictures(chosen)
-        if self._augment is not None:
+        if self.pipeline.flip_alone is not None:
+            pictures = _flipped(pictures, self.pipeline.flip_alone)
+        elif self._augment is not None:
             pictures = torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
         return self.pipeline.to_float(pictures), self.labels.index_select(0, chosen)
 
@@ -111,6 +113,12 @@ class ImageData(Dataset[Any]):
         else:
             digest.update(self.pictures.numpy().tobytes())
         return digest.hexdigest()
+
+
+def _flipped(pictures: Tensor, p: float) -> Tensor:
+    """Mirror some of uint8 (n, c, h, w), with the draws and pixels of torchvision's flip of one after the other."""
+    mirrored = (torch.rand(len(pictures)) < p).to(pictures.device)
+    return torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
 
 
 def remember_all(parts: Iterable[Any], on_progress: Progress | None = None) -> None:

@@ -213,6 +213,13 @@ class Pipeline:
             return None
         return _Chain([_build(name, dict(settings), self.size) for name, settings in self.augmentations])
 
+    @property
+    def flip_alone(self) -> float | None:
+        """How likely a picture is mirrored, where nothing else is random; None otherwise."""
+        if len(self.augmentations) != 1 or self.augmentations[0][0] != "flip":
+            return None
+        return float(dict(self.augmentations[0][1]).get("p", 0.5))
+
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Take one picture (grey or RGB) all the way: float32 (c, h, w)."""
         from dlworkflow.data.pixels import to_uint8

@@ -1,0 +1,32 @@
+"""The typed, frozen settings of one training run, and how they are put together from a recipe, a file and the user.
+
+What a user may set stands in `settings`, where it comes from in `layers`, what may be wrong with it in `checking`.
+Nothing here knows torch, a run folder or the terminal.
+"""
+
+from __future__ import annotations
+
+from dlworkflow.config.checking import build_config as build_config
+from dlworkflow.config.checking import build_sweep_settings as build_sweep_settings
+from dlworkflow.config.checking import right_part as right_part
+from dlworkflow.config.layers import Layer as Layer
+from dlworkflow.config.layers import from_flags as from_flags
+from dlworkflow.config.layers import from_overrides as from_overrides
+from dlworkflow.config.layers import from_values as from_values
+from dlworkflow.config.layers import merge as merge
+from dlworkflow.config.layers import read_file as read_file
+from dlworkflow.config.layers import read_values as read_values
+from dlworkflow.config.layers import together as together
+from dlworkflow.config.settings import OPTIMIZERS as OPTIMIZERS
+from dlworkflow.config.settings import ConstantSettings as ConstantSettings
+from dlworkflow.config.settings import CosineSettings as CosineSettings
+from dlworkflow.config.settings import DataSettings as DataSettings
+from dlworkflow.config.settings import ModelSettings as ModelSettings
+from dlworkflow.config.settings import MultiStepSettings as MultiStepSettings
+from dlworkflow.config.settings import OneCycleSettings as OneCycleSettings
+from dlworkflow.config.settings import PlateauSettings as PlateauSettings
+from dlworkflow.config.settings import SGDSettings as SGDSettings
+from dlworkflow.config.settings import StepSettings as StepSettings
+from dlworkflow.config.settings import SweepSettings as SweepSettings
+from dlworkflow.config.settings import TrainConfig as TrainConfig
+from dlworkflow.config.settings import Tree as Tree

@@ -1,0 +1,134 @@
+"""From merged layers to settings that hold: all faults at once, in the words in which the user wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from dlworkflow.config.layers import NAMED, Layer, copy_tree
+from dlworkflow.config.settings import KINDS, EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
+from dlworkflow.errors import ConfigError, unknown
+
+
+def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
+    """Check a merged layer and return the settings.
+
+    `faults` are those found elsewhere, {dotted key: sentence}. Raises ConfigError with all faults at once.
+    """
+    found = {key: f"{layer.labels.get(key, key)}: {sentence}" for key, sentence in (faults or {}).items()}
+    config = None
+    try:
+        config = TrainConfig.model_validate(layer.values)
+    except ValidationError as error:
+        for fault in error.errors():
+            key = _key_of(fault["loc"])
+            label = layer.labels.get(key) or layer.labels.get(f"{key}.name", key)
+            found.setdefault(key, f"{label}: {_sentence(fault, key)}")
+    if found or config is None:
+        raise ConfigError(*found.values())
+    return config
+
+
+def build_sweep_settings(layer: Layer) -> SweepSettings:
+    """Check the section `sweep` of a merged layer. Raises ConfigError with all faults at once."""
+    given = layer.values.get("sweep", {})
+    label = layer.labels.get("sweep", "sweep")
+    if not isinstance(given, dict):
+        raise ConfigError(f"{label}: must be a mapping of settings, not {given!r}")
+    try:
+        return SweepSettings.model_validate(given)
+    except ValidationError as error:
+        found: dict[str, str] = {}
+        for fault in error.errors():
+            key = f"sweep.{fault['loc'][0]}"
+            known = list(SweepSettings.model_fields)
+            extra = fault["type"] == "extra_forbidden"
+            sentence = unknown("setting", fault["loc"][0], known) if extra else _sentence(fault, key)
+            found.setdefault(key, f"{layer.labels.get(key, key)}: {sentence}")
+        raise ConfigError(*found.values()) from None
+
+
+def right_part(values: Tree) -> tuple[TrainConfig | None, frozenset[str]]:
+    """Return the settings with those that are wrong left at their defaults, and the keys of the wrong ones.
+
+    None where even so no settings come out: where the model, the data or the optimizer cannot be made sense of.
+    """
+    wrong: set[str] = set()
+    while True:
+        try:
+            return TrainConfig.model_validate(values), frozenset(wrong)
+        except ValidationError as error:
+            faulty = {_key_of(fault["loc"]) for fault in error.errors()}
+            values = {key: copy_tree(value) for key, value in values.items()}
+            for key in faulty:
+                if not _uproot(values, key):
+                    return None, frozenset(wrong)
+            wrong |= faulty
+
+
+def _uproot(tree: Tree, key: str) -> bool:
+    """Take a dotted key out of a tree; tell whether it was there."""
+    section, _, name = key.rpartition(".")
+    branch = tree[section] if section else tree
+    return isinstance(branch, dict) and branch.pop(name, branch) is not branch
+
+
+_SECTIONS = (*NAMED, "early_stopping")
+
+
+def _key_of(location: tuple[int | str, ...]) -> str:
+    """Drop from pydantic's location what a user did not write: a union's tag and its branches."""
+    parts = [str(part) for part in location]
+    if len(parts) > 1 and parts[1] in KINDS.get(parts[0], ()):
+        del parts[1]
+    return ".".join(parts[:2] if parts[0] in _SECTIONS else parts[:1])
+
+
+def _sentence(fault: Any, key: str) -> str:
+    """Say one pydantic fault in a user's words."""
+    kind, given, limits = fault["type"], fault["input"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        section, _, name = key.rpartition(".")
+        return unknown("setting", name, _known_settings(section, fault["loc"]))
+    if kind == "missing" or kind == "union_tag_not_found":
+        return "is missing" if kind == "missing" else "needs a name: " + ", ".join(KINDS[key])
+    if kind == "union_tag_invalid":
+        return unknown(key, limits["tag"], KINDS[key])
+    if kind == "literal_error" and key not in _WORDS:
+        values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
+        return unknown("value", given, values)
+    bounds = {
+        "greater_than": "more than {gt:g}",
+        "greater_than_equal": "at least {ge:g}",
+        "less_than": "less than {lt:g}",
+        "less_than_equal": "at most {le:g}",
+        "int_type": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "bool_type": "true or false",
+        "string_type": "text",
+        "model_type": "a mapping of settings" if key == "early_stopping" else "a name or a mapping of settings",
+        "list_type": "a list",
+        "too_short": "a list of at least one",
+        "model_attributes_type": "a name or a mapping of settings",
+        "literal_error": limits.get("expected", ""),
+    }
+    if kind == "value_error":
+        return f"{limits['error']}, not {given!r}"
+    if kind in bounds:
+        word = _WORDS.get(key)
+        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}"
+    return f"{fault['msg']}, not {given!r}"
+
+
+_WORDS = {"data.batch_size": "full", "data.val_seed": "seed", "threads": "auto", "sweep.jobs": "auto"}
+
+
+def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
+    if section in KINDS:
+        return list(KINDS[section][str(location[1])].model_fields)
+    if section == "early_stopping":
+        return list(EarlyStoppingSettings.model_fields)
+    return list(TrainConfig.model_fields)

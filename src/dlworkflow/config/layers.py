@@ -1,0 +1,180 @@
+"""Settings from one source each (a recipe, a file, `--set`, flags) and how they are laid over each other.
+
+A layer is nested plain data; whether it fits is checked elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.config.settings import DataSettings, Tree
+from dlworkflow.config.yaml_text import load_yaml
+from dlworkflow.errors import ConfigError, MissingDataError, first_line
+
+NAMED = ("model", "data", "optimizer", "schedule")
+"""The sections that a name alone may stand for."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one source: nested `values`, and how the user wrote each dotted key (for messages)."""
+
+    values: Tree
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_file(path: Path) -> Layer:
+    """Read a YAML file of settings.
+
+    Raises MissingDataError when it is not there and ConfigError when it is no YAML mapping of settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MissingDataError(f"--config: no file {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config: cannot read {str(path)!r}: {first_line(error)}") from None
+    values = load_yaml(text, where=str(path))
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping of settings, not {type(values).__name__}")
+    values = _named_sections(values)
+    return Layer(values, {key: f"{path}: {key}" for key in _dotted(values)})
+
+
+def from_overrides(pairs: Iterable[str]) -> Layer:
+    """Read `key=value` pairs (`optimizer.lr=1e-3`, `data.transform=flip`); values are YAML scalars or lists."""
+    values: Tree = {}
+    faults = []
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            faults.append(f"--set {pair}: write it as key=value, for example --set optimizer.lr=0.01")
+            continue
+        try:
+            _plant(values, key, load_yaml(text, where=f"--set {key}"))
+        except ConfigError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise ConfigError(*faults)
+    values = _named_sections(values)
+    return Layer(values, {key: f"--set {key}" for key in _dotted(values)})
+
+
+def from_values(settings: Mapping[str, Any], flag: str) -> Layer:
+    """Turn {dotted key: value} into a layer whose messages say `flag` before the key."""
+    values: Tree = {}
+    for key, value in settings.items():
+        _plant(values, key, value)
+    values = _named_sections(values)
+    return Layer(values, {key: f"{flag} {key}" for key in _dotted(values)})
+
+
+def read_values(text: str, *, where: str) -> list[Any]:
+    """Read values with commas between them (`1e-3,1e-2`, `[32, 32],[64, 64]`) as YAML does."""
+    found: list[Any] = load_yaml(f"[{text}]", where=where)
+    return found
+
+
+def from_flags(flags: Mapping[str, tuple[str, Any]]) -> Layer:
+    """Turn {dotted key: (flag as typed, value or None when it was not given)} into a layer."""
+    values: Tree = {}
+    labels = {}
+    for key, (flag, value) in flags.items():
+        if value is not None:
+            _plant(values, key, value)
+            labels[key] = flag
+    return Layer(values, labels)
+
+
+def merge(layers: Sequence[Layer]) -> Layer:
+    """Lay each layer over those before it.
+
+    A section whose `name` changes starts anew: the learning rate that a recipe chose for SGD is none for Adam.
+    `data` keeps what serves any data set (batch size, shuffling, workers, folder).
+    """
+    values: Tree = {}
+    labels: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            below = values.get(key)
+            if not isinstance(value, dict) or not isinstance(below, dict):
+                values[key] = copy_tree(value)
+                continue
+            if "name" in value and below.get("name", value["name"]) != value["name"]:
+                kept = set(DataSettings.model_fields) - {"name"} if key == "data" else set()
+                below = {name: setting for name, setting in below.items() if name in kept}
+            values[key] = below | copy_tree(value)
+        labels |= layer.labels
+    return Layer(values, labels)
+
+
+def together(*layers: Layer) -> Layer:
+    """Join layers that the user typed at once: a later value wins, but nothing typed is dropped unseen.
+
+    Raises ConfigError for two names of one thing: settings would be dropped with the name that they belong to.
+    """
+    values: Tree = {}
+    labels: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            below = values.get(key)
+            if isinstance(value, dict) and below is not None:
+                if not isinstance(below, dict):
+                    raise ConfigError(f"{labels.get(key, key)}: must be a name or settings, not {below!r}")
+                _refuse_another_name(key, Layer(below, labels), Layer(value, layer.labels))
+                values[key] = below | copy_tree(value)
+            else:
+                values[key] = copy_tree(value)
+        labels |= layer.labels
+    return Layer(values, labels)
+
+
+def _refuse_another_name(section: str, below: Layer, above: Layer) -> None:
+    """Raise ConfigError when two layers name different things in a section."""
+    first, second = below.values.get("name"), above.values.get("name")
+    if first is not None and second is not None and first != second:
+        said, other = (layer.labels.get(f"{section}.name", section) for layer in (below, above))
+        raise ConfigError(f"{said}: {first!r} contradicts {other} {second!r}; leave one out")
+
+
+def _named_sections(values: Tree) -> Tree:
+    """Let `model: tinyvgg` stand for `model: {name: tinyvgg}`."""
+    return {key: {"name": value} if key in NAMED and isinstance(value, str) else value for key, value in values.items()}
+
+
+def _plant(tree: Tree, key: str, value: Any) -> None:
+    """Set a dotted key in a nested tree."""
+    *sections, name = key.split(".")
+    branch = tree
+    for section in sections:
+        below = branch.setdefault(section, {})
+        if isinstance(below, str) and branch is tree:
+            below = branch[section] = {"name": below}
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {key}: {section!r} was set to {below!r} and has no settings below it")
+        branch = below
+    if isinstance(branch.get(name), dict) and isinstance(value, str):
+        branch[name]["name"] = value
+    else:
+        branch[name] = value
+
+
+def _dotted(tree: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a tree, and those one level below, dotted."""
+    keys = []
+    for key, value in tree.items():
+        keys.append(str(key))
+        if isinstance(value, dict):
+            keys.extend(f"{key}.{name}" for name in value)
+    return keys
+
+
+def copy_tree(value: Any) -> Any:
+    """Return nested dictionaries that can be changed without changing these; what is no dictionary stays the same."""
+    return {key: copy_tree(part) for key, part in value.items()} if isinstance(value, dict) else value
