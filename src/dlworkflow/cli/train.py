@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import (
-    CLOSED_PIPE,
     DataDirOption,
     DeviceOption,
     OfflineOption,
@@ -26,23 +24,17 @@ from dlworkflow.cli.options import (
     file_bar,
     say,
 )
-from dlworkflow.cli.tables import loss, percent
-from dlworkflow.errors import ConfigError, DivergedError
+from dlworkflow.cli.progress import Progress, print_end, say_job
+from dlworkflow.errors import ConfigError
 from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
-    from dlworkflow.data.splits import Splits
     from dlworkflow.distributed import Processes
-    from dlworkflow.engine import Epoch
     from dlworkflow.runs import Run
-    from dlworkflow.workflow import Job
 
 STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that say which of several processes this is."""
-
-LINES_BESIDE_BAR = 50
-"""A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""
 
 
 def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
@@ -223,7 +215,7 @@ def train(
     if data is not None:
         flags = with_data(flags, locate(data))
     layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
-    progress = _Progress(quiet)
+    progress = Progress(quiet)
     if resume is not None:
         _refuse_settings(layers, {"--name": name, "--print-config": print_config}, force)
         if dry_run:
@@ -244,7 +236,7 @@ def train(
         with file_bar() as on_pictures:
             job = prepare(resolved, offline=offline, group=group, on_pictures=on_pictures)
         if dry_run and not quiet:
-            _say_job(job)
+            say_job(job)
             typer.echo("dry run: all settings fit; nothing was written")
         if dry_run:
             return
@@ -258,7 +250,7 @@ def train(
                 run = train_together(group, job, runs_dir=runs_dir, name=name, offline=offline, **told)
     if quiet:
         return
-    _print_end(run)
+    print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
         from dlworkflow.history_figures import draw_history
         from dlworkflow.plotting import save_figure
@@ -272,7 +264,7 @@ def _resume(
     runs_dir: str | None,
     force: bool,
     offline: bool,
-    progress: _Progress,
+    progress: Progress,
     group: Processes | None,
 ) -> Run:
     told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
@@ -295,7 +287,7 @@ def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: boo
     from dlworkflow.workflow import prepare_resume
 
     job = prepare_resume(found, epochs=epochs, force=force, offline=offline)
-    _say_job(job)
+    say_job(job)
     last = found.summary()["last"]
     done = int(last["epoch"]) if last and found.state_path.is_file() else 0
     typer.echo(f"dry run: {found.path} would go on after epoch {done} of {job.config.epochs}; nothing was written")
@@ -364,190 +356,3 @@ def number_or_text(text: str | None) -> int | float | str | None:
         except ValueError:
             continue
     return text
-
-
-class _Progress:
-    """Shows epochs as they end: on a terminal a bar (and lines, where they are few), elsewhere one line each."""
-
-    def __init__(self, quiet: bool = False) -> None:
-        self._epochs, self._ended, self._quiet = 0, 0, quiet
-        self._bar: Any = None
-        self._run: Run | None = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        if kind is None or self._run is None:
-            return
-        if self._run.path.is_dir():
-            say(self._how_to_go_on(kind, self._run))
-        if issubclass(kind, BrokenPipeError):
-            sys.exit(CLOSED_PIPE)
-
-    def _how_to_go_on(self, kind: type[BaseException], run: Run) -> str:
-        """Say what is there of a run that ended early; a loss that diverged would do so again."""
-        where = f"stopped after epoch {self._ended}" if self._ended else "stopped in the first epoch"
-        if issubclass(kind, DivergedError):
-            return f"{where}; the run is kept in {run.path}"
-        return f"{where}; go on with: dlw train --resume {shlex.quote(str(run.path))}"
-
-    def start(self, job: Job, run: Run) -> None:
-        """Say what trains where."""
-        if self._quiet:
-            return
-        self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
-        _say_job(job)
-        say(f"run     {run.path}")
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=self._epochs, initial=self._ended, unit="epoch", leave=False, dynamic_ncols=True, file=sys.stderr
-            )
-
-    def __call__(self, epoch: Epoch) -> None:
-        if self._quiet:
-            return
-        line, self._ended = describe_epoch(epoch, self._epochs), epoch.number
-        if self._bar is None:
-            typer.echo(line)
-            return
-        if self._epochs <= LINES_BESIDE_BAR or not sys.stdout.isatty():
-            self._bar.clear()
-            typer.echo(line)
-        self._bar.set_postfix_str(f"test loss {loss(epoch.test.loss)}", refresh=False)
-        self._bar.update()
-
-
-def describe_epoch(epoch: Epoch, epochs: int) -> str:
-    """Return an epoch as one line, its numbers in columns."""
-    parts = [f"epoch {epoch.number:>{len(str(epochs))}}/{epochs}"]
-    for split, scores in (("train", epoch.train), ("val", epoch.val), ("test", epoch.test)):
-        if scores is not None:
-            acc = percent(scores.acc)
-            parts.append(f"{split} loss {loss(scores.loss)}" + (f" acc {acc:>8}" if acc else ""))
-    return "  ".join([*parts, f"{epoch.seconds:.2f} s"])
-
-
-def _say_job(job: Job) -> None:
-    """Say what is about to train, on what and where."""
-    from dlworkflow.checkpoint import count_parameters
-    from dlworkflow.device import describe_device
-
-    splits = job.splits
-    sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
-    shape = "x".join(map(str, splits.in_shape))
-    classes = f", {len(splits.classes)} classes" if splits.classes else ""
-    say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters{_frozen(job)})")
-    say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
-    threads = f"{job.threads} CPU thread{'s' if job.threads != 1 else ''}"
-    say(f"device  {describe_device(job.device)}, {threads}{_shared(job)}")
-    if pictures := _where_pictures_are(splits):
-        say(f"photos  {pictures}")
-    if shards := _how_shards_are_read(job):
-        say(f"shards  {shards}")
-    for note in splits.notes:
-        say(f"note    {note}")
-    if job.initialised is not None:
-        matched, others = job.initialised
-        say(
-            f"weights {len(matched)} of {job.config.init_from or job.config.weights}"
-            + (f"; not: {', '.join(others)}" if others else "")
-        )
-
-
-def _where_pictures_are(splits: Splits) -> str:
-    """Say how many picture files were decoded and where they are kept; nothing where there are none."""
-    from dlworkflow.data.remembered import MEMORY_BUDGET, ImageFiles
-
-    held = [
-        pictures
-        for part in splits.parts().values()
-        if isinstance(pictures := getattr(part, "pictures", None), ImageFiles)
-    ]
-    if not held:
-        return ""
-    size = f"{sum(files.n_bytes for files in held) / 2**20:,.1f} MiB"
-    if not all(files.kept for files in held):
-        return f"{size}, decoded anew in every epoch: they fit neither in memory nor on the disk"
-    decoded, total = sum(files.n_decoded for files in held), sum(map(len, held))
-    place = "in memory" if all(files.n_bytes <= MEMORY_BUDGET for files in held) else "read from the disk"
-    folders = {str(files.file.parent) for files in held if files.file}
-    return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
-
-
-def _how_shards_are_read(job: Job) -> str:
-    """Say how many shards each split has and how many processes and workers read them; nothing where there are none."""
-    from dlworkflow.data.shards.reading import ShardData
-
-    parts = {split: part for split, part in job.splits.parts().items() if isinstance(part, ShardData)}
-    if not parts:
-        return ""
-    readers, workers = job.group.size if job.group is not None else 1, job.config.data.num_workers
-    counts = ", ".join(f"{len(part.shards):,} {split}" for split, part in parts.items())
-    who = f", read by {readers} processes" if readers > 1 else ""
-    with_ = f"{' with' if who else ', read by'} {workers} worker(s){' each' if who else ''}" if workers else ""
-    return f"{counts}, decoded as they are read{who}{with_}"
-
-
-def _shared(job: Job) -> str:
-    """Say how many processes share each batch, where there are several."""
-    return f", {job.group.size} processes ({job.group.backend})" if job.group is not None else ""
-
-
-def _frozen(job: Job) -> str:
-    """Say how long how many weights are trained alone, where a backbone is frozen."""
-    if job.config.freeze == "none":
-        return ""
-    from dlworkflow.models.backbone import classifier_parameters
-
-    trained = sum(parameter.numel() for parameter in classifier_parameters(job.model))
-    until = job.config.freeze_epochs
-    return f"; backbone frozen, {trained:,} trained" + (f" up to epoch {until}" if until else "")
-
-
-def _print_end(run: Run) -> None:
-    """Print what came out: the best epoch, what answering blindly would score, and where it all lies."""
-    summary = run.summary()
-    best, baseline = summary["best"], summary["baseline"]
-    split = summary["chosen_on"]
-    acc = percent(best.get(f"{split}_acc"))
-    averaged = " of the averaged weights" if summary.get("scored") == "averaged weights" else ""
-    typer.echo(
-        f"best epoch {best['epoch']} (by {split} loss{averaged}): loss {best[f'{split}_loss']:.5f}"
-        + (f", accuracy {acc}" if acc else "")
-    )
-    if baseline.get("metric") == "accuracy":
-        typer.echo(f"always answering {baseline['answer']!r} scores {percent(baseline['score'])} on the test split")
-    elif baseline:
-        typer.echo(f"always answering the training mean has a test loss of {baseline['score']:.5f}")
-    if summary.get("stopped_early"):
-        waited = summary["config"]["early_stopping"]["patience"]
-        typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
-    typer.echo(f"{summary['seconds']:.1f} s; run {run.path}")
-    for warning in _warnings(summary):
-        say(f"warning: {warning}")
-
-
-def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
-    """Say what a run's figures hide: one answer for everything, or no gain over answering blindly."""
-    from dlworkflow.evaluation import classification_warnings, regression_warnings
-    from dlworkflow.metrics import wilson_interval
-
-    best, baseline, n = summary["best"], summary["baseline"], summary["samples"]["test"]
-    if not baseline:
-        return ()
-    if baseline["metric"] == "loss":
-        return regression_warnings(best["test_loss"], baseline["score"])
-    collapsed_to = summary.get("collapsed_to")
-    accuracy = summary.get("over_samples", best)["test_acc"]
-    return classification_warnings(
-        accuracy,
-        answered=[collapsed_to] if collapsed_to is not None else summary["classes"],
-        interval=wilson_interval(round(accuracy * n), n),
-        baseline=baseline["score"],
-        answer=baseline["answer"],
-    )

@@ -1,21 +1,20 @@
 """What happens to a picture between file and model, as plain data that a run folder can hold.
 
 A pipeline has three parts in this order: `resize` and `center_crop` (always the same result), random augmentation of
-the picture (training only), `normalize` of the tensor. Augmentations are torchvision's; torchvision is imported when
-one is used.
+the picture (training only), `normalize` of the tensor.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from dlworkflow.errors import ConfigError, first_line, unknown
-from dlworkflow.signatures import Count, Probability, Range, Spread, faults_of
+from dlworkflow.data.augmentations import AUGMENTATIONS, build, refused
+from dlworkflow.errors import ConfigError, unknown
+from dlworkflow.signatures import faults_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,121 +24,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-Augmentation = Callable[["Image.Image"], "Image.Image"]
-Byte = Annotated[int, Range(0, 255)]
-
-
-def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
-    """Mirror left and right with probability `p`."""
-    from torchvision import transforms
-
-    flip: Callable[[Image.Image], Image.Image] = transforms.RandomHorizontalFlip(p=p)
-    return flip
-
-
-def _trivial_augment(*, num_magnitude_bins: Annotated[int, Range(2)] = 31) -> Callable[[Image.Image], Image.Image]:
-    """One random operation at a random strength (TrivialAugmentWide, torchvision's v1 transform)."""
-    from torchvision import transforms
-
-    augment: Callable[[Image.Image], Image.Image] = transforms.TrivialAugmentWide(num_magnitude_bins=num_magnitude_bins)
-    return augment
-
-
-Amount = Annotated[object, Spread()]
-
-
-def _rotation(*, degrees: Amount = 15.0, fill: Byte = 0) -> Augmentation:
-    """Turn by up to `degrees` either way; corners become `fill`."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR, fill=fill))
-
-
-def _color_jitter(
-    *, brightness: Amount = 0.2, contrast: Amount = 0.2, saturation: Amount = 0.2, hue: Amount = 0.0
-) -> Augmentation:
-    """Change brightness, contrast, saturation and hue by chance; of a grey picture, the first two."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.ColorJitter(brightness, contrast, saturation, hue))
-
-
-def _random_crop(*, padding: Annotated[int, Range(0, 1024)] = 4, size: tuple[int, int]) -> Augmentation:
-    """Lay `padding` black pixels around and cut the picture's size out somewhere."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.RandomCrop(size, padding=padding))
-
-
-def _random_resized_crop(*, scale: list[float] = [0.5, 1.0], size: tuple[int, int]) -> Augmentation:  # noqa: B006 - read only
-    """Cut out a piece with a part of the area within `scale`, and stretch it to the picture's size."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.RandomResizedCrop(size, scale=(scale[0], scale[1])))
-
-
-def _random_erasing(*, p: Probability = 0.5, scale: list[float] = [0.02, 0.33]) -> Augmentation:  # noqa: B006 - read only
-    """Blacken a rectangle with a part of the area within `scale`, with probability `p`."""
-    from torchvision.transforms import v2
-
-    return _Erasing(v2.RandomErasing(p, scale=(scale[0], scale[1])))
-
-
-class _Erasing:
-    """Erases on a tensor, as torchvision leaves pictures alone."""
-
-    def __init__(self, erase: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self._erase = erase
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        from dlworkflow.data.pixels import to_picture, to_uint8
-
-        return to_picture(self._erase(to_uint8(image)))
-
-
-def _rand_augment(*, num_ops: Count = 2, magnitude: Annotated[int, Range(0, 30)] = 9) -> Augmentation:
-    """Apply `num_ops` random operations of strength `magnitude` of 30."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.RandAugment(num_ops, magnitude))
-
-
-def _trivial_augment_wide_v2(*, num_magnitude_bins: Annotated[int, Range(2)] = 31) -> Augmentation:
-    """One random operation at a random strength, torchvision's v2 transform: other draws than `trivial_augment`."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.TrivialAugmentWide(num_magnitude_bins))
-
-
-def _auto_augment(*, policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet") -> Augmentation:
-    """Two operations of a policy that was learnt on a data set."""
-    from torchvision.transforms import v2
-
-    return _as_augmentation(v2.AutoAugment(v2.AutoAugmentPolicy(policy)))
-
-
-def _as_augmentation(transform: Any) -> Augmentation:
-    found: Augmentation = transform
-    return found
-
-
-_AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
-    "flip": _flip,
-    "trivial_augment": _trivial_augment,
-    "rotation": _rotation,
-    "color_jitter": _color_jitter,
-    "random_crop": _random_crop,
-    "random_resized_crop": _random_resized_crop,
-    "random_erasing": _random_erasing,
-    "rand_augment": _rand_augment,
-    "trivial_augment_wide_v2": _trivial_augment_wide_v2,
-    "auto_augment": _auto_augment,
-}
 _MOST_PIXELS = 89_478_485  # no picture file has more (decoding.MAX_PIXELS), and no tensor is as large as a typing error
-_SIZED = ("random_crop", "random_resized_crop")
-"""Augmentations that must know the size of what they give."""
 _GEOMETRY = ("resize", "center_crop")
-_NAMES = ("none", *_GEOMETRY, *_AUGMENTATIONS, "normalize")
+_NAMES = ("none", *_GEOMETRY, *AUGMENTATIONS, "normalize")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")  # Pillow's and torchvision's names
 
 Spec = str | Sequence[str | Mapping[str, Any]] | None
@@ -211,7 +98,7 @@ class Pipeline:
         """Return the random part as one function on pictures, or None; it draws from torch's global generator."""
         if not self.augmentations:
             return None
-        return _Chain([_build(name, dict(settings), self.size) for name, settings in self.augmentations])
+        return _Chain([build(name, dict(settings), self.size) for name, settings in self.augmentations])
 
     @property
     def flip_alone(self) -> float | None:
@@ -238,10 +125,6 @@ class Pipeline:
             std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
             floats.sub_(mean).div_(std)
         return floats
-
-
-def _build(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Augmentation:
-    return _AUGMENTATIONS[name](**settings, **({"size": size} if name in _SIZED else {}))
 
 
 class _Chain:
@@ -284,9 +167,9 @@ def parse(
         elif mean:
             faults.append(f"data.transform: {name!r} works on pictures and must stand before 'normalize'")
         else:
-            wrong = faults_of(_AUGMENTATIONS[name], settings, supplied=("size",), owner=f"transform {name!r}")
+            wrong = faults_of(AUGMENTATIONS[name], settings, supplied=("size",), owner=f"transform {name!r}")
             faults += [f"data.transform.{name}.{key}: {sentence}" for key, sentence in wrong.items()]
-            faults += [] if wrong else _refused(name, settings)
+            faults += [] if wrong else refused(name, settings)
             augmentations.append((name, tuple(settings.items())))
     if size is None and not faults:
         faults.append("data.image_size: is missing")
@@ -314,19 +197,6 @@ def faults(spec: Spec, image_size: int | Sequence[int] | None = None) -> dict[st
         if image_size is not None or key not in sizes:  # a size that the data decides contradicts nothing yet
             wrong[key] = f"{wrong[key]}; {sentence}" if key in wrong else sentence
     return wrong
-
-
-def _refused(name: str, settings: Mapping[str, Any]) -> list[str]:
-    """Return what torchvision itself has against settings whose types are right: a list too long, a range reversed."""
-    if not any(isinstance(value, (list, tuple)) for value in settings.values()):
-        return []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # it warns of a reversed range
-            _build(name, settings, (8, 8))
-    except (ValueError, TypeError, IndexError, UserWarning) as error:
-        return [f"data.transform.{name}: {first_line(error)}"]
-    return []
 
 
 def complete(spec: Spec, usual: Spec) -> list[dict[str, Any]]:

@@ -67,16 +67,17 @@ class FashionMNISTModelV2(nn.Module):
         *,
         image_size: tuple[int, int] = (28, 28),
         blocks: Count = 2,
+        growth: Count = 1,
         activation: Activation = "relu",
         batch_norm: bool = False,
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        width = flat_width(image_size, channels=hidden_units, convolutions=2, padding=1, blocks=blocks)
+        widths = [hidden_units * growth**number for number in range(blocks)]
+        width = flat_width(image_size, channels=widths[-1], convolutions=2, padding=1, blocks=blocks)
         self._blocks = [f"block_{number}" for number in range(1, blocks + 1)]
-        for name in self._blocks:
-            channels = input_shape if name == "block_1" else hidden_units
-            setattr(self, name, conv_block(channels, hidden_units, 1, activation, batch_norm=batch_norm))
+        for name, channels, units in zip(self._blocks, [input_shape, *widths], widths, strict=False):
+            setattr(self, name, conv_block(channels, units, 1, activation, batch_norm=batch_norm))
         self.classifier = linear_classifier(width, output_shape, dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from dlworkflow.signatures import Count, Probability
 class TinyVGG(nn.Module):
     """Two blocks of convolution, ReLU, convolution, ReLU, pooling, and one linear layer on what is left.
 
-    There may be more or fewer `blocks`, another `activation`, a `batch_norm` before each, and `dropout` before the
-    linear layer.
+    There may be more or fewer `blocks`, each `growth` times as wide as the one before, another `activation`, a
+    `batch_norm` before each, and `dropout` before the linear layer.
 
     `input_shape` is the number of channels, `padding` 1 keeps a convolution's size, 0 loses two pixels at each; the
     classifier's width follows from `image_size` (height, width). Takes x (n, input_shape, *image_size) float32,
@@ -32,16 +32,17 @@ class TinyVGG(nn.Module):
         padding: Literal[0, 1] = 1,
         image_size: tuple[int, int] = (64, 64),
         blocks: Count = 2,
+        growth: Count = 1,
         activation: Activation = "relu",
         batch_norm: bool = False,
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        width = flat_width(image_size, channels=hidden_units, convolutions=2, padding=padding, blocks=blocks)
+        widths = [hidden_units * growth**number for number in range(blocks)]
+        width = flat_width(image_size, channels=widths[-1], convolutions=2, padding=padding, blocks=blocks)
         self._blocks = [f"conv_block_{number}" for number in range(1, blocks + 1)]
-        for name in self._blocks:
-            channels = input_shape if name == "conv_block_1" else hidden_units
-            setattr(self, name, conv_block(channels, hidden_units, padding, activation, batch_norm=batch_norm))
+        for name, channels, units in zip(self._blocks, [input_shape, *widths], widths, strict=False):
+            setattr(self, name, conv_block(channels, units, padding, activation, batch_norm=batch_norm))
         self.classifier = linear_classifier(width, output_shape, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
