@@ -322,6 +322,16 @@ def test_the_depth_of_a_convolutional_model_is_a_setting(name, last):
     assert hasattr(model, last)
 
 
+@pytest.mark.parametrize("name", ["tinyvgg", "fashion_mnist_v2"])
+def test_blocks_may_grow_wider_one_after_the_other(name):
+    model = build_usual(name, hidden_units=4, blocks=3, growth=2)
+
+    widths = [layer.out_channels for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)]
+
+    assert widths == [4, 4, 8, 8, 16, 16]
+    assert model(torch.rand(2, *models.entry(name).in_shape)).shape == (2, models.entry(name).n_outputs)
+
+
 def test_an_image_too_small_for_its_blocks_is_refused_with_the_least_that_fits():
     with pytest.raises(ModelError, match=r"too small for 4 blocks with padding 1; give at least 16x16"):
         models.build("tinyvgg", (1, 8, 8), 10, blocks=4)

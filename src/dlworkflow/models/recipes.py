@@ -42,7 +42,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 
 _BEST: dict[str, dict[str, Any]] = {
     "tinyvgg": {
-        "model": {"blocks": 3, "batch_norm": True},
+        "model": {"hidden_units": 16, "blocks": 3, "batch_norm": True},
         "data": {
             "name": "pizza_steak_sushi",
             "batch_size": 16,
@@ -51,15 +51,15 @@ _BEST: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
         "schedule": {"name": "one_cycle"},
         "label_smoothing": 0.1,
-        "epochs": 40,
+        "epochs": 80,
         "channels_last": True,
     },
     "fashion_mnist_v2": {
-        "model": {"hidden_units": 24, "batch_norm": True, "dropout": 0.2},
-        "data": {"name": "fashion_mnist", "batch_size": 128, "transform": ["flip", "normalize"]},
-        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+        "model": {"hidden_units": 16, "growth": 3, "batch_norm": True, "dropout": 0.2},
+        "data": {"name": "fashion_mnist", "batch_size": 64, "transform": ["flip", "normalize"]},
+        "optimizer": {"name": "adamw", "lr": 4e-3, "weight_decay": 0.05},
         "schedule": {"name": "one_cycle"},
-        "epochs": 10,
+        "epochs": 11,
         "channels_last": True,
     },
 }
