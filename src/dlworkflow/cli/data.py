@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, OfflineOption, SetOption, complete_data, count, file_bar, say
+from dlworkflow.cli.options import DataDirOption, OfflineOption, complete_data, count, file_bar, say
 from dlworkflow.cli.tables import Format, number, render
 from dlworkflow.paths import user_path
 from dlworkflow.text import printable
@@ -25,6 +25,10 @@ MOST_REMARKS = 10
 app = typer.Typer(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+DataSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the data: --set data.image_size=32. Repeat it."),
+]
 
 
 @app.command("list")
@@ -47,7 +51,7 @@ def info(
         str,
         typer.Argument(metavar="NAME|PATH", help="A name of `dlw data list`, or a path.", autocompletion=complete_data),
     ],
-    settings: SetOption = None,
+    settings: DataSetOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
     output: FormatOption = Format.table,
@@ -88,7 +92,7 @@ def show(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write here: .png, .svg or .pdf [default: NAME-WHAT.png].")
     ] = None,
-    settings: SetOption = None,
+    settings: DataSetOption = None,
     seed: Annotated[int, typer.Option(help="Which random pictures.")] = 42,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
@@ -179,7 +183,7 @@ def shard(
         str | None,
         typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
     ] = None,
-    settings: SetOption = None,
+    settings: DataSetOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Write a folder of pictures into tar shards, to be read as a stream.
