@@ -32,7 +32,7 @@ def test_models_lists_every_model(dlw):
 def test_models_shows_parameters_as_people_read_them(dlw):
     [line] = [line for line in dlw("models").out.splitlines() if line.startswith("tinyvgg ")]
 
-    assert line.split() == ["tinyvgg", "multiclass", "digits", "3x64x64", "3", "10,693"]
+    assert line.split() == ["tinyvgg", "multiclass", "digits", "3x64x64", "3", "10,693", "notes,", "best"]
 
 
 def test_models_gives_programs_the_same_rows_in_csv_and_json(dlw):
@@ -45,7 +45,7 @@ def test_models_gives_programs_the_same_rows_in_csv_and_json(dlw):
 def test_models_in_markdown_is_one_table(dlw):
     lines = dlw("models", "--format", "md").out.splitlines()
 
-    assert {line.count("|") for line in lines} == {7}
+    assert {line.count("|") for line in lines} == {8}
     assert len(lines) == 2 + len(models.names())
 
 

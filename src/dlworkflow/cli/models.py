@@ -39,10 +39,10 @@ def models(output: FormatOption = Format.table) -> None:
             "model": name,
             "task": entry.task,
             "usual_data": entry.data,
-            "recipes": ", ".join(recipe_names(name)),
             "input": "x".join(map(str, entry.in_shape)),
             "outputs": entry.n_outputs or None,
             "parameters": entry.parameters or None,
+            "recipes": ", ".join(recipe_names(name)),
         }
         for name, entry in entries().items()
     ]
