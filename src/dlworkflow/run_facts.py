@@ -13,7 +13,7 @@ from dlworkflow._version import __version__
 from dlworkflow.checkpoint import count_parameters
 from dlworkflow.data.splits import counts_of, labels_of
 from dlworkflow.device import describe_device, describe_machine
-from dlworkflow.metrics import majority_of_counts
+from dlworkflow.metrics import majority_baseline
 from dlworkflow.preparation import Job
 from dlworkflow.sharing import Group
 
@@ -52,7 +52,7 @@ def _baseline(job: Job) -> dict[str, Any]:
         counts = [counts_of(part, len(splits.classes)) for part in (splits.train, splits.test)]
         if counts[0] is None or counts[1] is None:
             return {}
-        label, score = majority_of_counts(counts[0].tolist(), counts[1].tolist())
+        label, score = majority_baseline(counts[0].tolist(), counts[1].tolist())
         return {"score": score, "metric": "accuracy", "answer": splits.classes[label]}
     train_labels, test_labels = labels_of(splits.train), labels_of(splits.test)
     if train_labels is None or test_labels is None:

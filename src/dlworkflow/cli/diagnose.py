@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
-from dlworkflow.text import printable
+from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.diagnosis import Diagnosis
@@ -44,11 +44,9 @@ def diagnose(
     for note in told.notes:
         say(note)
     if output is Format.json:
-        import json
-
         steps = [{"why": why, "command": command} for why, command in cures]
         data = {"run": str(found.path), "verdict": diagnosis.verdict, "evidence": diagnosis.evidence, "cures": steps}
-        typer.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        typer.echo(json_text(data, indent=1))
         return
     for line in _lines(diagnosis, cures):
         typer.echo(printable(line))

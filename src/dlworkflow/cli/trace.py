@@ -356,5 +356,4 @@ def _echo(lines: Iterable[str]) -> None:
 
 
 def _echo_json(data: Any) -> None:
-
     typer.echo(json_text(data, indent=1))

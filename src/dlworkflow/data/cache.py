@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from dlworkflow.paths import user_path
 
@@ -20,6 +23,17 @@ def cache_folder() -> Path | None:
         return Path.home() / ".cache" / "dlworkflow"
     except RuntimeError:
         return None
+
+
+def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mapping `key` of a remembered file; {} where the file is missing or damaged, or its head another."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict) or not isinstance(rows := found.pop(key, None), dict) or found != head:
+        return {}
+    return rows
 
 
 def write_remembered(file: Path, text: str) -> None:

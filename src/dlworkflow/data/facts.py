@@ -18,7 +18,7 @@ from typing import Any
 from PIL import ImageOps
 from PIL import __version__ as pillow
 
-from dlworkflow.data.cache import cache_folder, write_remembered
+from dlworkflow.data.cache import cache_folder, read_remembered, write_remembered
 from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, to_mode, too_many_pixels
 from dlworkflow.data.likeness import look_of
 
@@ -169,12 +169,7 @@ def _head() -> dict[str, Any]:
 
 def _remembered(file: Path) -> dict[str, list[Any]]:
     """Return {file: [time, *facts]} as an earlier look wrote it; nothing where that is missing, damaged or outdated."""
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict) or not isinstance(rows := found.pop("files", None), dict) or found != _head():
-        return {}
+    rows = read_remembered(file, "files", _head())
     types = [int, *(type(value) for value in astuple(Facts()))]
     return {
         name: row for name, row in rows.items() if isinstance(row, list) and [type(value) for value in row] == types

@@ -41,7 +41,7 @@ class ImageData(Dataset[Any]):
         self.pictures, self.labels, self.pipeline = pictures, labels, pipeline
         self.paths = list(paths) if paths is not None else None
         self.channels = pictures.channels if isinstance(pictures, ImageFiles) else pictures.shape[1]
-        self._augment = pipeline.augmentation()
+        self._augment = pipeline.augmentation if pipeline.flip_alone is None else None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,7 +60,7 @@ class ImageData(Dataset[Any]):
     @property
     def n_bytes_of_fixed_sample(self) -> int | None:
         """Size of one sample's inputs where they lie in memory and are the same every time, else None."""
-        if self._augment is not None or (isinstance(self.pictures, ImageFiles) and not self.pictures.kept):
+        if self.pipeline.augmentations or (isinstance(self.pictures, ImageFiles) and not self.pictures.kept):
             return None
         return 4 * self.channels * math.prod(self.pipeline.size)
 
@@ -78,16 +78,18 @@ class ImageData(Dataset[Any]):
         """Return float32 (n, c, h, w) and int64 (n,) of many samples at once."""
         chosen = torch.as_tensor(indices, device=self.labels.device)
         pictures = self._pictures(chosen)
-        if self.pipeline.flip_alone is not None:
-            pictures = _flipped(pictures, self.pipeline.flip_alone)
-        elif self._augment is not None:
-            pictures = torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
-        return self.pipeline.to_float(pictures), self.labels.index_select(0, chosen)
+        return self.pipeline.to_float(self._augmented(pictures)), self.labels.index_select(0, chosen)
 
     def augmented(self, index: int) -> Tensor:
         """Return one picture after resizing and augmentation, before normalisation: uint8 (c, h, w)."""
-        picture = self._pictures(torch.tensor([index]))[0]
-        return to_uint8(self._augment(to_picture(picture))) if self._augment is not None else picture
+        return self._augmented(self._pictures(torch.tensor([index])))[0]
+
+    def _augmented(self, pictures: Tensor) -> Tensor:
+        if self.pipeline.flip_alone is not None:
+            return _flipped(pictures, self.pipeline.flip_alone)
+        if self._augment is None:
+            return pictures
+        return torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
 
     def _pictures(self, indices: Tensor) -> Tensor:
         pictures = self.pictures

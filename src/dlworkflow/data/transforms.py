@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data.augmentations import AUGMENTATIONS, build, refused
@@ -94,13 +95,14 @@ class Pipeline:
         left, top = round((wide - width) / 2), round((high - height) / 2)
         return image.resize((wide, high), filter_).crop((left, top, left + width, top + height))
 
+    @cached_property
     def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
-        """Return the random part as one function on pictures, or None; it draws from torch's global generator."""
+        """The random part as one function on pictures, or None; it draws from torch's global generator."""
         if not self.augmentations:
             return None
         return _Chain([build(name, dict(settings), self.size) for name, settings in self.augmentations])
 
-    @property
+    @cached_property
     def flip_alone(self) -> float | None:
         """How likely a picture is mirrored, where nothing else is random; None otherwise."""
         if len(self.augmentations) != 1 or self.augmentations[0][0] != "flip":
@@ -111,8 +113,7 @@ class Pipeline:
         """Take one picture (grey or RGB) all the way: float32 (c, h, w)."""
         from dlworkflow.data.pixels import to_uint8
 
-        augment = self.augmentation()
-        image = self.resize(image)
+        augment, image = self.augmentation, self.resize(image)
         return self.to_float(to_uint8(augment(image) if augment else image)[None])[0]
 
     def to_float(self, images: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 
 from dlworkflow.models.activations import Activation
-from dlworkflow.models.tiny_vgg import conv_block, flat_width, linear_classifier
+from dlworkflow.models.tiny_vgg import add_blocks, flat_width, linear_classifier
 from dlworkflow.signatures import Count, Probability
 
 
@@ -73,11 +73,9 @@ class FashionMNISTModelV2(nn.Module):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        widths = [hidden_units * growth**number for number in range(blocks)]
+        widths = [input_shape, *(hidden_units * growth**number for number in range(blocks))]
         width = flat_width(image_size, channels=widths[-1], convolutions=2, padding=1, blocks=blocks)
-        self._blocks = [f"block_{number}" for number in range(1, blocks + 1)]
-        for name, channels, units in zip(self._blocks, [input_shape, *widths], widths, strict=False):
-            setattr(self, name, conv_block(channels, units, 1, activation, batch_norm=batch_norm))
+        self._blocks = add_blocks(self, "block", widths, 1, activation, batch_norm=batch_norm)
         self.classifier = linear_classifier(width, output_shape, dropout)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -38,11 +40,9 @@ class TinyVGG(nn.Module):
         dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
-        widths = [hidden_units * growth**number for number in range(blocks)]
+        widths = [input_shape, *(hidden_units * growth**number for number in range(blocks))]
         width = flat_width(image_size, channels=widths[-1], convolutions=2, padding=padding, blocks=blocks)
-        self._blocks = [f"conv_block_{number}" for number in range(1, blocks + 1)]
-        for name, channels, units in zip(self._blocks, [input_shape, *widths], widths, strict=False):
-            setattr(self, name, conv_block(channels, units, padding, activation, batch_norm=batch_norm))
+        self._blocks = add_blocks(self, "conv_block", widths, padding, activation, batch_norm=batch_norm)
         self.classifier = linear_classifier(width, output_shape, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,6 +81,16 @@ class ImprovedTinyVGG(nn.Module):
         x = self.pool(F.relu(self.conv2(x)))
         x = self.dropout(F.relu(self.fc1(torch.flatten(x, 1))))
         return self.fc2(x)
+
+
+def add_blocks(
+    model: nn.Module, stem: str, widths: Sequence[int], padding: int, activation: str, *, batch_norm: bool
+) -> list[str]:
+    """Give a model a block from each width to the next, `<stem>_1`, `<stem>_2`, ...; return their names."""
+    names = [f"{stem}_{number}" for number in range(1, len(widths))]
+    for name, (channels, hidden_units) in zip(names, pairwise(widths), strict=True):
+        setattr(model, name, conv_block(channels, hidden_units, padding, activation, batch_norm=batch_norm))
+    return names
 
 
 def conv_block(

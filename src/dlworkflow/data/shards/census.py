@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import __version__ as pillow
 
-from dlworkflow.data.cache import cache_folder, write_remembered
+from dlworkflow.data.cache import cache_folder, read_remembered, write_remembered
 from dlworkflow.data.decoding import ImageError, opened, pixel_limit
 from dlworkflow.data.shards.samples import read_samples
 from dlworkflow.errors import DataError
@@ -53,7 +53,7 @@ def count_samples(
     found: dict[Path, Census] = {}
     for folder in dict.fromkeys(path.parent for path in paths):
         file = _memory_file(folder)
-        rows = _remembered(file) if file is not None else {}
+        rows = read_remembered(file, "shards", _head()) if file is not None else {}
         before = dict(rows)
         within = [path for path in paths if path.parent == folder]
         if new := sum(_known(path, rows, decode) is None for path in within):
@@ -128,16 +128,6 @@ def _memory_file(folder: Path) -> Path | None:
 
 def _head() -> dict[str, Any]:
     return {"format": _FORMAT, "pillow": pillow, "max_pixels": pixel_limit()}  # on these hangs which can be read
-
-
-def _remembered(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict) or not isinstance(rows := found.pop("shards", None), dict) or found != _head():
-        return {}
-    return rows
 
 
 def _read_row(row: Any) -> tuple[list[int], Census] | None:
