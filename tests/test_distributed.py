@@ -133,10 +133,8 @@ def test_two_processes_equal_one_on_photos_of_which_one_is_left_alone(tmp_path, 
     assert_close(*(Run(tmp_path / "runs" / name) for name in ("one-001", "two-001")))
 
 
-@pytest.mark.slow
-def test_dropout_and_augmentation_on_two_processes_resume_to_the_bit(tmp_path):
-    arguments = ["train", "improved_tinyvgg", "--data", "digits", "--set", "data.transform=flip", "--processes", "2"]
-
+def assert_resumes_to_the_bit(tmp_path, arguments):
+    """Check that two epochs in one go and in two are the same run, with these arguments of two processes."""
     dlw(tmp_path, *arguments, "--epochs", "2", "--name", "whole")
     dlw(tmp_path, *arguments, "--epochs", "1", "--name", "parted")
     dlw(tmp_path, "train", "--resume", "parted-001", "--epochs", "2", "--processes", "2")
@@ -147,6 +145,13 @@ def test_dropout_and_augmentation_on_two_processes_resume_to_the_bit(tmp_path):
     assert history == history2
     for mine, other in zip(weights, weights2, strict=True):
         assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+@pytest.mark.slow
+def test_dropout_and_augmentation_on_two_processes_resume_to_the_bit(tmp_path):
+    arguments = ["train", "improved_tinyvgg", "--data", "digits", "--set", "data.transform=flip", "--processes", "2"]
+
+    assert_resumes_to_the_bit(tmp_path, arguments)
 
 
 @pytest.mark.slow
@@ -163,20 +168,29 @@ def test_two_processes_count_every_sample_of_uneven_shards_once(tmp_path, pet_sh
 
 
 @pytest.mark.slow
+def test_two_processes_resume_mixed_batches_to_the_bit(tmp_path):
+    arguments = [
+        "train",
+        "tinyvgg",
+        "--data",
+        "digits",
+        "--set",
+        "mixup=0.4",
+        "--set",
+        "cutmix=1",
+        "--set",
+        "accumulate=3",
+    ]
+
+    assert_resumes_to_the_bit(tmp_path, [*arguments, "--processes", "2"])
+
+
+@pytest.mark.slow
 def test_two_processes_resume_on_shards_to_the_bit(tmp_path, pet_shards):
     more = ["--set", "data.image_size=16", "--batch-size", "4", "--set", "data.transform=flip", "--processes", "2"]
     arguments = ["train", "tinyvgg", "--data", str(pet_shards), *more]
 
-    dlw(tmp_path, *arguments, "--epochs", "2", "--name", "whole")
-    dlw(tmp_path, *arguments, "--epochs", "1", "--name", "parted")
-    dlw(tmp_path, "train", "--resume", "parted-001", "--epochs", "2", "--processes", "2")
-
-    (history, weights), (history2, weights2) = (
-        content(Run(tmp_path / "runs" / f"{name}-001")) for name in ("whole", "parted")
-    )
-    assert history == history2
-    for mine, other in zip(weights, weights2, strict=True):
-        assert all(torch.equal(mine[name], other[name]) for name in mine)
+    assert_resumes_to_the_bit(tmp_path, arguments)
 
 
 @pytest.mark.slow
@@ -329,7 +343,7 @@ def test_a_time_out_that_is_none_is_refused_before_anything_starts(monkeypatch, 
 
 
 def test_a_torch_without_torch_distributed_is_one_line(monkeypatch):
-    monkeypatch.setattr(distributed.distributed, "is_available", lambda: False)
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
 
     with pytest.raises(ConfigError, match=r"--processes: this PyTorch was built without torch\.distributed"):
         distributed.launch(2, ["train", "line"])

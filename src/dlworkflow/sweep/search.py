@@ -14,7 +14,7 @@ from dlworkflow.errors import ConfigError
 from dlworkflow.sweep.folder import ENDED, FINISHED, PRUNED, Plan, Point, Sweep
 from dlworkflow.sweep.plan import config_of, first_seed
 from dlworkflow.sweep.points import Range, read_choices
-from dlworkflow.sweep.running import Task
+from dlworkflow.sweep.tasks import Task
 
 try:
     import optuna
