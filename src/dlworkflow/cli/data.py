@@ -143,7 +143,7 @@ def check(
     from dlworkflow.data.shards.names import shards_path
 
     with file_bar() as on_progress:
-        if (shards := shards_path(str(path))) is not None:
+        if (shards := shards_path(str(path), "DIR|CSV|SHARDS")) is not None:
             from dlworkflow.data.shards.checking import check_shards
 
             report = check_shards(shards, on_progress=on_progress, max_pixels=max_pixels)
@@ -287,7 +287,7 @@ def _load(name: str, settings: list[str] | None, data_dir: str | None, offline: 
     extra = [key for key in layer.values if key != "data"]
     if extra:
         raise ConfigError(f"--set {extra[0]}: only data.* settings matter here")
-    given = locate(name) | layer.values.get("data", {})
+    given = locate(name, "NAME|PATH") | layer.values.get("data", {})
     wrong = faults(given["name"], {key: value for key, value in given.items() if key != "name"})
     if wrong:
         raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))

@@ -85,17 +85,17 @@ def check_name(name: str) -> None:
         raise ConfigError(f"data.name: {unknown('data set', name, known)} (`dlw data list`, or give a path)")
 
 
-def locate(text: str) -> dict[str, str]:
+def locate(text: str, typed: str = "--data") -> dict[str, str]:
     """Return the settings for what a user typed after `--data`: a name of the table, or a path to pictures, a CSV
-    or shards.
+    or shards. Messages name it as it was `typed`.
 
     Raises ConfigError for an unknown name or an address and MissingDataError for a path that is not there.
     """
     if not text.strip():
-        raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
+        raise ConfigError(f"{typed}: is empty; give a name of `dlw data list` or a path")
     if text in names():
         return {"name": text}
-    if (shards := shards_path(text)) is not None:
+    if (shards := shards_path(text, typed)) is not None:
         return {"name": "image_shards", "path": shards}
     path = user_path(text)
     if path.is_dir():
@@ -103,13 +103,13 @@ def locate(text: str) -> dict[str, str]:
     if path.is_file():
         if path.suffix.casefold() != ".csv":
             raise DataError(
-                f"--data: {text!r} is a file; give a folder of pictures, a CSV of path,label[,split], or .tar shards"
+                f"{typed}: {text!r} is a file; give a folder of pictures, a CSV of path,label[,split], or .tar shards"
             )
         return {"name": "image_csv", "path": str(path.resolve())}
     if path.name != text or path.suffix.casefold() == ".csv":
-        raise MissingDataError(f"--data: no such folder or file: {text!r}")
+        raise MissingDataError(f"{typed}: no such folder or file: {text!r}")
     known = names()
-    raise ConfigError(f"--data: {unknown('data set', text, known)} (and there is no folder of that name here)")
+    raise ConfigError(f"{typed}: {unknown('data set', text, known)} (and there is no folder of that name here)")
 
 
 def settings(name: str) -> dict[str, Any]:

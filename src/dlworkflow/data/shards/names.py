@@ -22,14 +22,14 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,12})\.\.(\d{1,12})")
 
 
-def shards_path(text: str) -> str | None:
+def shards_path(text: str, typed: str = "--data") -> str | None:
     """Return the absolute path or pattern that a user means where it is one of shards, else None.
 
     Shards are what ends in `.tar`, a folder with their index, and a folder of tar files alone. Raises ConfigError for
     what is no local path.
     """
     if "://" in text or SUFFIX in text.casefold():
-        check_local(text, "--data")
+        check_local(text, typed)
     path = user_path(text)
     if path.is_dir():
         return str(path.resolve()) if _holds_shards(path) else None
