@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from dlworkflow.errors import MissingDataError
-from dlworkflow.paths import matching_paths, user_path
+from dlworkflow.errors import MissingDataError, few
+from dlworkflow.paths import matching_paths, read_small, read_small_text, user_path
 
 
 def test_a_tilde_is_the_home(monkeypatch, tmp_path):
@@ -28,3 +29,30 @@ def test_a_pattern_may_begin_at_home(monkeypatch, tmp_path):
 def test_a_pattern_that_nothing_fits_is_named(tmp_path):
     with pytest.raises(MissingDataError, match=r"no file fits '.*\*\.png'"):
         matching_paths(f"{tmp_path}/*.png")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(OSError, match="not a regular file"):
+        read_small(tmp_path / "pipe")
+
+
+def test_a_file_above_the_limit_is_refused(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+
+    assert read_small(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than the 4 bytes"):
+        read_small(tmp_path / "a", 4)
+
+
+def test_a_small_text_is_read_without_its_byte_order_mark_and_with_plain_line_ends(tmp_path):
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfa\r\nb\rc")
+
+    assert read_small_text(tmp_path / "a") == "a\nb\nc"
+
+
+def test_a_list_of_names_shows_a_few_and_counts_the_rest():
+    assert few(["a", "b"], 2) == "'a', 'b'"
+    assert few(["a", "b", "c"], 2) == "'a', 'b', 'c'"
+    assert few(map(str, range(101)), 2) == "'0', '1' and 99 more"

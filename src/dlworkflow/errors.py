@@ -110,6 +110,16 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {str(given)!r}; possible: {', '.join(known) if known else 'none'}"
 
 
+def few(names: Iterable[object], most: int = 6) -> str:
+    """Return the first `most` names in quotes and how many more there are: `'a', 'b' and 99 more`.
+
+    A single name too many is shown, as it takes no more room than the words for it.
+    """
+    every = [repr(str(name)) for name in names]
+    shown = every if len(every) <= most + 1 else every[:most]
+    return ", ".join(shown) + (f" and {len(every) - most:,} more" if len(shown) < len(every) else "")
+
+
 def first_line(error: BaseException) -> str:
     """Return what an exception says, cut to its first line; its type's name when it says nothing."""
     lines = str(error).strip().splitlines()

@@ -1,12 +1,18 @@
-"""What a user types for a file or a folder, as paths; opens nothing."""
+"""What a user types for a file or a folder, as paths, and reading a small file whole; knows no format."""
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
+import stat
 from pathlib import Path
 
 from dlworkflow.errors import MissingDataError
+
+
+MOST_BYTES = 256 * 1024**2
+"""A settings file, a summary, a history or a table of more bytes is not read."""
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
@@ -26,3 +32,28 @@ def matching_paths(given: str) -> list[Path]:
     if not found:
         raise MissingDataError(f"no file fits {given!r}")
     return found
+
+
+def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the bytes of a file of at most `most` bytes.
+
+    Raises OSError for a file that cannot be read, that is larger, or that is no file: a pipe would wait for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        if stat.S_ISDIR(mode := os.fstat(descriptor).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than the {most:,} bytes that are read", str(path))
+    return content
+
+
+def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Return the UTF-8 text of a small file, a byte order mark and line ends as Python reads them; see `read_small`.
+
+    Raises UnicodeDecodeError for bytes that are no UTF-8.
+    """
+    return read_small(path, most).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
