@@ -10,7 +10,6 @@ from pathlib import Path
 
 from dlworkflow.errors import MissingDataError
 
-
 MOST_BYTES = 256 * 1024**2
 """A settings file, a summary, a history or a table of more bytes is not read."""
 
