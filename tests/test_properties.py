@@ -76,15 +76,18 @@ def test_a_run_of_any_name_stays_in_its_folder_and_is_found_by_its_name(stems):
 
 @given(st.lists(st.text("ab-", min_size=1, max_size=3), min_size=1, max_size=4), st.data())
 @few
-def test_the_start_of_a_name_finds_a_run_only_where_it_fits_no_other(stems, data):
+def test_the_start_of_a_name_finds_a_run_only_where_it_fits_no_other_or_is_the_name_without_its_number(stems, data):
     with tempfile.TemporaryDirectory() as folder:
         names = [Run.create(Path(folder), stem, summary=SUMMARY, config="", environment={}).name for stem in stems]
         name = data.draw(st.sampled_from(names))
         start = name[: data.draw(st.integers(1, len(name)))]
         fitting = [name for name in names if name.startswith(start)]
 
-        if start in names or len(fitting) == 1:
-            assert find_run(start, folder).name in ([start] if start in names else fitting)
+        numbered = sorted(name for name in names if re.fullmatch(re.escape(start) + r"-\d+", name))
+
+        if start in names or numbered or len(fitting) == 1:
+            expected = start if start in names else (numbered or fitting)[-1]
+            assert find_run(start, folder).name == expected
         else:
             with pytest.raises(Exception, match="fits several runs"):
                 find_run(start, folder)

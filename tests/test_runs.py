@@ -170,7 +170,31 @@ def test_a_prefix_of_several_runs_names_them(tmp_path):
     make_run(tmp_path)
 
     with pytest.raises(RunError, match="m-d-001, m-d-002"):
-        find_run("m-d", tmp_path)
+        find_run("m-", tmp_path)
+
+
+def test_a_whole_name_wins_over_names_that_begin_alike_and_means_its_newest_number(tmp_path, monkeypatch):
+    for stem in ("c2b", "c2", "c2-001", "c2", "c2b"):
+        make_run(tmp_path / "runs", stem)
+    monkeypatch.chdir(tmp_path)
+
+    assert [find_run(given).name for given in ("c2", "c2-001", "c2b", "c2-001-")] == [
+        *("c2-002", "c2-001", "c2b-002", "c2-001-001"),
+    ]
+    assert find_run("runs/c2").path == find_run(str(tmp_path / "runs/c2")).path.relative_to(tmp_path)
+
+
+def test_the_thousandth_number_is_newer_than_the_last_of_three_digits(tmp_path):
+    make_run(tmp_path, "m").path.rename(tmp_path / "m-999")
+    make_run(tmp_path, "m").path.rename(tmp_path / "m-1000")
+
+    assert find_run("m", tmp_path).name == "m-1000"
+
+
+def test_a_run_of_a_sweep_is_found_by_the_start_of_its_name_too(tmp_path):
+    make_run(tmp_path / "s-001", "s-001")
+
+    assert find_run("s-001/s-001", tmp_path).name == "s-001-001"
 
 
 def test_an_unknown_run_is_refused_with_the_nearest_name(tmp_path):

@@ -193,6 +193,15 @@ def test_a_sweep_is_found_by_name_path_and_last(made, tmp_path):
         find_sweep("s-02", tmp_path)
 
 
+def test_a_sweep_is_found_as_a_run_is_without_its_number_and_by_the_start_of_its_name(made, tmp_path):
+    sweep, _ = made()
+
+    for given in ("s", "s-0", str(tmp_path / "s")):
+        assert find_sweep(given, tmp_path).path == sweep.path
+        with pytest.raises(RunError, match="the sweep s-001 has no run yet"):
+            find_runs(given, tmp_path)
+
+
 def test_a_sweep_without_a_run_has_nothing_to_compare(made, tmp_path):
     made()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.errors import RunError, nearest
+from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.paths import user_path
 from dlworkflow.runs.folder import CONFIG, NEW, SUMMARY, Run
+
+_NUMBERED = re.compile(r"-[0-9]+")
 
 
 def runs_folder(runs_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -24,7 +27,8 @@ def find_run(
     fits: Callable[[Mapping[str, Any]], bool] | None = None,
     what: str = "run",
 ) -> Run:
-    """Return the run that `given` means: a path, a name, a unique prefix, `last` or `best`; None is `last`.
+    """Return the run that `given` means: a path, a name, one without its number (the newest), the only one that starts
+    so, `last` or `best`; None is `last`.
 
     `last` and `best` look among runs whose summary `fits`, called `what` in the error; `best` is the lowest loss among
     those with the data and the loss function of the last. Raises RunError that says what there is.
@@ -32,22 +36,62 @@ def find_run(
     folder = runs_folder(runs_dir)
     if given is None or given in ("last", "best"):
         return _last_or_best(folder, given or "last", fits, what)
-    as_path = user_path(given)
-    if (as_path / SUMMARY).is_file():
-        return Run(as_path.resolve() if as_path.name in ("", "..") else as_path)
-    if as_path.is_dir() and as_path.name != given:
+    found = find_folder(given, runs_dir, is_run, run_names)
+    if found is None and (path := user_path(given)).name != given and path.is_dir():
         raise RunError(f"{given!r} is no run folder: it has no {SUMMARY}")
-    if (folder / given / SUMMARY).is_file():  # also SWEEP/RUN
-        return Run(folder / given)
-    names = [run.name for run in list_runs(folder)]
+    if found is None:
+        raise RunError(f"no run {given!r} in {str(folder)!r}; {_there_is(given, run_names(folder))}")
+    return Run(found)
+
+
+def is_run(path: Path) -> bool:
+    """Tell whether a folder is a run's."""
+    return (path / SUMMARY).is_file()
+
+
+def run_names(folder: Path) -> list[str]:
+    """Return the names of the runs in a folder, oldest first."""
+    return [run.name for run in list_runs(folder)]
+
+
+def find_folder(
+    given: str,
+    runs_dir: str | os.PathLike[str] | None,
+    is_one: Callable[[Path], bool],
+    names_in: Callable[[Path], Sequence[str]],
+) -> Path | None:
+    """Return the folder that `given` means: one that is there, else by name or start of a name; None for none.
+
+    A path is looked for from here, then below the folder of runs (SWEEP/RUN). `is_one` tells such a folder from others,
+    `names_in` names those in a folder. Raises RunError for another folder, and for a start that several names have.
+    """
+    path, below = user_path(given), runs_folder(runs_dir) / given
+    for there in (path, below):
+        if is_one(there):
+            return there.resolve() if there.name in ("", "..") else there
+    is_path = path.name != given
+    if is_path and path.is_dir():
+        return None
+    for folder in dict.fromkeys([path.parent, below.parent] if is_path else [below.parent]):
+        if path.name and (name := choose_name(path.name, names_in(folder))) is not None:
+            return folder / name
+    return None
+
+
+def choose_name(given: str, names: Sequence[str]) -> str | None:
+    """Return which name is meant: `given` itself, the newest of those that only add a number, the one that starts so.
+
+    Raises RunError where several start so.
+    """
+    starting = [name for name in names if name.startswith(given)]
+    numbered = {int(name[len(given) + 1 :]): name for name in starting if _NUMBERED.fullmatch(name, len(given))}
     if given in names:
-        return Run(folder / given)
-    matching = [name for name in names if name.startswith(given)]
-    if len(matching) == 1:
-        return Run(folder / matching[0])
-    if matching:
-        raise RunError(f"{given!r} fits several runs: {_some(matching)}; write more of the name")
-    raise RunError(f"no run {given!r} in {str(folder)!r}; {_there_is(given, names)}")
+        return given
+    if numbered:
+        return numbered[max(numbered)]
+    if len(starting) > 1:
+        raise RunError(f"{given!r} fits several runs: {_some(starting)}; write more of the name")
+    return starting[0] if starting else None
 
 
 def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
@@ -55,9 +99,13 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     folder = runs_folder(runs_dir)
     if not folder.is_dir():
         return []
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise RunError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
     found = [
         Run(path)
-        for path in folder.iterdir()
+        for path in entries
         if not path.name.startswith(NEW) and ((path / SUMMARY).is_file() or (path / CONFIG).is_file())
     ]
     return sorted(found, key=_age)

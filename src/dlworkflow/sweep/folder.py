@@ -17,6 +17,7 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line, unknown
 from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder
+from dlworkflow.runs.finding import find_folder, is_run, run_names
 from dlworkflow.writing import write_text
 
 FORMAT = 1
@@ -126,34 +127,45 @@ def list_sweeps(runs_dir: str | os.PathLike[str] | None = None) -> list[Sweep]:
 
 
 def find_sweep(given: str, runs_dir: str | os.PathLike[str] | None = None) -> Sweep:
-    """Return the sweep that `given` means: a path, a name, or `last`. Raises RunError that says what there is."""
-    folder = runs_folder(runs_dir)
-    sweeps = list_sweeps(folder)
+    """Return the sweep that `given` means: a path or a name as for `find_run`, or `last`.
+
+    Raises RunError that says what there is.
+    """
+    sweeps = list_sweeps(runs_dir)
     if given == "last" and sweeps:
         return max(sweeps, key=lambda sweep: (sweep.path / _FILE).stat().st_mtime)
-    if (found := _sweep_at(given, folder)) is not None:
-        return found
+    if (found := find_folder(given, runs_dir, _is_sweep, _sweep_names)) is not None:
+        return Sweep(found)
     names = [sweep.name for sweep in sweeps]
+    folder = str(runs_folder(runs_dir))
     if not names:
-        raise RunError(f"no sweep {given!r} in {str(folder)!r}: there are none yet; make one with `dlw sweep`")
-    raise RunError(f"{unknown('sweep', given, names)} (in {str(folder)!r})")
+        raise RunError(f"no sweep {given!r} in {folder!r}: there are none yet; make one with `dlw sweep`")
+    raise RunError(f"{unknown('sweep', given, names)} (in {folder!r})")
 
 
 def find_runs(given: str, runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
-    """Return the runs that `given` means: all of a sweep, by its path or name, else one as `find_run` finds it.
+    """Return the runs that `given` means: all of a sweep, or one; see `find_run`.
 
     Raises RunError for a sweep without a run, and as `find_run` does.
     """
-    sweep = _sweep_at(given, runs_folder(runs_dir))
-    if sweep is None:
+    if given in ("last", "best"):
         return [find_run(given, runs_dir)]
-    if not (found := sweep.runs()):
-        raise RunError(f"the sweep {sweep.name} has no run yet")
-    return found
+    found = find_folder(
+        given,
+        runs_dir,
+        lambda path: _is_sweep(path) or is_run(path),
+        lambda folder: [*_sweep_names(folder), *run_names(folder)],
+    )
+    if found is None or not _is_sweep(found):
+        return [find_run(given if found is None else str(found), runs_dir)]
+    if not (runs := Sweep(found).runs()):
+        raise RunError(f"the sweep {found.name} has no run yet")
+    return runs
 
 
-def _sweep_at(given: str, folder: Path) -> Sweep | None:
-    for path in (Path(given).expanduser(), folder / given):
-        if (path / _FILE).is_file():
-            return Sweep(path)
-    return None
+def _is_sweep(path: Path) -> bool:
+    return (path / _FILE).is_file()
+
+
+def _sweep_names(folder: Path) -> list[str]:
+    return [sweep.name for sweep in list_sweeps(folder)]
