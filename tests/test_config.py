@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dlworkflow import config as c
+from dlworkflow.config.yaml_text import load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError
 from dlworkflow.workflow import resolve_config
 
@@ -271,3 +272,27 @@ def test_a_wrong_transform_is_told_with_all_other_faults_before_data_is_read(ste
 
     assert transform.startswith(("data.transform", "--set data.transform"))
     assert epochs.startswith("--set epochs")
+
+
+@pytest.mark.parametrize("name", ["no", "on", "off", "y", "true", "007", "12:30", "1e3", "2024-01-31", "null", "~"])
+def test_a_key_is_the_name_that_stands_there(name):
+    assert load_yaml(f"{{{name}: 2}}", where="here") == {name: 2}
+
+
+@pytest.mark.parametrize("text", ["007", "010", "12:30", "1:30.5", "2024-01-31"])
+def test_what_older_yaml_reads_in_another_base_is_text(text):
+    assert load_yaml(text, where="here") == text
+
+
+@pytest.mark.parametrize("pair", ["init_from=7", "data.data_dir=on"])
+def test_a_word_that_yaml_reads_as_something_else_is_answered_with_quotes(pair):
+    with pytest.raises(ConfigError, match="put a name in quotes"):
+        resolve_config([c.from_overrides(["model.name=line", pair])])
+
+
+def test_yes_and_no_still_switch_a_setting():
+    layers = [c.from_overrides(["model.name=circles_v2", "data.shuffle=no", "model.batch_norm=yes"])]
+
+    config = resolve_config(layers)
+
+    assert (config.data.shuffle, config.model.settings["batch_norm"]) == (False, True)

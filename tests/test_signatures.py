@@ -72,3 +72,11 @@ def test_a_number_that_no_tensor_holds_is_refused(name):
     from dlworkflow.data.synthetic import load_circles
 
     assert faults_of(load_circles, {name: 10**400}, owner="data") == {name: "must be a number that fits into 64 bits"}
+
+
+def test_a_list_of_names_is_looked_at_name_by_name():
+    def load(classes: list[str] | None = None):
+        return classes
+
+    assert "put a name in quotes" in faults_of(load, {"classes": ["yes", False]}, owner="data")["classes"]
+    assert faults_of(load, {"classes": ["yes", "no"]}, owner="data") == {}

@@ -87,6 +87,10 @@ class DivergedError(DlwError):
         )
 
 
+IN_QUOTES = 'YAML reads no, on and 7 as other than text: put a name in quotes, "no"'
+"""What to do where text was expected and YAML read something else."""
+
+
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """Return the known name that `given` most likely means, or None when nothing is close."""
     from difflib import get_close_matches

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from dlworkflow.errors import unknown
+from dlworkflow.errors import IN_QUOTES, unknown
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,8 @@ def _fault(value: Any, hint: Any) -> str | None:
         return None if None in faults else next(filter(None, faults))
     if origin is Literal:
         return None if value in arguments else unknown("value", value, [str(part) for part in arguments])
+    if origin is list and isinstance(value, list):
+        return next((fault for part in value if (fault := _fault(part, arguments[0]))), None)
     if hint is bool:
         return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
     if hint in (int, float) and isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -154,7 +156,7 @@ def _fault(value: Any, hint: Any) -> str | None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         return None if number else f"must be a number, not {value!r}"
     if hint is str:
-        return None if isinstance(value, str) else f"must be text, not {value!r}"
+        return None if isinstance(value, str) else f"must be text, not {value!r}; {IN_QUOTES}"
     if hint is type(None):
         return None if value is None else f"must be left out, not {value!r}"
     return None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dlworkflow.config.layers import NAMED, Layer, copy_tree
 from dlworkflow.config.settings import KINDS, EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
-from dlworkflow.errors import ConfigError, unknown
+from dlworkflow.errors import IN_QUOTES, ConfigError, unknown
 
 
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
@@ -119,7 +119,8 @@ def _sentence(fault: Any, key: str) -> str:
         return f"{limits['error']}, not {given!r}"
     if kind in bounds:
         word = _WORDS.get(key)
-        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}"
+        quotes = f"; {IN_QUOTES}" if kind == "string_type" else ""
+        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}{quotes}"
     return f"{fault['msg']}, not {given!r}"
 
 

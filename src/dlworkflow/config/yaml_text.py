@@ -10,7 +10,14 @@ from dlworkflow.errors import ConfigError, first_line
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that reads 1e-3 as a number and refuses a key that stands twice or a value within itself."""
+    """YAML's safe loader, but that a key is text as written (`no`, `007`), stands once, and no value within itself."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = "tag:yaml.org,2002:str"
+        return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ARG002 - PyYAML's own signature
         return super().construct_object(node, deep=True)  # at once, which refuses an alias within its own anchor
@@ -25,14 +32,23 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _add_float_resolver() -> None:
+def _use_plain_numbers() -> None:
+    """Read numbers as people write them: 1e-3 is one; 007, 12:30 and 2024-01-31 are text, not base 8, 60 or a date."""
     import re
 
-    number = re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$")
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    changed = tuple(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp"))
+    _Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag not in changed]
+        for first, found in _Loader.yaml_implicit_resolvers.items()
+    }
+    whole = r"^[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)$"
+    point = r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    exponent = r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"
+    for kind, pattern in (("int", whole), ("float", point), ("float", exponent)):
+        _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(pattern), list("-+.0123456789"))
 
 
-_add_float_resolver()
+_use_plain_numbers()
 
 
 def load_yaml(text: str, *, where: str) -> Any:
