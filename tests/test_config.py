@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from dlworkflow import config as c
@@ -120,6 +122,55 @@ def test_a_file_that_is_no_settings_is_refused(tmp_path, text, words):
     with pytest.raises(ConfigError, match=r"my.yaml") as caught:
         c.read_file(file)
     assert words in str(caught.value)
+
+
+_BOMB = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10 if i else 'x' * 10)}]\n" for i in range(12))
+_MERGED = "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}\n" for i in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (_BOMB, "line 5: more than 20,000 keys and values, aliases among them"),
+        (f"a0: &a0 {{x: 1}}\n{_MERGED}", "more than 20,000 keys and values"),
+        ("".join(f"a{i}: &a{i} [{f'*a{i - 1}' if i else 'x'}]\n" for i in range(100)), "nested more than 50 deep"),
+        ("".join(f"k{i}: 1\n" for i in range(60_000)), "more than 20,000 keys and values"),
+        ("epochs: " + "[" * 30_000, "nested more than 50 deep"),
+        ("{a: " * 30_000, "nested more than 50 deep"),
+        ("? " * 30_000, "nested more than 50 deep"),
+        ("epochs: !!int 1" + ":59" * 100_000, "a number of 300,001 characters"),
+        ("? [a]\n: 1\n", "a key must be a name"),
+        ("epochs: !!binary aGVsbG8=\n", "bytes is no kind of value here"),
+        ("#" * 2**21, "at most 1,048,576"),
+    ],
+)
+def test_yaml_that_would_grow_without_bounds_is_refused_at_once(text, words):
+    with pytest.raises(ConfigError) as caught:
+        load_yaml(text, where="my.yaml")
+    assert words in str(caught.value)
+
+
+def test_an_alias_stands_for_what_it_names():
+    assert load_yaml("a: &a {x: [1]}\nb: *a\nc: {<<: *a, y: 2}", where="") == {
+        "a": {"x": [1]},
+        "b": {"x": [1]},
+        "c": {"x": [1], "y": 2},
+    }
+
+
+def test_a_settings_file_that_is_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "my.yaml")
+
+    with pytest.raises(ConfigError, match=r"my\.yaml.*not a regular file"):
+        c.read_file(tmp_path / "my.yaml")
+
+
+def test_a_message_shows_a_few_of_many_faults_and_little_of_a_long_value():
+    layer = c.from_overrides([f"k{i}=1" for i in range(200)] + [f"epochs=[{'1,' * 5000}]"])
+
+    with pytest.raises(ConfigError, match=r"; and 181 more$") as caught:
+        resolve_config([LINE, layer])
+    assert len(str(caught.value)) < 10_000
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
+
+_MOST_FAULTS = 20  # that one message names
+_LONGEST = 300  # characters of a value or of another library's words in a message
+_MOST_NAMES = 5_000  # that a wrong one is compared with: each takes some microseconds
 
 
 class DlwError(Exception):
@@ -21,7 +26,8 @@ class ConfigError(DlwError):
 
     def __init__(self, *faults: str) -> None:
         self.faults = faults
-        super().__init__("; ".join(faults))
+        more = f"; and {len(faults) - _MOST_FAULTS:,} more" if len(faults) > _MOST_FAULTS else ""
+        super().__init__("; ".join(faults[:_MOST_FAULTS]) + more)
 
 
 class DataError(DlwError):
@@ -95,8 +101,8 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     """Return the known name that `given` most likely means, or None when nothing is close."""
     from difflib import get_close_matches
 
-    names = {name.casefold(): name for name in known}
-    given = given.casefold()
+    names = {name.casefold(): name for name in islice(known, _MOST_NAMES)}
+    given = given[:_LONGEST].casefold()
     close = get_close_matches(given, names, n=1, cutoff=0.6)
     if not close:
         close = [name for name in names if given and (name.startswith(given) or given.startswith(name))][:1]
@@ -110,8 +116,8 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     """
     known = list(known)
     if guess := nearest(str(given), known):
-        return f"unknown {kind} {str(given)!r}; did you mean {guess!r}?"
-    return f"unknown {kind} {str(given)!r}; possible: {', '.join(known) if known else 'none'}"
+        return f"unknown {kind} {short(str(given))!r}; did you mean {guess!r}?"
+    return f"unknown {kind} {short(str(given))!r}; possible: {', '.join(known) if known else 'none'}"
 
 
 def few(names: Iterable[object], most: int = 6) -> str:
@@ -124,7 +130,12 @@ def few(names: Iterable[object], most: int = 6) -> str:
     return ", ".join(shown) + (f" and {len(every) - most:,} more" if len(shown) < len(every) else "")
 
 
+def short(text: str, most: int = _LONGEST) -> str:
+    """Return a text cut to `most` characters, with dots where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def first_line(error: BaseException) -> str:
-    """Return what an exception says, cut to its first line; its type's name when it says nothing."""
+    """Return what an exception says, cut to its first line and short; its type's name when it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return short(lines[0]) if lines else type(error).__name__

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dlworkflow.config.layers import NAMED, Layer, copy_tree
 from dlworkflow.config.settings import KINDS, EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
-from dlworkflow.errors import IN_QUOTES, ConfigError, unknown
+from dlworkflow.errors import IN_QUOTES, ConfigError, short, unknown
 
 
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
@@ -25,7 +25,8 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
         for fault in error.errors():
             key = _key_of(fault["loc"])
             label = layer.labels.get(key) or layer.labels.get(f"{key}.name", key)
-            found.setdefault(key, f"{label}: {_sentence(fault, key)}")
+            if key not in found:
+                found[key] = f"{label}: {_sentence(fault, key)}"
     if found or config is None:
         raise ConfigError(*found.values())
     return config
@@ -36,7 +37,7 @@ def build_sweep_settings(layer: Layer) -> SweepSettings:
     given = layer.values.get("sweep", {})
     label = layer.labels.get("sweep", "sweep")
     if not isinstance(given, dict):
-        raise ConfigError(f"{label}: must be a mapping of settings, not {given!r}")
+        raise ConfigError(f"{label}: must be a mapping of settings, not {short(repr(given))}")
     try:
         return SweepSettings.model_validate(given)
     except ValidationError as error:
@@ -115,13 +116,14 @@ def _sentence(fault: Any, key: str) -> str:
         "model_attributes_type": "a name or a mapping of settings",
         "literal_error": limits.get("expected", ""),
     }
+    shown = short(repr(given))
     if kind == "value_error":
-        return f"{limits['error']}, not {given!r}"
+        return f"{limits['error']}, not {shown}"
     if kind in bounds:
         word = _WORDS.get(key)
         quotes = f"; {IN_QUOTES}" if kind == "string_type" else ""
-        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {given!r}{quotes}"
-    return f"{fault['msg']}, not {given!r}"
+        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {shown}{quotes}"
+    return f"{fault['msg']}, not {shown}"
 
 
 _WORDS = {"data.batch_size": "full", "data.val_seed": "seed", "threads": "auto", "sweep.jobs": "auto"}

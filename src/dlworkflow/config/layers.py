@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.config.settings import DataSettings, Tree
-from dlworkflow.config.yaml_text import load_yaml
+from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError, first_line
+from dlworkflow.paths import read_small_text
 
 NAMED = ("model", "data", "optimizer", "schedule")
 """The sections that a name alone may stand for."""
@@ -32,7 +33,7 @@ def read_file(path: Path) -> Layer:
     Raises MissingDataError when it is not there and ConfigError when it is no YAML mapping of settings.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small_text(path, MOST_CHARACTERS)
     except FileNotFoundError:
         raise MissingDataError(f"--config: no file {str(path)!r}") from None
     except (OSError, UnicodeDecodeError) as error:
