@@ -148,6 +148,25 @@ def test_folders_and_globs_become_their_pictures_in_order(tmp_path):
     assert [path.name for path in expand_paths([f"{tmp_path}/*.png"])] == ["b.png"]
 
 
+def test_what_a_folder_holds_beside_pictures_is_told_by_kind(tmp_path):
+    for name in ("a.png", "b.avif", "c.gif", "d.jfif", "e.HEIC", "f.txt", "Thumbs.db", "@eaDir/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    told = []
+
+    assert [path.name for path in expand_paths([str(tmp_path)], on_left_out=told.append)] == [
+        *("a.png", "b.avif", "c.gif", "d.jfif")
+    ]
+    assert told[0].startswith(f"left out of {str(tmp_path)!r}: 2 hidden or of the system, 1 .heic, 1 .txt")
+
+
+def test_a_folder_of_heic_alone_says_how_to_convert_them(tmp_path):
+    (tmp_path / "a.heic").touch()
+
+    with pytest.raises(MissingDataError, match=r"left out: 1 \.heic .*HEIC is not read here: convert it to JPEG"):
+        expand_paths([str(tmp_path)])
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
     file = tmp_path / "photo[1].png"
     file.touch()

@@ -24,7 +24,8 @@ from dlworkflow import models
 from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
 from dlworkflow.data.decoding import ImageError
-from dlworkflow.data.listing import IMAGE_EXTENSIONS, check_separator, look_into, not_utf8
+from dlworkflow.data.formats import IMAGE_EXTENSIONS, left_out
+from dlworkflow.data.listing import check_separator, look_into, not_utf8
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline, Spec, complete, parse
 from dlworkflow.device import Device, choose_device
@@ -270,23 +271,29 @@ def load_run_model(run: Run, weights: str = "best") -> nn.Module:
     return model.eval()
 
 
-def expand_paths(arguments: Iterable[str]) -> list[Path]:
-    """Return the picture files that a user means: files as they are, folders with all pictures below, globs.
+def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], object] | None = None) -> list[Path]:
+    """Return the image files that a user means: files as they are, folders with all images below, globs.
 
-    Raises MissingDataError for a folder or a pattern that gives no picture at all; a file that is not there is left to
-    `predict_images`, which makes it a row.
+    `on_left_out` is told of the other files of each folder, how many of which kind. Raises MissingDataError for a
+    folder or a pattern that gives no image at all; a file that is not there is left to `predict_images`, which makes it
+    a row.
     """
     paths: list[Path] = []
     for argument in arguments:
-        found = [picture for path in matching_paths(argument) for picture in _pictures_of(path)]
+        named = matching_paths(argument)
+        looks = {path: look_into(path) for path in named if path.is_dir()}
+        found = [picture for path in named for picture in (sorted(looks[path].pictures) if path in looks else [path])]
+        said = left_out(
+            [path for look in looks.values() for path in look.others],
+            [path for look in looks.values() for path in look.hidden],
+        )
         if not found:
-            raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}")
+            there = f"; left out: {said}" if said else ""
+            raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}{there}")
+        if said and on_left_out is not None:
+            on_left_out(f"left out of {argument!r}: {said}")
         paths += found
     return paths
-
-
-def _pictures_of(path: Path) -> list[Path]:
-    return sorted(look_into(path).pictures) if path.is_dir() else [path]
 
 
 def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]]:

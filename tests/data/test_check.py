@@ -377,9 +377,9 @@ def test_an_empty_folder_below_a_class_is_a_remark(pets):
 
 
 def test_a_file_that_is_no_picture_is_a_remark(pets):
-    (pets / "train" / "cat" / "Thumbs.db").write_text("x")
+    (pets / "train" / "cat" / "notes.txt").write_text("x")
 
-    assert places(pets, "not_a_picture") == [("train/cat/Thumbs.db",)]
+    assert places(pets, "not_a_picture") == [("train/cat/notes.txt",)]
 
 
 def test_pictures_and_folders_of_no_class_are_a_remark(pets, paint):

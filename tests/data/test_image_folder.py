@@ -7,9 +7,10 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from dlworkflow import data
-from dlworkflow.data.image_folder import ImageFolderCustom, find_classes, load_image_folder
+from dlworkflow.data.image_folder import ImageFolderCustom, find_classes, load_image_folder, load_labelled
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.pixels import to_uint8
+from dlworkflow.data.transforms import Pipeline
 from dlworkflow.errors import DataError, MissingDataError
 
 
@@ -257,24 +258,41 @@ def test_a_hidden_folder_in_the_test_split_is_no_class(pets, paint):
 
 
 def test_a_file_that_is_no_picture_is_left_out(pets):
-    (pets / "train" / "cat" / "Thumbs.db").touch()
+    (pets / "train" / "cat" / "notes.txt").touch()
 
     assert len(load_image_folder(path=str(pets)).train) == 9
 
 
-def test_a_file_that_is_no_picture_is_noted(pets):
-    (pets / "train" / "cat" / "Thumbs.db").touch()
+def test_what_is_not_trained_on_is_counted_by_kind(pets):
+    cat = pets / "train" / "cat"
+    for name in ("a.HEIC", "b.heic", "notes.txt", ".DS_Store", "._0.png", "README"):
+        (cat / name).touch()
+    (pets / "train" / "stray.png").touch()
 
-    assert load_image_folder(path=str(pets)).notes == (
-        f"1 file(s) left out that are no pictures: {str(pets / 'train' / 'cat' / 'Thumbs.db')!r}",
+    [note] = load_image_folder(path=str(pets)).notes
+
+    assert note.startswith(
+        f"left out of {str(pets / 'train')!r}: 2 .heic, 2 hidden or of the system, 1 without an extension, 1 .txt, "
+        f"1 .png beside the class folders (such as {str(cat / 'README')!r}); HEIC is not read here: convert it"
     )
 
 
-def test_many_files_that_are_no_pictures_are_counted_and_three_named(pets):
-    for number in range(5):
-        (pets / "train" / "cat" / f"{number}.txt").touch()
+@pytest.mark.parametrize("folder", ["@eaDir", ".AppleDouble", "__MACOSX"])
+def test_thumbnails_that_a_system_keeps_beside_pictures_are_no_samples(pets, paint, folder):
+    paint(pets / "train" / "cat" / folder / "0.png")
+    paint(pets / "train" / folder / "0.png")
 
-    assert load_image_folder(path=str(pets)).notes[0].endswith("'" + str(pets / "train/cat/2.txt") + "' and 2 more")
+    splits = load_image_folder(path=str(pets))
+
+    assert (splits.classes, len(splits.train)) == (("cat", "dog"), 9)
+
+
+def test_what_is_not_scored_is_counted_too(pets):
+    (pets / "test" / "cat" / "x.heic").touch()
+
+    [note] = load_labelled(str(pets), ["cat", "dog"], Pipeline((8, 8)), 3).notes
+
+    assert note.startswith(f"left out of {str(pets / 'test')!r}: 1 .heic")
 
 
 def test_one_class_is_refused(pets):

@@ -300,7 +300,7 @@ def _predict_pictures(predictor: Predictor, names: Sequence[str], options: dict[
 
     from dlworkflow.inference import expand_paths
 
-    paths = expand_paths(names)
+    paths = expand_paths(names, on_left_out=say)
     if not paths:
         raise DlwError("no files were named")
     predictions = predictor.predict_images(paths, **options)

@@ -15,13 +15,12 @@ from typing import Any
 
 from dlworkflow.data.decoding import pixel_limit
 from dlworkflow.data.facts import Facts, Progress, examine
+from dlworkflow.data.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_picture
 from dlworkflow.data.likeness import alike
 from dlworkflow.data.listing import (
     csv_faults,
     entries_of,
     find_classes,
-    is_hidden,
-    is_picture,
     label_faults,
     listed,
     look_into,
@@ -226,7 +225,7 @@ def _list_class(listing: _Listing, split: str, folder: Path) -> list[Path]:
         listing.note("unreadable", f"is a folder that cannot be listed ({reason})", path)
     for kind, paths in (("not_a_picture", found.others), ("hidden", found.hidden), ("empty_folder", found.empty)):
         for path in paths:
-            listing.note(kind, "", path)
+            listing.note(kind, NO_HEIC if path.suffix.lower() in HEIC_EXTENSIONS else "", path)
     if not found.pictures:
         listing.note("empty_class", f"class {folder.name!r} of split {split!r} has no pictures", folder)
     return found.pictures

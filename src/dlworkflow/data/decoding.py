@@ -12,16 +12,19 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from dlworkflow.data.formats import FORMATS, known_as
 from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 MAX_PIXELS = 89_478_485
 """A picture of more pixels is refused, as a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
 
 _MODES = {1: "L", 3: "RGB"}
+_FORMATS = tuple(name for name in FORMATS if name != "AVIF" or find_spec("PIL.AvifImagePlugin"))  # Pillow 11.3 has it
 _EMPTY = "is empty (0 bytes)"
 
 
@@ -97,7 +100,8 @@ def opened(
             _check_is_file(path)
         elif not content:
             raise ImageError(path, _EMPTY)
-        with _pillow_limit(limit), Image.open(path if content is None else io.BytesIO(content)) as image:
+        source = path if content is None else io.BytesIO(content)
+        with _pillow_limit(limit), Image.open(source, formats=_FORMATS) as image:
             if image.width * image.height > limit:
                 raise TooManyPixelsError(path, image.width * image.height, limit)
             if least is not None:
@@ -109,6 +113,9 @@ def opened(
     except Image.DecompressionBombError as error:
         found = re.search(r"\((\d+) pixels\)", str(error))
         raise TooManyPixelsError(path, int(found[1]) if found else None, limit) from None
+    except Image.UnidentifiedImageError:
+        reason = known_as(_head(path) if content is None else content[:16])
+        raise ImageError(path, reason or "is no picture in a format that is known here") from None
     except Exception as error:  # noqa: BLE001 - a broken file can lead a decoder into any error
         system = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
         raise ImageError(path, _reason(error), lasting=not system) from None
@@ -153,6 +160,14 @@ def _check_is_file(path: Path) -> None:
         raise ImageError(path, _EMPTY)
 
 
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except OSError:
+        return b""
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
@@ -160,8 +175,6 @@ def _reason(error: Exception) -> str:
         return "may not be read (permission denied)"
     if isinstance(error, MemoryError):
         return "needs more memory than there is"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "is no picture in a format that is known here"
     return f"cannot be decoded ({first_line(error)})"
 
 

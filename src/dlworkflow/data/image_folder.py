@@ -180,7 +180,7 @@ def load_labelled(
     DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
     """
     root = user_path(path)
-    labelled = _labelled(root, path, split)
+    labelled, notes = _labelled(root, path, split)
     found = sorted({label for _, label in labelled})
     extra = [name for name in found if name not in classes]
     if extra and not ignore_extra:
@@ -194,10 +194,10 @@ def load_labelled(
         raise DataError(f"{path!r} has no {split} pictures of the model's classes {listed(classes)}")
     every = [picture for picture, _ in known]
     bad = _unreadable(root, every) if on_bad == "skip" else {}
-    notes = _left_out(split, every, bad) if bad else []
+    notes += _left_out(split, every, bad) if bad else []
     known = [(picture, label) for picture, label in known if picture not in bad]
     if not known:
-        raise DataError(f"no {split} picture of {path!r} can be read: {'; '.join(notes[1:11])}")
+        raise DataError(f"no {split} picture of {path!r} can be read: {'; '.join(_left_out(split, every, bad)[1:11])}")
     way = pipeline.for_evaluation()
     chosen = [picture for picture, _ in known]
     files = ImageFiles(chosen, way, channels, part=split)
@@ -205,11 +205,11 @@ def load_labelled(
     return Labelled(pictures, len(every) - len(chosen), tuple(notes))
 
 
-def _labelled(root: Path, path: str, split: str) -> list[tuple[Path, str]]:
-    """List (picture, class) of a split, or of all there is where nothing is split."""
+def _labelled(root: Path, path: str, split: str) -> tuple[list[tuple[Path, str]], list[str]]:
+    """List (picture, class) of a split, or of all there is where nothing is split, and say what is left out."""
     if root.is_file():
         given = read_csv(root)
-        return given.get("all", given.get(split, []))
+        return given.get("all", given.get(split, [])), []
     if not root.is_dir():
         raise MissingDataError(f"--data: no such folder or file: {path!r}")
     folders = split_folders(root)
@@ -217,8 +217,8 @@ def _labelled(root: Path, path: str, split: str) -> list[tuple[Path, str]]:
         raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(folders)}")
     folder = folders.get(split, root)
     own, _ = find_classes(folder)
-    paths, labels, _ = list_pictures(folder, own)
-    return [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)]
+    paths, labels, notes = list_pictures(folder, own)
+    return [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)], notes
 
 
 _Listed = tuple[list[Path], list[int]]

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlworkflow.data.formats import IMAGE_EXTENSIONS, is_hidden, is_picture, left_out
 from dlworkflow.errors import DataError, MissingDataError, first_line
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _SPLIT_NAMES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
@@ -66,8 +66,8 @@ def split_fault(folders: Mapping[str, Path]) -> str | None:
 class ClassFolder:
     """What lies below a class folder: pictures in torchvision's order, and what is no picture of the class.
 
-    `others` are no pictures by their names, `hidden` begin with a dot, `empty` are folders with nothing in them,
-    `closed` are folders that cannot be listed, with the reason.
+    `others` are no pictures by their names, `hidden` begin with a dot or are the system's, `empty` are folders with
+    nothing in them, `closed` are folders that cannot be listed, with the reason.
     """
 
     pictures: list[Path]
@@ -87,10 +87,10 @@ def look_into(top: Path) -> ClassFolder:
         found.closed.append((Path(error.filename), error.strerror or first_line(error)))
 
     for folder, folders, files in os.walk(top, followlinks=True, onerror=note):
-        found.hidden.extend(Path(folder, name) for name in folders if name.startswith("."))
+        found.hidden.extend(Path(folder, name) for name in folders if is_hidden(Path(name)))
         if Path(folder) != top and not folders and not files:
             found.empty.append(Path(folder))
-        folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [name for name in sorted(folders) if not is_hidden(Path(name))]
         if (real := os.path.realpath(folder)) in seen:
             folders.clear()
         else:
@@ -99,7 +99,7 @@ def look_into(top: Path) -> ClassFolder:
     for folder, files in sorted(layers):
         for file in sorted(files):
             path = Path(folder, file)
-            if file.startswith("."):
+            if is_hidden(path):
                 found.hidden.append(path)
             else:
                 (found.pictures if is_picture(file) else found.others).append(path)
@@ -120,9 +120,14 @@ def list_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], list[
         )
     paths = [path for found in folders.values() for path in found.pictures]
     labels = [label for label, found in enumerate(folders.values()) for _ in found.pictures]
-    others = [str(path) for found in folders.values() for path in found.others]
-    more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-    notes = [f"{len(others)} file(s) left out that are no pictures: {listed(others[:3])}{more}"] if others else []
+    loose = [entry for entry in entries_of(root) if entry.name not in folders]
+    seen = [path for path in loose if path.is_file() and not is_hidden(path)]
+    said = left_out(
+        [path for found in folders.values() for path in found.others] + [p for p in seen if not is_picture(p.name)],
+        [path for found in folders.values() for path in found.hidden] + [p for p in loose if is_hidden(p)],
+        [path for path in seen if is_picture(path.name)],
+    )
+    notes = [f"left out of {str(root)!r}: {said}"] if said else []
     return paths, labels, notes
 
 
@@ -195,22 +200,12 @@ def entries_of(folder: Path) -> list[Path]:
         raise DataError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
 
 
-def is_picture(name: str) -> bool:
-    """Tell whether a file's name ends as a picture's does."""
-    return name.lower().endswith(IMAGE_EXTENSIONS)
-
-
 def is_there(path: Path) -> bool:
     """Tell whether a file is there; a name that no file can have is not."""
     try:
         return path.is_file()
     except OSError:
         return False
-
-
-def is_hidden(path: Path) -> bool:
-    """Tell whether a file or folder is hidden: its name begins with a dot."""
-    return path.name.startswith(".")
 
 
 def listed(names: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlworkflow.data.listing import IMAGE_EXTENSIONS
+from dlworkflow.data.formats import IMAGE_EXTENSIONS
 from dlworkflow.errors import DataError, MissingDataError, first_line
 
 MOST_BYTES = 2**30
