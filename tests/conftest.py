@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,34 @@ def state_of():
         }
 
     return look
+
+
+FOREIGN = (  # what a user may keep anywhere, some of it named almost as files of ours
+    *("labels.csv", "photo.jpg", "x.npy", ".hidden", ".new-backup", ".pictures-x", "summary.json.bak"),
+    *(".best.pth-original", ".summary.json-20240101", ".evaluation.json-old", ".lock.bak", "history.csv~"),
+    *(".new.0123456789abcdef.tmp", ".new.0123.dlw-tmp", "new.0123456789abcdef.dlw-tmp", "0123456789abcdef.npy"),
+    *(".new-x/summary.json", ".shards-old/train-00.tar", ".new.0123456789abcdef.dlw-tmp.old/config.yaml"),
+)
+AGES = (0, 2, 40, 400)  # days
+
+
+@pytest.fixture
+def foreign():
+    """Fill folders with a user's files of every age; return a function that tells their bytes as they are now."""
+
+    def fill(*folders):
+        files = []
+        for folder in folders:
+            for age in AGES:
+                for name in FOREIGN:
+                    path = folder / name
+                    path = path.with_name(f"{path.stem}-{age}{path.suffix}") if age else path
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(f"{path} of {age} days".encode())
+                    files.append((path, time.time() - age * 24 * 60 * 60))
+        for path, then in files:
+            os.utime(path, (then, then))
+            os.utime(path.parent, (then, then))
+        return lambda: {path: path.read_bytes() if path.is_file() else None for path, _ in files}
+
+    return fill

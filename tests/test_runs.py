@@ -6,13 +6,14 @@ import json
 import math
 import os
 import threading
-import time
 
 import pytest
 
 from dlworkflow.comparison import compare_runs
 from dlworkflow.errors import RunError
+from dlworkflow.locking import try_lock
 from dlworkflow.runs import COLUMNS, Run, best_epoch, find_run, list_runs
+from dlworkflow.writing import unfinished_folder
 
 SUMMARY = {
     "config": {
@@ -120,7 +121,7 @@ def test_a_history_without_a_column_or_with_an_epoch_that_is_no_number_is_named(
 
 def test_a_run_that_is_still_being_made_is_not_listed(tmp_path):
     run = make_run(tmp_path)
-    make_run(tmp_path).path.rename(tmp_path / ".new-1234")
+    make_run(tmp_path).path.rename(tmp_path / f".new.{'0' * 16}.dlw-tmp")
 
     assert list_runs(tmp_path) == [run]
 
@@ -128,7 +129,7 @@ def test_a_run_that_is_still_being_made_is_not_listed(tmp_path):
 def test_unfinished_files_are_swept_and_finished_ones_kept(tmp_path):
     run = make_run(tmp_path, rows=[1.0])
     before = sorted(run.path.iterdir())
-    (run.path / ".best.pth-abc").touch()
+    (run.path / f".best.pth.{'0' * 16}.dlw-tmp").touch()
 
     run.sweep()
 
@@ -340,16 +341,13 @@ def test_the_samples_of_each_split_are_read_from_where_older_runs_kept_them_too(
 
 
 def test_what_a_killed_process_left_of_a_new_run_goes_with_the_next_run_but_what_is_being_made_stays(tmp_path):
-    abandoned, being_made = tmp_path / ".new-abandoned", tmp_path / ".new-being-made"
-    for folder in (abandoned, being_made):
-        folder.mkdir()
-        (folder / "config.yaml").touch()
-    two_days_ago = time.time() - 2 * 24 * 60 * 60
-    os.utime(abandoned, (two_days_ago, two_days_ago))
+    abandoned = tmp_path / f".new.{'0' * 16}.dlw-tmp"
+    abandoned.mkdir()
+    (abandoned / "config.yaml").touch()
+    with unfinished_folder(tmp_path / "new") as being_made:
+        make_run(tmp_path)
 
-    make_run(tmp_path)
-
-    assert (abandoned.exists(), being_made.exists()) == (False, True)
+        assert (abandoned.exists(), being_made.exists()) == (False, True)
 
 
 def test_epochs_are_on_disk_before_they_are_counted_on(tmp_path, monkeypatch):
@@ -359,3 +357,33 @@ def test_epochs_are_on_disk_before_they_are_counted_on(tmp_path, monkeypatch):
     run.sync_history()
 
     assert synced == [(run.path / "history.csv").stat().st_ino]
+
+
+def test_a_users_files_among_runs_stay_whatever_their_age_and_name(tmp_path, foreign):
+    run = make_run(tmp_path, rows=[1.0])
+    others = foreign(tmp_path, run.path, run.path / "plots")
+    before = others()
+    make_run(tmp_path)
+    run.sweep()
+    run.write_evaluation("test", {}, {})
+
+    assert others() == before
+
+
+def test_whoever_only_looks_does_not_keep_a_trainer_from_the_lock(tmp_path):
+    run = make_run(tmp_path)
+    with run.locked():
+        pass
+    with (run.path / ".lock").open() as looking:
+        assert try_lock(looking.fileno(), shared=True)
+        threading.Timer(0.2, looking.close).start()
+        with run.locked():
+            assert run.is_being_trained()
+
+
+def test_looking_whether_a_run_is_trained_writes_nothing(tmp_path):
+    run = make_run(tmp_path)
+    before = sorted(run.path.iterdir())
+    run.is_being_trained()
+
+    assert sorted(run.path.iterdir()) == before

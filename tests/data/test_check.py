@@ -17,7 +17,7 @@ from dlworkflow.errors import ConfigError, DataError, MissingDataError
 def cache(tmp_path, monkeypatch):
     """A cache folder that only this test writes to."""
     monkeypatch.setenv("DLW_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "dlworkflow-cache"
 
 
 @pytest.fixture
@@ -657,12 +657,12 @@ def test_the_memory_is_one_file_of_json_and_nothing_else_is_left(pets, cache):
     for _ in range(2):
         check_folder(pets)
 
-    [file] = [path for path in cache.rglob("*") if path.is_file()]
+    [file] = [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
     assert len(json.loads(file.read_text())["files"]) == 13
 
 
 def test_a_place_that_cannot_be_written_is_done_without(pets, cache):
-    cache.write_text("a file where the folder should be")
+    cache.parent.write_text("a file where the folder should be")
 
     assert [check_folder(pets).n_read for _ in range(2)] == [13, 13]
 
@@ -674,7 +674,7 @@ def test_a_full_disk_leaves_no_torn_memory(pets, cache, monkeypatch):
     monkeypatch.setattr("pathlib.Path.replace", full)
     check_folder(pets)
 
-    assert list((cache / "checks").iterdir()) == []
+    assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
 def test_nothing_is_remembered_inside_the_folder_that_is_checked(pets, monkeypatch, state_of):
@@ -688,7 +688,7 @@ def test_nothing_is_remembered_inside_the_folder_that_is_checked(pets, monkeypat
 @pytest.mark.parametrize(
     ("given", "place"),
     [
-        ({"DLW_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a"),
+        ({"DLW_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/a/dlworkflow-cache"),
         ({"XDG_CACHE_HOME": "/b", "HOME": "/c"}, "/b/dlworkflow"),
         ({"XDG_CACHE_HOME": "relative", "HOME": "/c"}, "/c/.cache/dlworkflow"),
         ({"HOME": "/c"}, "/c/.cache/dlworkflow"),

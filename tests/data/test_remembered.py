@@ -21,7 +21,7 @@ WAY = Pipeline((8, 8))
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DLW_CACHE_DIR", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    return tmp_path / "cache" / "dlworkflow-cache"
 
 
 @pytest.fixture
@@ -127,15 +127,19 @@ def test_a_damaged_file_is_made_anew(paths, cache, damage):
 
 
 def test_a_full_disk_leaves_pictures_in_memory_and_nothing_behind(paths, cache, monkeypatch):
-    def full(self, keys, pixels):
-        def write(_):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    class Full:
+        def __init__(self, stream):
+            self._stream = stream
 
-        self._stream.write = write
-        original(self, keys, pixels)
+        def write(self, content):
+            if len(content) > 200:  # what comes before is the head
+                raise OSError(errno.ENOSPC, "No space left on device")
 
-    original = remembered._Writer.write
-    monkeypatch.setattr(remembered._Writer, "write", full)
+        def __getattr__(self, name):
+            return getattr(self._stream, name)
+
+    original = remembered.unfinished_file
+    monkeypatch.setattr(remembered, "unfinished_file", lambda target: Full(original(target)))
     found = files(paths)
 
     assert (found.kept, found.file, cached(cache)) == (True, None, [])
@@ -205,6 +209,44 @@ def test_what_nobody_used_for_a_month_is_deleted(paths, cache, monkeypatch):
     files(paths, Pipeline((4, 4)))
 
     assert not old.exists()
+
+
+def test_what_a_killed_process_left_is_deleted(paths, cache):
+    files(paths)
+    left = cache / "pictures" / f".{'0' * 24}.npy.{'1' * 16}.dlw-tmp"
+    left.touch()
+    files(paths, Pipeline((4, 4)))
+
+    assert not left.exists()
+
+
+def test_files_of_others_in_the_cache_stay_whatever_their_age_and_name(paths, cache, foreign):
+    files(paths)
+    others = foreign(cache.parent, cache.parent / "pictures", cache, cache / "pictures")
+    before = others()
+    files(paths, Pipeline((4, 4)))
+
+    assert others() == before
+
+
+def test_a_folder_of_the_caches_name_that_others_made_is_left_alone(paths, cache, foreign):
+    others = foreign(cache)
+    before = others()
+
+    assert (files(paths).file, others(), (cache / "pictures").exists()) == (None, before, False)
+
+
+def test_pictures_that_are_a_link_to_elsewhere_are_not_swept(paths, cache, tmp_path, foreign):
+    files(paths).file.parent.rename(tmp_path / "elsewhere")
+    others = foreign(tmp_path / "elsewhere")
+    (cache / "pictures").symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").iterdir())
+    for path in before:
+        os.utime(path, (1, 1))
+    files(paths, Pipeline((4, 4)))
+
+    assert sorted((tmp_path / "elsewhere").iterdir()) == before
+    assert all(others().values())
 
 
 def test_progress_is_told_of_every_picture(paths, monkeypatch):

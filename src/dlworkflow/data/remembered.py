@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +22,12 @@ import torch
 from PIL import __version__ as pillow
 from torch import Tensor
 
-from dlworkflow.data.cache import cache_folder
+from dlworkflow.data.cache import cache_folder, make_subfolder, sweep
 from dlworkflow.data.decoding import ImageError, pixel_limit
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.transforms import Pipeline
 from dlworkflow.errors import DataError
+from dlworkflow.writing import drop_file, finish_file, unfinished_file
 
 MEMORY_BUDGET = 2 * 1024**3
 """Decoded pictures up to this many bytes are kept in memory; more are read from the file, or decoded when needed."""
@@ -35,7 +35,6 @@ MEMORY_BUDGET = 2 * 1024**3
 _FREE_SHARE = 4
 """A file takes no more than this part of the free disk: one in four bytes."""
 
-_UNUSED_DAYS = 30
 _DECODED_AT_ONCE = 1024
 
 Progress = Callable[[int, int], object]
@@ -218,11 +217,11 @@ class _Writer:
         return self
 
     def _open(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(file.parent)
+        make_subfolder(file.parent)
+        sweep(file.parent)
         if shutil.disk_usage(file.parent).free < _FREE_SHARE * self._n * self._row.itemsize:
             return
-        self._stream = tempfile.NamedTemporaryFile(dir=file.parent, prefix=".pictures-", delete=False)  # noqa: SIM115
+        self._stream = unfinished_file(file)
         head = {"descr": np.lib.format.dtype_to_descr(self._row), "fortran_order": False, "shape": (self._n,)}
         np.lib.format.write_array_header_2_0(self._stream, head)
 
@@ -249,22 +248,10 @@ class _Writer:
             self._drop()
             return
         try:
-            self._stream.close()
-            Path(self._stream.name).replace(self._file)
+            finish_file(self._stream, self._file)
         except OSError:
             self._drop()
 
     def _drop(self) -> None:
-        with suppress(OSError):
-            self._stream.close()
-        Path(self._stream.name).unlink(missing_ok=True)
+        drop_file(self._stream)
         self._stream = None
-
-
-def _sweep(folder: Path) -> None:
-    """Delete what no run has used for a month, and what a killed process left."""
-    for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process sweeps too
-            age = time.time() - path.stat().st_mtime
-            if age > 86400 * (1 if path.name.startswith(".") else _UNUSED_DAYS):
-                path.unlink()

@@ -10,7 +10,7 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.paths import user_path
-from dlworkflow.runs.folder import CONFIG, NEW, SUMMARY, Run
+from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
 
 _NUMBERED = re.compile(r"-[0-9]+")
 
@@ -95,7 +95,10 @@ def choose_name(given: str, names: Sequence[str]) -> str | None:
 
 
 def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
-    """Return the runs in a folder, oldest first; a damaged one is among them, a folder that never was a run is not."""
+    """Return the runs in a folder, oldest first; a damaged one is among them, a folder that never was a run is not.
+
+    Nor is a hidden one: such a name has a run that is not whole yet.
+    """
     folder = runs_folder(runs_dir)
     if not folder.is_dir():
         return []
@@ -106,7 +109,7 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     found = [
         Run(path)
         for path in entries
-        if not path.name.startswith(NEW) and ((path / SUMMARY).is_file() or (path / CONFIG).is_file())
+        if not path.name.startswith(".") and ((path / SUMMARY).is_file() or (path / CONFIG).is_file())
     ]
     return sorted(found, key=_age)
 

@@ -9,28 +9,25 @@ import json
 import math
 import os
 import re
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line
-from dlworkflow.runs.locking import locked_file
+from dlworkflow.locking import is_locked, locked_file
 from dlworkflow.runs.summary import FORMAT, as_json, read_summary
 from dlworkflow.text import csv_cell
-from dlworkflow.writing import umask, write_text
+from dlworkflow.writing import clear_leftovers, unfinished_folder, write_text
 
 SUMMARY, CONFIG = "summary.json", "config.yaml"
 _HISTORY, _ENVIRONMENT, _SPLITS, _LOCK = "history.csv", "environment.json", "splits.json", ".lock"
+_PLOTS = "plots"
 _LONGEST = 200  # bytes of a run's name without its number; file systems take 255
-NEW = ".new-"  # how the name of a run starts that has not all its first files yet
-_ABANDONED = 24 * 60 * 60  # seconds after which nobody is still making one: it takes milliseconds
-_WRITTEN = (SUMMARY, _HISTORY, CONFIG, _ENVIRONMENT, "best.pth", "last.pth", "resume.pth")  # while it trains
+_NEW = "new"  # what a run is called that has not all its first files yet
+_FIRST = r"(summary|environment|splits)\.json|config\.yaml"
 COLUMNS = ("epoch", "lr", "seconds", "train_loss", "train_acc", "test_loss", "test_acc")
 VAL_COLUMNS = ("val_loss", "val_acc")
 
@@ -66,19 +63,15 @@ class Run:
         stem = _safe(stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(runs_dir)
-            new = cls(Path(tempfile.mkdtemp(prefix=NEW, dir=runs_dir)))
-            try:
-                new.path.chmod(0o777 & ~umask())
+            clear_leftovers(runs_dir, _NEW, _FIRST)
+            with unfinished_folder(runs_dir / _NEW) as folder:
+                new = cls(folder)
                 new._write(CONFIG, config)
                 new._write(_ENVIRONMENT, as_json(environment))
                 if split_indices is not None:
                     new._write(_SPLITS, json.dumps(split_indices) + "\n")
                 new.write_summary({"format": FORMAT, "status": "running", "started": now(), **summary})
-                run = cls(_number_folder(new.path, stem))
-            except BaseException:
-                shutil.rmtree(new.path, ignore_errors=True)
-                raise
+                run = cls(_number_folder(folder, stem))
         except OSError as error:
             raise RunError(
                 f"cannot write into {str(runs_dir)!r}: {first_line(error)}; name another folder with --runs-dir"
@@ -107,10 +100,7 @@ class Run:
 
     def is_being_trained(self) -> bool:
         """Tell whether a process trains this run now; where that cannot be told, believe the summary."""
-        if not (self.path / _LOCK).exists():
-            return False
-        with locked_file(self.path / _LOCK) as held:
-            return held is not True
+        return is_locked(self.path / _LOCK) is not False
 
     def status(self, summary: Mapping[str, Any]) -> str:
         """Return how the run stands; one that says `running` without a process that trains it was killed."""
@@ -118,10 +108,9 @@ class Run:
         return "killed" if said == "running" and not self.is_being_trained() else said
 
     def sweep(self) -> None:
-        """Remove the unfinished files of a process that was killed as it wrote; only for whoever holds the lock."""
-        for name in _WRITTEN:
-            for leftover in self.path.glob(f".{name}-*"):
-                leftover.unlink(missing_ok=True)
+        """Remove the unfinished files of processes that were killed as they wrote."""
+        clear_leftovers(self.path)
+        clear_leftovers(self.path / _PLOTS)
 
     def cut_history(self, epochs: int) -> None:
         """Drop the epochs after the first `epochs` from the history: those that no state was written for.
@@ -252,6 +241,7 @@ class Run:
 
         Return their paths, the report first.
         """
+        self.sweep()
         tail = "" if split == "test" else f"-{_safe(split)}"
         self._write(f"evaluation{tail}.json", as_json(report))
         written = [self.path / f"evaluation{tail}.json"]
@@ -267,7 +257,7 @@ class Run:
 
     def plot_path(self, name: str) -> Path:
         """Return where a figure of the run lies, in a folder that is there. Raises RunError when it cannot be."""
-        folder = self.path / "plots"
+        folder = self.path / _PLOTS
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
@@ -296,14 +286,6 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float] | 
 def now() -> str:
     """Return the time as ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _remove_abandoned(runs_dir: Path) -> None:
-    """Remove what processes left that were killed as they made a run; never a folder that one is making now."""
-    for path in runs_dir.glob(f"{NEW}*"):
-        with suppress(OSError):  # another process removed it, or made a run of it
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(path)
 
 
 def _number_folder(new: Path, stem: str) -> Path:
