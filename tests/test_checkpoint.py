@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickle
+import zipfile
 
 import pytest
 import torch
 from torch import nn
 
-from dlworkflow.checkpoint import apply_weights, load_model, load_weights, save_model, save_weights
+from dlworkflow.checkpoint import apply_weights, load_matching, load_weights, save_model, save_weights
 from dlworkflow.errors import ModelError, RunError
+from dlworkflow.fitting import load_model
+from dlworkflow.models.tiny_vgg import TinyVGG
+from dlworkflow.pretrained import take_pretrained
 
 
 def test_a_saved_model_comes_back_to_the_bit(tmp_path):
@@ -115,3 +121,122 @@ def test_weights_of_another_model_are_refused_naming_what_does_not_match():
 
     assert str(caught.value).endswith("missing bias, unexpected extra, weight is (9, 9), not (2, 3)")
     assert torch.equal(model.weight, before)
+
+
+def _prefixed(weights, *prefixes):
+    return {f"{''.join(prefixes)}{name}": tensor for name, tensor in weights.items()}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "words"),
+    [
+        (lambda w: _prefixed(w, "module."), "names are read without 'module.'"),
+        (lambda w: _prefixed(w, "_orig_mod.", "module."), "names are read without 'module.' and '_orig_mod.'"),
+        (lambda w: {"n_averaged": torch.tensor(3), **_prefixed(w, "module.")}, "names are read without 'module.'"),
+        (lambda w: {"0._orig_mod.weight": w["0.weight"], "0.bias": w["0.bias"]}, "read without '_orig_mod.'"),
+        (lambda w: {"epoch": 3, "model_state_dict": w, "optimizer": {"state": {}}}, "entry 'model_state_dict'"),
+        (lambda w: {"state_dict": _prefixed(w, "module."), "ema": w}, "entry 'state_dict'"),
+        (lambda w: {"model": w}, "entry 'model'"),
+        (lambda w: {"net": w, "acc": 0.5}, "entry 'net'"),
+        (lambda w: {"mine": w, "epoch": 1}, "entry 'mine'"),
+    ],
+)
+def test_weights_of_a_wrapped_model_or_within_a_checkpoint_are_taken_and_it_is_said(tmp_path, caplog, wrap, words):
+    first, second = nn.Sequential(nn.Linear(3, 2)), nn.Sequential(nn.Linear(3, 2))
+    torch.save(wrap(dict(first.state_dict())), tmp_path / "w.pth")
+
+    load_model(second, tmp_path / "w.pth")
+
+    assert torch.equal(first[0].weight, second[0].weight)
+    assert words in caplog.text
+
+
+def test_names_that_the_model_itself_has_are_left_as_they_are(tmp_path, caplog):
+    model = nn.Sequential()
+    model.add_module("module", nn.Linear(3, 2))
+
+    load_model(model, save_weights(model.state_dict(), tmp_path / "w.pth"))
+
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"epoch": 3, "optimizer": {"state": {}}}, "but 'epoch', 'optimizer'"),
+        ({"first": {"a": torch.ones(1)}, "second": {"a": torch.ones(1)}}, "but 'first', 'second'"),
+        ({f"k{i}": i for i in range(99)}, "'k5' and 93 more"),
+        (3, "but int"),
+    ],
+)
+def test_a_file_without_weights_says_what_it_holds(tmp_path, content, words):
+    torch.save(content, tmp_path / "w.pth")
+
+    with pytest.raises(ModelError, match="holds no state_dict") as caught:
+        load_weights(tmp_path / "w.pth")
+    assert words in str(caught.value)
+
+
+def test_a_whole_model_is_refused_with_how_to_write_its_weights(tmp_path):
+    torch.save(TinyVGG(3), tmp_path / "w.pth")
+
+    with pytest.raises(ModelError, match=r"\(dlworkflow\.models\.tiny_vgg\.TinyVGG\).*torch\.save\(model\.state_dict"):
+        load_weights(tmp_path / "w.pth")
+
+
+class Vit(nn.Module):
+    """Where torchvision's ViT has its head."""
+
+    classifier_layer = "heads.head"
+
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Linear(2, 4)
+        self.heads = nn.Sequential()
+        self.heads.add_module("head", nn.Linear(4, classes))
+
+
+def _of_the_course(classes):
+    model = Vit(classes)
+    model.heads = nn.Linear(4, classes)
+    return dict(model.state_dict())
+
+
+def test_a_head_that_the_course_put_elsewhere_loads_by_shape_and_it_is_said(tmp_path, caplog):
+    weights, model = _of_the_course(3), Vit(3)
+
+    load_model(model, save_weights(weights, tmp_path / "vit.pth"))
+
+    assert torch.equal(model.heads.head.weight, weights["heads.weight"])
+    assert "layer 'heads' is taken for 'heads.head'" in caplog.text
+
+
+def test_a_head_for_other_classes_is_no_obstacle_to_the_rest(caplog):
+    assert load_matching(Vit(5), _of_the_course(3))[0] == ["body.weight", "body.bias"]
+    assert take_pretrained(Vit(5), _of_the_course(3), source="w")[1] == ["heads.head.weight", "heads.head.bias"]
+
+
+def test_the_courses_tinyvgg_is_told_from_ours_by_its_padding(tmp_path):
+    path = save_weights(TinyVGG(3, 10, 3, padding=0).state_dict(), tmp_path / "course.pth")
+
+    with pytest.raises(ModelError, match=r"they fit TinyVGG\(\.\.\., padding=0\) for inputs of 3x64x64 and 3 output"):
+        load_model(TinyVGG(3, 10, 3), path)
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    plain = io.BytesIO()
+    torch.save({"a": torch.zeros(100_000)}, plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+
+    with pytest.raises(ModelError, match=r"w\.pth' is compressed: 400,\d+ bytes in"):
+        load_weights(tmp_path / "w.pth")
+
+
+def test_a_pipe_is_no_file_of_weights(tmp_path):
+    os.mkfifo(tmp_path / "w.pth")
+
+    with pytest.raises(ModelError, match="not a regular file"):
+        load_weights(tmp_path / "w.pth")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from dlworkflow import plotting as plotting
     from dlworkflow import runs as runs
     from dlworkflow.batch_check import check_batch as check_batch
-    from dlworkflow.checkpoint import load_model as load_model
     from dlworkflow.checkpoint import load_weights as load_weights
     from dlworkflow.checkpoint import save_model as save_model
     from dlworkflow.comparison import compare_runs as compare_runs
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     from dlworkflow.errors import DlwError as DlwError
     from dlworkflow.errors import ModelError as ModelError
     from dlworkflow.errors import RunError as RunError
+    from dlworkflow.fitting import load_model as load_model
     from dlworkflow.inference import Prediction as Prediction
     from dlworkflow.inference import Predictor as Predictor
     from dlworkflow.inference import predict_images as predict_images
@@ -102,7 +102,8 @@ _ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data an
 
 _HOMES = {  # where each public name lives
     "batch_check": ("check_batch",),
-    "checkpoint": ("load_model", "load_weights", "save_model"),
+    "checkpoint": ("load_weights", "save_model"),
+    "fitting": ("load_model",),
     "comparison": ("compare_runs", "compare_seeds"),
     "config": ("TrainConfig",),
     "course": (

@@ -6,16 +6,17 @@ Shapes are compared on torch's `meta` device, where a width that a file claims t
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlworkflow import models
-from dlworkflow.checkpoint import list_faults, weight_faults
-from dlworkflow.errors import ConfigError, ModelError
+from dlworkflow.checkpoint import apply_weights, as_named, list_faults, load_weights, weight_faults
+from dlworkflow.errors import ConfigError, DlwError, ModelError
 
 Shape = tuple[int, ...]
 
@@ -31,6 +32,40 @@ class Fit:
     in_shape: Shape
     n_outputs: int
     faults: tuple[str, ...] = ()
+
+
+def load_model(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Read weights that `save_model` (or `torch.save(model.state_dict(), path)`) wrote into `model`; return it.
+
+    Raises ModelError that lists what does not fit, and with which settings the model would take them.
+    """
+    weights = load_weights(path)
+    try:
+        apply_weights(model, weights, source=f"weights {str(path)!r}")
+    except ModelError as error:
+        raise ModelError(f"{error}{_would_fit(model, weights)}") from None
+    return model
+
+
+def _would_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
+    """Say how to build a model of the library so that the weights fit, or nothing."""
+    name = next((name for name in models.library_names() if models.model_class(name) is type(model)), None)
+    given = as_named(weights, own := model.state_dict())[0]
+    if name is None or given.keys() != own.keys():
+        return ""
+    n_outputs = [int(weight.shape[0]) for weight in given.values() if weight.ndim][-1:]
+    for size in (None, *((side, side) for side in _SIDES)):
+        try:
+            fit = find_fit(name, given, n_outputs=n_outputs, image_size=size)
+        except DlwError:  # of another size, or of other settings than those that are tried
+            continue
+        break
+    else:
+        return ""
+    usual = models.settings(name)
+    changed = [f"{key}={value!r}" for key, value in fit.settings.items() if value != usual[key]]
+    built = f"{type(model).__name__}({', '.join(['...', *changed])})"
+    return f"; they fit {built} for inputs of {'x'.join(map(str, fit.in_shape))} and {fit.n_outputs} output(s)"
 
 
 def find_fit(
@@ -107,7 +142,8 @@ def _fits(
             refused = refused or error
             continue
         built = True
-        yield Fit(variant, in_shape, outputs, tuple(weight_faults(model.state_dict(), weights)))
+        own = model.state_dict()
+        yield Fit(variant, in_shape, outputs, tuple(weight_faults(own, as_named(weights, own)[0])))
     if not built and refused is not None:
         raise refused
 

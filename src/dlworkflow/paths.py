@@ -7,6 +7,7 @@ import glob
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from dlworkflow.errors import MissingDataError
 
@@ -33,17 +34,23 @@ def matching_paths(given: str) -> list[Path]:
     return found
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading. Raises OSError for what is no regular file: a pipe would wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 def read_small(path: Path, most: int = MOST_BYTES) -> bytes:
     """Return the bytes of a file of at most `most` bytes.
 
-    Raises OSError for a file that cannot be read, that is larger, or that is no file: a pipe would wait for ever.
+    Raises OSError for a file that cannot be read, that is larger, or that is no file; see `open_regular`.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
-        if stat.S_ISDIR(mode := os.fstat(descriptor).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with open_regular(path) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"larger than the {most:,} bytes that are read", str(path))

@@ -160,7 +160,7 @@ def put_in_place(
         raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
     initialised = None
     if config.init_from is not None and initialise:
-        matched, others = load_matching(model, load_weights(config.init_from))
+        matched, others = load_matching(model, load_weights(config.init_from), source=f"weights {config.init_from!r}")
         initialised = tuple(matched), tuple(others)
     if config.weights is not None and initialise:
         taken, new = _take_weights(config, model, offline)

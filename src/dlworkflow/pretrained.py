@@ -14,7 +14,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.checkpoint import StateDict, apply_weights, list_faults, weight_faults
+from dlworkflow.checkpoint import StateDict, apply_weights, as_named, list_faults, log_notes, weight_faults
 from dlworkflow.data.download import is_offline
 from dlworkflow.errors import DataError, MissingDataError, ModelError, first_line
 from dlworkflow.models.backbone import classifier_name, last_layer
@@ -68,6 +68,7 @@ def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tup
     own = model.state_dict()
     given = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
     given = {name: tensor for name, tensor in given.items() if not name.startswith(AUXILIARY)}
+    given, notes = as_named(given, own)
     new = [name for name in own if _is_new(name, model, given)]
     expected = {name: tensor for name, tensor in own.items() if name not in new}
     outside = {
@@ -76,6 +77,7 @@ def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tup
     if faults := weight_faults(expected, outside):
         raise ModelError(f"{source} are not of this {type(model).__name__}: {_by_kind(faults)}")
     apply_weights(model, own | outside, source=source)
+    log_notes(notes, source)
     return list(expected), new
 
 

@@ -56,9 +56,9 @@ class _Loader(yaml.SafeLoader):
             self._refuse(f"nested more than {_MOST_DEPTH} deep", event)
 
     def _refuse(self, what: str, event: yaml.Event) -> None:
-        raise yaml.composer.ComposerError(None, None, what, event.start_mark)
+        raise yaml.composer.ComposerError(None, None, what, event.start_mark)  # type: ignore[arg-type] # of libyaml or not
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:

@@ -100,6 +100,11 @@ def names() -> list[str]:
     return list(dict.fromkeys([*_MODELS, *_registered, *_plugins()]))
 
 
+def library_names() -> list[str]:
+    """Return the names of the library's own models."""
+    return list(_MODELS)
+
+
 def entries() -> dict[str, ModelEntry]:
     """Return {name: entry} of all models but torchvision's; does not import torch."""
     return {name: _MODELS.get(name) or ModelEntry(_origin(name)) for name in names()}
