@@ -214,6 +214,36 @@ def test_numbers_that_no_comma_separates_are_named(text, name, tmp_path):
         read_rows(tmp_path / "rows.csv", 2)
 
 
+def test_columns_that_pandas_numbered_are_a_header_and_said_to_be(tmp_path):
+    (tmp_path / "rows.csv").write_text("0,1\n0.5,-0.2\n")
+    notes = []
+
+    assert read_rows(tmp_path / "rows.csv", 2, on_note=notes.append) == [[0.5, -0.2]]
+    assert notes[0].endswith("rows.csv' line 1: 0,1 is taken as its header")
+
+
+def test_numbers_that_may_be_a_header_are_refused_with_both_ways_to_say_it(tmp_path):
+    (tmp_path / "rows.csv").write_text("0,1\n1,0\n")
+
+    with pytest.raises(DataError, match=r"line 1: 0,1 may be a header or numbers; give .* names, or write 0\.0,1\.0"):
+        read_rows(tmp_path / "rows.csv", 2)
+
+
+@pytest.mark.parametrize("text", ["0,1\n", "1,0\n0.5,0.1\n", "0.0,1.0\n0.5,0.1\n"])
+def test_a_first_line_that_numbers_no_columns_is_a_row(text, tmp_path):
+    (tmp_path / "rows.csv").write_text(text)
+
+    assert len(read_rows(tmp_path / "rows.csv", 2)) == text.count("\n")
+
+
+@pytest.mark.parametrize("text", ["x,y\n1,2\n1,2,3\n", "x,x\n1,2\n", "x,y\n1,\n", "x,y\n1_000,2\n"])
+def test_rows_with_a_cell_too_many_or_missing_or_two_columns_of_a_name_are_refused(text, tmp_path):
+    (tmp_path / "rows.csv").write_text(text)
+
+    with pytest.raises(DataError, match=r"line 3: 3 cells, where line 1 has 2|named 'x'|line 2: not all cells"):
+        read_rows(tmp_path / "rows.csv", 2)
+
+
 def test_numbers_in_another_encoding_are_named(tmp_path):
     (tmp_path / "rows.csv").write_text("größe,x\n1,2\n", encoding="latin-1")
 

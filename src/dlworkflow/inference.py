@@ -6,7 +6,6 @@ training did. Weights without a run get what the notes' scripts do: resized, [0,
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections import deque
@@ -25,8 +24,9 @@ from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
 from dlworkflow.data.decoding import ImageError
 from dlworkflow.data.formats import IMAGE_EXTENSIONS, left_out
-from dlworkflow.data.listing import check_separator, look_into, not_utf8
+from dlworkflow.data.listing import look_into, read_list
 from dlworkflow.data.pixels import to_uint8
+from dlworkflow.data.tables import Line, as_number, check_columns, check_separator, read_lines
 from dlworkflow.data.transforms import Pipeline, Spec, complete, parse
 from dlworkflow.device import Device, choose_device
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
@@ -272,7 +272,8 @@ def load_run_model(run: Run, weights: str = "best") -> nn.Module:
 
 
 def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], object] | None = None) -> list[Path]:
-    """Return the image files that a user means: files as they are, folders with all images below, globs.
+    """Return the image files that a user means: files as they are, folders with all images below, globs, and what a CSV
+    file lists (see `data.listing.read_list`).
 
     `on_left_out` is told of the other files of each folder, how many of which kind. Raises MissingDataError for a
     folder or a pattern that gives no image at all; a file that is not there is left to `predict_images`, which makes it
@@ -282,7 +283,11 @@ def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], objec
     for argument in arguments:
         named = matching_paths(argument)
         looks = {path: look_into(path) for path in named if path.is_dir()}
-        found = [picture for path in named for picture in (sorted(looks[path].pictures) if path in looks else [path])]
+        found = [
+            picture
+            for path in named
+            for picture in (sorted(looks[path].pictures) if path in looks else _files_of(path))
+        ]
         said = left_out(
             [path for look in looks.values() for path in look.others],
             [path for look in looks.values() for path in look.hidden],
@@ -296,42 +301,59 @@ def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], objec
     return paths
 
 
-def read_rows(path: str | os.PathLike[str], n_features: int) -> list[list[float]]:
+def _files_of(path: Path) -> list[Path]:
+    return read_list(path) if path.suffix.casefold() == ".csv" else [path]
+
+
+def read_rows(
+    path: str | os.PathLike[str], n_features: int, *, on_note: Callable[[str], object] | None = None
+) -> list[list[float]]:
     """Read rows of `n_features` numbers from a CSV file; a first line that is no numbers is its header.
 
+    So is a first line 0,1,2,... above numbers with a decimal point, as pandas names columns; `on_note` is told of it.
     Raises DataError naming the line that cannot be read.
     """
     path = Path(path)
-    rows: list[list[float]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            for number, cells in enumerate(csv.reader(stream), start=1):
-                if not any(cell.strip() for cell in cells):
-                    continue
-                try:
-                    row = [float(cell) for cell in cells]
-                except ValueError:
-                    check_separator(path, cells)
-                    if number == 1 and not any(map(_is_number, cells)):
-                        continue
-                    check_separator(path, [",".join(cells)])  # a comma may stand for a decimal point: 0,5;0,7
-                    raise DataError(
-                        f"{str(path)!r} line {number}: not all cells are numbers: {','.join(cells)}"
-                    ) from None
-                if not all(map(math.isfinite, row)):
-                    raise DataError(f"{str(path)!r} line {number}: numbers must be finite: {','.join(cells)}")
-                if len(row) != n_features:
-                    raise DataError(f"{str(path)!r} line {number}: {len(row)} number(s) where {n_features} are needed")
-                rows.append(row)
-    except FileNotFoundError:
-        raise MissingDataError(f"no file {str(path)!r}") from None
-    except UnicodeDecodeError:
-        raise not_utf8(path) from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"cannot read {str(path)!r}: {error}") from None
-    if not rows:
+    lines = read_lines(path)
+    if lines and not any(as_number(cell) is not None for cell in lines[0].cells):
+        check_columns(path, lines.pop(0).cells)
+    elif _numbers_columns(path, lines):
+        if on_note is not None:
+            on_note(f"{str(path)!r} line {lines[0].number}: {','.join(lines[0].cells)} is taken as its header")
+        lines.pop(0)
+    if not lines:
         raise DataError(f"{str(path)!r} holds no numbers")
-    return rows
+    return [_row(path, line, n_features) for line in lines]
+
+
+def _numbers_columns(path: Path, lines: Sequence[Line]) -> bool:
+    """Tell whether the first line numbers the columns as pandas does.
+
+    Raises DataError where it may as well be numbers like those below it.
+    """
+    first, below = lines[0].cells if lines else [], lines[1:]
+    if not below or len(first) < 2 or first != [str(number) for number in range(len(first))]:
+        return False
+    if any(cell.lstrip("+-").isdecimal() for line in below for cell in line.cells):
+        raise DataError(
+            f"{str(path)!r} line {lines[0].number}: {','.join(first)} may be a header or numbers; give the columns "
+            f"names, or write {','.join(f'{cell}.0' for cell in first)}"
+        )
+    return True
+
+
+def _row(path: Path, line: Line, n_features: int) -> list[float]:
+    """Return a line's numbers. Raises DataError naming it where it has others or something else."""
+    where, text = f"{str(path)!r} line {line.number}", ",".join(line.cells)
+    row = [number for cell in line.cells if (number := as_number(cell)) is not None]
+    if len(row) < len(line.cells):
+        check_separator(path, [text])  # a comma may stand for a decimal point: 0,5;0,7
+        raise DataError(f"{where}: not all cells are numbers: {text}")
+    if not all(map(math.isfinite, row)):
+        raise DataError(f"{where}: numbers must be finite: {text}")
+    if len(row) != n_features:
+        raise DataError(f"{where}: {len(row)} number(s) where {n_features} are needed")
+    return row
 
 
 def predict_images(
@@ -339,14 +361,6 @@ def predict_images(
 ) -> list[Prediction]:
     """Predict picture files with a run's best weights; `options` as for `Predictor.predict_images`."""
     return list(Predictor.from_run(run).predict_images(paths, **options))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _placed(model: nn.Module, device: torch.device) -> nn.Module:

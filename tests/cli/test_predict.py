@@ -332,6 +332,70 @@ def test_json_stays_json_for_numbers_that_are_none(number, form, dlw, runs):
     assert not {"NaN", "Infinity", "-Infinity"} & set(answer.out.replace("}", " ").split())
 
 
+# What an input is
+
+
+@pytest.mark.parametrize("stdin", ["", "0\n1\n"])
+def test_a_number_that_is_also_a_path_here_is_refused_with_both_ways_to_say_it(stdin, dlw, runs, in_tmp):
+    (in_tmp / "0").mkdir()
+    answer = dlw("predict", *(["-"] if stdin else ["0", "1"]), stdin=stdin)
+
+    assert answer.code == 2
+    assert answer.complaints == [
+        "dlw: '0' may be a number or what bears that name here; write ./0 for the latter, or name a run that takes "
+        "numbers with --run RUN"
+    ]
+
+
+def test_what_the_run_takes_says_what_a_number_that_is_also_a_path_is(dlw, runs, pictures):
+    pictures.rename("0")
+
+    assert inputs(dlw("predict", "0", "--run", "line", "--format", "json")) == ["0"]
+    for given in (["0", "--run", "tinyvgg"], ["./0"]):
+        assert inputs(dlw("predict", *given, "--format", "json")) == ["0/0.png", "0/1.png", "0/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "run"),
+    [
+        ("path,label\n0.png,a\n2.png,b\n", None),
+        ("0.png\n2.png\n", None),
+        ("file\n0.png\n2.png\n", None),
+        ("note,path\nx,0.png\ny,2.png\n", "tinyvgg"),
+    ],
+)
+def test_a_csv_of_paths_is_a_list_of_images_beside_it(text, run, dlw, runs, pictures):
+    (pictures / "list.csv").write_text(text)
+    answer = dlw("predict", "pictures/list.csv", "--format", "json", *(["--run", run] if run else []))
+
+    assert inputs(answer) == ["pictures/0.png", "pictures/2.png"]
+    assert answer.err.startswith("run runs/tinyvgg-digits-001 ")
+
+
+def test_a_listed_image_that_cannot_be_read_is_a_row_and_the_rest_goes_on(dlw, runs, pictures):
+    (pictures / "list.csv").write_text("path\n0.png\ngone[1].png\nsub\\1.png\n")
+    rows = objects(dlw("predict", "pictures/list.csv", "--format", "json"))
+
+    assert [row.get("error") for row in rows] == [
+        *(None, "no such file", "no such file; write / between folders, not \\"),
+    ]
+
+
+def test_a_csv_that_is_neither_images_nor_numbers_says_what_it_lacks(dlw, runs, in_tmp):
+    (in_tmp / "list.csv").write_text("file,label\n0.png,a\n")
+
+    [line] = dlw("predict", "list.csv", "--run", "tinyvgg").complaints
+    assert line.endswith("needs a column 'path', or one column alone, to be a list of images; it has 'file', 'label'")
+
+
+def test_names_from_stdin_may_be_csv_files_of_numbers(dlw, runs, in_tmp):
+    (in_tmp / "two.csv").write_text("0,1\n0.1,0.2\n")
+    answer = dlw("predict", "-", "--format", "json", stdin="two.csv\n")
+
+    assert inputs(answer) == ["0.1 0.2"]
+    assert answer.err.splitlines()[1:] == ["note    'two.csv' line 1: 0,1 is taken as its header"]
+
+
 # Which run
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -135,13 +137,73 @@ def test_a_file_with_a_header_alone_is_named(write):
 
 
 @pytest.mark.parametrize(
-    "row",
-    [",cat,train", "train/cat/1.png,,train", "train/cat/1.png,cat,", "train/cat/1.png", "train/cat/1.png, ,train"],
-    ids=["path", "label", "split", "cut short", "blank label"],
+    ("row", "lacks"),
+    [
+        (",cat,train", "no path"),
+        ("train/cat/1.png,,train", "no label"),
+        ("train/cat/1.png,cat,", "no split"),
+        ("train/cat/1.png", "no label and no split"),
+        ("train/cat/1.png, ,train", "no label"),
+    ],
 )
-def test_an_empty_cell_is_named_by_its_line(row, write):
-    with pytest.raises(DataError, match=r"list\.csv' line 5: path, label or split is empty"):
+def test_an_empty_cell_is_named_by_its_line(row, lacks, write):
+    with pytest.raises(DataError, match=rf"list\.csv' line 5: {lacks}$"):
         load_image_csv(path=write(f"{SPLIT}{row}\n"))
+
+
+@pytest.mark.parametrize("row", ["train/dog/0.png,dog, small", "train/dog/0.png,dog,train,x", 'a.png,"dog,1",train,x'])
+def test_a_cell_too_many_is_refused_with_its_line_and_what_to_quote(row, write):
+    text = (
+        SPLIT if row.count(",") > 2 else "path,label\ntrain/cat/0.png,cat\ntrain/cat/1.png,cat\ntrain/cat/2.png,cat\n"
+    )
+
+    with pytest.raises(DataError, match=r"list\.csv' line 5: \d cells, where line 1 has \d; quote the label or path"):
+        load_image_csv(path=write(f"{text}{row}\n"))
+
+
+def test_empty_cells_after_the_last_column_are_nothing(write):
+    assert load_image_csv(path=write(SPLIT.replace("train\n", "train,,\n"))).classes == ("cat", "dog")
+
+
+def test_a_quoted_label_keeps_its_comma_whatever_space_stands_before_it(write):
+    rows = SPLIT.replace("cat,train", ' "cat, small",train')
+
+    assert load_image_csv(path=write(rows)).classes == ("cat, small", "dog")
+
+
+def test_a_quote_that_nothing_closes_swallows_no_lines(write):
+    with pytest.raises(DataError, match=r"list\.csv': line 5: unexpected end of data"):
+        load_image_csv(path=write(SPLIT + 'train/cat/1.png,"cat,train\ntrain/cat/2.png,cat,train\n'))
+
+
+def test_two_columns_of_one_name_are_refused(write):
+    with pytest.raises(DataError, match=r"list\.csv' has more than one column named 'label'; rename or remove one"):
+        load_image_csv(path=write("path,label,split,label\ntrain/cat/0.png,cat,train,dog\n"))
+
+
+def test_a_column_without_a_name_as_pandas_writes_its_index_is_left_alone(write):
+    rows = "".join(f"{number},{line}\n" for number, line in enumerate(SPLIT.splitlines()[1:]))
+
+    assert load_image_csv(path=write(f",path,label,split\n{rows}")).classes == ("cat", "dog")
+
+
+def test_a_line_is_counted_as_an_editor_does_whatever_is_quoted_above_it(write):
+    with pytest.raises(DataError, match=r"line 7: no label"):
+        load_image_csv(
+            path=write('path,label,note\n\ntrain/cat/0.png,cat,"two\nlines\nand more"\n\ntrain/cat/1.png,,x\n')
+        )
+
+
+def test_paths_with_backslashes_are_answered_with_a_hint(write):
+    with pytest.raises(MissingDataError, match=r"not there: .*; write / between folders, not \\$"):
+        load_image_csv(path=write(SPLIT + "train\\cat\\1.png,cat,train\n"))
+
+
+def test_a_pipe_is_no_csv_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "list.csv")
+
+    with pytest.raises(DataError, match="not a regular file"):
+        load_image_csv(path=str(tmp_path / "list.csv"))
 
 
 def test_a_picture_that_is_not_there_is_named(write):

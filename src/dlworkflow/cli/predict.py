@@ -14,8 +14,10 @@ import typer
 from typer.core import TyperCommand
 
 from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
-from dlworkflow.errors import ConfigError, DlwError, unknown
-from dlworkflow.paths import matching_paths
+from dlworkflow.data.listing import lists_images
+from dlworkflow.data.tables import as_number, read_lines
+from dlworkflow.errors import ConfigError, DlwError, few, unknown
+from dlworkflow.paths import matching_paths, user_path
 from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="Pictures, folders, globs, `-` for names from stdin; or numbers or a CSV."
+            metavar="INPUT...",
+            help="Images, folders, globs, a CSV that lists them, `-` for names from stdin; numbers or a CSV.",
         ),
     ],
     run: RunOption = None,
@@ -103,9 +106,10 @@ def predict(
         if _looks_like_an_option(given):
             raise _unknown_option(context.command, given)
     lines = _lines_of_stdin() if "-" in inputs else []
+    names = [name for given in inputs for name in (lines if given == "-" else [given])]
+    if not names:
+        raise DlwError("no files were named")
     numbers = _rows_given(inputs, lines)
-    tabular = numbers is not None or all(name.casefold().endswith(".csv") for name in inputs)
-    width = _width(inputs, numbers) if tabular else None
 
     if plot is not None:
         from dlworkflow.plotting.style import check_format
@@ -114,7 +118,7 @@ def predict(
     if model is None:
         alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
         _refuse(alone, "only with --model; a run knows its own")
-        predictor = _from_run(run, runs_dir, weights, device, tabular=tabular, width=width, numbers=numbers)
+        predictor = _from_run(run, runs_dir, weights, device, names=names, numbers=numbers)
     else:
         _refuse({"--run": run, "--runs-dir": runs_dir}, "not with --model, which uses no run")
         predictor = _from_weights(model, weights, classes, image_size, settings, device)
@@ -122,11 +126,10 @@ def predict(
     if predictor.kind == "tabular":
         if plot is not None:
             raise ConfigError(f"--plot draws pictures; {predictor.name} takes numbers")
-        predictions = list(predictor.predict_rows(_rows(predictor, inputs, numbers), **options))
+        predictions = list(predictor.predict_rows(_rows(predictor, names, numbers), **options))
     else:
-        if numbers is not None and not any(Path(given).exists() for given in inputs):
+        if numbers is not None and not any(map(_is_here, names)):
             raise DlwError(f"{predictor.name} takes pictures, not numbers")
-        names = [name for given in inputs for name in (lines if given == "-" else [given])]
         predictions = _predict_pictures(predictor, names, options)
     _print(predictions, output, top_k)
     if plot is not None:
@@ -180,8 +183,7 @@ def _from_run(
     weights: str,
     device: str | None,
     *,
-    tabular: bool,
-    width: int | None,
+    names: Sequence[str],
     numbers: list[list[float]] | None,
 ) -> Predictor:
     """Find the run that is named, or the last that takes such inputs, and say which it is."""
@@ -189,6 +191,10 @@ def _from_run(
 
     if weights not in set(Weights):
         raise ConfigError(f"--weights: {unknown('weights', weights, set(Weights))} (a file of weights needs --model)")
+
+    named = run not in (None, "last", "best")  # what such a run takes says what the inputs are
+    tabular = not named and _are_rows(names, numbers)
+    width = _width(names, numbers) if tabular else None
 
     def fits(summary: Mapping[str, Any]) -> bool:
         kind = "tabular" if tabular else "image"
@@ -251,24 +257,38 @@ def _from_weights(
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    number = as_number(text)
+    return number is not None and math.isfinite(number)
 
 
-def _width(inputs: Sequence[str], numbers: list[list[float]] | None) -> int | None:
-    """Return how many numbers a row has (all of them for numbers given as arguments), or None for an unreadable CSV."""
-    from dlworkflow.data.listing import OTHER_SEPARATORS
+def _is_here(name: str) -> bool:
+    return user_path(name).exists()
 
+
+def _is_csv(name: str) -> bool:
+    return name.casefold().endswith(".csv") and not user_path(name).is_dir()
+
+
+def _are_rows(names: Sequence[str], numbers: list[list[float]] | None) -> bool:
+    """Tell whether the inputs are rows of numbers, where no run says so; CSV files are looked into.
+
+    Raises ConfigError for a number that is also the name of something here.
+    """
+    if numbers is not None:
+        if here := next(filter(_is_here, names), None):
+            raise ConfigError(
+                f"{here!r} may be a number or what bears that name here; write ./{here} for the latter, or name a run "
+                "that takes numbers with --run RUN"
+            )
+        return True
+    return all(map(_is_csv, names)) and not all(lists_images(path) for name in names for path in matching_paths(name))
+
+
+def _width(names: Sequence[str], numbers: list[list[float]] | None) -> int:
+    """Return how many numbers a row has; all of them for numbers given as arguments."""
     if numbers is not None:
         return len(numbers[0])
-    try:
-        with matching_paths(inputs[0])[0].open(encoding="utf-8-sig") as stream:
-            first = stream.readline()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return None if any(sign in first for sign in OTHER_SEPARATORS) else first.count(",") + 1
+    return max((len(line.cells) for line in read_lines(matching_paths(names[0])[0])[:1]), default=0)
 
 
 def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]] | None:
@@ -279,16 +299,15 @@ def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]
     return [[float(text) for text in inputs]] if all(map(_is_number, inputs)) else None
 
 
-def _rows(predictor: Predictor, inputs: Sequence[str], numbers: list[list[float]] | None) -> list[list[float]]:
+def _rows(predictor: Predictor, names: Sequence[str], numbers: list[list[float]] | None) -> list[list[float]]:
     from dlworkflow.inference import read_rows
 
     width = predictor.in_shape[0]
     if numbers is None:
-        if not all(name.casefold().endswith(".csv") for name in inputs):
-            raise DlwError(
-                f"{predictor.name} takes {width} number(s) a row, or a CSV of them, not {', '.join(inputs)!r}"
-            )
-        return [row for name in inputs for path in matching_paths(name) for row in read_rows(path, width)]
+        if other := [name for name in names if not _is_csv(name)]:
+            raise DlwError(f"{predictor.name} takes {width} number(s) a row, or a CSV of them, not {few(other, 3)}")
+        files = [path for name in names for path in matching_paths(name)]
+        return [row for path in files for row in read_rows(path, width, on_note=lambda text: say(f"note    {text}"))]
     if len(numbers) > 1 or len(numbers[0]) % width:
         return numbers
     flat = numbers[0]
@@ -301,8 +320,6 @@ def _predict_pictures(predictor: Predictor, names: Sequence[str], options: dict[
     from dlworkflow.inference import expand_paths
 
     paths = expand_paths(names, on_left_out=say)
-    if not paths:
-        raise DlwError("no files were named")
     predictions = predictor.predict_images(paths, **options)
     hidden = len(paths) <= options["batch_size"] or not sys.stderr.isatty()
     return list(tqdm(predictions, total=len(paths), unit="picture", leave=False, disable=hidden, file=sys.stderr))

@@ -170,7 +170,7 @@ def _head(path: Path) -> bytes:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return "no such file; write / between folders, not \\" if "\\" in str(error.filename) else "no such file"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"
     if isinstance(error, MemoryError):

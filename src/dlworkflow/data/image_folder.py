@@ -25,6 +25,7 @@ from dlworkflow.data.listing import (
     list_pictures,
     listed,
     match_classes,
+    not_there,
     read_csv,
     split_fault,
     split_folders,
@@ -133,12 +134,12 @@ def load_image_csv(
     not there is an error all the same.
     """
     file = user_path(path)
+    if not file.exists():
+        raise MissingDataError(f"data.path: no file {path!r}")
     given = read_csv(file)
     pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
-    missing = [str(picture) for rows in given.values() for picture, _ in rows if not is_there(picture)]
-    if missing:
-        more = f" and {len(missing) - 10} more" if len(missing) > 10 else ""
-        raise MissingDataError(f"{path!r} lists files that are not there: {listed(missing[:10])}{more}")
+    if missing := [picture for rows in given.values() for picture, _ in rows if not is_there(picture)]:
+        raise MissingDataError(f"{path!r} lists files that are not there: {not_there(missing)}")
     for fault in (*csv_faults(given), *label_faults(given)):
         raise DataError(f"{path!r}: {fault}")
     classes = sorted({label for _, label in given.get("train", given.get("all", []))})

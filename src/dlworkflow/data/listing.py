@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlworkflow.data.formats import IMAGE_EXTENSIONS, is_hidden, is_picture, left_out
-from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.data.tables import as_number, read_lines, read_records
+from dlworkflow.errors import DataError, MissingDataError, few, first_line
 
 _SPLIT_NAMES = {
     "train": ("train", "training"),
     "test": ("test", "testing"),
     "val": ("val", "valid", "validation"),
 }
-OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "pipes (|)"}
-"""What some programs write between the columns of a CSV file instead of commas."""
 
 
 def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
@@ -138,22 +136,48 @@ def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
     missing column or value; whether the pictures are there is not looked at.
     """
     given: dict[str, list[tuple[Path, str]]] = {}
-    for number, row in _read_rows(file):
+    rows = read_records(file, ("path", "label"), ("split",))
+    if not rows:
+        raise DataError(f"{str(file)!r} lists no pictures")
+    for number, row in rows:
         split = _split_name(row["split"], file, number) if "split" in row else "all"
         given.setdefault(split, []).append((file.parent / row["path"], row["label"]))
     return given
 
 
-def check_separator(file: Path, cells: Sequence[str]) -> None:
-    """Raise DataError for a line of one cell that another character than a comma cuts into columns."""
-    for sign, name in OTHER_SEPARATORS.items():
-        if len(cells) == 1 and sign in cells[0]:
-            raise DataError(f"{str(file)!r} separates its columns by {name}; separate them by commas")
+def read_list(file: Path) -> list[Path]:
+    """Read a CSV file's column `path`, or its only one, as images; paths are relative to the file.
+
+    Raises DataError where there is no such column.
+    """
+    lines = read_lines(file)
+    columns = lines[0].cells if lines else []
+    if "path" in columns:
+        cells = [row["path"] for _, row in read_records(file, ("path",))]
+    elif len(columns) == 1:
+        is_header = not is_picture(columns[0]) and not is_there(file.parent / columns[0])
+        cells = [line.cells[0] for line in (lines[1:] if is_header else lines)]
+    else:
+        found = f"it has {few(columns)}" if columns else "it is empty"
+        raise DataError(f"{str(file)!r} needs a column 'path', or one column alone, to be a list of images; {found}")
+    if not cells:
+        raise DataError(f"{str(file)!r} lists no images")
+    return [file.parent / cell for cell in cells]
 
 
-def not_utf8(file: Path) -> DataError:
-    """Return the error for a text file in another encoding than UTF-8."""
-    return DataError(f"cannot read {str(file)!r}: it is no UTF-8 text; save it as CSV in UTF-8")
+def lists_images(file: Path) -> bool:
+    """Tell whether a CSV file lists images and no rows of numbers: it has a column `path`, or one without a number."""
+    lines = read_lines(file)
+    if not lines or "path" in lines[0].cells:
+        return bool(lines)
+    return len(lines[0].cells) == 1 and all(as_number(line.cells[0]) is None for line in lines)
+
+
+def not_there(paths: Iterable[Path]) -> str:
+    """Name files that a CSV file lists and that are not there, with what may be the reason."""
+    missing = list(paths)
+    names = few(missing, 10)
+    return names + ("; write / between folders, not \\" if any("\\" in str(path) for path in missing) else "")
 
 
 def csv_faults(splits: Collection[str]) -> list[str]:
@@ -218,32 +242,3 @@ def _split_name(given: str, file: Path, number: int) -> str:
         if given.strip().casefold() in names:
             return split
     raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")
-
-
-def _read_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file's rows with their line numbers. Raises DataError naming a missing column or value."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            check_separator(file, columns)
-            missing = [name for name in ("path", "label") if name not in columns]
-            if missing:
-                found = f"it has {listed(columns)}" if columns else "it is empty"
-                raise DataError(f"{str(file)!r} lacks the column(s) {listed(missing)}; {found}")
-            rows = [
-                (reader.line_num, {key: (cell or "").strip() for key, cell in row.items() if key}) for row in reader
-            ]
-    except FileNotFoundError:
-        raise MissingDataError(f"data.path: no file {str(file)!r}") from None
-    except UnicodeDecodeError:
-        raise not_utf8(file) from None
-    except (OSError, csv.Error) as error:
-        raise DataError(f"cannot read {str(file)!r}: {getattr(error, 'strerror', None) or error}") from None
-    if not rows:
-        raise DataError(f"{str(file)!r} lists no pictures")
-    for number, row in rows:
-        if not row["path"] or not row["label"] or ("split" in columns and not row["split"]):
-            raise DataError(f"{str(file)!r} line {number}: path, label or split is empty")
-    return rows
