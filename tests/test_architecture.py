@@ -18,6 +18,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "errors": set(),
     "_version": set(),
     "text": set(),
+    "children": set(),
     "paths": {"errors"},
     "locking": set(),
     "writing": {"errors", "locking"},
@@ -26,7 +27,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "contradictions": {"config"},
     "runs": {"errors", "config", "locking", "paths", "text", "writing"},
     "comparison": {"errors", "runs"},
-    "data": {"errors", "paths", "signatures", "writing"},
+    "data": {"children", "errors", "paths", "signatures", "writing"},
     "models": {"errors", "signatures"},
     "tasks": {"errors"},
     "losses": {"errors", "tasks"},
@@ -77,7 +78,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "run_evaluation": BASE
     | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
-MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"workflow", "comparison", "writing"}
+MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"children", "workflow", "comparison", "writing"}
 MAY_IMPORT["history_figures"] = {"errors", "runs", "comparison", "plotting", "figure_kinds", "metrics"}
 EVERYTHING = set(MAY_IMPORT)
 MAY_IMPORT["figures"] = EVERYTHING

@@ -120,15 +120,18 @@ class Recorder:
             self._on_epoch(epoch)
 
     def adopt(self, trained: Trained) -> None:
-        """Take up epochs that were trained elsewhere; `finish` writes them as if they had been told one by one."""
-        if not trained.rows:
+        """Take up all epochs that were trained elsewhere, again when there are more.
+
+        `save` or `finish` writes them as if they had been told one by one.
+        """
+        if len(trained.rows) <= self.epochs_done:
             return
-        self._run.log_epochs(trained.rows)
+        self._run.log_epochs(trained.rows[self.epochs_done :])
         self.best, self.last = trained.best_row, trained.rows[-1]
         self._weights, self._unwritten = dict(trained.weights), {"best", "last"}
         self._learner.model.load_state_dict(trained.weights["last"])
         optimizer = self._learner.optimizer.state_dict() | {"state": trained.moments}
-        self._seconds_before = trained.seconds
+        self._seconds_before, self._started_at = trained.seconds, time.monotonic()
         self._state = {
             "optimizer": optimizer,
             "generators": self._draws.states(),
@@ -166,6 +169,10 @@ class Recorder:
         self._state = {key: state[key] for key in ("optimizer", "seconds")} | {"generators": self._draws.states()}
         self._state["parts"] = state.get("parts", {})
         self._unwritten = {"best", "last"}
+
+    def save(self) -> None:
+        """Write what is unwritten while training goes on."""
+        self._write()
 
     def finish(self, status: str) -> None:
         """Write what is unwritten, and how the run ended, even where the weights cannot be written."""

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal while training: noted, so that a batch ends whole; a second stops at once."""
+"""Ctrl-C, SIGTERM and a closed terminal while training: noted, so that a batch ends whole; a second Ctrl-C ends it."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class StopRequest:
         self._agree, self._agreed = agree, 0
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal: the first is noted, the second raises KeyboardInterrupt where the program stands.
+        """Take a signal: the first is noted, and Ctrl-C after it raises KeyboardInterrupt where the program stands.
 
-        A further SIGHUP says nothing new: a shell and the system send one each for the same terminal.
+        A further SIGTERM or SIGHUP says nothing new: whoever ends a group of processes sends one to each, and so does
+        the parent of each; a shell and the system both tell of a closed terminal.
         """
-        if self.signal is not None:
-            if number == _HANGUP:
-                return
+        if self.signal is None:
+            self.signal = number
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
 
     def check(self) -> None:
         """Raise Stopped when a signal was noted."""

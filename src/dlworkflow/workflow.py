@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from timeit import default_timer
 from typing import Any
@@ -100,29 +101,36 @@ def _create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | N
     )
 
 
-def record_job(
-    job: Job,
-    trained: Trained,
-    *,
-    status: str,
-    runs_dir: str | os.PathLike[str] | None = None,
-    name: str | None = None,
-    **more: Any,
-) -> Run:
-    """Write the run folder of a job whose epochs were trained elsewhere, as training here would have left it.
+class RecordedJob:
+    """The run folder of a job whose epochs are trained elsewhere, as training here would have left it.
 
-    For training that draws no random number within its loop. `more` is added to the summary.
+    For training that draws no random number within its loop. `more` is added to the summary. The run is locked until
+    `close`.
     """
-    run = _create_run(job, runs_dir, name, **more)
-    with run.locked():
+
+    def __init__(
+        self, job: Job, *, runs_dir: str | os.PathLike[str] | None = None, name: str | None = None, **more: Any
+    ) -> None:
         learner, _ = _learner(job)
-        set_seeds(job.config.seed)
-        recorder = Recorder(run, learner)
-        recorder.adopt(trained)
+        self._job, self.run = job, _create_run(job, runs_dir, name, **more)
+        self._recorder = Recorder(self.run, learner)
+        self._held = ExitStack()
+        self._held.enter_context(self.run.locked())
+
+    def write(self, trained: Trained, status: str) -> None:
+        """Write all that was trained so far; `status` is `running` while there is more to come."""
+        set_seeds(self._job.config.seed)
+        self._recorder.adopt(trained)
+        if status == "running":
+            self._recorder.save()
+            return
         if status == "finished":
-            run.update_summary(**_look_at_the_best(job, recorder))
-        recorder.finish(status)
-    return run
+            self.run.update_summary(**_look_at_the_best(self._job, self._recorder))
+        self._recorder.finish(status)
+
+    def close(self) -> None:
+        """Let others have the run."""
+        self._held.close()
 
 
 def resume_training(

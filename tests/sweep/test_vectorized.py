@@ -9,7 +9,7 @@ from dlworkflow import models
 from dlworkflow.config import from_overrides
 from dlworkflow.errors import DivergedError
 from dlworkflow.sweep.vectorized import _Stack, group_of, obstacle, train_together
-from dlworkflow.workflow import prepare, record_job, resolve_config, resume_training, run_training
+from dlworkflow.workflow import RecordedJob, prepare, resolve_config, resume_training, run_training
 
 CASES = {  # rates at which training is stable: elsewhere it makes much of the last digit of a float
     "sgd": ("circles_v2", "optimizer.lr=0.3"),
@@ -32,12 +32,19 @@ def columns(rows):
     return [[value for key, value in row.items() if key not in ("seconds", "epoch")] for row in rows]
 
 
+def recorded(job, trained, status, folder):
+    record = RecordedJob(job, runs_dir=folder, name="together")
+    record.write(trained, status)
+    record.close()
+    return record.run
+
+
 @pytest.fixture(params=CASES.values(), ids=CASES)
 def both(request, tmp_path):
     """The second of three runs that trained together, and the same run alone."""
     together = jobs_of(*request.param)
     trained = [left for left, _ in train_together(together)]
-    vectorized = record_job(together[1], trained[1], status="finished", runs_dir=tmp_path, name="together")
+    vectorized = recorded(together[1], trained[1], "finished", tmp_path)
     alone = run_training(config(*request.param, "seed=43"), runs_dir=tmp_path, name="alone")
     return vectorized, alone
 
@@ -99,7 +106,7 @@ def test_a_model_that_diverges_says_what_it_says_alone_and_leaves_the_others_as_
     assert nothing is None
     assert str(error).split(";")[0] == str(alone.value).split(";")[0]
     assert columns(fine.rows) == columns(train_together(jobs_of("circles_v2", seeds=(42,) * 2))[0][0].rows)
-    vectorized = record_job(jobs[1], left, status="failed", runs_dir=tmp_path, name="together")
+    vectorized = recorded(jobs[1], left, "failed", tmp_path)
     assert len(vectorized.history()) == error.epoch - 1
 
 

@@ -30,8 +30,12 @@ from dlworkflow.cli import (
     train,
 )
 from dlworkflow.cli.options import CLOSED_PIPE, say
+from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.data.shards.names import refuse_expanded
 from dlworkflow.errors import DlwError, first_line
+
+LOST = "standard output is closed: what was to be printed there is lost"
+_BUG = "unexpected {what} (a bug; --debug shows where)"
 
 app = typer.Typer(
     name="dlw",
@@ -77,6 +81,9 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run `dlw` and exit: 0, 1 for a failure, 2 for wrong usage, 129 and up when a signal or a closed pipe ended it."""
+    if arguments is None:  # the process is ours
+        replace_closed_streams()
+        os.environ["MPLBACKEND"] = "agg"  # a notebook's `!dlw` hands on one that this environment may lack
     try:
         _run(arguments)
     finally:
@@ -100,6 +107,8 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         refuse_expanded(rest)
         code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
+        if output_is_lost():
+            _fail(LOST, 1, debug)
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             typer.echo(error.format_message())
@@ -111,20 +120,24 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         _fail("interrupted", 130, debug)
     except DlwError as error:
         _fail(str(error), error.exit_code, debug)
-    except BrokenPipeError:
-        _leave_a_closed_pipe()
-    except SystemExit as error:  # typer's own answer to a closed pipe
-        if isinstance(error.__context__, BrokenPipeError):
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer's own answer to a closed pipe
+            if not is_a_reader_gone():
+                _fail(_BUG.format(what="BrokenPipeError: a pipe between processes broke"), 1, debug)
             _leave_a_closed_pipe(error.code if error.code == CLOSED_PIPE else 0)
+        if not error.code and output_is_lost(by_others=True):
+            _fail(LOST, 1, debug)
         raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and is_a_reader_gone():
+            _leave_a_closed_pipe()
         _fail(first_line(error), 1, debug)
     except Exception as error:  # noqa: BLE001 - a bug of ours is one line too; --debug shows it whole
         if any(word in str(error).lower() for word in ("out of memory", "allocate memory")) or isinstance(
             error, MemoryError
         ):
             _fail(f"out of memory: {first_line(error)}; lower --batch-size or data.image_size", 1, debug)
-        _fail(f"unexpected {type(error).__name__}: {first_line(error)} (a bug; --debug shows where)", 1, debug)
+        _fail(_BUG.format(what=f"{type(error).__name__}: {first_line(error)}"), 1, debug)
     if code == 130:  # typer's own answer to Ctrl-C
         _fail("interrupted", 130, debug)
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,14 +6,15 @@ A data set that answers for many samples at once is asked for whole batches; wha
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
+from dlworkflow.children import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.errors import ConfigError
 
 Batch = tuple[Tensor, Tensor]
@@ -176,7 +177,7 @@ def make_loader(
         if device is not None and device.type != "cpu":
             whole = _moved(whole, device)
         return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
-    return DataLoader(
+    return WorkerLoader(
         _BatchView(whole) if whole is not None else dataset,
         batch_size=batch_size,
         shuffle=shuffle and weights is None,
@@ -187,6 +188,14 @@ def make_loader(
         pin_memory=pinned,
         worker_init_fn=leave_interrupts_to_the_parent if num_workers else None,
     )
+
+
+class WorkerLoader(DataLoader[Any]):
+    """torch's DataLoader, whose workers are started as all processes of ours."""
+
+    def __iter__(self) -> Any:
+        with guarded_start() if self.num_workers else nullcontext():
+            return super().__iter__()
 
 
 def check_streamed(batch_size: int | Literal["full"], balanced: bool) -> None:
@@ -208,11 +217,6 @@ def _moved(dataset: AnswersBatches, device: torch.device) -> AnswersBatches:
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
     moved: AnswersBatches = movable.on_device(device) if movable.n_bytes <= free // 2 else dataset
     return moved
-
-
-def leave_interrupts_to_the_parent(_: int) -> None:
-    """Let a worker pass over Ctrl-C: the process that trains ends its batch first, and its workers with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _is_random(dataset: Any) -> bool:

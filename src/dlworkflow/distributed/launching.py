@@ -47,7 +47,7 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
         )
         logging.disable()  # what torchrun logs: the processes tell what there is to tell
         try:
-            elastic_launch(settings, sys.executable)("-m", "dlworkflow", *arguments)
+            elastic_launch(settings, sys.executable)("-P", "-m", "dlworkflow", *arguments)
         except SignalException as stop:
             return 128 + stop.sigval
         except ChildFailedError as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from dlworkflow.distributed.group import Processes
 from dlworkflow.engine import Epoch
+from dlworkflow.errors import RunError
 from dlworkflow.runs import Run, find_run, list_runs, runs_folder
 from dlworkflow.workflow import Job, resume_training, train_job
 
@@ -70,8 +71,13 @@ def _resumed(group: Processes, run: Run | None, *, over: bool = False, **setting
 
 def run_of(launch: str, runs_dir: str | os.PathLike[str] | None) -> Run | None:
     """Return the newest run that was started by this command."""
-    runs = [run for run in list_runs(runs_folder(runs_dir)) if run.summary().get("launch") == launch]
-    return max(runs, key=lambda run: str(run.summary()["started"]), default=None)
+    found = []
+    for run in list_runs(runs_folder(runs_dir)):
+        with suppress(RunError):  # a damaged one is none of ours
+            summary = run.summary()
+            if summary.get("launch") == launch:
+                found.append((str(summary["started"]), run))
+    return max(found, key=lambda pair: pair[0], default=(None, None))[1]
 
 
 @contextmanager

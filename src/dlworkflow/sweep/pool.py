@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -11,10 +12,14 @@ from multiprocessing.process import BaseProcess
 
 import torch
 
+from dlworkflow.children import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.stopping import Halt, StopRequest, noted_signals
 from dlworkflow.sweep.folder import FAILED, INTERRUPTED, WAITING, Plan, Point, Sweep
 from dlworkflow.sweep.tasks import Progress, Task
 from dlworkflow.sweep.training import train_task
+
+PATIENCE = 10.0
+"""Seconds that workers have to end by themselves when their sweep has ended."""
 
 
 @dataclass
@@ -37,23 +42,36 @@ class Pool:
         try:
             with noted_signals() as request:
                 self._serve(request)
+                self._end(patience=PATIENCE)
                 if request.signal is not None:
                     progress.stop = "signal"
                     request.raise_as_asked()
-        finally:
+        except KeyboardInterrupt:  # a second Ctrl-C, or nobody is left
+            self._end(patience=0)
+            raise
+        except BaseException:
             for worker in self._workers:
-                worker.pipe.close()  # a worker that waits for a task ends
-                worker.process.join(timeout=10)
-                if worker.process.is_alive():
-                    worker.process.kill()
-                    worker.process.join()
+                worker.process.terminate()
+            self._end(patience=PATIENCE)
+            raise
+
+    def _end(self, patience: float) -> None:
+        """End all workers: those that wait for a task by closing their pipes, whoever is left after a time by force."""
+        for worker in self._workers:
+            worker.pipe.close()
+        deadline = time.monotonic() + patience
+        for worker in self._workers:
+            worker.process.join(timeout=max(0.0, deadline - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
 
     def _serve(self, request: StopRequest) -> None:
         told = False
         while True:
             if request.signal is not None:
                 self._progress.stop = "signal"
-            stopping = bool(self._progress.stop == "signal" or self._progress.is_late())
+            stopping = self._is_stopping(request)
             if stopping and not told:
                 told = True
                 for worker in self._workers:
@@ -64,7 +82,10 @@ class Pool:
             if not busy:
                 return
             for pipe in wait(list(busy), timeout=0.2):
-                self._hear(busy[pipe], stopping)  # type: ignore[index]
+                self._hear(busy[pipe], request)  # type: ignore[index]
+
+    def _is_stopping(self, request: StopRequest) -> bool:
+        return request.signal is not None or self._progress.stop == "signal" or self._progress.is_late()
 
     def _hand_out(self) -> None:
         """Give every idle worker a task, and start workers while there are tasks for them."""
@@ -75,35 +96,43 @@ class Pool:
             if (task := self._progress.next_task()) is None:
                 return
             worker = idle or self._start()
+            try:
+                worker.pipe.send(task)
+            except OSError:  # it died as it waited: another one does it
+                self._workers.remove(worker)
+                self._progress.give_back(task)
+                if idle is None:
+                    raise
+                continue
             worker.task = task
-            worker.pipe.send(task)
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_work, args=(theirs, self._progress.sweep, self._progress.plan), daemon=False
         )
-        process.start()
+        with guarded_start():
+            process.start()
         theirs.close()
         worker = _Worker(process, ours)
         self._workers.append(worker)
         return worker
 
-    def _hear(self, worker: _Worker, stopping: bool) -> None:
+    def _hear(self, worker: _Worker, request: StopRequest) -> None:
         assert worker.task is not None
         try:
             kind, *content = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
-            self._bury(worker, stopping)
+        except (EOFError, OSError):  # also in the middle of a message
+            self._bury(worker, request)
             return
         if kind == "epoch":
-            with suppress(BrokenPipeError):  # it died since: the next look finds that
+            with suppress(OSError):  # it died since: the next look finds that
                 worker.pipe.send(self._progress.source.hopeless(*content))
             return
         task, worker.task = worker.task, None
         self._progress.keep(task, content[0])
 
-    def _bury(self, worker: _Worker, stopping: bool) -> None:
+    def _bury(self, worker: _Worker, request: StopRequest) -> None:
         """Note what became of the points of a process that has died."""
         worker.process.join()
         self._workers.remove(worker)
@@ -112,7 +141,7 @@ class Pool:
         code = worker.process.exitcode or 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         for point in task.points:
-            if stopping:
+            if self._is_stopping(request):
                 point.status = INTERRUPTED
             else:
                 point.status, point.reason = FAILED, f"its process was {how}; out of memory? try a lower --jobs"
@@ -121,7 +150,7 @@ class Pool:
 
 def _work(pipe: Connection, sweep: Sweep, plan: Plan) -> None:
     """Train what comes through the pipe until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_interrupts_to_the_parent()
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
 

@@ -63,18 +63,26 @@ class Progress:
     on_end: Callable[[Point, Plan], object] | None = None
     started: int = 0
     stop: Stop = ""
-    pending: list[Task] = field(default_factory=list)
+    returned: list[Task] = field(default_factory=list)
 
     def next_task(self) -> Task | None:
         """Return the next task, cut to the budget of runs; None when there is none or the sweep stops."""
         if not self.stop and self.max_runs is not None and self.started >= self.max_runs:
             self.stop = "runs"
-        if self.stop or self.is_late() or (task := self.source.take()) is None:
+        if self.stop or self.is_late():
+            return None
+        task = self.returned.pop() if self.returned else self.source.take()
+        if task is None:
             return None
         if self.max_runs is not None and not task.watched:
             task = Task(task.points[: self.max_runs - self.started], task.together)
         self.started += len(task.points)
         return task
+
+    def give_back(self, task: Task) -> None:
+        """Take back a task that nobody has begun: it is the next."""
+        self.started -= len(task.points)
+        self.returned.append(task)
 
     def is_late(self) -> bool:
         """Tell whether the time is up, and note it."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from dlworkflow.device import thread_count
 from dlworkflow.engine import Epoch
-from dlworkflow.errors import DlwError, RunError, first_line
+from dlworkflow.errors import DivergedError, DlwError, RunError, first_line
+from dlworkflow.recorder import Trained
 from dlworkflow.stopping import Halt, noted_signals
 from dlworkflow.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
 from dlworkflow.sweep.plan import config_of
 from dlworkflow.sweep.tasks import Task
 from dlworkflow.sweep.vectorized import train_together
-from dlworkflow.workflow import Job, prepare, record_job, resume_training, run_training
+from dlworkflow.workflow import Job, RecordedJob, prepare, resume_training, run_training
+
+KEEP_SECONDS = 10.0
+"""Models that train together are written this often, where that takes little of their time."""
+
+KEEP_SHARE = 20
+"""Between two writings lies so many times what one takes."""
 
 Watch = Callable[[Point, int, float], bool]
 
@@ -99,17 +108,72 @@ def _train_together(sweep: Sweep, plan: Plan, points: list[Point], is_late: Call
         def stop() -> bool:
             return request.signal is not None or is_late()
 
-        trained = train_together(jobs, stop=stop)
-        for point, job, (left, diverged) in zip(points, jobs, trained, strict=True):
-            whole = len(left.rows) == job.config.epochs
-            point.status = FAILED if diverged else FINISHED if whole else INTERRUPTED
-            point.reason = str(diverged) if diverged else None
-            more = {"sweep": _belongs(sweep, point), "vectorized": len(jobs)}
-            try:
-                point.run = record_job(
-                    job, left, status=point.status, runs_dir=sweep.path, name=sweep.name, **more
-                ).name
-            except RunError as fault:
-                _fail(point, fault)
+        records = [_Record(sweep, point, job, len(jobs)) for point, job in zip(points, jobs, strict=True)]
+        pause = _Pause(KEEP_SECONDS)
+
+        def keep(results: Callable[[], Iterable[Left]]) -> None:
+            """Write what is there, so that little is lost with a process that is killed."""
+            if pause.is_over():
+                for record, (left, _) in zip(records, results(), strict=True):
+                    with suppress(RunError):  # a full disk, for one: whether it is at the end counts
+                        record.write(left, "running")
+                pause.begin()
+
+        try:
+            for record, job, (left, diverged) in zip(
+                records, jobs, train_together(jobs, stop=stop, keep=keep), strict=True
+            ):
+                whole = len(left.rows) == job.config.epochs
+                record.end(left, FAILED if diverged else FINISHED if whole else INTERRUPTED, diverged)
+        finally:
+            for record in records:
+                record.close()
         if request.signal is not None:
             request.raise_as_asked()
+
+
+Left = tuple[Trained, DivergedError | None]
+
+
+class _Pause:
+    """Time between two writings: at least so many seconds, and many times as long as the last took."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._began = seconds, time.monotonic()
+        self._until = self._began + seconds
+
+    def is_over(self) -> bool:
+        """Tell whether it is time to write; what follows until `begin` is taken for the writing."""
+        self._began = time.monotonic()
+        return self._began >= self._until
+
+    def begin(self) -> None:
+        """Wait anew."""
+        took = time.monotonic() - self._began
+        self._until = time.monotonic() + max(self._seconds, KEEP_SHARE * took)
+
+
+class _Record:
+    """What is written of one point that trains with others; its folder is made when there is something to write."""
+
+    def __init__(self, sweep: Sweep, point: Point, job: Job, together: int) -> None:
+        self._sweep, self._point, self._job = sweep, point, job
+        self._more = {"sweep": _belongs(sweep, point), "vectorized": together}
+        self._recorded: RecordedJob | None = None
+
+    def write(self, left: Trained, status: str) -> None:
+        if self._recorded is None:
+            self._recorded = RecordedJob(self._job, runs_dir=self._sweep.path, name=self._sweep.name, **self._more)
+            self._point.run = self._recorded.run.name
+        self._recorded.write(left, status)
+
+    def end(self, left: Trained, status: str, diverged: DivergedError | None) -> None:
+        self._point.status, self._point.reason = status, str(diverged) if diverged else None
+        try:
+            self.write(left, status)
+        except RunError as fault:
+            _fail(self._point, fault)
+
+    def close(self) -> None:
+        if self._recorded is not None:
+            self._recorded.close()

@@ -79,17 +79,22 @@ def obstacle(job: Job) -> str | None:
 
 
 def train_together(
-    jobs: Sequence[Job], *, stop: Callable[[], bool] = lambda: False
+    jobs: Sequence[Job],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    keep: Callable[[Callable[[], Iterator[tuple[Trained, DivergedError | None]]]], object] = lambda _: None,
 ) -> list[tuple[Trained, DivergedError | None]]:
     """Train jobs of one group side by side; return what each left, and how it diverged where it did.
 
-    Ends early, after a whole epoch, when `stop()` says so.
+    Ends early, after a whole epoch, when `stop()` says so; `keep` is told before every further one how to ask for what
+    each would leave now.
     """
     stack = _Stack(jobs)
     for number in range(1, jobs[0].config.epochs + 1):
         stack.train_epoch(number)
         if stop() or not stack.alive.any():
             break
+        keep(stack.results)
     return list(stack.results())
 
 

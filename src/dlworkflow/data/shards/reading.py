@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from dlworkflow.children import leave_interrupts_to_the_parent
 from dlworkflow.data.decoding import ImageError
 from dlworkflow.data.images import ImageData
-from dlworkflow.data.loaders import Batch, leave_interrupts_to_the_parent
+from dlworkflow.data.loaders import Batch, WorkerLoader
 from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import Shard
@@ -185,7 +186,7 @@ class ShardLoader:
     def _worked(self, own: Iterator[int], base: int, order: int | None) -> Iterator[Batch]:
         """Take what workers decode, in turn, and cut it into batches."""
         chunks = iter(
-            DataLoader(
+            WorkerLoader(
                 _Part(self._data, self._own, order, self._workers),
                 batch_size=None,
                 num_workers=self._workers,

@@ -1,0 +1,36 @@
+"""Python processes that are started here look for no module in the working folder: a file `random.py` there is data."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_VARIABLE, _OURS = "PYTHONSAFEPATH", "set by dlworkflow"
+
+
+@contextmanager
+def guarded_start() -> Iterator[None]:
+    """Start processes within the block that leave the working folder alone and do not see Ctrl-C while they start.
+
+    Where modules are found otherwise (PYTHONPATH, installed ones) stays as it is.
+    """
+    block = getattr(signal, "pthread_sigmask", None)  # Windows has none
+    before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else None
+    given = os.environ.get(_VARIABLE)
+    os.environ.setdefault(_VARIABLE, _OURS)
+    try:
+        yield
+    finally:
+        if given is None:
+            os.environ.pop(_VARIABLE, None)
+        if block:
+            block(signal.SIG_SETMASK, before)
+
+
+def leave_interrupts_to_the_parent(_: object = None) -> None:
+    """Let a process of ours pass over Ctrl-C, which its parent answers; what it starts itself is as the user had it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.environ.get(_VARIABLE) == _OURS:
+        del os.environ[_VARIABLE]
