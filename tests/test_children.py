@@ -44,7 +44,7 @@ def run(*arguments, **environment):
     [
         pytest.param(["train", "circles_v2", "--epochs", "1", "--processes", "2"], id="processes"),
         pytest.param(
-            ["sweep", "circles_v2", "--epochs", "1", *"--seeds 2 --jobs 2 --no-vectorize".split()], id="sweep"
+            ["sweep", "circles_v2", "--epochs", "1", *["--seeds", "2", "--jobs", "2", "--no-vectorize"]], id="sweep"
         ),
         pytest.param(
             ["train", "fashion_mnist_v0", "--data", "digits", "--epochs", "1", "--set", "data.num_workers=1"],

@@ -14,6 +14,7 @@ import torch
 
 from dlworkflow import distributed
 from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.distributed.training import run_of
 from dlworkflow.errors import ConfigError
 from dlworkflow.runs import Run
 from dlworkflow.workflow import resolve_config, run_training
@@ -347,3 +348,13 @@ def test_a_torch_without_torch_distributed_is_one_line(monkeypatch):
 
     with pytest.raises(ConfigError, match=r"--processes: this PyTorch was built without torch\.distributed"):
         distributed.launch(2, ["train", "line"])
+
+
+def test_the_run_of_a_command_is_found_beside_a_damaged_one(tmp_path):
+    run = run_training(settings("line", epochs=1), runs_dir=tmp_path)
+    run.update_summary(launch="this one")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "summary.json").write_text("{")
+
+    assert run_of("this one", tmp_path).name == run.name
+    assert run_of("another", tmp_path) is None

@@ -194,3 +194,11 @@ def test_help_imports_no_torch(in_tmp):
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert out.splitlines()[-1] == "False"
+
+
+def test_a_sweep_whose_runs_all_failed_fails(in_tmp, dlw):
+    answer = dlw("sweep", "circles_v2", "--epochs", "3", "--grid", "optimizer.lr=1e20,1e21", "--jobs", "1")
+
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1].startswith("dlw: all 2 runs failed; the first: the test loss became")
+    assert answer.out.count("failed") == 2

@@ -8,11 +8,12 @@ import pytest
 
 from dlworkflow.config import Layer, SweepSettings, from_overrides
 from dlworkflow.errors import ConfigError, RunError
-from dlworkflow.sweep import running
+from dlworkflow.sweep import running, training
 from dlworkflow.sweep.folder import Sweep, find_runs, find_sweep
 from dlworkflow.sweep.plan import config_of, plan_sweep
 from dlworkflow.sweep.running import Listed, choose_jobs, run_sweep
 from dlworkflow.sweep.table import sweep_rows
+from dlworkflow.sweep.tasks import Task
 
 RATES = {"optimizer.lr": [0.01, 0.1]}
 
@@ -219,3 +220,21 @@ def test_a_damaged_sweep_says_so(made):
 
 def test_a_list_of_tasks_ends():
     assert Listed([]).take() is None
+
+
+def test_models_that_train_together_are_on_the_disk_before_they_end(made, monkeypatch):
+    sweep, _ = made(seeds=2, vectorize=True)
+    monkeypatch.setattr(training, "KEEP_SECONDS", 0)
+    monkeypatch.setattr(training, "KEEP_SHARE", 0)
+    epochs = iter([False, False])
+    plan = sweep.read()
+
+    with pytest.raises(StopIteration):  # as if the process had been killed in its third epoch
+        training.train_task(sweep, plan, Task(plan.points, together=True), None, is_late=lambda: next(epochs))
+    killed = [(run.summary()["status"], len(run.history())) for run in sweep.runs()]
+    ended, _ = run_sweep(sweep)
+
+    assert killed == [("running", 2)] * 4
+    assert {point.status for point in ended.points} == {"finished"}
+    assert len(sweep.runs()) == 4
+    assert {len(run.history()) for run in sweep.runs()} == {3}

@@ -21,7 +21,7 @@ from dlworkflow.cli.options import (
 )
 from dlworkflow.cli.runs import headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer, SweepSettings
@@ -199,6 +199,9 @@ def _run(
     if plan.waiting():
         left = len(plan.waiting())
         say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; go on with: {progress.way_on()}")
+    failed = [point for point in plan.points if point.status == "failed"]
+    if failed and len(failed) == len(plan.points):
+        raise RunError(f"all {len(failed)} runs failed; the first: {failed[0].reason}")
 
 
 class _Progress:
