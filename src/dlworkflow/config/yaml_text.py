@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         if self._deepest > _MOST_DEPTH:
             self._refuse(f"nested more than {_MOST_DEPTH} deep", event)
 
-    def _refuse(self, what: str, event: yaml.Event) -> None:
+    def _refuse(self, what: str, event: Any) -> None:
         raise yaml.composer.ComposerError(None, None, what, event.start_mark)  # type: ignore[arg-type] # of libyaml or not
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
