@@ -445,3 +445,23 @@ def test_labels_that_a_loss_takes_are_not_blamed_for_an_error_of_something_else(
     with pytest.raises(RuntimeError) as caught:
         fail_on((images(3, 2), labels(0, 1, 2)), error, nn.Linear(2, 1), L1, REGRESSION)
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "y", "fix"),
+    [(nn.BCELoss(), torch.tensor([[0.0], [1.0]]), "nn.Sigmoid"), (nn.NLLLoss(), torch.tensor([0, 0]), "nn.LogSoftmax")],
+)
+def test_raw_scores_for_a_loss_over_probabilities_are_named(loss_fn, y, fix):
+    model = nn.Linear(1, 1)
+    nn.init.constant_(model.weight, 2.0)
+
+    with pytest.raises(BatchError, match=f"wrong outputs: .*{fix}"):
+        check_batch(model, torch.full((2, 1), 5.0), y, loss_fn)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss_fn", "y"),
+    [(nn.Sigmoid(), nn.BCELoss(), torch.ones(2, 1)), (nn.LogSoftmax(dim=1), nn.NLLLoss(), torch.tensor([0, 0]))],
+)
+def test_probabilities_fit_a_loss_over_them(last, loss_fn, y):
+    check_batch(nn.Sequential(nn.Linear(1, 1), last), torch.ones(2, 1), y, loss_fn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -16,6 +18,17 @@ from dlworkflow.course import (
     walk_through_dir,
 )
 from dlworkflow.errors import BatchError
+
+
+class Halves(nn.Module):
+    """Says class 1 to the right of 0, with a weight so that it has a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.scale * x[:, :1]
 
 
 def test_eval_model_answers_with_the_notes_keys_in_percent_by_batch():
@@ -42,6 +55,61 @@ def test_make_predictions_gives_a_row_of_probabilities_a_sample():
 
     assert found.shape == (5, 3)
     assert torch.allclose(found.sum(dim=1), torch.ones(5))
+
+
+ENDS = {  # what a model of points ends with -> the probability of class 1 that it means at (0.3, 0)
+    "raw scores": (nn.Identity(), 1 / (1 + math.exp(-0.3))),
+    "a sigmoid": (nn.Sigmoid(), 1 / (1 + math.exp(-0.3))),
+    "the log of one": (nn.LogSigmoid(), 1 / (1 + math.exp(-0.3))),
+    "no column": (nn.Flatten(0), 1 / (1 + math.exp(-0.3))),
+}
+
+
+@pytest.mark.parametrize(("last", "expected"), ENDS.values(), ids=ENDS)
+def test_one_number_a_sample_stands_for_two_classes(last, expected):
+    found = make_predictions(nn.Sequential(Halves(), last), [torch.tensor([0.3, 0.0]), torch.tensor([-9.0, 0.0])])
+
+    assert found.shape == (2, 2)
+    assert found[0].tolist() == pytest.approx([1 - expected, expected])
+    assert found.argmax(dim=1).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Softmax(dim=1), nn.LogSoftmax(dim=1)])
+def test_probabilities_are_not_put_through_a_softmax_again(last):
+    model = nn.Linear(4, 3).requires_grad_(False)
+    sample = torch.rand(4)
+
+    found = make_predictions(nn.Sequential(model, last), [sample])
+
+    assert found[0].tolist() == pytest.approx(torch.softmax(model(sample), dim=0).tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("last", "_"), ENDS.values(), ids=ENDS)
+def test_a_decision_boundary_is_where_a_models_own_outputs_change(last, _):
+    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [-0.1, 0.0]])
+
+    drawn = plot_decision_boundary(nn.Sequential(Halves(), last), X, torch.tensor([0, 1, 0]))
+
+    assert "3 of 3 right" in drawn.axes[0].get_title()
+
+
+def test_one_number_a_sample_is_drawn_as_two_classes(tmp_path, paint):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 9 * 7, 1))
+
+    figure = pred_and_plot_image(model, paint(tmp_path / "x.png"), class_names=["cat", "dog"])
+
+    assert "Pred: " in str([text.get_text() for axis in figure.axes for text in [axis.title, *axis.texts]])
+
+
+@pytest.mark.parametrize("loss_fn", [nn.BCELoss(), nn.NLLLoss()])
+def test_eval_model_takes_losses_over_probabilities(loss_fn):
+    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
+    model, y = nn.Sequential(Halves(), nn.Sigmoid(), nn.Flatten(0)), torch.tensor([0.0, 1.0])
+    if isinstance(loss_fn, nn.NLLLoss):
+        model, y = nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(dim=1)), torch.tensor([0, 1])
+        model[0].load_state_dict({"weight": torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), "bias": torch.zeros(2)})
+
+    assert eval_model(model, [(X, y)], loss_fn)["model_acc"] == 100.0
 
 
 def test_print_train_time_prints_and_returns_the_seconds(capsys):
@@ -92,17 +160,6 @@ def test_predicting_nothing_is_refused():
 def test_a_sample_that_the_model_cannot_take_is_explained(sample, message):
     with pytest.raises(BatchError, match=message):
         make_predictions(nn.Linear(4, 3), [torch.zeros(4), sample])
-
-
-class Halves(nn.Module):
-    """Says class 1 to the right of 0, with a weight so that it has a device."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1))
-
-    def forward(self, x):
-        return self.scale * x[:, :1]
 
 
 def test_a_decision_boundary_is_drawn_on_the_axes_it_is_given():

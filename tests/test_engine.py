@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -60,6 +61,124 @@ def test_loss_of_unequal_batches_is_that_of_all_samples_at_once():
     split = [(X[:32], y[:32]), (X[32:], y[32:])]
 
     assert test_step(model, split, CROSS_ENTROPY).loss == pytest.approx(CROSS_ENTROPY(model(X), y).item(), abs=1e-6)
+
+
+WEIGHTS = torch.tensor([1.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [
+        nn.CrossEntropyLoss(WEIGHTS),
+        nn.CrossEntropyLoss(WEIGHTS, label_smoothing=0.2),
+        nn.CrossEntropyLoss(ignore_index=0),
+        nn.MultiMarginLoss(weight=WEIGHTS),
+        partial(nn.functional.cross_entropy, weight=WEIGHTS),
+        torch.compiler.disable(nn.CrossEntropyLoss(WEIGHTS)),
+    ],
+    ids=repr,
+)
+def test_loss_over_batches_is_that_of_all_samples_at_once_whatever_it_divides_by(loss_fn):
+    X, y = blobs(33)
+    y = y.sort().values  # batches of one class, and of the other
+    model = nn.Linear(2, 2)
+    batches = [*zip(X.split(8), y.split(8), strict=True)]
+
+    found = test_step(model, batches, loss_fn, task="multiclass").loss
+
+    assert found == pytest.approx(loss_fn(model(X), y).item(), abs=1e-6)
+
+
+def test_a_loss_of_ones_own_says_what_its_mean_divides_by():
+    class Weighed(nn.Module):
+        def forward(self, logits, y):
+            return (nn.functional.cross_entropy(logits, y, reduction="none") * y).sum() / y.sum()
+
+        def sample_shares(self, y):
+            return y
+
+    (X, y), model = blobs(33), nn.Linear(2, 2)
+    batches = [*zip(X.split(7), y.split(7), strict=True)]
+
+    found = test_step(model, batches, Weighed(), task="multiclass").loss
+
+    assert found == pytest.approx(Weighed()(model(X), y).item(), abs=1e-6)
+
+
+def test_a_loss_that_is_a_sum_is_told_as_the_mean_over_samples():
+    (X, y), model = blobs(33), nn.Linear(2, 2)
+    batches = [*zip(X.split(32), y.split(32), strict=True)]
+
+    found = test_step(model, batches, nn.CrossEntropyLoss(reduction="sum")).loss
+
+    assert found == pytest.approx(CROSS_ENTROPY(model(X), y).item(), abs=1e-6)
+
+
+def test_samples_whose_label_the_loss_ignores_are_neither_right_nor_wrong():
+    batches = [batch(4, 0), batch(3, 1), batch(5, -100), (torch.zeros(2, 1), torch.tensor([0, -100]))]
+
+    assert test_step(AlwaysFirst(), batches, CROSS_ENTROPY).acc == 5 / 8
+
+
+def test_labels_may_be_probabilities_of_the_classes():
+    X, y = blobs(8)
+
+    found = test_step(model := nn.Linear(2, 2), [(X, nn.functional.one_hot(y).float())], CROSS_ENTROPY)
+
+    assert found == pytest.approx(test_step(model, [(X, y)], CROSS_ENTROPY), abs=1e-6)
+
+
+class Certain(nn.Module):
+    """Gives the probability 0.9 to what is right, for inputs that are the labels."""
+
+    def __init__(self, last=None):
+        super().__init__()
+        self.certainty = nn.Parameter(torch.tensor(0.9))
+        self.last = last
+
+    def forward(self, x):
+        p = torch.where(x > 0, self.certainty, 1 - self.certainty)
+        return p if self.last is None else self.last(p)
+
+
+BINARY_LABELS = torch.tensor([0.0, 1.0, 1.0, 0.0])
+BINARY_BATCH = [(BINARY_LABELS[:, None], BINARY_LABELS)]
+
+
+def through_a_sigmoid(p):
+    return torch.sigmoid(torch.logit(p)).squeeze(1)
+
+
+@pytest.mark.parametrize("task", [None, "binary"])
+@pytest.mark.parametrize("loss_fn", [nn.BCELoss(), nn.functional.binary_cross_entropy])
+def test_a_loss_over_probabilities_takes_them_as_they_are(loss_fn, task):
+    model = Certain()
+
+    found = test_step(model, BINARY_BATCH, loss_fn, task=task)
+    learnt = train_step(model, BINARY_BATCH, loss_fn, sgd(model), task=task)
+
+    assert found == learnt == (pytest.approx(-math.log(0.9)), 1.0)
+
+
+def test_an_unknown_loss_asks_the_model_whether_it_gives_probabilities():
+    def loss_fn(p, y):
+        return nn.functional.binary_cross_entropy(p, y)
+
+    scores = [test_step(Certain(last), BINARY_BATCH, loss_fn, task="binary") for last in (through_a_sigmoid,)]
+    learnt = train_step(model := Certain(through_a_sigmoid), BINARY_BATCH, loss_fn, sgd(model), task="binary")
+
+    assert [score.acc for score in (*scores, learnt)] == [1.0, 1.0]
+
+
+def test_a_loss_over_logs_of_probabilities_takes_them_as_they_are():
+    X, y = blobs(33)
+    logits = nn.Linear(2, 2)
+    model = nn.Sequential(logits, nn.LogSoftmax(dim=1))
+
+    found = test_step(model, [(X, y)], nn.NLLLoss())
+
+    assert found == pytest.approx(test_step(logits, [(X, y)], CROSS_ENTROPY), abs=1e-6)
+    assert evaluate(model, [(X, y)], nn.NLLLoss()).acc == found.acc
 
 
 def test_train_step_scores_each_batch_before_its_update():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -171,13 +172,13 @@ def batches_of(sizes):
     return [(torch.randn(n, 3, generator=draws), torch.randint(4, (n,), generator=draws)) for n in sizes]
 
 
-def weights_after(batches, **settings):
+def weights_after(batches, *, loss_fn=nn.CrossEntropyLoss(), **settings):  # noqa: B008 - it has no state
     torch.manual_seed(0)
     model = nn.Linear(3, 4)
     optimizer = build_optimizer("sgd", model.parameters(), lr=0.5, momentum=0.9)
     stepper = Update(optimizer, **settings)
     for X, y in batches:
-        stepper(nn.functional.cross_entropy(model(X), y), len(y))
+        stepper(loss_fn(model(X), y), y, loss_fn)
     stepper.finish()
     return model.weight.detach()
 
@@ -201,6 +202,46 @@ def test_a_short_last_group_weighs_its_samples():
     assert torch.allclose(weights_after(small[2:], accumulate=4), weights_after([joined(small[2:])]), atol=1e-6)
 
 
+WEIGHTS = torch.tensor([5.0, 1.0, 0.5, 2.0])
+
+
+@pytest.mark.parametrize(
+    "loss_fn",
+    [
+        nn.CrossEntropyLoss(WEIGHTS),
+        nn.CrossEntropyLoss(WEIGHTS, label_smoothing=0.1),
+        nn.CrossEntropyLoss(WEIGHTS, ignore_index=2),
+        nn.CrossEntropyLoss(ignore_index=1, label_smoothing=0.1),
+        nn.CrossEntropyLoss(reduction="sum"),
+        nn.CrossEntropyLoss(WEIGHTS, reduction="sum"),
+        nn.MultiMarginLoss(weight=WEIGHTS),
+        partial(nn.functional.cross_entropy, weight=WEIGHTS, ignore_index=2),
+    ],
+    ids=repr,
+)
+def test_accumulated_batches_of_uneven_classes_equal_one_of_all_their_samples(loss_fn):
+    small = batches_of([6, 6, 5])
+
+    assert torch.allclose(
+        weights_after(small, accumulate=3, loss_fn=loss_fn),
+        weights_after([joined(small)], loss_fn=loss_fn),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(("model", "weights"), [("circles_v2", "{inner: 5.0}"), ("blobs", "{'0': 5.0}")])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_run_that_accumulates_weighed_classes_is_one_of_larger_batches(tmp_path, model, weights, smoothing):
+    pairs = ("epochs=3", f"loss_weights={weights}", f"label_smoothing={smoothing}", "optimizer.lr=0.1")
+    large = trained(tmp_path, model, *pairs, "data.batch_size=12")
+
+    small = trained(tmp_path, model, *pairs, "data.batch_size=6", "accumulate=2")
+
+    for row, expected in zip(small.history(), large.history(), strict=True):
+        columns = ("train_loss", "test_loss")
+        assert [row[name] for name in columns] == pytest.approx([expected[name] for name in columns], rel=1e-5)
+
+
 def test_a_run_that_accumulates_is_one_of_larger_batches(tmp_path):
     pairs = ("epochs=3", "data.shuffle=true")
     large = trained(tmp_path, "blobs", *pairs, "data.batch_size=32")
@@ -215,7 +256,7 @@ def test_a_run_that_accumulates_is_one_of_larger_batches(tmp_path):
 def gradient_after(**settings):
     model = nn.Linear(3, 1, bias=False)
     stepper = Update(build_optimizer("sgd", model.parameters(), lr=0.1), **settings)
-    stepper((model.weight * torch.tensor([3.0, -4.0, 12.0])).sum(), 1)
+    stepper((model.weight * torch.tensor([3.0, -4.0, 12.0])).sum(), torch.zeros(1), nn.MSELoss())
     return model.weight.grad[0].tolist()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
 import threading
 from contextlib import nullcontext, suppress
@@ -14,6 +15,7 @@ from torch import nn
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import ConfigError
+from dlworkflow.losses import BinaryCrossEntropy
 from dlworkflow.mixing import MixedLoss, Mixing
 from dlworkflow.scoring import Total
 from dlworkflow.sharing import (
@@ -24,7 +26,6 @@ from dlworkflow.sharing import (
     check_size,
     sample_before,
     share_batch_norms,
-    whole_count,
 )
 from dlworkflow.stopping import Stoppable, Stopped, StopRequest
 from dlworkflow.tasks import MULTICLASS, REGRESSION
@@ -106,11 +107,20 @@ def mean_gradients(model, X, y, loss_fn, size):
     return losses[0], [sum(parts) / size for parts in zip(*gradients, strict=True)], buffers
 
 
+WEIGHTS = torch.tensor([1.0, 5.0, 0.5]).double()
+LOSSES = [
+    nn.CrossEntropyLoss(),
+    nn.CrossEntropyLoss(WEIGHTS),
+    nn.CrossEntropyLoss(WEIGHTS, label_smoothing=0.2),
+    nn.CrossEntropyLoss(WEIGHTS, ignore_index=2, label_smoothing=0.2),
+    nn.CrossEntropyLoss(ignore_index=2),
+    nn.CrossEntropyLoss(WEIGHTS, reduction="sum"),
+]
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 6])
 @pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize(
-    "loss_fn", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(torch.tensor([1.0, 5.0, 0.5]).double())]
-)
+@pytest.mark.parametrize("loss_fn", LOSSES, ids=repr)
 def test_loss_and_gradients_are_those_of_the_whole_batch_also_where_a_process_has_no_sample(n, size, loss_fn):
     (X, y), model = batch(n), network()
     whole = copy.deepcopy(model)
@@ -124,17 +134,43 @@ def test_loss_and_gradients_are_those_of_the_whole_batch_also_where_a_process_ha
         assert torch.allclose(parameter.grad, gradient, atol=1e-12)
 
 
-def weights_after(model, batches, *, whole=int, prepare=lambda loss_fn: loss_fn):
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_weighed_losses_of_two_classes_are_those_of_the_whole_batch(smoothing):
+    draws = torch.Generator().manual_seed(0)
+    logits, y = torch.randn(5, generator=draws).double(), torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0]).double()
+    loss_fn = BinaryCrossEntropy(torch.tensor([1.0, 5.0]).double(), label_smoothing=smoothing)
+
+    def work(group):
+        return SharedLoss(loss_fn, group)(*(values.tensor_split(2)[group.rank] for values in (logits, y))).item()
+
+    assert together(2, work) == pytest.approx([loss_fn(logits, y).item()] * 2, abs=1e-12)
+
+
+def test_ignored_labels_alone_leave_a_process_without_a_part_in_the_batch():
+    logits, y = torch.zeros(4, 3, requires_grad=True), torch.tensor([0, 1, -100, -100])
+
+    def work(group):
+        own = logits.detach().clone().requires_grad_()
+        part = torch.arange(4).tensor_split(2)[group.rank]
+        loss = SharedLoss(nn.CrossEntropyLoss(label_smoothing=0.1), group)(own[part], y[part])
+        loss.backward()
+        return loss.item(), own.grad.isfinite().all().item()
+
+    assert together(2, work) == [(pytest.approx(math.log(3)), True)] * 2
+
+
+def weights_after(model, batches, loss_fn):
     """Return the weights after three batches an update, the last of them alone."""
-    update = Update(torch.optim.SGD(model.parameters(), lr=0.5), accumulate=3, clip_norm=1.0, whole=whole)
+    update = Update(torch.optim.SGD(model.parameters(), lr=0.5), accumulate=3, clip_norm=1.0)
     for X, y in batches:
-        update(prepare(nn.CrossEntropyLoss())(model(X), y), len(y))
+        update(loss_fn(model(X), y), y, loss_fn)
     update.finish()
     return [parameter.detach() for parameter in model.parameters()]
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_accumulated_batches_weigh_the_samples_of_all_processes(size):
+@pytest.mark.parametrize("loss_fn", LOSSES, ids=repr)
+def test_accumulated_batches_weigh_the_samples_of_all_processes(size, loss_fn):
     X, y = batch(13)
     batches, model = list(zip(X.split([4, 5, 3, 1]), y.split([4, 5, 3, 1]), strict=True)), network()
 
@@ -148,11 +184,11 @@ def test_accumulated_batches_weigh_the_samples_of_all_processes(size):
         parts = [
             (inputs.tensor_split(size)[group.rank], labels.tensor_split(size)[group.rank]) for inputs, labels in batches
         ]
-        return weights_after(own, parts, whole=whole_count(group), prepare=lambda loss_fn: SharedLoss(loss_fn, group))
+        return weights_after(own, parts, SharedLoss(loss_fn, group))
 
     found = together(size, work)
 
-    for expected, *processes in zip(weights_after(copy.deepcopy(model), batches), *found, strict=True):
+    for expected, *processes in zip(weights_after(copy.deepcopy(model), batches, loss_fn), *found, strict=True):
         assert all(torch.allclose(expected, own, atol=1e-12) for own in processes)
 
 
@@ -205,16 +241,17 @@ def test_a_shared_batch_norm_keeps_the_names_and_the_very_weights():
 
 
 @pytest.mark.parametrize("averaging", ["sample", "batch"])
-def test_scores_count_every_sample_once(averaging):
+@pytest.mark.parametrize("loss_fn", LOSSES, ids=repr)
+def test_scores_count_every_sample_once(averaging, loss_fn):
     draws = torch.Generator().manual_seed(0)
     batches = [(torch.randn(n, 3, generator=draws), torch.randint(0, 3, (n,), generator=draws)) for n in (5, 4, 1)]
     losses = [0.5, 0.25, 2.0]
-    whole = Total(MULTICLASS, averaging)
+    whole = Total(MULTICLASS, averaging, loss_fn)
     for loss, (logits, y) in zip(losses, batches, strict=True):
         whole.add(loss, logits, y)
 
     def work(group):
-        total = Total(MULTICLASS, averaging, group=group)
+        total = Total(MULTICLASS, averaging, loss_fn, group=group)
         for loss, (logits, y) in zip(losses, batches, strict=True):
             own = torch.arange(len(y)).tensor_split(group.size)[group.rank]
             total.add(loss, logits[own], y[own])
@@ -225,7 +262,7 @@ def test_scores_count_every_sample_once(averaging):
 
 def test_a_regression_has_no_accuracy_on_several_processes_either():
     def work(group):
-        total = Total(REGRESSION, "sample", group=group)
+        total = Total(REGRESSION, "sample", nn.L1Loss(), group=group)
         total.add(0.5, torch.zeros(2, 1), torch.zeros(2, 1))
         return total.scores()
 

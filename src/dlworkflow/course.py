@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dlworkflow.data.pixels import to_uint8
 from dlworkflow.engine import Batch, Device, test_step
 from dlworkflow.metrics import accuracy_fn as percent_right
 from dlworkflow.plotting import plot_decision_regions, plot_image_pairs, plot_probability_bars
-from dlworkflow.tasks import LossFn, get_task
+from dlworkflow.tasks import LossFn, Task, get_task, outputs_of
 
 
 def eval_model(
@@ -38,20 +39,35 @@ def eval_model(
 
 
 def make_predictions(
-    model: nn.Module, data: Iterable[Tensor], device: Device | None = None, *, task: str = "multiclass"
+    model: nn.Module, data: Iterable[Tensor], device: Device | None = None, *, task: Task | str | None = None
 ) -> Tensor:
     """Return the class probabilities (n, classes) of samples (*in_shape), on the CPU.
 
-    Raises ValueError for no samples, and BatchError for one that the model cannot take.
+    Of a model that gives one number a sample these are (n, 2), the sigmoid of it in the second column, unless `task` is
+    another; see `task_of_outputs`. Raises ValueError for no samples, and BatchError for one that the model cannot take.
     """
     samples = list(data)
     if not samples:
         raise ValueError("no samples to predict")
     where = torch.device(device) if device is not None else next(model.parameters()).device
     model.to(where).eval()
-    with torch.inference_mode(), explained_errors(model) as keep:
-        logits = torch.cat([model(keep(sample.unsqueeze(0).to(where))[0]).cpu() for sample in samples])
-    return get_task(task).probabilities(logits)
+    with explained_errors(model) as keep:
+        known, _ = task_of_outputs(model, keep(samples[0].unsqueeze(0).to(where))[0], task)
+        with torch.inference_mode():
+            outputs = [model(keep(sample.unsqueeze(0).to(where))[0]).cpu() for sample in samples]
+    return known.probabilities(torch.stack([output.squeeze(0) for output in outputs]))
+
+
+def task_of_outputs(model: nn.Module, X: Tensor, task: Task | str | None = None) -> tuple[Task, int]:
+    """Return what a model is asked that nothing says of but its outputs, and how many classes there are.
+
+    The one rule of these helpers: one number for the one sample X (1, *in_shape) stands for two classes, several for as
+    many. Whether they are raw scores or probabilities is told by the operation that makes them; see `outputs_of`.
+    """
+    outputs, given = outputs_of(model, X)
+    width = given.numel()
+    chosen = get_task(task if task is not None else "binary" if width == 1 else "multiclass")
+    return replace(chosen, outputs=outputs), max(2, width)
 
 
 def pred_and_plot_image(
@@ -81,20 +97,18 @@ def pred_and_plot_image(
 def plot_decision_boundary(model: nn.Module, X: Tensor, y: Tensor, *, ax: Axes | None = None) -> Figure:
     """Draw where a model of points in the plane changes its mind, with the points (n, 2) and their labels (n,).
 
-    Two classes where the model gives one score a point, else as many as it gives scores.
+    Two classes where the model gives one number a point, else as many as it gives numbers; see `task_of_outputs`.
     """
     where = next(model.parameters()).device
     model.eval()
-    with torch.inference_mode():
-        width = model(X[:1].to(where)).shape[-1]
-    task = get_task("binary" if width == 1 else "multiclass")
+    task, n_classes = task_of_outputs(model, X[:1].to(where))
 
     def predict(points: Any) -> Any:
         with torch.inference_mode():
             logits = model(torch.as_tensor(points, dtype=torch.float32).to(where)).cpu()
         return task.probabilities(logits).argmax(dim=1).numpy()
 
-    classes = [str(label) for label in range(max(2, width))]
+    classes = [str(label) for label in range(n_classes)]
     return plot_decision_regions({"points": (X.cpu().numpy(), y.cpu().numpy())}, predict, classes, ax=ax)
 
 

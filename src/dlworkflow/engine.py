@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from timeit import default_timer
 from typing import Any
 
@@ -21,7 +21,7 @@ from dlworkflow.errors import DivergedError
 from dlworkflow.optim import Stepper
 from dlworkflow.scoring import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.sharing import Group
-from dlworkflow.tasks import LossFn, Task, get_task
+from dlworkflow.tasks import LossFn, Task, get_task, outputs_of
 
 Batch = tuple[Tensor, Tensor]
 Device = str | torch.device
@@ -65,7 +65,9 @@ def train_step(
 
     A batch is inputs (n, *in_shape) float32 and labels (n,) int64 (multiclass), (n,) float32 (binary) or (n, 1)
     float32 (regression). The scores are those of each batch before its update. `device` moves the model; None is
-    where it is. The task follows from the loss function unless given. Raises DataError if there is no batch,
+    where it is. The task follows from the loss function unless given, and so does whether the model gives raw scores,
+    probabilities (`nn.BCELoss`) or their logs (`nn.NLLLoss`): with another loss, the model's last operation tells (a
+    sigmoid, softmax or log_softmax). Raises DataError if there is no batch,
     BatchError for one that does not go into the model or the loss, TypeError for both or neither of `dataloader` and
     `data_loader`, and DivergedError when the loss becomes nan or infinite: at once on the CPU, at the end of the epoch
     elsewhere.
@@ -73,8 +75,8 @@ def train_step(
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None or optimizer is None:
         raise TypeError("train_step() needs loss_fn and optimizer")
-    device, task = _place(model, device), get_task(task, loss_fn)
-    return _learn(model, batches, loss_fn, Stepper(optimizer), device, task, Total(task, averaging, accuracy_fn))
+    device, total = _place(model, device), Total(get_task(task, loss_fn), averaging, loss_fn, accuracy_fn)
+    return _learn(model, batches, loss_fn, Stepper(optimizer), device, total)
 
 
 def test_step(
@@ -95,8 +97,8 @@ def test_step(
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None:
         raise TypeError("test_step() needs loss_fn")
-    device, task = _place(model, device), get_task(task, loss_fn)
-    return _score(model, batches, loss_fn, device, task, Total(task, averaging, accuracy_fn))
+    device, total = _place(model, device), Total(get_task(task, loss_fn), averaging, loss_fn, accuracy_fn)
+    return _score(model, batches, loss_fn, device, total)
 
 
 test_step.__test__ = False  # type: ignore[attr-defined] # pytest takes a function of this name for a test
@@ -141,14 +143,14 @@ def train(
             break
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
         try:
-            total = Total(task, averaging, group=group)
-            scores = {"train": _learn(model, train_dataloader, minimised, step, device, task, total)}
+            total = Total(task, averaging, minimised, group=group)
+            scores = {"train": _learn(model, train_dataloader, minimised, step, device, total)}
         except DivergedError as error:
             raise error.within(number, lr) from None
-        scores["test"] = _score(scored, test_dataloader, loss_fn, device, task, Total(task, averaging, group=group))
-        if val_dataloader is not None:
-            total = Total(task, averaging, group=group)
-            scores["val"] = _score(scored, val_dataloader, loss_fn, device, task, total)
+        for split, batches in (("test", test_dataloader), ("val", val_dataloader)):
+            if batches is not None:
+                total = Total(task, averaging, loss_fn, group=group)
+                scores[split] = _score(scored, batches, loss_fn, device, total)
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
@@ -174,7 +176,7 @@ def evaluate(
     """Score `model` as `test_step` does and keep what it said of every sample, in the loader's order."""
     device, task = _place(model, device), get_task(task, loss_fn)
     kept: list[Batch] = []
-    scores = _score(model, dataloader, loss_fn, device, task, Total(task, averaging), kept.append)
+    scores = _score(model, dataloader, loss_fn, device, Total(task, averaging, loss_fn), kept.append)
     return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
 
@@ -184,21 +186,22 @@ def _learn(
     loss_fn: LossFn,
     step: Stepper,
     device: torch.device,
-    task: Task,
     total: Total,
 ) -> Scores:
     """Improve the model, which is on `device`, after each batch."""
-    read = _reader(device)
+    read, task = _reader(device), total.task
     model.train()
     with explained_errors(model, loss_fn, task) as keep:
         for number, (X, y) in enumerate(batches, start=1):
             X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+            if task.outputs is None:
+                task = total.task = _asked(task, model, X)
             logits = task.align(model(X), y)
             loss = loss_fn(logits, y)
             value = read(loss)
             if isinstance(value, float) and not math.isfinite(value):
                 raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-            step(loss, len(y))
+            step(loss, y, loss_fn)
             total.add(value, logits.detach(), y)
         step.finish()
         return total.scores(finite=True)
@@ -209,20 +212,27 @@ def _score(
     batches: Iterable[Batch],
     loss_fn: LossFn,
     device: torch.device,
-    task: Task,
     total: Total,
     tell: Callable[[Batch], object] | None = None,
 ) -> Scores:
     """Score the model, which is on `device`; `tell` is given each batch's raw scores and labels on the CPU."""
+    task = total.task
     model.eval()
     with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
         for X, y in batches:
             X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+            if task.outputs is None:
+                task = total.task = _asked(task, model, X)
             logits = task.align(model(X), y)
             total.add(loss_fn(logits, y), logits, y)
             if tell is not None:
                 tell((logits.cpu(), y.cpu()))
         return total.scores()
+
+
+def _asked(task: Task, model: nn.Module, X: Tensor) -> Task:
+    """Return the task with what the model gives, where the loss does not say whether these are raw scores."""
+    return replace(task, outputs=outputs_of(model, X[:1])[0])
 
 
 def _reader(device: torch.device) -> Callable[[Tensor], Tensor | float]:

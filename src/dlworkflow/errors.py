@@ -45,7 +45,8 @@ class ModelError(DlwError):
 class BatchError(ModelError, ValueError):
     """A batch that does not go into its model or loss; also a `ValueError`.
 
-    `kind` is `wrong dtype`, `wrong shape`, `wrong device` or `wrong labels`; `fix` is a line of code or advice.
+    `kind` is `wrong dtype`, `wrong shape`, `wrong device`, `wrong labels` or `wrong outputs`; `fix` is a line of code
+    or advice.
     """
 
     def __init__(self, kind: str, expected: str, got: str, fix: str) -> None:

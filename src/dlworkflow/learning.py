@@ -53,13 +53,8 @@ class Learning:
         return None if self.stopper is None else self.stopper.enough
 
 
-def build_learning(
-    config: TrainConfig, model: nn.Module, n_batches: int, *, whole: Callable[[int], int] = int
-) -> Learning:
-    """Put together what trains `model`, which is on its device, with `n_batches` an epoch.
-
-    `whole` makes of the samples that this process has of a batch those of all processes.
-    """
+def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Learning:
+    """Put together what trains `model`, which is on its device, with `n_batches` an epoch."""
     settings = config.optimizer.model_dump()
     spare = not settings.pop("decay_bias_and_norm")
     optimizer = build_optimizer(settings.pop("name"), _weights(config, model, spare=spare), **settings)
@@ -75,7 +70,7 @@ def build_learning(
     parts = {"schedule": schedule, "stopper": stopper, "average": average, "scaler": scaler}
     return Learning(
         optimizer,
-        _build_stepper(config, optimizer, after, scaler, whole),
+        _build_stepper(config, optimizer, after, scaler),
         schedule,
         stopper,
         average,
@@ -92,7 +87,6 @@ def _build_stepper(
     optimizer: Optimizer,
     after: list[Callable[[], object]],
     scaler: torch.amp.GradScaler | None,
-    whole: Callable[[int], int],
 ) -> Stepper:
     """Return what a loss does to the weights: a step of the optimizer, with as little around it as the settings ask."""
     settings: dict[str, Any] = {
@@ -103,7 +97,7 @@ def _build_stepper(
     usual = {name: TrainConfig.model_fields[name].default for name in settings}
     if settings == usual and not after and scaler is None:
         return Stepper(optimizer)
-    return Update(optimizer, **settings, scaler=scaler, after=after, whole=whole)
+    return Update(optimizer, **settings, scaler=scaler, after=after)
 
 
 def _weights(config: TrainConfig, model: nn.Module, *, spare: bool) -> Any:

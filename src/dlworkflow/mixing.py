@@ -83,6 +83,11 @@ class MixedLoss(nn.Module):
         super().__init__()
         self._loss_fn, self._mixing = loss_fn, mixing
 
+    @property
+    def __wrapped__(self) -> LossFn:
+        """The loss of either label, which divides by the same: the labels before are those of the same batch."""
+        return self._loss_fn
+
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         share = self._mixing.share
         return share * self._loss_fn(logits, y) + (1 - share) * self._loss_fn(logits, self._mixing.before(y))

@@ -67,8 +67,8 @@ class Stepper:
     def __init__(self, optimizer: optim.Optimizer) -> None:
         self.optimizer = optimizer
 
-    def __call__(self, loss: Tensor, n_samples: int) -> None:  # noqa: ARG002 - for those that weigh batches
-        """Improve the weights by the gradients of `loss`, a mean over `n_samples`."""
+    def __call__(self, loss: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> None:  # noqa: ARG002 - for `Update`
+        """Improve the weights by the gradients of `loss`, what `loss_fn` gave of a batch with labels `y`."""
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -6,8 +6,7 @@ Nothing is fetched from the device before the epoch ends.
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
@@ -15,8 +14,9 @@ import torch
 from torch import Tensor
 
 from dlworkflow.errors import DataError, DivergedError
+from dlworkflow.losses import ignored_label, is_sum, shares_of
 from dlworkflow.sharing import Group
-from dlworkflow.tasks import Task
+from dlworkflow.tasks import LossFn, Task
 
 Averaging = Literal["sample", "batch"]
 AccuracyFn = Callable[..., Any]
@@ -39,37 +39,47 @@ _COUNTED_AT_ONCE = 4096
 class Total:
     """Losses and right answers of an epoch's batches, kept as tensors so that no batch waits for the device.
 
-    With a `group`, losses are those of whole batches, answers those of this process; they are added up at the end.
+    Over samples, the loss is what `loss_fn` would give of all samples as one batch (a sum: the mean over samples), and
+    samples whose label it ignores count neither as right nor as wrong. With a `group`, losses are those of whole
+    batches, answers those of this process; they are added up at the end.
     """
 
     def __init__(
         self,
         task: Task,
         averaging: Averaging,
+        loss_fn: LossFn,
         accuracy_fn: AccuracyFn | None = None,
         group: Group | None = None,
     ) -> None:
         if averaging not in ("sample", "batch"):
             raise ValueError(f"averaging is 'sample' or 'batch', not {averaging!r}")
-        self._task, self._averaging, self._accuracy_fn, self._group = task, averaging, accuracy_fn, group
+        self.task = task
+        self._averaging, self._accuracy_fn, self._group = averaging, accuracy_fn, group
+        self._sums_up, self._ignored, self._shares_of = is_sum(loss_fn), ignored_label(loss_fn), shares_of(loss_fn)
+        self._counts = task.has_accuracy and accuracy_fn is None
         self._losses: list[Tensor | float] = []
         self._accs: list[Any] = []
         self._sizes: list[int] = []
         self._answers: list[tuple[Tensor, Tensor]] = []
         self._n_waiting = 0
         self._right: list[Tensor] = []
+        self._known: list[Tensor] = []
+        self._shares: list[Tensor] = []
 
     def add(self, loss: Tensor | float, logits: Tensor, y: Tensor) -> None:
         size = len(y)
         self._losses.append(loss)
         self._sizes.append(size)
         if self._accuracy_fn is not None:
-            self._accs.append(self._accuracy_fn(y_true=y, y_pred=self._task.labels(logits)))
-        elif self._task.has_accuracy:
+            self._accs.append(self._accuracy_fn(y_true=y, y_pred=self.task.labels(logits)))
+        if self._counts:
             self._answers.append((logits, y))
             self._n_waiting += size
             if self._n_waiting >= _COUNTED_AT_ONCE:
                 self._count()
+        else:
+            self._note_shares(y)
 
     def scores(self, *, finite: bool = False) -> Scores:
         if not self._sizes:
@@ -78,58 +88,67 @@ class Total:
         if finite and not all(map(math.isfinite, losses)):
             first = next(index for index, loss in enumerate(losses) if not math.isfinite(loss))
             raise DivergedError(losses[first], first + 1)
+        self._count()
+        rights, known, shares = self._rights(), self._sums(self._known), self._sums(self._shares)
         if self._group is not None:
-            return self._together(losses, self._group)
+            together = self._group.sum(torch.tensor([rights, known, shares, self._sizes], dtype=torch.float64))
+            rights, known, shares, self._sizes = together.tolist()
         if self._averaging == "batch":
-            accs = self._batch_accs()
-            return Scores(_running_mean(losses), math.fsum(accs) / len(accs))
-        return Scores(self._mean(losses), self._acc())
-
-    def _together(self, losses: list[float], group: Group) -> Scores:
-        """Return the scores of all processes: right answers and sizes of each batch are counted over all of them."""
-        rights, self._sizes = group.sum(torch.tensor([self._rights(), self._sizes])).tolist()
-        accs = [right / size for right, size in zip(rights, self._sizes, strict=True)]
-        by_batch = self._averaging == "batch"
-        loss = _running_mean(losses) if by_batch else self._mean(losses)
-        if not self._task.has_accuracy:
-            return Scores(loss, math.nan)
-        return Scores(loss, math.fsum(accs) / len(accs) if by_batch else sum(rights) / sum(self._sizes))
-
-    def _mean(self, values: list[float]) -> float:
-        """Average over samples what is known of each batch."""
-        add = math.fsum if all(map(math.isfinite, values)) else sum  # fsum refuses inf and -inf together
-        return add(map(operator.mul, values, self._sizes)) / sum(self._sizes)
+            return Scores(_running_mean(losses), self._acc_by_batch(rights, known))
+        if self._sums_up:
+            return Scores(_add(losses) / sum(self._sizes), self._acc(rights, known))
+        return Scores(_mean(losses, shares), self._acc(rights, known))
 
     def _count(self) -> None:
-        """Note which of the waiting answers are right."""
+        """Note which of the waiting answers are right, and which count."""
+        if not self._answers:
+            return
         logits, y = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self._answers, strict=True))
-        self._right.append(self._task.is_correct(logits, y))
         self._answers, self._n_waiting = [], 0
+        right = self.task.is_correct(logits, y, self._ignored)
+        if self._ignored is not None:
+            known = (y != self._ignored).reshape(len(y), -1).any(dim=1)
+            right = right & known
+            self._known.append(known)
+        self._right.append(right)
+        self._note_shares(y)
 
-    def _acc(self) -> float:
-        """Return the accuracy over samples, nan where there is none."""
-        if self._accuracy_fn is not None:
-            return self._mean(_numbers(self._accs))
-        if self._answers:
-            self._count()
-        if not self._right:
-            return math.nan
-        return sum(int(right.sum()) for right in self._right) / sum(self._sizes)
+    def _note_shares(self, y: Tensor) -> None:
+        if self._shares_of is not None and (shares := self._shares_of(y)) is not None:
+            self._shares.append(shares)
 
-    def _batch_accs(self) -> list[float]:
-        """Return the accuracy of each batch."""
-        if self._accuracy_fn is not None:
-            return _numbers(self._accs)
-        if not self._task.has_accuracy:
-            return [math.nan]
-        return [right / size for right, size in zip(self._rights(), self._sizes, strict=True)]
-
-    def _rights(self) -> list[int]:
+    def _rights(self) -> Sequence[float]:
         """Return how many answers of each batch are right."""
-        if self._answers:
-            self._count()
         right = iter(torch.cat(self._right).tolist() if self._right else ())
         return [sum(islice(right, size)) for size in self._sizes]
+
+    def _sums(self, values: list[Tensor]) -> Sequence[float]:
+        """Return the sum over each batch of what was noted of its samples: its size where that is 1, or nothing was."""
+        if not values:
+            return self._sizes
+        each = torch.cat(values)
+        if bool((each == 1).all()):
+            return self._sizes
+        return torch.stack([part.sum() for part in each.split(self._sizes)]).tolist()
+
+    def _acc(self, rights: Sequence[float], known: Sequence[float]) -> float:
+        """Return the accuracy over samples, nan where there is none."""
+        if self._accuracy_fn is not None:
+            return _mean(_numbers(self._accs), self._sizes)
+        return _share(sum(rights), sum(known)) if self.task.has_accuracy else math.nan
+
+    def _acc_by_batch(self, rights: Sequence[float], known: Sequence[float]) -> float:
+        if self._accuracy_fn is not None:
+            accs = _numbers(self._accs)
+        elif self.task.has_accuracy:
+            accs = [_share(right, count) for right, count in zip(rights, known, strict=True)]
+        else:
+            return math.nan
+        return math.fsum(accs) / len(accs)
+
+
+def _share(right: float, count: float) -> float:
+    return right / count if count else math.nan
 
 
 def _numbers(values: list[Any]) -> list[float]:
@@ -138,6 +157,15 @@ def _numbers(values: list[Any]) -> list[float]:
         numbers: list[float] = torch.stack(values).tolist()
         return numbers
     return [float(value) for value in values]
+
+
+def _add(values: Sequence[float]) -> float:
+    return (math.fsum if all(map(math.isfinite, values)) else sum)(values)  # fsum refuses inf and -inf together
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Average what is known of each batch, each with its weight; one without any has no part in it."""
+    return _add([value * weight for value, weight in zip(values, weights, strict=True) if weight]) / sum(weights)
 
 
 def _running_mean(losses: list[float]) -> float:

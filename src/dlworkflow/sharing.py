@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from dlworkflow.errors import ConfigError
+from dlworkflow.losses import batch_share, is_sum
 from dlworkflow.tasks import LossFn
 
 Item = TypeVar("Item")
@@ -183,24 +184,36 @@ class SharedLoss:
     def __init__(self, loss_fn: LossFn, group: Group) -> None:
         self._loss_fn, self._group = loss_fn, group
 
+    @property
+    def __wrapped__(self) -> LossFn:
+        """The loss of a slice."""
+        return self._loss_fn
+
     def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
-        n = self._weight(y)
-        own = self._loss_fn(logits, y) * n if len(y) else logits.sum()  # of nothing: 0, where the mean would be nan
+        nothing = 0 * logits.sum()
+        if is_sum(self._loss_fn):
+            own, n = (self._loss_fn(logits, y) if len(y) else nothing), None
+        else:
+            n = torch.as_tensor(batch_share(self._loss_fn, y), device=logits.device)
+            own = self._loss_fn(logits, y) * n if len(y) else nothing
+            own = torch.where(n > 0, own, nothing)  # the mean of nothing, or of ignored labels alone, is nan
         mean: Tensor = _Mean.apply(own, n, self._group)
         return mean
 
-    def _weight(self, y: Tensor) -> Tensor:
-        """Return what the loss function divides by, but for a factor: samples, or the weights of their classes."""
-        weights = self._loss_fn.weight if isinstance(self._loss_fn, nn.CrossEntropyLoss) else None
-        return torch.tensor(float(len(y)), device=y.device) if weights is None else weights[y].sum()
+    def batch_share(self, y: Tensor) -> Tensor:
+        """Return what the mean over the whole batch was divided by."""
+        return self._group.sum(torch.as_tensor(batch_share(self._loss_fn, y), device=y.device).float())
 
 
 class _Mean(torch.autograd.Function):
-    """Sum of losses over sum of weights, over all processes."""
+    """Sum of losses over sum of weights, over all processes; the sum alone where there are no weights."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, n: Tensor, group: Group) -> Tensor:
-        total, whole = group.sum(torch.stack([own.detach().double(), n.detach().double()]))
+    def forward(ctx: Any, own: Tensor, n: Tensor | None, group: Group) -> Tensor:
+        parts = [own.detach(), torch.ones_like(own) / group.size if n is None else n.detach()]
+        on_cpu = own.device.type == "cpu"  # not every device has float64
+        exact = torch.float64 if on_cpu else torch.promote_types(own.dtype, torch.float32)
+        total, whole = group.sum(torch.stack([part.to(exact) for part in parts]))
         ctx.scale = group.size / whole
         return (total / whole).to(own.dtype)
 
@@ -262,11 +275,6 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         part = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
         self.running_mean.lerp_(mean, part)
         self.running_var.lerp_(variance, part)
-
-
-def whole_count(group: Group) -> Callable[[int], int]:
-    """Return what makes of this process's number of samples that of all."""
-    return lambda n: int(group.sum(torch.tensor(n)))
 
 
 def sample_before(group: Group) -> Callable[[Tensor], Tensor]:

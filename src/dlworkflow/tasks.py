@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,9 @@ from torch.nn import functional as F
 from dlworkflow.errors import ConfigError, ModelError, unknown
 
 LossFn = Callable[[Tensor, Tensor], Tensor]
+
+Outputs = Literal["logits", "probabilities", "log_probabilities"]
+"""What the numbers are that a model gives: raw scores, probabilities (after a sigmoid or a softmax), or their logs."""
 
 _LOSSES: dict[str, type[nn.Module]] = {
     "l1": nn.L1Loss,
@@ -26,11 +31,16 @@ _LOSSES: dict[str, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is asked: `losses` are the names of those that fit, the usual one first."""
+    """What a model is asked: `losses` are the names of those that fit, the usual one first.
+
+    `outputs` is what the model gives; None where the loss does not say, and the model is asked (`outputs_of`). Where
+    it is not raw scores, "raw scores" below means what it is.
+    """
 
     name: str
     losses: tuple[str, ...]
     has_accuracy: bool = True
+    outputs: Outputs | None = "logits"
 
     def align(self, logits: Tensor, y: Tensor) -> Tensor:
         """Give raw scores the shape of the labels, so that no loss broadcasts (n, 1) against (n,).
@@ -49,9 +59,9 @@ class Task:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Turn raw scores (n, classes) into probabilities (n, classes); of one score, (n, 2) or the value itself."""
         if self.name == "multiclass":
-            return torch.softmax(logits, dim=1)
+            return _as_probabilities(logits, self.outputs, partial(torch.softmax, dim=1))
         if self.name == "binary":
-            p = torch.sigmoid(logits.reshape(-1))
+            p = _as_probabilities(logits.reshape(-1), self.outputs, torch.sigmoid)
             return torch.stack([1 - p, p], dim=1)
         return logits
 
@@ -60,13 +70,27 @@ class Task:
         if self.name == "multiclass":
             return logits.argmax(dim=1)
         if self.name == "binary":
-            return torch.round(torch.sigmoid(logits))
+            return torch.round(_as_probabilities(logits, self.outputs, torch.sigmoid))
         return logits
 
-    def is_correct(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Tell which samples are answered rightly, (n,) bool on the device, without waiting for it."""
+    def is_correct(self, logits: Tensor, y: Tensor, ignored: int | None = None) -> Tensor:
+        """Tell which samples are answered rightly, (n,) bool on the device, without waiting for it.
+
+        Where a sample has many labels, those that are `ignored` may be answered anyhow.
+        """
+        if self.name == "multiclass" and y.shape == logits.shape:  # probabilities of the classes
+            y = y.argmax(dim=1)
         right = self.labels(logits) == y
+        if ignored is not None and right.ndim > 1:
+            right = right | (y == ignored)
         return right if right.ndim == 1 else right.flatten(start_dim=1).all(dim=1)
+
+
+def _as_probabilities(values: Tensor, outputs: Outputs | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return what a model gave as probabilities; one that gives them already is not put through a sigmoid again."""
+    if outputs == "probabilities":
+        return values
+    return values.exp() if outputs == "log_probabilities" else activation(values)
 
 
 REGRESSION = Task("regression", ("l1", "mse", "huber", "smooth_l1"), has_accuracy=False)
@@ -80,35 +104,95 @@ _TASK_OF_LOSS: dict[object, Task] = {
     nn.SmoothL1Loss: REGRESSION,
     nn.HuberLoss: REGRESSION,
     nn.BCEWithLogitsLoss: BINARY,
+    nn.BCELoss: replace(BINARY, outputs="probabilities"),
     nn.CrossEntropyLoss: MULTICLASS,
     nn.MultiMarginLoss: MULTICLASS,
+    nn.NLLLoss: replace(MULTICLASS, outputs="log_probabilities"),
     F.l1_loss: REGRESSION,
     F.mse_loss: REGRESSION,
     F.smooth_l1_loss: REGRESSION,
     F.huber_loss: REGRESSION,
     F.binary_cross_entropy_with_logits: BINARY,
+    F.binary_cross_entropy: replace(BINARY, outputs="probabilities"),
     F.cross_entropy: MULTICLASS,
     F.multi_margin_loss: MULTICLASS,
+    F.nll_loss: replace(MULTICLASS, outputs="log_probabilities"),
 }
 
 
 def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
-    """Return the task by name, or the one that a loss function implies.
+    """Return the task by name, or the one that a loss function implies, with the outputs that the loss is made for.
 
-    Raises ConfigError for an unknown name, and for a loss function that implies none.
+    A loss that is not known here leaves the outputs open (None). Raises ConfigError for an unknown name, and for a loss
+    function that implies no task where none is given.
     """
-    if isinstance(task, Task):
-        return task
-    if task is not None:
-        if task not in TASKS:
-            raise ConfigError(unknown("task", task, TASKS))
-        return TASKS[task]
-    kinds = [*type(loss_fn).__mro__, *([loss_fn] if callable(loss_fn) else [])]
-    found = next((_TASK_OF_LOSS[kind] for kind in kinds if kind in _TASK_OF_LOSS), None)
-    if found is None:
-        name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
-        raise ConfigError(f"loss function {name!r} does not say which task it is for; pass task= {', '.join(TASKS)}")
+    implied = None if loss_fn is None else next((_TASK_OF_LOSS[k] for k in kinds(loss_fn) if k in _TASK_OF_LOSS), None)
+    if task is None:
+        if implied is None:
+            name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
+            known = ", ".join(TASKS)
+            raise ConfigError(f"loss function {name!r} does not say which task it is for; pass task= {known}")
+        return implied
+    if isinstance(task, str) and task not in TASKS:
+        raise ConfigError(unknown("task", task, TASKS))
+    chosen = TASKS[task] if isinstance(task, str) else task
+    if loss_fn is None or chosen.outputs != "logits":
+        return chosen
+    outputs = implied.outputs if implied is not None and implied.name == chosen.name else None
+    return chosen if outputs == chosen.outputs else replace(chosen, outputs=outputs)
+
+
+def kinds(loss_fn: LossFn) -> list[Any]:
+    """Return what a loss function may be known by: the function, what `partial` was made of, or its class and bases."""
+    inner = layers(loss_fn)[-1]
+    made_of = inner.func if isinstance(inner, partial) else inner
+    return [made_of, *type(made_of).__mro__]
+
+
+def layers(loss_fn: LossFn) -> list[LossFn]:
+    """Return a loss and what it is wrapped round, from outside in: by functools.wraps, or by torch.compile."""
+    found = [loss_fn]
+    for name in ("__wrapped__", "_orig_mod"):
+        if (inner := getattr(loss_fn, name, None)) is not None:
+            return found + layers(inner)
     return found
+
+
+def outputs_of(model: nn.Module, X: Tensor) -> tuple[Outputs, Tensor]:
+    """Return what the numbers are that a model gives, and those for samples X (n, *in_shape), (n, ...).
+
+    It follows from the operation that makes them, within a layer or as a function: a sigmoid or a softmax gives
+    probabilities, a log_softmax or logsigmoid their logs; all else are raw scores. The model is called once, in
+    evaluation mode, and left as it was.
+    """
+    training = [(part, part.training) for part in model.modules()]
+    with torch.inference_mode(False), torch.enable_grad():
+        inputs = X.detach().clone()
+        if inputs.is_floating_point():
+            inputs.requires_grad_()  # frozen weights leave no trace of what was done to them
+        try:
+            given: Tensor = model.eval()(inputs)
+        finally:
+            for part, was in training:
+                part.training = was
+    node = given.grad_fn
+    while node is not None and node.name().startswith(_SAME_NUMBERS):
+        node = node.next_functions[0][0]
+    made_by = node.name().rstrip("0123456789") if node is not None else ""
+    return _OUTPUTS_OF.get(made_by, "logits"), given.detach()
+
+
+_OUTPUTS_OF: dict[str, Outputs] = {  # torch's name of an operation -> what it gives
+    "SigmoidBackward": "probabilities",
+    "SoftmaxBackward": "probabilities",
+    "LogSoftmaxBackward": "log_probabilities",
+    "LogSigmoidBackward": "log_probabilities",
+}
+_SAME_NUMBERS = (  # operations that give the same numbers in another shape, order or type
+    *("SqueezeBackward", "UnsqueezeBackward", "ViewBackward", "UnsafeViewBackward", "ReshapeAliasBackward"),
+    *("SelectBackward", "SliceBackward", "PermuteBackward", "TransposeBackward", "TBackward", "CloneBackward"),
+    *("ToCopyBackward", "AliasBackward"),
+)
 
 
 def build_loss(task: Task, name: str | None = None, *, reduction: str = "mean") -> nn.Module:

@@ -8,15 +8,17 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dlworkflow.losses import batch_share, is_sum
 from dlworkflow.optim import Stepper
+from dlworkflow.tasks import LossFn
 
 
 class Update(Stepper):
     """Gradients of `accumulate` batches, scaled and clipped, then one step of the optimizer, then `after`.
 
-    The gradient is that of the mean loss over the samples of all these batches; what is left at the end of an epoch
-    is a smaller group. `whole` makes all samples of a batch of those that this process has. `clip_value` bounds each
-    number of the gradient, then `clip_norm` the length of the whole. `scaler` is torch's GradScaler for half precision.
+    The gradient is that of the loss of all these batches as one; what is left at the end of an epoch is a smaller
+    group. `clip_value` bounds each number of the gradient, then `clip_norm` the length of the whole. `scaler` is
+    torch's GradScaler for half precision.
     """
 
     def __init__(
@@ -28,22 +30,21 @@ class Update(Stepper):
         clip_value: float | None = None,
         scaler: Any = None,
         after: Sequence[Callable[[], object]] = (),
-        whole: Callable[[int], int] = int,
     ) -> None:
         super().__init__(optimizer)
         self._accumulate, self._clip_norm, self._clip_value = accumulate, clip_norm, clip_value
-        self._scaler, self._after, self._whole = scaler, tuple(after), whole
-        self._batches = self._samples = 0
+        self._scaler, self._after = scaler, tuple(after)
+        self._batches = 0
+        self._shares: list[Tensor | int] = []
 
-    def __call__(self, loss: Tensor, n_samples: int) -> None:
+    def __call__(self, loss: Tensor, y: Tensor, loss_fn: LossFn) -> None:
         if not self._batches:
             self.optimizer.zero_grad()
-        if self._accumulate > 1:
-            n_samples = self._whole(n_samples)
-            loss = loss * n_samples
+        if self._accumulate > 1 and not is_sum(loss_fn):
+            self._shares.append(batch_share(loss_fn, y))
+            loss = loss * self._shares[-1]
         (loss if self._scaler is None else self._scaler.scale(loss)).backward()
         self._batches += 1
-        self._samples += n_samples
         if self._batches == self._accumulate:
             self._update()
 
@@ -54,16 +55,17 @@ class Update(Stepper):
     def _update(self) -> None:
         if self._scaler is not None:
             self._scaler.unscale_(self.optimizer)
-        if self._accumulate > 1:
+        if self._shares:
+            whole = sum(self._shares)
             for gradient in self._gradients():
-                gradient.div_(self._samples)
+                gradient.div_(whole)
         self._clip()
         if self._scaler is None:
             self.optimizer.step()
         else:
             self._scaler.step(self.optimizer)
             self._scaler.update()
-        self._batches = self._samples = 0
+        self._batches, self._shares = 0, []
         for tell in self._after:
             tell()
 

@@ -38,7 +38,7 @@ from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.run_facts import environment, first_summary, processes
 from dlworkflow.runs import Run, runs_folder
-from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of, whole_count
+from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn
 
@@ -286,8 +286,7 @@ def _learner(job: Job) -> tuple[Learner, Learning]:
     job.model.to(job.device)
     if job.config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    whole = int if job.group is None else whole_count(job.group)
-    learning = build_learning(job.config, job.model, _batches_an_epoch(job), whole=whole)
+    learning = build_learning(job.config, job.model, _batches_an_epoch(job))
     averaged = learning.average.averaged if learning.average else None
     draws = {"val": torch.Generator().manual_seed(job.config.seed)}
     return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning

@@ -18,7 +18,7 @@ from dlworkflow.batch_check.inputs import input_faults
 from dlworkflow.batch_check.labels import output_faults, task_of
 from dlworkflow.batch_check.trial import Trial, call_watched
 from dlworkflow.errors import BatchError, ModelError
-from dlworkflow.tasks import MULTICLASS, LossFn, Task, get_task
+from dlworkflow.tasks import LossFn, Task, get_task
 
 Keep = Callable[..., tuple[Tensor, Any]]
 """Remembers a batch, inputs and labels (or None), and returns it."""
@@ -77,7 +77,7 @@ def _explanation(
 ) -> BatchError | None:
     """Return what is wrong with the batch at which torch failed, or None; never fails itself."""
     if "device-side assert" in str(error):
-        return _after_an_assert() if task is MULTICLASS else None
+        return _after_an_assert() if task is not None and task.name == "multiclass" else None
     if not batch or isinstance(error, (BatchError, torch.OutOfMemoryError)) or "CUDA error" in str(error):
         return None
     try:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlworkflow.batch_check.trial import Trial, place, short, wrong_shape
 from dlworkflow.errors import BatchError, ConfigError
-from dlworkflow.tasks import BINARY, MULTICLASS, REGRESSION, LossFn, Task, get_task
+from dlworkflow.tasks import LossFn, Task, get_task
 
 
 def output_faults(
@@ -29,7 +29,8 @@ def output_faults(
     """
     logits = trial.output
     task = task_of(loss_fn) if loss_fn is not None else task
-    if n_classes is not None and task is not REGRESSION:
+    name = task.name if task is not None else ""
+    if n_classes is not None and name != "regression":
         yield _width_fault(logits, task, n_classes, trial)
     if y is None:
         return
@@ -37,11 +38,13 @@ def output_faults(
     if y.device != logits.device:
         where = place(logits.device)
         yield BatchError("wrong device", f"y on {where}, as the outputs", f"y on {place(y.device)}", f'y.to("{where}")')
-    if task is MULTICLASS:
+    if name == "multiclass":
         yield _class_shape_fault(logits, y)
         yield _class_range_fault(logits, y, trial, getattr(loss_fn, "ignore_index", -100))
     elif task is not None:
         yield _target_fault(logits, y, task, trial, strict)
+    if task is not None and logits.device.type != "meta":
+        yield _range_fault(logits, task, strict)
 
 
 def task_of(loss_fn: LossFn | None) -> Task | None:
@@ -54,7 +57,7 @@ def task_of(loss_fn: LossFn | None) -> Task | None:
 
 def _width_fault(logits: Tensor, task: Task | None, n_classes: int, trial: Trial) -> BatchError | None:
     gives = logits.shape[1] if logits.ndim > 1 else 1
-    wanted = 1 if task is BINARY and n_classes == 2 else n_classes
+    wanted = 1 if task is not None and task.name == "binary" and n_classes == 2 else n_classes
     if gives == wanted or (task is None and (gives, n_classes) == (1, 2)):
         return None
     fix = trial.with_outputs(wanted)
@@ -111,16 +114,27 @@ def _class_range_fault(logits: Tensor, y: Tensor, trial: Trial, ignored: int) ->
     )
 
 
+def _range_fault(logits: Tensor, task: Task, strict: bool) -> BatchError | None:
+    """Find raw scores given to a loss over probabilities, or over their logs, which torch lets pass."""
+    if task.outputs == "probabilities" and len(wrong := logits[(logits < 0) | (logits > 1)]):
+        fix = "end the model with nn.Sigmoid(), or take nn.BCEWithLogitsLoss()"
+        return BatchError("wrong outputs", "probabilities from 0 to 1 for this loss", f"{float(wrong[0]):g}", fix)
+    if strict and task.outputs == "log_probabilities" and len(wrong := logits[logits > 0]):
+        fix = "end the model with nn.LogSoftmax(dim=1), or take nn.CrossEntropyLoss()"
+        return BatchError("wrong outputs", "logs of probabilities for this loss", f"{float(wrong[0]):g}", fix)
+    return None
+
+
 def _target_fault(logits: Tensor, y: Tensor, task: Task, trial: Trial, strict: bool) -> BatchError | None:
     """Find what is wrong with labels 0 and 1, or with numbers to predict."""
     if logits.numel() != y.numel():
         fix = trial.with_outputs(math.prod(y.shape[1:]))
-        if task is BINARY:
+        if task.name == "binary":
             fix += ", or nn.CrossEntropyLoss() with y.long()"
         return BatchError("wrong shape", f"one output a label, {tuple(y.shape)}", f"{tuple(logits.shape)}", fix)
-    if not y.is_floating_point() and (task is BINARY or y.dtype == torch.bool or strict):
+    if not y.is_floating_point() and (task.name == "binary" or y.dtype == torch.bool or strict):
         return BatchError("wrong dtype", "labels of float32 for this loss", short(y.dtype), "y.float()")
-    if strict and task is BINARY and y.device.type != "meta" and (((y < 0) | (y > 1)).any()):
+    if strict and task.name == "binary" and y.device.type != "meta" and (((y < 0) | (y > 1)).any()):
         value = float(y[(y < 0) | (y > 1)][0])
         fix = "y - 1" if float(y.min()) == 1 else "name the two classes 0 and 1"
         return BatchError("wrong labels", "labels 0 and 1", f"{value:g}", fix)
