@@ -15,10 +15,10 @@ for version in 0 1 2; do
     dlw train "fashion_mnist_v$version"
 done
 
-dlw plot circles_v1 boundary --out "$OUT/circles_v1_boundary.png"
-dlw plot circles_v2 boundary --out "$OUT/circles_v2_boundary.png"
-dlw plot circles_v2 curves --out "$OUT/circles_v2_curves.png"
-dlw compare fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2 --plot "$OUT/fashion_mnist_bars.png" --plot-kind bars
-dlw plot fashion_mnist_v2 confusion --out "$OUT/fashion_mnist_v2_confusion.png"
-dlw plot fashion_mnist_v2 predictions --out "$OUT/fashion_mnist_v2_predictions.png"
+dlw plot circles_v1 boundary --overwrite --out "$OUT/circles_v1_boundary.png"
+dlw plot circles_v2 boundary --overwrite --out "$OUT/circles_v2_boundary.png"
+dlw plot circles_v2 curves --overwrite --out "$OUT/circles_v2_curves.png"
+dlw compare fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2 --overwrite --plot "$OUT/fashion_mnist_bars.png" --plot-kind bars
+dlw plot fashion_mnist_v2 confusion --overwrite --out "$OUT/fashion_mnist_v2_confusion.png"
+dlw plot fashion_mnist_v2 predictions --overwrite --out "$OUT/fashion_mnist_v2_predictions.png"
 dlw evaluate fashion_mnist_v2 --no-plots

@@ -11,6 +11,7 @@ from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.figures import draw, draw_data, draw_evaluation
 from dlworkflow.history_figures import draw_runs, fitting_kinds, history_lists
+from dlworkflow.plotting import save_figure
 from dlworkflow.run_evaluation import evaluate_part, load_part, report_part
 from dlworkflow.runs import Run
 from dlworkflow.workflow import resolve_config, run_training
@@ -90,12 +91,12 @@ def test_runs_are_drawn_together(runs, tmp_path):
     several = [runs["circles_v2"], runs["blobs"]]
 
     for kind in ("curves", "bars"):
-        assert draw_runs(several, tmp_path / f"{kind}.png", kind=kind).stat().st_size > 1000
+        assert save_figure(draw_runs(several, kind=kind), tmp_path / f"{kind}.png").stat().st_size > 1000
 
 
 def test_bars_of_runs_without_accuracy_are_refused(runs, tmp_path):
     with pytest.raises(RunError, match="accuracy to draw"):
-        draw_runs([runs["line"]], tmp_path / "bars.png", kind="bars")
+        draw_runs([runs["line"]], kind="bars")
 
 
 def test_a_history_becomes_what_train_returns(runs):

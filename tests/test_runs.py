@@ -387,3 +387,10 @@ def test_looking_whether_a_run_is_trained_writes_nothing(tmp_path):
     run.is_being_trained()
 
     assert sorted(run.path.iterdir()) == before
+
+
+def test_no_heading_of_a_table_is_a_formula_in_a_spreadsheet(tmp_path):
+    run = make_run(tmp_path)
+    run.write_evaluation("test", {}, {"predictions": [{"=HYPERLINK(1)": 1}]})
+
+    assert (run.path / "predictions.csv").read_text() == "'=HYPERLINK(1)\n1\n"

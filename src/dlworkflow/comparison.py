@@ -37,9 +37,9 @@ def compare_runs(
 ) -> list[Row]:
     """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
 
-    Keys: run, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss and
-    val_acc where there are any), baseline, baseline_metric, parameters, seconds,
-    chosen_on, then `section.setting` for each difference.
+    Keys: run, path, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss
+    and val_acc where there are any), baseline, baseline_metric, parameters, seconds, chosen_on, then `section.setting`
+    for each difference.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
     these values of columns or settings. A damaged run is a row whose status says so. Raises ConfigError for an unknown
@@ -127,12 +127,13 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         history = run.history() if by or at == "last" or not ended else []
         epochs_done = len(history) or run.epochs_done()
     except RunError as error:
-        return _Entry(run, {"run": run.name, "status": f"damaged: {error}"}, {})
+        return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
     config = summary["config"]
     best = _epoch_of(history, by, at) if by or at == "last" else summary.get("best") or best_epoch(history)
     best = best or {}
     row: Row = {
         "run": run.name,
+        "path": str(run.path),
         "status": status,
         "model": config["model"]["name"],
         "data": summary["data"],

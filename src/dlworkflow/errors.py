@@ -30,6 +30,10 @@ class ConfigError(DlwError):
         super().__init__("; ".join(faults[:_MOST_FAULTS]) + more)
 
 
+class FileTakenError(ConfigError):
+    """A file that is there already and is not to be overwritten."""
+
+
 class DataError(DlwError):
     """A data set, folder or file that cannot be used as it is."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
@@ -34,36 +32,36 @@ def fitting_kinds(run: Run) -> list[str]:
 
 def draw_runs(
     runs: Sequence[Run],
-    path: str | os.PathLike[str],
     *,
     kind: str = "curves",
     by: str | None = None,
     at: Literal["best", "last"] = "best",
-) -> Path:
-    """Draw several runs together, their curves or bars of their accuracy, and write the figure; return its path."""
+) -> Figure:
+    """Draw several runs together, their curves or bars of their accuracy."""
+    names = [run.name for run in runs]
+    label = {str(run.path): run.name if names.count(run.name) == 1 else str(run.path) for run in runs}
     if kind == "curves":
-        histories = {run.name: results for run in runs if (results := history_lists(run))}
+        histories = {label[str(run.path)]: results for run in runs if (results := history_lists(run))}
         if not histories:
             raise RunError("none of these runs has finished an epoch yet")
-        return plotting.save_figure(plotting.plot_run_curves(histories, loss_label=_loss_label(runs)), path)
+        return plotting.plot_run_curves(histories, loss_label=_loss_label(runs))
     from dlworkflow.metrics import wilson_interval
 
     rows = [row for row in compare_runs(runs, by=by, at=at) if row.get("test_acc") is not None]
     if not rows:
         raise RunError("none of these runs has an accuracy to draw")
     models = [row["model"] for row in rows]
-    labels = models if len(set(models)) == len(models) else [row["run"] for row in rows]
-    sizes = {run.name: run.summary()["samples"]["test"] for run in runs}
-    figure = plotting.plot_accuracy_bars(
+    labels = models if len(set(models)) == len(models) else [label[row["path"]] for row in rows]
+    sizes = {str(run.path): run.summary()["samples"]["test"] for run in runs}
+    return plotting.plot_accuracy_bars(
         {label: row["test_acc"] for label, row in zip(labels, rows, strict=True)},
         {
-            label: wilson_interval(round(row["test_acc"] * sizes[row["run"]]), sizes[row["run"]])
+            label: wilson_interval(round(row["test_acc"] * sizes[row["path"]]), sizes[row["path"]])
             for label, row in zip(labels, rows, strict=True)
-            if sizes[row["run"]]
+            if sizes[row["path"]]
         },
         rows[0]["baseline"] if len({row["baseline"] for row in rows}) == 1 else None,
     )
-    return plotting.save_figure(figure, path)
 
 
 def history_lists(run: Run) -> dict[str, list[float]]:

@@ -32,7 +32,7 @@ from dlworkflow.device import Device, choose_device
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
 from dlworkflow.fitting import find_fit
 from dlworkflow.models import torchvision_models
-from dlworkflow.paths import matching_paths
+from dlworkflow.paths import matching_paths, user_path
 from dlworkflow.runs import Run
 from dlworkflow.tasks import Task, get_task
 
@@ -275,30 +275,39 @@ def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], objec
     """Return the image files that a user means: files as they are, folders with all images below, globs, and what a CSV
     file lists (see `data.listing.read_list`).
 
-    `on_left_out` is told of the other files of each folder, how many of which kind. Raises MissingDataError for a
-    folder or a pattern that gives no image at all; a file that is not there is left to `predict_images`, which makes it
-    a row.
+    `on_left_out` is told of the other files of each folder, how many of which kind. A file that is not there is left to
+    `predict_images`, which makes it a row; so is a folder or a pattern that gives no image, where it stands beside
+    others. Raises MissingDataError for the first of these where none gives any.
     """
     paths: list[Path] = []
+    missing: list[MissingDataError] = []
     for argument in arguments:
-        named = matching_paths(argument)
-        looks = {path: look_into(path) for path in named if path.is_dir()}
-        found = [
-            picture
-            for path in named
-            for picture in (sorted(looks[path].pictures) if path in looks else _files_of(path))
-        ]
-        said = left_out(
-            [path for look in looks.values() for path in look.others],
-            [path for look in looks.values() for path in look.hidden],
-        )
-        if not found:
-            there = f"; left out: {said}" if said else ""
-            raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}{there}")
-        if said and on_left_out is not None:
-            on_left_out(f"left out of {argument!r}: {said}")
-        paths += found
+        try:
+            paths += _expanded(argument, on_left_out)
+        except MissingDataError as error:
+            missing.append(error)
+            paths.append(user_path(argument))
+    if missing and len(missing) == len(paths):
+        raise missing[0]
     return paths
+
+
+def _expanded(argument: str, on_left_out: Callable[[str], object] | None) -> list[Path]:
+    named = matching_paths(argument)
+    looks = {path: look_into(path) for path in named if path.is_dir()}
+    found = [
+        picture for path in named for picture in (sorted(looks[path].pictures) if path in looks else _files_of(path))
+    ]
+    said = left_out(
+        [path for look in looks.values() for path in look.others],
+        [path for look in looks.values() for path in look.hidden],
+    )
+    if not found:
+        there = f"; left out: {said}" if said else ""
+        raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}{there}")
+    if said and on_left_out is not None:
+        on_left_out(f"left out of {argument!r}: {said}")
+    return found
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -192,7 +192,7 @@ def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str
     tables: dict[str, list[dict[str, Any]]] = {"predictions": report.samples, "errors": report.errors()}
     if report.matrix is not None:
         tables["confusion_matrix"] = [
-            {"truth": name, **dict(zip(report.classes, row, strict=True))}
+            {"truth": name} | {f"predicted: {other}": n for other, n in zip(report.classes, row, strict=True)}
             for name, row in zip(report.classes, report.matrix, strict=True)
         ]
     return run.write_evaluation(part.name, report_data(run, part, report, weights=weights), tables)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from dlworkflow.errors import ConfigError, RunError, first_line
+from dlworkflow.errors import ConfigError, FileTakenError, RunError, first_line
 from dlworkflow.locking import HAS_LOCKS, try_lock, wait_for_lock
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.dlw-tmp", re.DOTALL)
@@ -40,7 +40,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, replace: bo
         os.fsync(stream.fileno())
         finish_file(stream, path, replace=replace)
     except FileExistsError:
-        raise _taken(str(path)) from None
+        raise _taken(repr(str(path))) from None
     except (OSError, RuntimeError) as error:  # torch wraps what the disk says in a RuntimeError
         raise RunError(f"cannot write {str(path)!r}: {first_line(error)}") from None
     finally:
@@ -69,11 +69,11 @@ def check_output(path: Path, *, option: str = "", overwrite: bool = False, input
         if path.is_dir():
             raise ConfigError(f"{where} is a folder; name a file in it")
         if not path.parent.is_dir():
-            raise ConfigError(f"{where}: there is no folder {str(path.parent)!r}; make it first")
+            raise RunError(f"cannot write {str(path)!r}: No such file or directory")
         if not os.path.lexists(path):
             return
         for given in inputs:
-            if _is_of(path, given):
+            if is_same_or_within(path, given):
                 raise ConfigError(f"{where} is an input of this command, which is never overwritten; name another file")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{where}: {first_line(error)}") from None
@@ -109,17 +109,17 @@ def is_device(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
-def _is_of(path: Path, given: Path) -> bool:
-    """Tell whether a path is a file, or lies in a folder, by whatever names."""
-    with suppress(FileNotFoundError):
+def is_same_or_within(path: Path, given: Path) -> bool:
+    """Tell whether a path is a file or a folder that is there, or lies in that folder, by whatever names."""
+    with suppress(OSError, ValueError):  # an input that is not there is no file to be kept
         if path.exists() and path.samefile(given):
             return True
         return given.is_dir() and path.resolve().is_relative_to(given.resolve())
     return False
 
 
-def _taken(where: str) -> ConfigError:
-    return ConfigError(f"{where} exists already; name another file, or replace it with --overwrite")
+def _taken(where: str) -> FileTakenError:
+    return FileTakenError(f"{where} exists already; name another file, or replace it with --overwrite")
 
 
 def unfinished_file(target: Path) -> IO[bytes]:

@@ -255,3 +255,16 @@ def test_a_reader_that_has_gone_leaves_the_files_whole(dlw, runs, monkeypatch):
         evaluated(dlw, "tinyvgg")
 
     assert json.loads((runs / "tinyvgg-digits-001" / "evaluation.json").read_text())["samples"] == 360
+
+
+def test_class_names_and_columns_of_ours_are_kept_apart_in_the_confusion_matrix(dlw, in_tmp, paint):
+    names = ["truth", "=HYPERLINK(1)", "predicted"]
+    for number, name in enumerate(names):
+        for split in ("train", "test"):
+            paint(in_tmp / "odd" / split / name / "0.png", number)
+    dlw("train", "tinyvgg", "--data", "odd", "--epochs", "1", "--set", "data.image_size=16")
+    dlw("evaluate")
+    rows = read_csv(in_tmp / "runs" / "tinyvgg-odd-001" / "confusion_matrix.csv")
+
+    assert list(rows[0]) == ["truth", *(f"predicted: {name}" for name in sorted(names))]
+    assert [row["truth"].lstrip("'") for row in rows] == sorted(names)

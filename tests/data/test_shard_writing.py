@@ -114,6 +114,20 @@ def test_what_is_there_is_not_overwritten(pets, out, make):
         write_shards(load(pets), out)
 
 
+def test_what_a_killed_process_left_of_these_shards_goes_and_other_files_stay(pets, out, foreign):
+    others = foreign(out.parent)
+    left = [out.with_name(f".{name}.{'0' * 16}.dlw-tmp") for name in (out.name, "other")]
+    for folder in left:
+        folder.mkdir()
+        (folder / "train-00.tar").touch()
+    before = others()
+
+    write_shards(load(pets), out)
+
+    assert [folder.exists() for folder in left] == [False, True]
+    assert others() == before
+
+
 def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(pets, out):
     (pets / "train" / "cat" / "0.png").write_bytes(b"no picture")
 

@@ -387,6 +387,10 @@ def test_a_shard_that_holds_other_samples_than_was_counted_is_named(pet_shards):
         lambda text: text.replace('"samples": 2', '"samples": -2'),
         lambda text: text.replace('"split": "test"', '"split": "exam"'),
         lambda text: text.replace('"version": 1', '"version": 2'),
+        lambda text: text.replace('"dog"', '"cat"'),
+        lambda text: text.replace('"dog"', '" "'),
+        lambda text: text.replace('"dog"', "1"),
+        lambda text: text.replace('"train-01.tar"', '"train-00.tar"'),
     ],
 )
 def test_a_damaged_index_is_one_sentence(damage, pet_shards):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import RUN_HELP, AtOption, RunsDirOption, complete_runs, say
+from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirOption, complete_runs, figure_file, say
 from dlworkflow.cli.runs import headings, pretty
 from dlworkflow.cli.tables import Format, number, percent, render
 from dlworkflow.errors import ConfigError, RunError, unknown
@@ -22,7 +22,7 @@ class PlotKind(StrEnum):
     bars = "bars"
 
 
-_HIDDEN = ("chosen_on", "epochs_done", "baseline_metric")
+_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric")
 
 
 def compare(
@@ -50,6 +50,7 @@ def compare(
         bool, typer.Option("--over-seeds", help="One row for runs that differ in their seed alone: mean and deviation.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the runs together.")] = None,
+    overwrite: OverwriteOption = False,
     plot_kind: Annotated[
         PlotKind, typer.Option("--plot-kind", help="Curves of losses and accuracies, or bars of accuracy.")
     ] = PlotKind.curves,
@@ -64,6 +65,7 @@ def compare(
     from dlworkflow.runs import list_runs, runs_folder
     from dlworkflow.sweep.folder import find_runs
 
+    target = figure_file("--plot", plot, overwrite)
     if at not in (None, "best", "last"):
         raise ConfigError(f"--at: {unknown('value', at, ('best', 'last'))}")
     if at == "last" and by is not None:
@@ -96,13 +98,12 @@ def compare(
         which = "" if len(on_test) == len(rows) else f" (of {', '.join(on_test)})"
         why = "as there is no validation split; expect a little less on new data"
         say(f"best epoch{which}: the lowest test loss, {why}")
-    if plot is not None:
+    if target is not None:
         from dlworkflow.history_figures import draw_runs
 
-        kept = [row["run"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
-        by_name = {run.name: run for run in found}
-        draw_runs([by_name[name] for name in kept], plot, kind=plot_kind.value, **epoch)
-        say(f"figure {plot}")
+        kept = [row["path"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
+        by_path = {str(run.path): run for run in found}
+        say(f"figure {target.save(draw_runs([by_path[path] for path in kept], kind=plot_kind.value, **epoch))}")
 
 
 def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:

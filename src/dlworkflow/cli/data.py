@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, OfflineOption, complete_data, count, file_bar, say
+from dlworkflow.cli.options import (
+    DataDirOption,
+    OfflineOption,
+    OverwriteOption,
+    complete_data,
+    count,
+    echo_path,
+    figure_file,
+    file_bar,
+    save_under_free_name,
+    say,
+)
 from dlworkflow.cli.tables import Format, number, render
 from dlworkflow.paths import user_path
 from dlworkflow.text import printable
@@ -60,7 +71,7 @@ def info(
 
     Splits, shapes, classes and how many samples of each.
     """
-    splits = _load(name, settings, data_dir, offline)
+    splits = _load(_settings(name, settings), data_dir, offline)
     rows = _class_rows(splits)
     if output is Format.table:
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
@@ -90,8 +101,12 @@ def show(
         What, typer.Option(help="Samples, classes a split, or pictures before and after the training transform.")
     ] = What.samples,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write here: .png, .svg or .pdf [default: NAME-WHAT.png].")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write here: .png, .svg or .pdf [default: NAME-WHAT.png; numbered if taken]."
+        ),
     ] = None,
+    overwrite: OverwriteOption = False,
     settings: DataSetOption = None,
     seed: Annotated[int, typer.Option(help="Which random pictures.")] = 42,
     data_dir: DataDirOption = None,
@@ -103,17 +118,16 @@ def show(
     dlw data show circles
     dlw data show pizza_steak_sushi --what transforms --set data.transform=trivial_augment
     """
-    from dlworkflow.plotting.style import check_format
+    from dlworkflow.data import input_files
 
-    if out is not None:
-        check_format(out)
-    splits = _load(name, settings, data_dir, offline)
+    given = _settings(name, settings)
+    target = figure_file("--out", out, overwrite, input_files({"data_dir": data_dir, **given}))
+    splits = _load(given, data_dir, offline)
 
     from dlworkflow.figures import draw_data
-    from dlworkflow.plotting import save_figure
 
     figure = draw_data(splits, what=what.value, seed=seed)
-    typer.echo(str(save_figure(figure, out or Path(f"{splits.name}-{what.value}.png"))))
+    echo_path(target.save(figure) if target else save_under_free_name(figure, f"{splits.name}-{what.value}"))
 
 
 @app.command()
@@ -199,7 +213,8 @@ def shard(
     --seed. Pictures in class folders alone are cut into train and test as `dlw train` cuts them
     (--set data.test_fraction=0.1). The folder is whole or not there; nothing else is changed.
     """
-    from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_free, write_shards
+    from dlworkflow.data import input_files
+    from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_apart, check_free, write_shards
     from dlworkflow.errors import ConfigError
 
     if shards is not None and shard_size is not None:
@@ -209,7 +224,9 @@ def shard(
     out = user_path(out)
     check_free(out)
     settings = [*(settings or ()), *([f"data.on_bad={on_bad}"] if on_bad is not None else [])]
-    splits = _load(path, settings, data_dir, offline=True)
+    given = _settings(path, settings)
+    check_apart(out, input_files(given))
+    splits = _load(given, data_dir, offline=True)
     for note in splits.notes:
         say(f"note: {note}")
     with file_bar() as on_check, file_bar() as on_write:
@@ -277,10 +294,16 @@ def _counted(n: int, what: str) -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
-def _load(name: str, settings: list[str] | None, data_dir: str | None, offline: bool) -> Splits:
-    """Load a data set as a user names it, with `--set data.*` settings."""
+def _load(given: dict[str, Any], data_dir: str | None, offline: bool) -> Splits:
+    from dlworkflow.data import load
+
+    return load(**given, data_dir=data_dir, offline=offline)
+
+
+def _settings(name: str, settings: list[str] | None) -> dict[str, Any]:
+    """Return the settings of a data set as a user names it, with `--set data.*`. Raises ConfigError for wrong ones."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.data import faults, load, locate
+    from dlworkflow.data import faults, locate
     from dlworkflow.errors import ConfigError
 
     layer = from_overrides(settings or ())
@@ -291,7 +314,7 @@ def _load(name: str, settings: list[str] | None, data_dir: str | None, offline: 
     wrong = faults(given["name"], {key: value for key, value in given.items() if key != "name"})
     if wrong:
         raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))
-    return load(**given, data_dir=data_dir, offline=offline)
+    return given
 
 
 def _class_rows(splits: Splits) -> list[dict[str, Any]]:

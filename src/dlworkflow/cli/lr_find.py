@@ -11,10 +11,12 @@ from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
     OfflineOption,
+    OverwriteOption,
     RecipeOption,
     SetOption,
     complete_data,
     complete_models,
+    figure_file,
     say,
 )
 from dlworkflow.errors import RunError
@@ -40,6 +42,7 @@ def lr_find(
     out: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw the curve: .png, .svg or .pdf.")
     ] = None,
+    overwrite: OverwriteOption = False,
     device: DeviceOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
@@ -55,11 +58,9 @@ def lr_find(
     """
     from dlworkflow.cli.train import number_or_text, with_data
     from dlworkflow.config import from_flags, from_overrides, read_file, together
-    from dlworkflow.data import locate
-    from dlworkflow.plotting.style import check_format
+    from dlworkflow.data import input_files, locate
 
-    if out is not None:
-        check_format(out)
+    target = figure_file("--plot", out, overwrite)
     flags = from_flags(
         {
             "model.name": ("MODEL", model),
@@ -76,11 +77,15 @@ def lr_find(
     from dlworkflow.lr_search import search_lr
     from dlworkflow.workflow import resolve_config
 
-    found = search_lr(resolve_config(layers), low=low, high=high, steps=steps, offline=offline)
-    if out is not None:
-        from dlworkflow.plotting import plot_lr_search, save_figure
+    resolved = resolve_config(layers)
+    if target is not None:
+        target.check(input_files(resolved.data.model_dump()))
+    found = search_lr(resolved, low=low, high=high, steps=steps, offline=offline)
+    if target is not None:
+        from dlworkflow.plotting import plot_lr_search
 
-        say(f"figure  {save_figure(plot_lr_search(found.rates, found.losses, found.smoothed, found.suggestion), out)}")
+        figure = plot_lr_search(found.rates, found.losses, found.smoothed, found.suggestion)
+        say(f"figure  {target.save(figure)}")
     if found.suggestion is None:
         raise RunError(f"no rate to suggest: {found.reason}; widen it with --low and --high, or give more --steps")
     typer.echo(f"suggested: --lr {found.suggestion:.2g}")

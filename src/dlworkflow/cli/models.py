@@ -11,18 +11,24 @@ import typer
 from dlworkflow.cli.options import (
     DataDirOption,
     OfflineOption,
+    OverwriteOption,
     RunOption,
     RunsDirOption,
     SetOption,
     complete_data,
     complete_models,
     count,
+    echo_path,
+    figure_file,
+    save_under_free_name,
     say,
 )
 from dlworkflow.cli.tables import Format, number, render
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from dlworkflow.cli.options import FigureFile
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -69,8 +75,12 @@ def summary(
     ] = None,
     run: RunOption = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the traced figure goes [default: MODEL-layers.png].")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where the traced figure goes [default: MODEL-layers.png; numbered if taken]."
+        ),
     ] = None,
+    overwrite: OverwriteOption = False,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
@@ -85,9 +95,10 @@ def summary(
         raise ConfigError(f"{'--run' if run is not None else '--out'}: only with --trace PICTURE")
     if run is not None and (data is not None or settings):
         raise ConfigError("--run: the run says data and settings; leave out --data and --set")
+    target = figure_file("--out", out, overwrite, [trace] if trace is not None else [])
     built, in_shape = _from_run(model, run, runs_dir) if run else _fresh(model, data, settings, data_dir, offline)
     if trace is not None:
-        _trace(model, built, in_shape, trace, out)
+        _trace(model, built, in_shape, trace, target)
         return
 
     import torchinfo
@@ -144,25 +155,24 @@ def _from_run(model: str, run: str, runs_dir: str | None) -> tuple[nn.Module, tu
     return load_run_model(found), tuple(summary["in_shape"])
 
 
-def _trace(model: str, built: nn.Module, in_shape: tuple[int, ...], picture: Path, out: Path | None) -> None:
+def _trace(model: str, built: nn.Module, in_shape: tuple[int, ...], picture: Path, target: FigureFile | None) -> None:
     """Print each layer's output shape for one picture and draw its feature maps."""
     from dlworkflow.data.images import load_image
     from dlworkflow.data.transforms import Pipeline
     from dlworkflow.errors import ConfigError
     from dlworkflow.models.layers import layer_outputs
-    from dlworkflow.plotting import plot_feature_maps, save_figure
-    from dlworkflow.plotting.style import check_format
+    from dlworkflow.plotting import plot_feature_maps
 
     if len(in_shape) != 3:
         raise ConfigError(f"--trace: model {model!r} takes rows of numbers, not pictures; see `dlw trace {model}`")
-    path = check_format(out or Path(f"{model}-layers.png"))
     image = Pipeline((in_shape[1], in_shape[2]))(load_image(picture, in_shape[0]))
     layers = layer_outputs(built, image[None])
     rows = [{"layer": "input", "kind": "", "output": _times(image.shape)}]
     rows += [{"layer": layer.name, "kind": layer.kind, "output": _times(layer.output.shape[1:])} for layer in layers]
     typer.echo(render(rows, {key: key for key in rows[0]}))
     maps = [("input", image.numpy()), *((f"{x.name} {x.kind}", x.output[0].numpy()) for x in layers)]
-    typer.echo(str(save_figure(plot_feature_maps(maps), path)))
+    figure = plot_feature_maps(maps)
+    echo_path(target.save(figure) if target else save_under_free_name(figure, f"{model}-layers"))
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dlworkflow.errors import ConfigError, FileTakenError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CLOSED_PIPE = 141
 """Exit code of a training whose reader has gone: 128 + SIGPIPE, as a shell says of any program."""
@@ -64,6 +70,67 @@ RecipeOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file of the figure's name; an input never [default: refuse].")
+]
+
+
+class FigureFile:
+    """The file that an option names for a figure, refused before the work where it must not be written.
+
+    What is there stays without --overwrite. An input of the command stays always.
+    """
+
+    def __init__(self, option: str, given: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+        from dlworkflow.paths import user_path
+        from dlworkflow.plotting.style import check_format
+
+        self.path, self._option, self._overwrite = check_format(user_path(given)), option, overwrite
+        self.check(inputs)
+
+    def check(self, inputs: Iterable[Path] = ()) -> None:
+        """Raise ConfigError where the file must not be written, because of one of these inputs or of what is there."""
+        from dlworkflow.writing import check_output
+
+        check_output(self.path, option=self._option, overwrite=self._overwrite, inputs=inputs)
+
+    def save(self, figure: Figure) -> Path:
+        """Write the figure; what has appeared there meanwhile stays, too."""
+        from dlworkflow.plotting import save_figure
+
+        return save_figure(figure, self.path, overwrite=self._overwrite)
+
+
+def figure_file(option: str, given: Path | None, overwrite: bool, inputs: Iterable[Path] = ()) -> FigureFile | None:
+    """Return where the figure goes that a user asked for, None where none was. Raises as `FigureFile` does."""
+    if given is not None:
+        return FigureFile(option, given, overwrite, inputs)
+    if overwrite:
+        raise ConfigError(f"--overwrite: only with {option} FILE")
+    return None
+
+
+def save_under_free_name(figure: Figure, name: str) -> Path:
+    """Write a figure that has no name of the user's into the working folder, beside what is there."""
+    from dlworkflow.plotting import save_figure
+    from dlworkflow.runs import safe_name
+    from dlworkflow.writing import free_name
+
+    while True:
+        path = free_name(Path(f"{safe_name(name)}.png"))
+        try:
+            return save_figure(figure, path, overwrite=False)
+        except FileTakenError:  # another process was faster
+            continue
+
+
+def echo_path(path: Path) -> None:
+    """Print where something was written: on stdout, unless that is where it went."""
+    from dlworkflow.writing import is_device
+
+    typer.echo(str(path), err=is_device(path))
 
 
 def count(text: str) -> int:

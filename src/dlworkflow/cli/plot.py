@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlworkflow.cli.evaluate import Split
-from dlworkflow.cli.options import RUN_HELP, DataDirOption, RunsDirOption, complete_runs, say
+from dlworkflow.cli.options import (
+    RUN_HELP,
+    DataDirOption,
+    OverwriteOption,
+    RunsDirOption,
+    complete_runs,
+    echo_path,
+    figure_file,
+    say,
+)
 from dlworkflow.errors import ConfigError, RunError, nearest
 from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
 
@@ -35,6 +44,7 @@ def plot(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the one figure here: .png, .svg or .pdf.")
     ] = None,
+    overwrite: OverwriteOption = False,
     split: Annotated[Split, typer.Option(help="Which part of the data, where the figure is of one.")] = Split.test,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
@@ -61,16 +71,15 @@ def plot(
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
+    from dlworkflow.data import input_files
     from dlworkflow.plotting import save_figure
-    from dlworkflow.plotting.style import check_format
 
-    if out is not None:
-        check_format(out)
+    target = figure_file("--out", out, overwrite, input_files(found.summary()["config"]["data"]))
     say(f"run {found.path}")
     tail = "" if split is Split.test else f"-{split.value}"
     for kind, figure in _drawn(found, kinds, split.value, data_dir):
-        path = out or found.plot_path(f"{kind}{tail}" if kind in OF_A_SPLIT else kind)
-        typer.echo(str(save_figure(figure, path)))
+        own = f"{kind}{tail}" if kind in OF_A_SPLIT else kind
+        echo_path(target.save(figure) if target else save_figure(figure, found.plot_path(own)))
 
 
 def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None) -> Iterator[tuple[str, Figure]]:

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from dlworkflow.cli.options import DeviceOption, RunOption, RunsDirOption, SetOption, complete_models, count, say
+from dlworkflow.cli.options import (
+    DeviceOption,
+    OverwriteOption,
+    RunOption,
+    RunsDirOption,
+    SetOption,
+    complete_models,
+    count,
+    figure_file,
+    say,
+)
 from dlworkflow.data.listing import lists_images
 from dlworkflow.data.tables import as_number, read_lines
 from dlworkflow.errors import ConfigError, DlwError, few, unknown
@@ -21,6 +31,8 @@ from dlworkflow.paths import matching_paths, user_path
 from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from dlworkflow.inference import Prediction, Predictor
 
 CONTEXT = {"ignore_unknown_options": True}  # so that -0.5 is a number; other unknown options are refused below
@@ -59,6 +71,7 @@ def predict(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw the pictures with what was said.")
     ] = None,
+    overwrite: OverwriteOption = False,
     weights: Annotated[
         str,
         typer.Option(
@@ -111,10 +124,7 @@ def predict(
         raise DlwError("no files were named")
     numbers = _rows_given(inputs, lines)
 
-    if plot is not None:
-        from dlworkflow.plotting.style import check_format
-
-        check_format(plot)
+    target = figure_file("--plot", plot, overwrite, map(Path, names))
     if model is None:
         alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
         _refuse(alone, "only with --model; a run knows its own")
@@ -124,16 +134,21 @@ def predict(
         predictor = _from_weights(model, weights, classes, image_size, settings, device)
     options = {"batch_size": batch_size, "top_k": top_k}
     if predictor.kind == "tabular":
-        if plot is not None:
+        if target is not None:
             raise ConfigError(f"--plot draws pictures; {predictor.name} takes numbers")
         predictions = list(predictor.predict_rows(_rows(predictor, names, numbers), **options))
     else:
         if numbers is not None and not any(map(_is_here, names)):
             raise DlwError(f"{predictor.name} takes pictures, not numbers")
-        predictions = _predict_pictures(predictor, names, options)
+        from dlworkflow.inference import expand_paths
+
+        paths = expand_paths(names, on_left_out=say)
+        if target is not None:
+            target.check([*paths, Path(weights)])
+        predictions = _predict_pictures(predictor, paths, options)
     _print(predictions, output, top_k)
-    if plot is not None:
-        _draw(predictor, predictions, plot)
+    if target is not None:
+        say(f"figure {target.save(_drawn(predictor, predictions))}")
     bad = sum(prediction.error is not None for prediction in predictions)
     if bad:
         say(f"{bad} of {len(predictions)} files could not be read")
@@ -314,12 +329,9 @@ def _rows(predictor: Predictor, names: Sequence[str], numbers: list[list[float]]
     return [flat[start : start + width] for start in range(0, len(flat), width)]
 
 
-def _predict_pictures(predictor: Predictor, names: Sequence[str], options: dict[str, int]) -> list[Prediction]:
+def _predict_pictures(predictor: Predictor, paths: Sequence[Path], options: dict[str, int]) -> list[Prediction]:
     from tqdm import tqdm
 
-    from dlworkflow.inference import expand_paths
-
-    paths = expand_paths(names, on_left_out=say)
     predictions = predictor.predict_images(paths, **options)
     hidden = len(paths) <= options["batch_size"] or not sys.stderr.isatty()
     return list(tqdm(predictions, total=len(paths), unit="picture", leave=False, disable=hidden, file=sys.stderr))
@@ -368,14 +380,13 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
     return row
 
 
-def _draw(predictor: Predictor, predictions: Sequence[Prediction], plot: Path) -> None:
+def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
     from dlworkflow.data.images import load_image
-    from dlworkflow.plotting import plot_predicted_images, save_figure
+    from dlworkflow.plotting import plot_predicted_images
     from dlworkflow.plotting.pictures import MOST_PICTURES
 
     shown = predictions[:MOST_PICTURES]
     pictures = [None if p.error else load_image(p.source, predictor.in_shape[0]) for p in shown]
     pictures += [None] * (len(predictions) - len(shown))
     titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
-    save_figure(plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions]), plot)
-    say(f"figure {plot}")
+    return plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions])

@@ -13,10 +13,12 @@ from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
     OfflineOption,
+    OverwriteOption,
     RecipeOption,
     RunsDirOption,
     SetOption,
     complete_data,
+    figure_file,
     say,
 )
 from dlworkflow.cli.runs import headings, pretty
@@ -24,6 +26,7 @@ from dlworkflow.cli.tables import Format, loss, number, percent, render
 from dlworkflow.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
+    from dlworkflow.cli.options import FigureFile
     from dlworkflow.config import Layer, SweepSettings
     from dlworkflow.sweep.folder import Plan, Point, Sweep
 
@@ -82,6 +85,7 @@ def sweep(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: failed runs anew.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every combination, count them, and stop.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the metric by setting.")] = None,
+    overwrite: OverwriteOption = False,
     output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
@@ -98,10 +102,7 @@ def sweep(
     from dlworkflow.config import from_flags, from_overrides, read_file, together
     from dlworkflow.sweep.points import parse_grid
 
-    if plot is not None:
-        from dlworkflow.plotting.style import check_format
-
-        check_format(plot)
+    target = figure_file("--plot", plot, overwrite)
     file = Path(what) if what is not None and what.lower().endswith((".yaml", ".yml")) else None
     of_the_sweep = from_flags(
         {
@@ -139,7 +140,7 @@ def sweep(
         if made is None:
             return
         found, now = made
-    _run(found, now, retry_failed, plot, output, resume is not None)
+    _run(found, now, retry_failed, target, output, resume is not None)
 
 
 def _made(
@@ -183,10 +184,13 @@ def _refuse(layers: list[Layer], more: dict[str, object]) -> None:
 
 
 def _run(
-    found: Sweep, settings: SweepSettings, retry_failed: bool, plot: Path | None, output: Format, resumed: bool
+    found: Sweep, settings: SweepSettings, retry_failed: bool, target: FigureFile | None, output: Format, resumed: bool
 ) -> None:
+    from dlworkflow.data import input_files
     from dlworkflow.sweep.running import run_sweep
 
+    if target is not None:
+        target.check(input_files(found.read().base.get("data", {})))
     progress = _Progress(found, settings, resumed)
     try:
         plan, stop = run_sweep(
@@ -195,7 +199,7 @@ def _run(
     except (KeyboardInterrupt, SystemExit):
         say(f"stopped; go on with: {progress.way_on()}")
         raise
-    _print_table(found, plan, settings, plot, output)
+    _print_table(found, plan, settings, target, output)
     if plan.waiting():
         left = len(plan.waiting())
         say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; go on with: {progress.way_on()}")
@@ -239,7 +243,7 @@ class _Progress:
         return self._settings.sampler == "tpe"
 
 
-def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, plot: Path | None, output: Format) -> None:
+def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: FigureFile | None, output: Format) -> None:
     from dlworkflow.sweep.table import best_run, sweep_rows
 
     rows, metric = sweep_rows(found, plan, by=settings.by, at=settings.at)
@@ -262,10 +266,10 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, plot: Path |
         say("scores of each run's last epoch: none was chosen by the test data, only the order of the rows is")
     elif metric.startswith("test_"):
         say("chosen on the test split, as there is no validation split: expect a little less on new data")
-    if plot is not None:
-        from dlworkflow.plotting import plot_sweep, save_figure
+    if target is not None:
+        from dlworkflow.plotting import plot_sweep
 
-        say(f"figure {save_figure(plot_sweep(rows, plan.keys, metric), plot)}")
+        say(f"figure {target.save(plot_sweep(rows, plan.keys, metric))}")
 
 
 def _cells(row: dict[str, Any]) -> dict[str, Any]:

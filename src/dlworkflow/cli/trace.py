@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import complete_data, complete_models, say
+from dlworkflow.cli.options import OverwriteOption, complete_data, complete_models, figure_file, say
 from dlworkflow.cli.tables import render
 from dlworkflow.errors import ConfigError, unknown
 from dlworkflow.text import json_text, printable
 
 if TYPE_CHECKING:
+    from dlworkflow.cli.options import FigureFile
     from dlworkflow.trace import ClassifierTrace, ConvTrace, DescentStep, LayerStep, SampleLoss, WorkedSum
 
 MOST_SHOWN = 10
@@ -78,6 +79,7 @@ def trace(
             help="Draw it: loss surface and path, maps of conv, or activations.",
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
     output: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
 ) -> None:
     """Work something out step by step, with true numbers.
@@ -89,19 +91,20 @@ def trace(
     dlw trace conv --kernel 3 --stride 1 --padding 0
     dlw trace activations --plot activations.png
     """
+    target = figure_file("--plot", plot, overwrite)
     descent = {"w": w, "b": b, "lr": lr, "steps": steps, "x": x, "y": y}
     classifier = {"data": data, "samples": samples}
     convolution = {"shape": shape, "channels": channels, "kernel": kernel, "stride": stride, "padding": padding}
     convolution |= {"pool": pool}
     if what is None:
         _refuse("gradient descent", {**classifier, **convolution, "seed": seed})
-        _trace_descent(_given(descent), plot, output)
+        _trace_descent(_given(descent), target, output)
     elif what == "activations":
         _refuse("activations", {**descent, **classifier, **convolution, "seed": seed})
-        _trace_activations(plot, output)
+        _trace_activations(target, output)
     elif what == "conv":
         _refuse("a convolution", {**descent, **classifier})
-        _trace_conv(_given({**convolution, "seed": seed}), plot, output)
+        _trace_conv(_given({**convolution, "seed": seed}), target, output)
     else:
         _refuse("a model", {**descent, **convolution, "plot": plot})
         _trace_model(what, output, **_given({**classifier, "seed": seed}))
@@ -118,16 +121,15 @@ def _refuse(subject: str, options: Mapping[str, Any]) -> None:
         raise ConfigError(f"{', '.join(given)}: not for {subject} (see `dlw trace --help`)")
 
 
-def _trace_activations(plot: Path | None, output: Format) -> None:
+def _trace_activations(target: FigureFile | None, output: Format) -> None:
     from dlworkflow.trace import trace_activations
 
     x = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
     values = trace_activations(x)
-    if plot is not None:
-        from dlworkflow.plotting import plot_activations, save_figure
+    if target is not None:
+        from dlworkflow.plotting import plot_activations
 
-        save_figure(plot_activations(tuple(values)), plot)
-        say(f"wrote {plot}")
+        say(f"wrote {target.save(plot_activations(tuple(values)))}")
     rows = [{"x": at, **{name: found[i] for name, found in values.items()}} for i, at in enumerate(x)]
     if output is Format.json:
         _echo_json(rows)
@@ -136,18 +138,17 @@ def _trace_activations(plot: Path | None, output: Format) -> None:
     _echo(render(cells, {name: name for name in rows[0]}).splitlines())
 
 
-def _trace_descent(given: dict[str, Any], plot: Path | None, output: Format) -> None:
+def _trace_descent(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
     from dlworkflow.trace import descent_path, loss_surface, trace_descent
 
     x, y = (_numbers(f"--{name}", given.pop(name, usual)) for name, usual in (("x", "1,2,3"), ("y", "2,4,6")))
     taken = _flagged(lambda: trace_descent(x, y, **given))
-    if plot is not None:
-        from dlworkflow.plotting import plot_loss_surface, save_figure
+    if target is not None:
+        from dlworkflow.plotting import plot_loss_surface
 
         path = descent_path(taken)
         surface = loss_surface(x, y, path)
-        save_figure(plot_loss_surface(surface.w, surface.b, surface.loss, path), plot)
-        say(f"wrote {plot}")
+        say(f"wrote {target.save(plot_loss_surface(surface.w, surface.b, surface.loss, path))}")
     if output is Format.json:
         _echo_json([asdict(step) for step in taken])
     else:
@@ -249,17 +250,16 @@ def _sum_of_powers(sample: SampleLoss) -> float:
         return math.inf
 
 
-def _trace_conv(given: dict[str, Any], plot: Path | None, output: Format) -> None:
+def _trace_conv(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
     from dlworkflow.trace import trace_conv
 
     if "shape" in given:
         given["in_shape"] = _whole_numbers("--shape", given.pop("shape"))
     traced = _flagged(lambda: trace_conv(**given))
-    if plot is not None:
-        from dlworkflow.plotting import plot_convolution, save_figure
+    if target is not None:
+        from dlworkflow.plotting import plot_convolution
 
-        save_figure(plot_convolution([(step.label, step.values.numpy()) for step in traced.steps]), plot)
-        say(f"wrote {plot}")
+        say(f"wrote {target.save(plot_convolution([(step.label, step.values.numpy()) for step in traced.steps]))}")
     if output is Format.json:
         _echo_json(_conv_data(traced))
     else:

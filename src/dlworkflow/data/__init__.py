@@ -7,7 +7,7 @@ package through the entry-point group `dlworkflow.data` (name -> loader).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -169,6 +169,23 @@ def load(name: str, *, data_dir: str | None = None, offline: bool = False, **giv
 def find(name: str, data_dir: str | None = None) -> Path | None:
     """Return where the files of a data set lie, or None when they are not there or it has none."""
     return import_module(f"dlworkflow.data.{name}").find(data_dir) if _lives_in_files(name) else None
+
+
+def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the files and folders that a data set with these settings is read from; none where it is made."""
+    from dlworkflow.data.listing import read_csv
+    from dlworkflow.data.shards.names import expand, folder_of
+
+    name, path = given.get("name"), given.get("path")
+    if path is None:
+        found = find(name, given.get("data_dir")) if name in _DATA_SETS else None
+        yield from [found] if found is not None else []
+    elif name == "image_shards":
+        yield from [folder] if (folder := folder_of(path)) is not None else expand(path)
+    else:
+        yield user_path(path)
+        if name == "image_csv":
+            yield from (picture for rows in read_csv(user_path(path)).values() for picture, _ in rows)
 
 
 def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Path:

@@ -22,7 +22,7 @@ from matplotlib.textpath import text_to_path
 
 from dlworkflow.errors import DlwError
 from dlworkflow.text import printable
-from dlworkflow.writing import write_whole
+from dlworkflow.writing import is_device, write_output
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
 PURPLE, SKY, BLACK, GREY, PALE = "#cc79a7", "#56b4e9", "#000000", "#6b6b6b", "#e3e3e3"
@@ -80,19 +80,23 @@ def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes
 def check_format(path: str | os.PathLike[str]) -> Path:
     """Return the path of a figure. Raises DlwError for a format that is not written here."""
     path = Path(path)
-    if path.suffix.casefold() not in FORMATS:
+    if path.suffix.casefold() not in FORMATS and not is_device(path):
         raise DlwError(
             f"cannot write a figure as {str(path)!r}; name it {', '.join('*' + suffix for suffix in FORMATS)}"
         )
     return path
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG, SVG or PDF by its name's ending; return the path. Raises DlwError when it cannot."""
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+    """Write a figure as PNG, SVG or PDF by its name's ending, PNG into a device such as /dev/stdout; return the path.
+
+    Raises DlwError when it cannot, ConfigError where a file is there that is not to be overwritten.
+    """
     path = check_format(path)
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=path.suffix.casefold().removeprefix("."))
-    return write_whole(path, lambda stream: stream.write(drawn.getbuffer()))
+    suffix = path.suffix.casefold()
+    figure.savefig(drawn, format=suffix.removeprefix(".") if suffix in FORMATS else "png")
+    return write_output(path, lambda stream: stream.write(drawn.getbuffer()), overwrite=overwrite)
 
 
 def shorten(text: str, length: int) -> str:

@@ -18,7 +18,7 @@ neither torch nor YAML. The format:
 from __future__ import annotations
 
 from dlworkflow.runs.finding import find_run, list_runs, runs_folder
-from dlworkflow.runs.folder import COLUMNS, VAL_COLUMNS, Run, best_epoch, now
+from dlworkflow.runs.folder import COLUMNS, VAL_COLUMNS, Run, best_epoch, now, safe_name
 from dlworkflow.runs.summary import FORMAT, without_nan
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "list_runs",
     "now",
     "runs_folder",
+    "safe_name",
     "without_nan",
 ]

@@ -60,7 +60,7 @@ class Run:
 
         Raises RunError when it cannot be written.
         """
-        stem = _safe(stem)
+        stem = safe_name(stem)
         try:
             runs_dir.mkdir(parents=True, exist_ok=True)
             clear_leftovers(runs_dir, _NEW, _FIRST)
@@ -242,14 +242,14 @@ class Run:
         Return their paths, the report first.
         """
         self.sweep()
-        tail = "" if split == "test" else f"-{_safe(split)}"
+        tail = "" if split == "test" else f"-{safe_name(split)}"
         self._write(f"evaluation{tail}.json", as_json(report))
         written = [self.path / f"evaluation{tail}.json"]
         for name, rows in tables.items():
             out = io.StringIO()
             writer = csv.writer(out, lineterminator="\n")
             if rows:
-                writer.writerow(rows[0])
+                writer.writerow(map(csv_cell, rows[0]))
             writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
             self._write(f"{name}{tail}.csv", out.getvalue())
             written.append(self.path / f"{name}{tail}.csv")
@@ -303,7 +303,7 @@ def _number_folder(new: Path, stem: str) -> Path:
             number += 1
 
 
-def _safe(stem: str) -> str:
+def safe_name(stem: str) -> str:
     """Make a name that is a single folder on every system, whatever a data set is called."""
     name = re.sub(r"[^\w.+-]+", "_", stem).strip("._-")
     while len(name.encode()) > _LONGEST:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line, unknown
-from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder
+from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder, safe_name
 from dlworkflow.runs.finding import find_folder, is_run, run_names
 from dlworkflow.writing import write_text
 
@@ -70,7 +70,7 @@ class Sweep:
     @classmethod
     def create(cls, runs_dir: str | os.PathLike[str] | None, stem: str, plan: Plan) -> Sweep:
         """Make a folder `stem-001`, `stem-002`, ... with its plan. Raises RunError when it cannot be written."""
-        folder = runs_folder(runs_dir)
+        folder, stem = runs_folder(runs_dir), safe_name(stem)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for number in count(1):

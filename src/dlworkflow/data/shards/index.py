@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,10 @@ def read_index(folder: Path) -> Index | None:
             raise _damaged(file, f"is of format {found['format']!r}, not {FORMAT!r}")
         if found["version"] != VERSION:
             raise DataError(f"{str(file)!r} is of version {found['version']!r}; this dlworkflow reads {VERSION}")
-        classes = tuple(map(str, found["classes"]))
+        classes = _classes(found["classes"])
         shards = tuple(_shard(folder, row, len(classes)) for row in found["shards"])
+        if (twice := _repeated(shard.path.name for shard in shards)) is not None:
+            raise _damaged(file, f"lists {twice!r} twice")
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(file, f"{type(error).__name__} {first_line(error)}") from None
     return Index(classes, shards)
@@ -106,6 +108,21 @@ def digest_of(path: Path) -> str:
         while piece := stream.read(_CHUNK):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _classes(names: Any) -> tuple[str, ...]:
+    """Return the names of the classes. Raises ValueError for what is no list of different ones."""
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f"has no list of class names, but {names!r:.200}")
+    if (twice := _repeated(names)) is not None:
+        raise ValueError(f"has the class {twice!r} twice")
+    return tuple(names)
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that stands there twice, or None."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def _shard(folder: Path, row: Any, n_classes: int) -> Shard:

@@ -14,23 +14,24 @@ import random
 import re
 import shutil
 import tarfile
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dlworkflow.data.decoding import pixel_limit
 from dlworkflow.data.facts import examine
-from dlworkflow.data.shards.index import Shard, index_text
+from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.splits import Splits
 from dlworkflow.errors import ConfigError, DataError, first_line
+from dlworkflow.writing import clear_leftovers, is_same_or_within, name_in_temporary, unfinished_folder
 
 Progress = Callable[[int, int], object]
 """Told of (pictures done, pictures in all)."""
 
 SHARD_MEGABYTES = 100
+_CONTENTS = rf"({'|'.join(SPLITS)})-\d+{re.escape(SUFFIX)}|{re.escape(INDEX_NAME)}"
 _LONGEST_NAME = 60  # with a number and a suffix within the 100 bytes that every tar reader knows
 
 
@@ -68,9 +69,8 @@ def write_shards(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _check_space(every, out.parent)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-", ignore_cleanup_errors=True) as folder:
-            whole = Path(folder, "whole")
-            whole.mkdir()
+        clear_leftovers(out.parent, name_in_temporary(out.name), _CONTENTS)
+        with unfinished_folder(out) as whole:
             written = []
             for split, part in pictures.items():
                 mixed = random.Random(f"{seed} {split}").sample(part, len(part))
@@ -92,6 +92,14 @@ def check_free(out: Path) -> None:
         raise ConfigError(f"--out: {str(out)!r}: {error.strerror}") from None
     if taken:
         raise ConfigError(f"--out: {str(out)!r} is there already; give another folder, or remove it first")
+
+
+def check_apart(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise ConfigError where the shards would be among what they are made of, or among its other splits."""
+    for given in inputs:
+        whole = given.parent if given.name in SPLITS else given
+        if is_same_or_within(out, whole):
+            raise ConfigError(f"--out: {str(out)!r} is within the data, {str(whole)!r}; name a folder outside it")
 
 
 def _pictures_of(splits: Splits, split: str) -> list[Picture]:
