@@ -11,12 +11,6 @@ from dlworkflow.data.formats import IMAGE_EXTENSIONS, is_hidden, is_picture, lef
 from dlworkflow.data.tables import as_number, read_lines, read_records
 from dlworkflow.errors import DataError, MissingDataError, few, first_line
 
-_SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "test": ("test", "testing"),
-    "val": ("val", "valid", "validation"),
-}
-
 
 def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
     """Return the class folders in `directory`, sorted, and {class: label}; hidden folders are none.
@@ -30,34 +24,6 @@ def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str
     if not classes:
         raise MissingDataError(f"no class folders in {str(directory)!r}; pictures are expected in <class>/<picture>")
     return classes, {name: label for label, name in enumerate(classes)}
-
-
-def match_classes(
-    train: Sequence[str], other: Sequence[str], train_dir: str | os.PathLike[str], other_dir: str | os.PathLike[str]
-) -> None:
-    """Raise DataError with both lists when the other split has a class that the training split lacks."""
-    extra = [name for name in other if name not in train]
-    if extra:
-        raise DataError(
-            f"classes only in {str(other_dir)!r}: {listed(extra)}; "
-            f"{str(train_dir)!r} has {listed(train)}, the other {listed(other)}"
-        )
-
-
-def split_folders(root: Path) -> dict[str, Path]:
-    """Return {train, test, val: folder} of those that are there, by any of their names."""
-    entries = {entry.name.casefold(): entry for entry in entries_of(root) if entry.is_dir()}
-    found = {split: next((entries[n] for n in names if n in entries), None) for split, names in _SPLIT_NAMES.items()}
-    return {split: folder for split, folder in found.items() if folder is not None}
-
-
-def split_fault(folders: Mapping[str, Path]) -> str | None:
-    """Say what a model cannot be trained without among split folders (val stands in for test), or None."""
-    if "train" not in folders:
-        return f"has {listed(folder.name for folder in folders.values())} but no folder 'train'"
-    if "test" not in folders and "val" not in folders:
-        return "has a folder 'train' but no 'test'; add one, or give the class folders alone"
-    return None
 
 
 @dataclass(frozen=True)
@@ -104,29 +70,37 @@ def look_into(top: Path) -> ClassFolder:
     return found
 
 
-def list_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], list[int], list[str]]:
-    """List `root/<class>/**/<picture>` in torchvision's order: (paths, labels, what was left out).
+class Listed(NamedTuple):
+    """The images of some class folders in torchvision's order, the class of each, and what else is there."""
 
-    Raises DataError for a class without pictures and for a folder that cannot be listed.
-    """
-    folders = {name: look_into(root / name) for name in classes}
-    if closed := [f"{str(path)!r} ({reason})" for found in folders.values() for path, reason in found.closed]:
-        raise DataError(f"cannot list folder(s) {', '.join(closed)}")
-    if empty := [name for name, found in folders.items() if not found.pictures]:
-        raise DataError(
-            f"no pictures in class folder(s) {listed(empty)} of {str(root)!r}; known are {', '.join(IMAGE_EXTENSIONS)}"
-        )
-    paths = [path for found in folders.values() for path in found.pictures]
-    labels = [label for label, found in enumerate(folders.values()) for _ in found.pictures]
-    loose = [entry for entry in entries_of(root) if entry.name not in folders]
-    seen = [path for path in loose if path.is_file() and not is_hidden(path)]
-    said = left_out(
-        [path for found in folders.values() for path in found.others] + [p for p in seen if not is_picture(p.name)],
-        [path for found in folders.values() for path in found.hidden] + [p for p in loose if is_hidden(p)],
-        [path for path in seen if is_picture(path.name)],
+    paths: list[Path]
+    names: list[str]
+    empty: list[str]
+    others: list[Path]
+    hidden: list[Path]
+
+
+def list_images(folders: Mapping[str, Path]) -> Listed:
+    """List `<class>/**/<image>` of {class: folder}. Raises DataError for a folder that cannot be listed."""
+    looks = {name: look_into(folder) for name, folder in folders.items()}
+    if closed := [f"{str(path)!r} ({reason})" for look in looks.values() for path, reason in look.closed]:
+        raise DataError(f"cannot list folder(s) {'; '.join(closed[:6])}{more(closed, 6)}")
+    return Listed(
+        [path for look in looks.values() for path in look.pictures],
+        [name for name, look in looks.items() for _ in look.pictures],
+        [name for name, look in looks.items() if not look.pictures],
+        [path for look in looks.values() for path in look.others],
+        [path for look in looks.values() for path in look.hidden],
     )
-    notes = [f"left out of {str(root)!r}: {said}"] if said else []
-    return paths, labels, notes
+
+
+def none_empty(listed: Listed, root: Path) -> None:
+    """Raise DataError for classes without images."""
+    if listed.empty:
+        raise DataError(
+            f"no pictures in class folder(s) {few(listed.empty)} of {str(root)!r}; known are "
+            f"{', '.join(IMAGE_EXTENSIONS)}"
+        )
 
 
 def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
