@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_trained_on_is_a_fault(lost, text, pets):
 
 
 def test_a_list_that_cannot_be_trained_on_is_a_fault(listed):
-    listed.write_text(listed.read_text().replace(",test", ",val"))
+    listed.write_text(listed.read_text().replace(",test", ",train"))
 
     assert [text for text, _ in found(listed, "layout")] == ["column 'split' names no row 'test'"]
 
@@ -358,6 +358,15 @@ def test_a_class_that_only_training_has_is_a_remark(pets):
     shutil.rmtree(pets / "test" / "dog")
 
     assert [text for text, _ in found(pets, "absent_class")] == ["class 'dog' is in split 'train', not in 'test'"]
+
+
+def test_classes_that_differ_in_case_alone_are_a_remark(flat, paint):
+    for number in range(2):
+        paint(flat / "CAT" / f"{number}.png", 90 + number)
+
+    assert [text for text, _ in found(flat, "alike_names")] == [
+        "classes differ in upper and lower case alone: 'CAT', 'cat'"
+    ]
 
 
 def test_hidden_files_and_folders_are_a_remark_wherever_they_are(pets, paint):

@@ -238,6 +238,17 @@ def test_an_unknown_split_is_named_by_its_line(write):
         load_image_csv(path=write(SPLIT + "test/dog/0.png,dog,exam\n"))
 
 
+def test_a_list_of_train_and_val_alone_is_read_as_such_a_folder_is(write):
+    splits = load_image_csv(path=write(SPLIT.replace(",test", ",val")))
+
+    assert (splits.val, len(splits.test)) == (None, 1)
+    assert any("no split 'test'" in note and "'val' is used as the test split" in note for note in splits.notes)
+
+
+def test_a_class_that_no_row_of_the_test_split_has_is_noted(write):
+    assert load_image_csv(path=write(SPLIT)).notes == ("split 'test' has no pictures of 'cat'",)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_split_column_without_training_or_test_is_refused(split, write):
     rows = [row for row in SPLIT.splitlines() if not row.endswith(f",{split}")]
@@ -253,7 +264,7 @@ def test_a_label_that_training_lacks_is_refused_with_both_lists(write):
 
 @pytest.mark.parametrize("row", ["train/cat/0.png,cat,test", "test/../train/cat/0.png,cat,test"])
 def test_a_file_in_training_and_test_is_told_with_its_name(row, write, pets):
-    [note] = load_image_csv(path=write(f"{SPLIT}{row}\n")).notes
+    note = load_image_csv(path=write(f"{SPLIT}{row}\n")).notes[-1]
 
     assert note.startswith(f"1 file(s) stand in several splits, such as '{pets}/train/cat/0.png' in train and test")
 
@@ -265,16 +276,33 @@ def test_a_file_that_is_cut_into_training_and_test_is_told(write):
 def test_a_cut_that_is_asked_for_though_there_is_a_split_column_is_told(write):
     splits = load_image_csv(path=write(SPLIT), test_fraction=0.4)
 
-    assert [note.partition(":")[0] for note in splits.notes] == ["data.test_fraction is not used"]
+    assert splits.notes[0].partition(":")[0] == "data.test_fraction is not used"
 
 
 def test_a_file_twice_in_training_is_nothing_to_tell(write):
-    assert load_image_csv(path=write(SPLIT + "train/cat/0.png,cat,train\n")).notes == ()
+    twice = load_image_csv(path=write(SPLIT + "train/cat/0.png,cat,train\n")).notes
+
+    assert twice == load_image_csv(path=write(SPLIT)).notes
 
 
 def test_a_file_with_two_labels_is_refused_with_both(write):
     with pytest.raises(DataError, match=r"cat/0\.png' has two labels, 'cat' and 'dog'; a picture has one"):
         load_image_csv(path=write(SPLIT + "train/cat/0.png,dog,test\n"))
+
+
+def test_labels_of_two_splits_are_matched_whatever_their_unicode_form(write):
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+
+    splits = load_image_csv(path=write(SPLIT.replace("cat,train", f"{nfd},train") + f"test/cat/0.png,{nfc},test\n"))
+
+    assert (splits.classes, splits.test.labels.tolist()) == ((nfc, "dog"), [1, 0])
+
+
+def test_two_forms_of_one_label_in_a_split_are_refused(write):
+    rows = "train/cat/1.png,caf\u00e9,train\ntrain/cat/2.png,cafe\u0301,train\n"
+
+    with pytest.raises(DataError, match=r"two classes that look the same, 'caf\\xe9' and 'cafe\\u0301'"):
+        load_image_csv(path=write(SPLIT + rows))
 
 
 def test_one_label_is_refused(write):

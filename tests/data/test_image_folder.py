@@ -212,7 +212,7 @@ def test_a_val_folder_that_stands_in_for_a_test_folder_is_noted(pets):
     (pets / "test").rename(pets / "val")
 
     assert load_image_folder(path=str(pets)).notes == (
-        f"no folder 'test' in {str(pets)!r}: 'val' is used as the test split",
+        f"no split 'test' in {str(pets)!r}: 'val' is used as the test split",
     )
 
 
@@ -234,6 +234,23 @@ def test_labels_of_a_test_split_with_fewer_classes_go_by_name(pets):
     shutil.rmtree(pets / "test" / "cat")
 
     assert load_image_folder(path=str(pets)).test.labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_a_class_that_is_empty_in_another_split_is_noted_like_one_that_is_missing(split, pets):
+    shutil.copytree(pets / "test", pets / "val")
+    for path in (pets / split / "cat").iterdir():
+        path.unlink()
+
+    assert load_image_folder(path=str(pets)).notes == (f"split {split!r} has no pictures of 'cat'",)
+
+
+def test_a_split_without_any_image_is_refused(pets):
+    for path in (pets / "test").glob("*/*"):
+        path.unlink()
+
+    with pytest.raises(DataError, match="no pictures in split 'test' of"):
+        load_image_folder(path=str(pets))
 
 
 def test_a_class_that_the_test_split_lacks_is_noted(pets):

@@ -139,6 +139,7 @@ def check(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    settings: DataSetOption = None,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -156,6 +157,7 @@ def check(
     """
     from dlworkflow.data.shards.names import shards_path
 
+    layout = _layout(settings)
     with file_bar() as on_progress:
         if (shards := shards_path(str(path), "DIR|CSV|SHARDS")) is not None:
             from dlworkflow.data.shards.checking import check_shards
@@ -164,7 +166,7 @@ def check(
         else:
             from dlworkflow.data.check import check_folder
 
-            report = check_folder(path, on_progress=on_progress, max_pixels=max_pixels)
+            report = check_folder(path, layout=layout, on_progress=on_progress, max_pixels=max_pixels)
     if as_json:
         import json
 
@@ -315,6 +317,21 @@ def _settings(name: str, settings: list[str] | None) -> dict[str, Any]:
     if wrong:
         raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))
     return given
+
+
+def _layout(settings: list[str] | None) -> Any:
+    """Return `data.layout`, the only setting that matters to a check."""
+    from dlworkflow.config import from_overrides
+    from dlworkflow.data import faults
+    from dlworkflow.errors import ConfigError
+
+    given = from_overrides(settings or ()).values
+    if set(given) - {"data"} or set(given.get("data", {})) - {"layout"}:
+        raise ConfigError("--set: only data.layout matters to a check")
+    wrong = faults("image_folder", {"path": "", **given.get("data", {})})
+    if wrong:
+        raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))
+    return given.get("data", {}).get("layout", "auto")
 
 
 def _class_rows(splits: Splits) -> list[dict[str, Any]]:

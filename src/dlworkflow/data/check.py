@@ -7,26 +7,24 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median_low
 from typing import Any
 
+from dlworkflow.data.class_names import alike_in_case
 from dlworkflow.data.decoding import pixel_limit
 from dlworkflow.data.facts import Facts, Progress, examine
 from dlworkflow.data.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_picture
+from dlworkflow.data.layout import Layout, read_tree
 from dlworkflow.data.likeness import alike
 from dlworkflow.data.listing import (
     csv_faults,
-    entries_of,
-    find_classes,
     label_faults,
     listed,
     look_into,
     read_csv,
-    split_fault,
-    split_folders,
 )
 from dlworkflow.errors import DataError, MissingDataError
 from dlworkflow.paths import user_path
@@ -48,6 +46,7 @@ FAULTS = {  # kind -> what a report calls it
 REMARKS = {
     "alike_in_splits": "pictures that look the same in several splits (copies of one picture? then it is leakage)",
     "imbalance": "classes of very unequal size",
+    "alike_names": "classes that may be one",
     "absent_class": "classes that only the training split has",
     "duplicate": "the same picture more than once in a split",
     "alike": "pictures that look the same in a split (copies of another size or format?)",
@@ -90,10 +89,10 @@ class Spread:
 class FolderReport:
     """What `check_folder` found.
 
-    `layout` is `splits` (train/<class>/), `classes` (<class>/ alone), `csv` or `shards`; `counts` is
-    {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures of the largest class
-    to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the pictures that can be
-    read; `n_read` of the files were read for it, the others were as remembered.
+    `layout` is `splits` (train/<class>/), `splits in classes` (<class>/train/), `classes` (<class>/ alone), `csv` or
+    `shards`; `counts` is {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures
+    of the largest class to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the
+    pictures that can be read; `n_read` of the files were read for it, the others were as remembered.
     """
 
     path: str
@@ -156,11 +155,12 @@ class _Listing:
 def check_folder(
     path: str | os.PathLike[str],
     *,
+    layout: Layout = "auto",
     use_memory: bool = True,
     on_progress: Progress | None = None,
     max_pixels: int | None = None,
 ) -> FolderReport:
-    """Decode every picture of a folder (train/<class>/ or <class>/ alone) or a CSV of path,label[,split], and report.
+    """Decode every picture of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
 
     Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
     `on_progress` is told of (files done, files in all); pictures of more than `max_pixels` are faults, see
@@ -170,7 +170,7 @@ def check_folder(
     """
     root = user_path(path)
     limit = pixel_limit(max_pixels)
-    listing = _list(root)
+    listing = _list(root, layout)
     every = [picture for _, _, picture in listing.each()]
     examined = examine(every, root, use_memory=use_memory, max_pixels=limit, on_progress=on_progress)
     facts = examined.facts
@@ -194,9 +194,9 @@ def check_folder(
     )
 
 
-def _list(root: Path) -> _Listing:
+def _list(root: Path, layout: str) -> _Listing:
     if root.is_dir():
-        return _list_folder(root)
+        return _list_folder(root, layout)
     if not root.exists():
         raise MissingDataError(f"no such folder or file: {str(root)!r}")
     if root.suffix.casefold() != ".csv":
@@ -204,22 +204,24 @@ def _list(root: Path) -> _Listing:
     return _list_csv(root)
 
 
-def _list_folder(root: Path) -> _Listing:
+def _list_folder(root: Path, layout: str) -> _Listing:
     """List a folder's pictures and note what in it belongs to no class."""
-    folders = split_folders(root)
-    listing = _Listing("splits" if folders else "classes", root, {})
-    if folders:
-        _note_entries(listing, root, used={*folders.values()})
-        if fault := split_fault(folders):
-            listing.note("layout", fault)
-    for split, top in (folders or {"all": root}).items():
-        classes, _ = find_classes(top)
-        _note_entries(listing, top, used={top / name for name in classes})
-        listing.pictures[split] = {name: _list_class(listing, split, top / name) for name in classes}
+    tree = read_tree(root, layout)
+    called = {"split_first": "splits", "class_first": "splits in classes"}
+    listing = _Listing(called.get(tree.layout, "classes"), root, {})
+    if fault := tree.fault():
+        listing.note("layout", fault)
+    for entry in (entry for entries in tree.loose.values() for entry in entries):
+        if is_hidden(entry):
+            listing.note("hidden", "", entry)
+        elif entry.is_dir() or is_picture(entry.name):
+            listing.note("unused", "", entry)
+    for split, folders in tree.folders.items():
+        listing.pictures[split] = {name: _list_class(listing, split, name, top) for name, top in folders.items()}
     return listing
 
 
-def _list_class(listing: _Listing, split: str, folder: Path) -> list[Path]:
+def _list_class(listing: _Listing, split: str, name: str, folder: Path) -> list[Path]:
     found = look_into(folder)
     for path, reason in found.closed:
         listing.note("unreadable", f"is a folder that cannot be listed ({reason})", path)
@@ -227,19 +229,8 @@ def _list_class(listing: _Listing, split: str, folder: Path) -> list[Path]:
         for path in paths:
             listing.note(kind, NO_HEIC if path.suffix.lower() in HEIC_EXTENSIONS else "", path)
     if not found.pictures:
-        listing.note("empty_class", f"class {folder.name!r} of split {split!r} has no pictures", folder)
+        listing.note("empty_class", f"class {name!r} of split {split!r} has no pictures", folder)
     return found.pictures
-
-
-def _note_entries(listing: _Listing, folder: Path, used: Collection[Path]) -> None:
-    """Note what stands beside the folders that are used: hidden things, other folders, pictures of no class."""
-    for entry in entries_of(folder):
-        if entry in used:
-            continue
-        if is_hidden(entry):
-            listing.note("hidden", "", entry)
-        elif entry.is_dir() or is_picture(entry.name):
-            listing.note("unused", "", entry)
 
 
 def _list_csv(file: Path) -> _Listing:
@@ -286,6 +277,8 @@ def _judge_classes(listing: _Listing) -> None:
                 listing.note("extra_class", f"class {name!r} is in split {split!r}, not in {deciding!r}")
             for name in sorted(trained.keys() - classes.keys()):
                 listing.note("absent_class", f"class {name!r} is in split {deciding!r}, not in {split!r}")
+    for text in alike_in_case(list(trained or ())):
+        listing.note("alike_names", text)
     for name, paths in listing.pictures.get("all", {}).items():
         if len(paths) == 1:
             listing.note("layout", f"class {name!r} has 1 picture; two are needed to split it into training and test")

@@ -6,33 +6,34 @@ The training split decides the classes; other splits are matched to them by name
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
 
+from dlworkflow.data.class_names import alike_in_case, match_classes, nfc
 from dlworkflow.data.decoding import load_image, pixel_limit
 from dlworkflow.data.facts import examine
+from dlworkflow.data.formats import is_hidden, is_picture, left_out
 from dlworkflow.data.images import ImageData, ImageFiles
+from dlworkflow.data.layout import Layout, Tree, class_folders, read_tree
 from dlworkflow.data.listing import (
+    Listed,
     csv_faults,
-    find_classes,
     in_several_splits,
     is_there,
     label_faults,
-    list_pictures,
-    listed,
-    match_classes,
+    list_images,
+    none_empty,
     not_there,
     read_csv,
-    split_fault,
-    split_folders,
 )
+from dlworkflow.data.listing import find_classes as find_classes
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.data.transforms import Pipeline, Spec, parse
-from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.paths import user_path
 from dlworkflow.signatures import Fraction, Seed
 
@@ -51,13 +52,16 @@ class ImageFolderCustom(Dataset[Any]):
     """
 
     def __init__(self, targ_dir: str | os.PathLike[str], transform: Callable[[Any], Any] | None = None) -> None:
-        self.classes, self.class_to_idx = find_classes(targ_dir)
-        self.paths, self.targets, _ = list_pictures(Path(targ_dir), self.classes)
+        folders = class_folders(Path(targ_dir))
+        listed = list_images(folders)
+        none_empty(listed, Path(targ_dir))
+        self.classes, self.class_to_idx = [*folders], {name: label for label, name in enumerate(folders)}
+        self.paths, self.targets = listed.paths, [self.class_to_idx[name] for name in listed.names]
         self.transform = transform
 
     def use_classes(self, classes: Sequence[str]) -> None:
         """Take the labels from the classes of another split, by name."""
-        labels = {name: label for label, name in enumerate(classes)}
+        labels = {nfc(name): label for label, name in enumerate(classes)}
         self.targets = [labels[self.classes[target]] for target in self.targets]
         self.classes, self.class_to_idx = list(classes), labels
 
@@ -81,39 +85,52 @@ def load_image_folder(
     channels: Literal[1, 3] = 3,
     test_fraction: Fraction = TEST_FRACTION,
     random_state: Seed = RANDOM_STATE,
+    layout: Layout = "auto",
     on_bad: OnBad = "error",
     fast_decode: bool = False,
 ) -> Splits:
     """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
 
-    With `on_bad` skip, pictures that cannot be read are left out and named in the notes.
+    `layout` says how to read a folder whose names may mean several things, `auto` finds out: `split_first` is
+    `train/<class>/`, `class_first` is `<class>/train/`, `classes` is `<class>/` alone. With `on_bad` skip, images that
+    cannot be read are left out and named in the notes.
     """
-    root = user_path(path)
-    if not root.is_dir():
+    if not user_path(path).is_dir():
         raise MissingDataError(f"data.path: no folder {path!r}")
     pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
-    folders = split_folders(root)
-    if not folders:
-        classes, _ = find_classes(root)
-        paths, labels, notes = list_pictures(root, classes)
-        cut, indices = _cut(paths, labels, classes, test_fraction, random_state)
-        return _splits(root, classes, cut, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
-    if fault := split_fault(folders):
+    tree = read_tree(user_path(path), layout)
+    if fault := tree.fault():
         raise DataError(f"{path!r} {fault}")
-    notes = _unused_settings(path, test_fraction, random_state)
-    if "test" not in folders:
-        folders["test"] = folders.pop("val")
-        notes.append(f"no folder 'test' in {path!r}: {folders['test'].name!r} is used as the test split")
-    classes, _ = find_classes(folders["train"])
-    numbered = {}
-    for split, folder in folders.items():
-        own, _ = find_classes(folder)
-        match_classes(classes, own, folders["train"], folder)
-        numbered[split], more = _list_split(folder, own, classes)
-        notes += more
-        if missing := [name for name in classes if name not in own]:
-            notes.append(f"split {split!r} has no pictures of {listed(missing)}")
-    return _splits(root, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes)
+    listed = {split: list_images(folders) for split, folders in tree.folders.items()}
+    for split, own in listed.items():
+        if split in ("train", "all"):
+            none_empty(own, tree.tops[split])
+        elif not own.paths:
+            raise DataError(f"no pictures in split {split!r} of {path!r}")
+    given = {split: [*zip(own.paths, own.names, strict=True)] for split, own in listed.items()}
+    classes = [*tree.folders.get("train", tree.folders.get("all", {}))]
+    called = {
+        split: str(top) if tree.layout == "split_first" else f"{path} ({split})" for split, top in tree.tops.items()
+    }
+    numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
+    if tree.root != user_path(path):
+        notes.append(f"{path!r} is read from its folder {tree.root.name!r}")
+    if outside := tree.outside():
+        notes.append(f"left out, as they belong to no split: {few(outside)}")
+    notes += [said for split, own in listed.items() if (said := _left_out_of(tree, split, own))]
+    return _splits(tree.root, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
+
+
+def _left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
+    """Say how many files of which kinds are left out of a split's folder."""
+    loose = tree.loose.get(split, [])
+    beside = [entry for entry in loose if entry.is_file() and not is_hidden(entry)]
+    said = left_out(
+        [*listed.others, *(entry for entry in beside if not is_picture(entry.name))],
+        [*listed.hidden, *(entry for entry in loose if is_hidden(entry))],
+        [entry for entry in beside if is_picture(entry.name)],
+    )
+    return f"left out of {str(tree.tops[split])!r}: {said}" if said else None
 
 
 def load_image_csv(
@@ -143,18 +160,44 @@ def load_image_csv(
     for fault in (*csv_faults(given), *label_faults(given)):
         raise DataError(f"{path!r}: {fault}")
     classes = sorted({label for _, label in given.get("train", given.get("all", []))})
-    labels = {name: label for label, name in enumerate(classes)}
-    for split, rows in given.items():
-        match_classes(classes, sorted({label for _, label in rows}), f"{path} (train)", f"{path} ({split})")
-    numbered = {
-        split: ([picture for picture, _ in rows], [labels[label] for _, label in rows]) for split, rows in given.items()
-    }
-    indices = None
-    if "all" in numbered:
-        numbered, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
-    notes = [] if indices else _unused_settings(path, test_fraction, random_state)
+    called = {split: f"{path} ({split})" for split in given}
+    numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
     notes += in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
     return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
+
+
+_Numbered = dict[str, tuple[list[Path], list[int]]]
+"""{split: (images, labels)}."""
+
+
+def _numbered(
+    given: Mapping[str, list[tuple[Path, str]]],
+    classes: Sequence[str],
+    called: Mapping[str, str],
+    path: str,
+    test_fraction: float,
+    random_state: int,
+) -> tuple[_Numbered, dict[str, list[int]] | None, list[str]]:
+    """Turn {split: [(image, class)]} into labels, cut into splits where it is not; val stands in for a missing test.
+
+    Returns the splits, the indices of a cut, and notes. `called` is how errors call a split.
+    """
+    numbers = {name: label for label, name in enumerate(classes)}
+    numbered, notes = {}, alike_in_case(classes)
+    for split, rows in given.items():
+        own = sorted({name for _, name in rows})
+        match_classes(classes, own, called.get("train", ""), called[split])
+        if missing := [name for name in classes if name not in own]:
+            notes.append(f"split {split!r} has no pictures of {few(missing)}")
+        numbered[split] = [picture for picture, _ in rows], [numbers[name] for _, name in rows]
+    if "all" in numbered:
+        cut, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
+        return cut, indices, notes
+    notes = [*_unused_settings(path, test_fraction, random_state), *notes]
+    if "test" not in numbered:
+        numbered["test"] = numbered.pop("val")
+        notes.append(f"no split 'test' in {path!r}: 'val' is used as the test split")
+    return numbered, None, notes
 
 
 class Labelled(NamedTuple):
@@ -181,18 +224,18 @@ def load_labelled(
     DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
     """
     root = user_path(path)
-    labelled, notes = _labelled(root, path, split)
+    labels = {nfc(name): label for label, name in enumerate(classes)}
+    labelled, notes = _labelled(root, path, split, labels)
     found = sorted({label for _, label in labelled})
-    extra = [name for name in found if name not in classes]
+    extra = [name for name in found if name not in labels]
     if extra and not ignore_extra:
         raise DataError(
-            f"{path!r} has classes that the model does not know: {listed(extra)}; it has {listed(found)}, "
-            f"the model {listed(classes)} (--ignore-extra leaves the others out)"
+            f"{path!r} has classes that the model does not know: {few(extra)}; it has {few(found)}, "
+            f"the model {few(classes)} (--ignore-extra leaves the others out)"
         )
-    labels = {name: label for label, name in enumerate(classes)}
     known = [(picture, labels[label]) for picture, label in labelled if label in labels]
     if not known:
-        raise DataError(f"{path!r} has no {split} pictures of the model's classes {listed(classes)}")
+        raise DataError(f"{path!r} has no {split} pictures of the model's classes {few(classes)}")
     every = [picture for picture, _ in known]
     bad = _unreadable(root, every) if on_bad == "skip" else {}
     notes += _left_out(split, every, bad) if bad else []
@@ -206,28 +249,27 @@ def load_labelled(
     return Labelled(pictures, len(every) - len(chosen), tuple(notes))
 
 
-def _labelled(root: Path, path: str, split: str) -> tuple[list[tuple[Path, str]], list[str]]:
+def _labelled(root: Path, path: str, split: str, known: Collection[str]) -> tuple[list[tuple[Path, str]], list[str]]:
     """List (picture, class) of a split, or of all there is where nothing is split, and say what is left out."""
     if root.is_file():
         given = read_csv(root)
         return given.get("all", given.get(split, [])), []
     if not root.is_dir():
         raise MissingDataError(f"--data: no such folder or file: {path!r}")
-    folders = split_folders(root)
-    if folders and split not in folders:
-        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(folders)}")
-    folder = folders.get(split, root)
-    own, _ = find_classes(folder)
-    paths, labels, notes = list_pictures(folder, own)
-    return [(picture, own[label]) for picture, label in zip(paths, labels, strict=True)], notes
-
-
-_Listed = tuple[list[Path], list[int]]
+    tree = read_tree(root, known=known)
+    if "all" not in tree.folders and split not in tree.folders:
+        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(tree.folders)}")
+    chosen = split if split in tree.folders else "all"
+    listed = list_images(tree.folders[chosen])
+    notes = [f"split {split!r} has no pictures of {few(listed.empty)}"] if listed.empty else []
+    if said := _left_out_of(tree, chosen, listed):
+        notes.append(said)
+    return [*zip(listed.paths, listed.names, strict=True)], notes
 
 
 def _cut(
     paths: list[Path], labels: list[int], classes: Sequence[str], test_fraction: float, random_state: int
-) -> tuple[dict[str, _Listed], dict[str, list[int]]]:
+) -> tuple[_Numbered, dict[str, list[int]]]:
     train, test = stratified_split(labels, test_fraction=test_fraction, random_state=random_state, names=classes)
     indices = {"train": train, "test": test}
     return {
@@ -244,7 +286,7 @@ def _unused_settings(path: str, test_fraction: float, random_state: int) -> list
 def _splits(
     root: Path,
     classes: Sequence[str],
-    numbered: dict[str, _Listed],
+    numbered: _Numbered,
     pipeline: Pipeline,
     channels: int,
     *,
@@ -265,7 +307,7 @@ def _splits(
             skipped[split] = len(paths) - len(keep)
             if lost := sorted({*labels} - {labels[index] for index in keep}):
                 raise DataError(
-                    f"no picture of {listed(classes[label] for label in lost)} in split {split!r} of {str(root)!r} "
+                    f"no picture of {few(classes[label] for label in lost)} in split {split!r} of {str(root)!r} "
                     f"can be read: {'; '.join(notes[-skipped[split] :][:10])}"
                 )
             paths, labels = [paths[index] for index in keep], [labels[index] for index in keep]
@@ -299,10 +341,3 @@ def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
 def _left_out(split: str, paths: Sequence[Path], bad: dict[Path, str]) -> list[str]:
     named = [f"left out of {split}: {str(path)!r}: {bad[path]}" for path in paths if path in bad]
     return [f"{len(named)} of {len(paths)} {split} pictures cannot be read and are left out", *named]
-
-
-def _list_split(folder: Path, own: Sequence[str], classes: Sequence[str]) -> tuple[_Listed, list[str]]:
-    """List a split's pictures with labels of the training split."""
-    paths, targets, notes = list_pictures(folder, own)
-    labels = [classes.index(name) for name in own]
-    return (paths, [labels[target] for target in targets]), notes

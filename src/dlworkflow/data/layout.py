@@ -5,38 +5,38 @@ What a folder's name may mean in two ways is refused by name, never taken to mea
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dlworkflow.data.class_names import folded, nfc, one_form
 from dlworkflow.data.formats import is_hidden, is_picture
-from dlworkflow.data.listing import entries_of, look_into
+from dlworkflow.data.listing import SPLIT_NAMES, entries_of, look_into
 from dlworkflow.errors import DataError, MissingDataError, few
 
 Layout = Literal["auto", "split_first", "class_first", "classes"]
 """split_first is train/<class>/, class_first is <class>/train/, classes is <class>/ alone, which is split by a seed."""
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "test": ("test", "testing"),
-    "val": ("val", "valid", "validation"),
-}
 
 
 @dataclass(frozen=True)
 class Tree:
     """The class folders of each split, {split: {class: folder}}; the only split is `all` where nothing is split.
 
-    `tops` are the folders that hold a split's classes, `loose` is {folder: what in it belongs to no class}.
+    `tops` are the folders that hold a split's classes, `loose` is {split: what lies there and belongs to no class},
+    with "" for what belongs to no split.
     """
 
     layout: str
     root: Path
     folders: dict[str, dict[str, Path]]
     tops: dict[str, Path]
-    loose: dict[Path, list[Path]]
+    loose: dict[str, list[Path]]
+
+    def outside(self) -> list[Path]:
+        """Return images, and folders that hold some, which belong to no split."""
+        seen = [entry for entry in self.loose.get("", ()) if not is_hidden(entry)]
+        return [e for e in seen if (look_into(e).pictures if e.is_dir() else is_picture(e.name))]
 
     def fault(self) -> str | None:
         """Say what a model cannot be trained without, or None; val stands in for test."""
@@ -47,53 +47,16 @@ class Tree:
         return "has a folder 'train' but no 'test'; add one, or give the class folders alone"
 
 
-def read_tree(root: Path, layout: str = "auto") -> Tree:
+def read_tree(root: Path, layout: str = "auto", *, known: Collection[str] = ()) -> Tree:
     """Find the class folders below `root`, or in the only folder there where that holds them all.
 
+    Folders that are all called as `known` classes are classes, whatever else their names may mean.
     Raises MissingDataError where there are none, DataError where `layout` is auto and names may mean two things, and
     where two folders are one split or one class in two ways of writing.
     """
     if layout == "auto":
-        layout, root = _recognised(root)
+        layout, root = _recognised(root, known)
     return _READ[layout](root)
-
-
-def nfc(name: str) -> str:
-    """Return a name in the form in which two that look the same are the same (Unicode NFC)."""
-    return unicodedata.normalize("NFC", name)
-
-
-def one_form(names: Iterable[str], where: object) -> None:
-    """Raise DataError for two names that look the same and are written with other characters."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if (other := seen.setdefault(nfc(name), name)) != name:
-            raise DataError(
-                f"{str(where)!r} has two classes that look the same, {ascii(other)} and {ascii(name)} (a letter and its "
-                "accent as one character, and as two); give them one name"
-            )
-
-
-def alike_in_case(classes: Sequence[str]) -> list[str]:
-    """Return a note on classes that differ in upper and lower case alone, or none."""
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        groups.setdefault(_folded(name), []).append(name)
-    twice = [f"{few(names)}" for names in groups.values() if len(names) > 1]
-    return [f"classes differ in upper and lower case alone: {'; '.join(twice[:6])}"] if twice else []
-
-
-def match_classes(train: Sequence[str], other: Sequence[str], train_name: object, other_name: object) -> None:
-    """Raise DataError with both lists when the other split has a class that the training split lacks."""
-    if not (extra := [name for name in other if name not in train]):
-        return
-    known = {_folded(name): name for name in train}
-    alike = next(((name, known[_folded(name)]) for name in extra if _folded(name) in known), None)
-    hint = f"; {alike[0]!r} and {alike[1]!r} differ in upper and lower case alone" if alike else ""
-    raise DataError(
-        f"classes only in {str(other_name)!r}: {few(extra)}; {str(train_name)!r} has {few(train)}, "
-        f"the other {few(other)}{hint}"
-    )
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
@@ -110,9 +73,11 @@ def class_folders(folder: Path) -> dict[str, Path]:
     return {nfc(path.name): path for path in found}
 
 
-def _recognised(root: Path) -> tuple[str, Path]:
+def _recognised(root: Path, known: Collection[str]) -> tuple[str, Path]:
     """Return which layout a folder has, and where it begins: in its only folder, where that holds all classes."""
     folders = _folders(root)
+    if known and {nfc(folder.name) for folder in folders} <= set(known) and not any(map(_is_split, folders)):
+        return "classes", root
     if len(folders) == 1 and not _by_split(folders) and not _images_in(folders[0]):
         inner = _folders(folders[0])
         if _by_split(inner) or len(_with_images(inner)) > 1:
@@ -121,7 +86,7 @@ def _recognised(root: Path) -> tuple[str, Path]:
         if others := _with_images(set(folders) - {folder for named in by_split.values() for folder in named}):
             raise _ambiguous(root, others, f"beside {few(by_split)}: another split, or are all of them classes?")
         return "split_first", root
-    split = [folder for folder in folders if _by_split(_folders(folder))]
+    split = [folder for folder in folders if _is_split(folder)]
     if not split:
         return "classes", root
     outside = _with_images(set(folders) - set(split))
@@ -138,8 +103,8 @@ def _split_first(root: Path) -> Tree:
     folders = _folders(root)
     tops = _one_each(root, _by_split(folders))
     found = {split: class_folders(top) for split, top in tops.items()}
-    loose = {root: _others(root, tops.values())}
-    loose |= {top: _others(top, found[split].values()) for split, top in tops.items()}
+    loose = {split: _others(top, found[split].values()) for split, top in tops.items()}
+    loose[""] = _others(root, tops.values())
     return Tree("split_first", root, found, tops, loose)
 
 
@@ -151,14 +116,14 @@ def _class_first(root: Path) -> Tree:
         for split in SPLIT_NAMES
         if (folders := {name: own[split] for name, own in parts.items() if split in own})
     }
-    loose = {root: _others(root, classes.values())}
-    loose |= {folder: _others(folder, parts[name].values()) for name, folder in classes.items()}
-    return Tree("class_first", root, found, dict.fromkeys(found, root), loose)
+    loose = [entry for name, folder in classes.items() for entry in _others(folder, parts[name].values())]
+    tops = dict.fromkeys(found, root)
+    return Tree("class_first", root, found, tops, {"": [*_others(root, classes.values()), *loose]})
 
 
 def _classes(root: Path) -> Tree:
     found = class_folders(root)
-    return Tree("classes", root, {"all": found}, {"all": root}, {root: _others(root, found.values())})
+    return Tree("classes", root, {"all": found}, {"all": root}, {"all": _others(root, found.values())})
 
 
 _READ = {"split_first": _split_first, "class_first": _class_first, "classes": _classes}
@@ -184,9 +149,13 @@ def _ambiguous(root: Path, odd: Iterable[Path], where: str) -> DataError:
 def _by_split(folders: Iterable[Path]) -> dict[str, list[Path]]:
     """Return {split: folders that are called so}, of the splits that have any."""
     found = {
-        split: [folder for folder in folders if _folded(folder.name) in names] for split, names in SPLIT_NAMES.items()
+        split: [folder for folder in folders if folded(folder.name) in names] for split, names in SPLIT_NAMES.items()
     }
     return {split: named for split, named in found.items() if named}
+
+
+def _is_split(folder: Path) -> bool:
+    return bool(_by_split(_folders(folder)))
 
 
 def _folders(root: Path) -> list[Path]:
@@ -205,7 +174,3 @@ def _images_in(folder: Path) -> bool:
 
 def _with_images(folders: Iterable[Path]) -> list[Path]:
     return [folder for folder in folders if look_into(folder).pictures]
-
-
-def _folded(name: str) -> str:
-    return nfc(name).casefold()

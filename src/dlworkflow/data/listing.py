@@ -6,10 +6,19 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from dlworkflow.data.formats import IMAGE_EXTENSIONS, is_hidden, is_picture, left_out
+from dlworkflow.data.class_names import nfc, one_form
+from dlworkflow.data.formats import IMAGE_EXTENSIONS, is_hidden, is_picture
 from dlworkflow.data.tables import as_number, read_lines, read_records
 from dlworkflow.errors import DataError, MissingDataError, few, first_line
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation"),
+}
+"""How folders and cells are called that stand for a split, in any letters."""
 
 
 def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
@@ -83,8 +92,8 @@ class Listed(NamedTuple):
 def list_images(folders: Mapping[str, Path]) -> Listed:
     """List `<class>/**/<image>` of {class: folder}. Raises DataError for a folder that cannot be listed."""
     looks = {name: look_into(folder) for name, folder in folders.items()}
-    if closed := [f"{str(path)!r} ({reason})" for look in looks.values() for path, reason in look.closed]:
-        raise DataError(f"cannot list folder(s) {'; '.join(closed[:6])}{more(closed, 6)}")
+    if closed := [f"{path} ({reason})" for look in looks.values() for path, reason in look.closed]:
+        raise DataError(f"cannot list folder(s) {few(closed)}")
     return Listed(
         [path for look in looks.values() for path in look.pictures],
         [name for name, look in looks.items() for _ in look.pictures],
@@ -116,7 +125,9 @@ def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
     for number, row in rows:
         split = _split_name(row["split"], file, number) if "split" in row else "all"
         given.setdefault(split, []).append((file.parent / row["path"], row["label"]))
-    return given
+    for split_rows in given.values():
+        one_form((label for _, label in split_rows), file)
+    return {split: [(path, nfc(label)) for path, label in split_rows] for split, split_rows in given.items()}
 
 
 def read_list(file: Path) -> list[Path]:
@@ -155,10 +166,13 @@ def not_there(paths: Iterable[Path]) -> str:
 
 
 def csv_faults(splits: Collection[str]) -> list[str]:
-    """Say which splits a CSV file's column `split` must name and does not."""
+    """Say which splits a CSV file's column `split` must name and does not; val stands in for test."""
     if "all" in splits:
         return []
-    return [f"column 'split' names no row {split!r}" for split in ("train", "test") if split not in splits]
+    lacking = [
+        split for split in ("train", "test") if split not in splits and not (split == "test" and "val" in splits)
+    ]
+    return [f"column 'split' names no row {split!r}" for split in lacking]
 
 
 def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
@@ -212,7 +226,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def _split_name(given: str, file: Path, number: int) -> str:
-    for split, names in _SPLIT_NAMES.items():
+    for split, names in SPLIT_NAMES.items():
         if given.strip().casefold() in names:
             return split
     raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")

@@ -237,7 +237,8 @@ def create_dataloaders(
     [0, 1]. The test folder's classes are matched to the training folder's by name. Raises DataError when the test
     folder has a class of its own.
     """
-    from dlworkflow.data.image_folder import ImageFolderCustom, match_classes
+    from dlworkflow.data.class_names import match_classes
+    from dlworkflow.data.image_folder import ImageFolderCustom
     from dlworkflow.data.transforms import Pipeline
 
     transform = transform or Pipeline((64, 64))
