@@ -246,6 +246,17 @@ def test_data_check_shows_a_bar_on_a_terminal_and_only_there(dlw, pets, monkeypa
     assert "/13 [" in dlw("data", "check", pets).err
 
 
+def test_a_check_takes_the_layout_that_training_is_told(dlw, in_tmp, paint):
+    for seed, name in enumerate(("bus", "car", "train")):
+        for number in range(2):
+            paint(in_tmp / "vehicles" / name / f"{number}.png", 10 * seed + number)
+
+    assert "set data.layout to" in dlw("data", "check", "vehicles").err
+    assert dlw("data", "check", "vehicles", "--set", "data.layout=classes").code == 0
+    assert "did you mean 'classes'" in dlw("data", "check", "vehicles", "--set", "data.layout=class").err
+    assert "takes data.layout alone" in dlw("data", "check", "vehicles", "--set", "epochs=2").err
+
+
 def test_data_check_imports_no_torch(in_tmp, pets, start_dlw, monkeypatch):
     (in_tmp / "torch.py").write_text("raise ImportError('torch is imported')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(in_tmp), *sys.path]))

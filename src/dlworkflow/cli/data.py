@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -322,16 +322,17 @@ def _settings(name: str, settings: list[str] | None) -> dict[str, Any]:
 def _layout(settings: list[str] | None) -> Any:
     """Return `data.layout`, the only setting that matters to a check."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.data import faults
-    from dlworkflow.errors import ConfigError
+    from dlworkflow.data.layout import Layout
+    from dlworkflow.errors import ConfigError, unknown
 
     given = from_overrides(settings or ()).values
-    if set(given) - {"data"} or set(given.get("data", {})) - {"layout"}:
-        raise ConfigError("--set: only data.layout matters to a check")
-    wrong = faults("image_folder", {"path": "", **given.get("data", {})})
-    if wrong:
-        raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))
-    return given.get("data", {}).get("layout", "auto")
+    of_data = given.pop("data", {})
+    layout = of_data.pop("layout", "auto")
+    if given or of_data:
+        raise ConfigError("--set: a check takes data.layout alone")
+    if layout not in get_args(Layout):
+        raise ConfigError(f"--set data.layout: {unknown('value', layout, get_args(Layout))}")
+    return layout
 
 
 def _class_rows(splits: Splits) -> list[dict[str, Any]]:
