@@ -1,6 +1,8 @@
 import os
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -61,10 +63,8 @@ PICTURES = {  # what a file holds -> (picture, kind of file, what it shows as RG
     "I;16B white": (array(65535, ">u2"), "tif", WHITE),
     "I white": (array(65535, np.int32), "tif", WHITE),
     "I middle": (array(257 * 100, np.int32), "tif", (100, 100, 100)),
-    "I of 8 bits": (array(100, np.int32), "tif", (100, 100, 100)),
     "F white": (array(1.0, np.float32), "tif", WHITE),
     "F middle": (array(100 / 255, np.float32), "tif", (100, 100, 100)),
-    "F to 255": (array(100.0, np.float32), "tif", (100, 100, 100)),
 }
 COLOURLESS = {name: shown[0] for name, (_, _, shown) in PICTURES.items() if len({*shown}) == 1}
 TURNS = {  # the EXIF orientation -> how an upright picture was laid down in the file
@@ -127,6 +127,93 @@ def test_a_float_picture_with_holes_is_read(tmp_path):
     Image.fromarray(np.array([[np.nan, 1.0]], dtype=np.float32)).save(tmp_path / "x.tif")
 
     assert load_image(tmp_path / "x.tif", 1).getpixel((1, 0)) == 255
+
+
+@pytest.mark.parametrize("value", [np.float32(1.5), np.float32(-1), np.int32(65536), np.int32(-1)])
+def test_values_that_nobody_gave_a_range_for_are_refused(tmp_path, value):
+    Image.fromarray(np.array([[0, value]], dtype=value.dtype)).save(tmp_path / "x.tif")
+
+    with pytest.raises(
+        images.ImageError, match=r"x\.tif'.*its values go from .* is not known: train with data\.range="
+    ):
+        load_image(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "value", "grey"),
+    [(200, 300, 200, 0), (200, 300, 300, 255), (0, 1.5, 1.0, 170), (-1000, 3000, -1000, 0), (0, 4095, 4095, 255)],
+)
+def test_one_range_scales_every_picture_alike(tmp_path, low, high, value, grey):
+    Image.fromarray(np.full((2, 2), value, dtype=np.float32)).save(tmp_path / "x.tif")
+
+    assert load_image(tmp_path / "x.tif", 1, value_range=(low, high)).getcolors() == [(4, grey)]
+
+
+def test_values_beyond_the_range_are_clipped(tmp_path):
+    Image.fromarray(np.array([[-5, 5, 15, np.inf, np.nan]], dtype=np.float32)).save(tmp_path / "x.tif")
+
+    assert list(load_image(tmp_path / "x.tif", 1, value_range=(0, 10)).tobytes()) == [0, 128, 255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "greys"),
+    [([0, 200], [0, 200]), ([0, 300], [0, 1]), ([0, 1.0], [0, 255]), ([0, 1.5], [0, 2])],
+    ids=["8 bits", "16 bits", "to 1", "to 255"],
+)
+def test_runs_of_version_0_1_find_their_pictures_scaled_one_by_one(tmp_path, values, greys):
+    dtype = np.int32 if isinstance(values[1], int) else np.float32
+    Image.fromarray(np.array([values], dtype=dtype)).save(tmp_path / "x.tif")
+
+    assert list(load_image(tmp_path / "x.tif", 1, value_range="each").tobytes()) == greys
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F", "LA", "RGBA", "P"])
+@pytest.mark.parametrize("shape", [(40, 30), (1, 1200)])
+def test_a_large_picture_is_converted_part_by_part_to_the_same_pixels(monkeypatch, mode, shape):
+    noise = np.random.default_rng(0)
+    if mode in ("I;16", "I", "F"):
+        dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+        picture = Image.fromarray(noise.integers(0, 1000, shape).astype(dtype))
+    else:
+        rgba = Image.fromarray(noise.integers(0, 256, (*shape, 4), dtype=np.uint8))
+        picture = rgba.quantize(16) if mode == "P" else rgba.convert(mode)
+    whole = decoding.to_mode(picture, 3, (0, 1000))
+    monkeypatch.setattr(decoding, "_TILE", 64)
+
+    assert decoding.to_mode(picture, 3, (0, 1000)).tobytes() == whole.tobytes()
+
+
+def test_threads_decode_no_more_at_once_than_there_is_room_for(tmp_path, paint, monkeypatch):
+    paths = [paint(tmp_path / f"{number}.png", size=(100, 100)) for number in range(8)]
+    monkeypatch.setattr(decoding, "BYTES_AT_ONCE", 3 * 8 * 101 * 100)
+    most = []
+
+    def look(path):
+        with decoding.opened(path):
+            most.append(decoding._in_use)
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(look, paths))
+
+    assert (max(most) <= 3 * 8 * 101 * 100, decoding._in_use) == (True, 0)
+
+
+def test_a_picture_larger_than_the_room_is_decoded_alone(tmp_path, paint, monkeypatch):
+    monkeypatch.setattr(decoding, "BYTES_AT_ONCE", 1)
+
+    assert load_image(paint(tmp_path / "x.png")).size == (9, 7)
+
+
+def test_a_picture_that_takes_too_much_memory_while_it_is_resized_is_named(two_files, monkeypatch):
+    monkeypatch.setattr(Image.Image, "resize", lambda *_: (_ for _ in ()).throw(MemoryError()))
+
+    with pytest.raises(images.ImageError, match=r"a\.png': needs more memory than there is"):
+        Pipeline((8, 8)).read(two_files[0], 3)
+
+
+def test_a_picture_is_shrunk_to_the_longest_side_asked_for(tmp_path, paint):
+    assert load_image(paint(tmp_path / "x.jpg", size=(90, 60)), longest=30).size == (30, 20)
 
 
 def test_two_channels_are_refused():

@@ -337,3 +337,70 @@ def test_a_preset_that_cannot_be_is_refused(step, fault):
     with pytest.raises(ConfigError) as caught:
         parse([step], image_size=16)
     assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "lanczos", "box", "hamming"])
+@pytest.mark.parametrize("size", [(900, 7), (7, 900), (301, 200), (5, 5), (33, 1200)])
+def test_a_crop_that_is_made_before_resizing_has_the_same_pixels_within_a_level(monkeypatch, interpolation, size):
+    pipeline = parse([{"resize": {"shorter": 64, "interpolation": interpolation}}], image_size=[40, 56])
+    whole = np.asarray(pipeline.resize(noise(size=size))).astype(int)
+    monkeypatch.setattr("dlworkflow.data.transforms._MOST_RESIZED", 1)
+
+    differences = np.abs(np.asarray(pipeline.resize(noise(size=size))).astype(int) - whole)
+
+    if interpolation in ("nearest", "box"):  # a position between two pixels may fall on either
+        assert (differences <= 1).mean() > 0.95
+    else:
+        assert differences.max() <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 900), (2, 500), (900, 1)])
+def test_a_long_picture_is_stretched_by_its_short_steps_first(monkeypatch, size):
+    whole = np.asarray(Pipeline((40, 56)).resize(noise(size=size))).astype(int)
+    monkeypatch.setattr("dlworkflow.data.transforms._MOST_RESIZED", 1)
+
+    assert np.abs(np.asarray(Pipeline((40, 56)).resize(noise(size=size))).astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(20000, 1), (1, 8000), (1, 5_000_000), (5_000_000, 1), (3, 1_000_000)])
+@pytest.mark.parametrize("spec", [None, [{"resize": {"shorter": 256}}]])
+def test_no_picture_becomes_much_larger_than_its_file_or_the_model_asks(monkeypatch, size, spec):
+    made = []
+    resize, crop = Image.Image.resize, Image.Image.crop
+
+    def watched(self, to, *args, **kwargs):
+        made.append(to[0] * max(to[1], self.height))  # Pillow's first pass widens every row
+        return resize(self, to, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    monkeypatch.setattr(Image.Image, "crop", lambda self, box=None: crop(self, box))
+    pipeline = parse(spec, image_size=224)
+
+    assert pipeline.resize(Image.new("RGB", size)).size == (224, 224)
+    assert max(made) <= 2**24
+
+
+def test_a_range_of_values_comes_back_from_what_a_run_stores():
+    pipeline = parse(None, image_size=8, channels=1, value_range=[-1000, 3000])
+
+    assert pipeline.to_spec()[0] == {"range": {"low": -1000.0, "high": 3000.0}}
+    assert parse(json.loads(json.dumps(pipeline.to_spec())), channels=1) == pipeline
+
+
+@pytest.mark.parametrize("given", [[1], [2, 1], [1, 1], ["a", 2], [0, float("inf")], [0, float("nan")], 5, [True, 2]])
+def test_a_range_that_is_none_is_refused(given):
+    with pytest.raises(
+        ConfigError, match=r"data\.range: must be \[low, high\], two numbers of which the second is lar"
+    ):
+        parse(None, image_size=8, value_range=given)
+
+
+@pytest.mark.parametrize("step", [{}, {"low": 1}, {"high": 2, "low": 1}, {"low": 1, "high": 1}, {"each": False}])
+def test_a_step_of_range_that_is_none_is_refused(step):
+    with pytest.raises(ConfigError, match=r"data\.transform\.range: must be {low: \.\., high: \.\.}"):
+        parse([{"range": step}], image_size=8)
+
+
+def test_two_ranges_that_differ_are_refused():
+    with pytest.raises(ConfigError, match=r"data\.transform\.range: \(0\.0, 1\.0\) contradicts data\.range"):
+        parse([{"range": {"low": 0, "high": 1}}], image_size=8, value_range=[0, 2])

@@ -132,10 +132,11 @@ def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
             )
         ):
             wrong[parameter.name] = f"data {name!r} needs it"
-    if given.get("transform") is not None and not wrong:
+    value_range = given.get("range") if name in _DATA_SETS else None
+    if (given.get("transform") is not None or value_range is not None) and not wrong:
         from dlworkflow.data import transforms
 
-        wrong |= transforms.faults(given["transform"], given.get("image_size"))
+        wrong |= transforms.faults(given.get("transform"), given.get("image_size"), value_range)
     return wrong
 
 

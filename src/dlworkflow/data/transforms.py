@@ -1,7 +1,8 @@
 """What happens to a picture between file and model, as plain data that a run folder can hold.
 
-A pipeline has three parts in this order: `resize` and `center_crop` (always the same result), random augmentation of
-the picture (training only), `normalize` of the tensor.
+A pipeline has four parts in this order: the `range` of values by which images of more than 8 bits are scaled to these,
+`resize` and `center_crop` (always the same result), random augmentation of the picture (training only), `normalize` of
+the tensor.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from dlworkflow.data.decoding import ValueRange
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 _MOST_PIXELS = 89_478_485  # no picture file has more (decoding.MAX_PIXELS), and no tensor is as large as a typing error
 _GEOMETRY = ("resize", "center_crop")
-_NAMES = ("none", *_GEOMETRY, *AUGMENTATIONS, "normalize")
+_MOST_RESIZED = 2**24  # pixels of an image between file and crop, beyond which its middle alone is resized
+_LONGEST_SIDE = 2**20  # pixels of a side, beyond which a filter's weights would take more memory than the image
+_NAMES = ("none", "range", *_GEOMETRY, *AUGMENTATIONS, "normalize")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")  # Pillow's and torchvision's names
 
 Spec = str | Sequence[str | Mapping[str, Any]] | None
@@ -41,7 +46,8 @@ class Pipeline:
     With `shorter`, its shorter side is resized to that many pixels, keeping its shape, and `size` is cut from the
     middle; without, it is stretched to `size`. With `fast_decode`, a JPEG is decoded no larger than is needed for that
     (to one half, a quarter or an eighth), which gives other pixels in less time. `augmentations` are (name, settings)
-    pairs; `mean` and `std` have one number a channel, or none.
+    pairs; `mean` and `std` have one number a channel, or none. `value_range` are the values of an image of more than 8
+    bits that become black and white (see `decoding`).
     """
 
     size: tuple[int, int]
@@ -51,6 +57,7 @@ class Pipeline:
     shorter: int | None = None
     interpolation: str = "bilinear"
     fast_decode: bool = False
+    value_range: ValueRange = None
 
     def for_evaluation(self) -> Pipeline:
         """Return the same pipeline without its random part."""
@@ -64,7 +71,8 @@ class Pipeline:
             resize["interpolation"] = self.interpolation
         if self.fast_decode:
             resize["fast_decode"] = True
-        steps: list[dict[str, Any]] = [{"resize": resize}]
+        steps: list[dict[str, Any]] = [{"range": _range_spec(self.value_range)}] if self.value_range else []
+        steps.append({"resize": resize})
         if self.shorter:
             steps.append({"center_crop": size})
         steps += [{name: dict(settings)} for name, settings in self.augmentations]
@@ -77,23 +85,36 @@ class Pipeline:
 
         Raises ImageError naming the file.
         """
-        from dlworkflow.data.decoding import load_image
+        from dlworkflow.data.decoding import decoded
 
         least = 2 * max(*self.size, self.shorter or 0) if self.fast_decode else None  # antialiasing needs some to spare
-        return self.resize(load_image(path, channels, least=least, content=content))
+        with decoded(path, channels, least=least, content=content, value_range=self.value_range) as image:
+            return self.resize(image)
 
     def resize(self, image: Image.Image) -> Image.Image:
-        """Resize and crop as torchvision's `Resize` and `CenterCrop` do on a picture (antialiased)."""
+        """Resize and crop as torchvision's `Resize` and `CenterCrop` do on a picture (antialiased).
+
+        Of a picture that would become very large in between, as a long and narrow one does, no more than the crop is
+        resized: its pixels differ by one level at most.
+        """
         from PIL import Image
 
         filter_ = Image.Resampling[self.interpolation.upper()]
         height, width = self.size
+        if max(image.size) > _LONGEST_SIDE:
+            image = image.reduce((math.ceil(image.width / _LONGEST_SIDE), math.ceil(image.height / _LONGEST_SIDE)))
         if self.shorter is None:
+            if width * image.height > max(_MOST_RESIZED, image.width * image.height):
+                image = image.resize((image.width, height), filter_)  # widening it first would take more
             return image.resize((width, height), filter_)
         least = min(image.size)
         wide, high = (self.shorter * side // least for side in image.size)
         left, top = round((wide - width) / 2), round((high - height) / 2)
-        return image.resize((wide, high), filter_).crop((left, top, left + width, top + height))
+        if wide * high <= _MOST_RESIZED:
+            return image.resize((wide, high), filter_).crop((left, top, left + width, top + height))
+        across, down = image.width / wide, image.height / high
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return _resized_part(image, box, (width, height), filter_, margin=4 * max(1.0, across, down))
 
     @cached_property
     def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
@@ -128,6 +149,21 @@ class Pipeline:
         return floats
 
 
+def _resized_part(
+    image: Image.Image,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    filter_: Image.Resampling,
+    margin: float,
+) -> Image.Image:
+    """Resize what lies in a box; pixels within the margin around it count too where the filter reaches that far."""
+    x, y = (max(0, math.floor(start - margin)) for start in box[:2])
+    right, bottom = (min(most, math.ceil(end + margin)) for most, end in zip(image.size, box[2:], strict=True))
+    part = image.crop((x, y, right, bottom))  # positions within it are small, as Pillow's single precision needs
+    within = (box[0] - x, box[1] - y, min(box[2] - x, part.width), min(box[3] - y, part.height))
+    return part.resize(size, filter_, box=within)
+
+
 class _Chain:
     """Functions on pictures, one after the other; a class, so that workers can be sent one."""
 
@@ -141,15 +177,23 @@ class _Chain:
 
 
 def parse(
-    spec: Spec, *, image_size: int | Sequence[int] | None = None, channels: int = 3, fast_decode: bool = False
+    spec: Spec,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    channels: int = 3,
+    fast_decode: bool = False,
+    value_range: Any = None,
 ) -> Pipeline:
     """Read a pipeline as written; `image_size` is one side of a square or (height, width).
+
+    `value_range` is as data.range has it: [low, high], `each` or None; a step `range` says the same.
 
     Raises ConfigError that names every fault.
     """
     faults: list[str] = []
     size = _size(image_size, faults) if image_size is not None else None
     resize = _Resize(fast_decode=fast_decode)
+    values = _value_range(value_range, faults)
     augmentations: list[tuple[str, tuple[tuple[str, Any], ...]]] = []
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -163,6 +207,11 @@ def parse(
                     "data.transform.center_crop: needs a resize of the shorter side before it, as in "
                     "[{resize: {shorter: 256}}, {center_crop: {size: 224}}]"
                 )
+        elif name == "range":
+            stepped = _value_range("each" if settings == {"each": True} else [*settings.values()], faults, settings)
+            if values not in (None, stepped):
+                faults.append(f"data.transform.range: {stepped!r} contradicts data.range, which is {values!r}")
+            values = stepped
         elif name == "normalize":
             mean, std = _statistics(settings, channels, faults)
         elif mean:
@@ -181,14 +230,15 @@ def parse(
         )
     if faults or size is None:
         raise ConfigError(*faults)
-    return Pipeline(size, tuple(augmentations), mean, std, resize.shorter, resize.interpolation, resize.fast_decode)
+    steps = (resize.shorter, resize.interpolation, resize.fast_decode)
+    return Pipeline(size, tuple(augmentations), mean, std, *steps, values)
 
 
-def faults(spec: Spec, image_size: int | Sequence[int] | None = None) -> dict[str, str]:
+def faults(spec: Spec, image_size: int | Sequence[int] | None = None, value_range: Any = None) -> dict[str, str]:
     """Return what is wrong with a pipeline whatever the pictures are, {setting: sentence}."""
     for channels in (1, 3):  # a normalisation of either is right until the data is known
         try:
-            parse(spec, image_size=image_size or 1, channels=channels)
+            parse(spec, image_size=image_size or 1, channels=channels, value_range=value_range)
             return {}
         except ConfigError as error:
             found = [fault.removeprefix("data.").partition(": ") for fault in error.faults]
@@ -214,6 +264,32 @@ def complete(spec: Spec, usual: Spec) -> list[dict[str, Any]]:
     before = [] if names & set(_GEOMETRY) else [step for step in standard if step[0] in _GEOMETRY]
     after = [] if "normalize" in names else [step for step in standard if step[0] == "normalize"]
     return [{name: settings} for name, settings in (*before, *given, *after)]
+
+
+def _value_range(value: Any, faults: list[str], step: Mapping[str, Any] | None = None) -> ValueRange:
+    """Read which values are black and white: [low, high], or the settings of a step."""
+    if value is None or value == "each":
+        return value
+    numbers = value if isinstance(value, (list, tuple)) else []
+    fits = len(numbers) == 2 and all(_is_finite(number) for number in numbers) and numbers[0] < numbers[1]
+    if not fits or (step is not None and [*step] != ["low", "high"]):
+        setting = "data.range" if step is None else "data.transform.range"
+        wanted = "[low, high]" if step is None else "{low: .., high: ..}"
+        faults.append(f"{setting}: must be {wanted}, two numbers of which the second is larger, not {step or value!r}")
+        return None
+    return float(numbers[0]), float(numbers[1])
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e30  # as other settings
+
+
+def _range_spec(value_range: ValueRange) -> dict[str, Any]:
+    return (
+        {"each": True}
+        if isinstance(value_range, str) or value_range is None
+        else dict(zip(("low", "high"), value_range, strict=True))
+    )
 
 
 def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
