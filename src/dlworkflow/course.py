@@ -91,6 +91,7 @@ def pred_and_plot_image(
         inputs.clamp(0, 1).numpy(),
         dict(zip(names, probabilities.tolist(), strict=True)),
         f"Pred: {names[label]} | Prob: {probabilities[label]:.3f}",
+        layout="chw",
     )
 
 

@@ -24,6 +24,7 @@ from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
 from dlworkflow.history_figures import draw_history, fitting_kinds
 from dlworkflow.inference import Predictor
 from dlworkflow.metrics import calibration_bins
+from dlworkflow.plotting.grid import LONGEST_SIDE
 from dlworkflow.run_evaluation import Part, evaluate_part, load_part, load_splits, report_part
 from dlworkflow.runs import Run
 from dlworkflow.tasks import get_task
@@ -151,21 +152,25 @@ def _draw_evaluated(kind: str, run: Run, part: Part, result: Evaluation, report:
         rows = random.Random(42).sample(report.samples, min(GRID, len(report.samples)))
         function, more = plotting.plot_prediction_grid, {}
     return function(
-        [picture_of(part.dataset, row["index"]) for row in rows],
+        [picture_of(part.dataset, row["index"], longest=LONGEST_SIDE) for row in rows],
         *([row[key] for row in rows] for key in ("truth", "prediction", "probability")),
         **more,
         names=[Path(row["file"]).name for row in rows] if part.files else (),
     )
 
 
-def picture_of(dataset: Any, index: int) -> Any:
-    """Return a sample as a person sees it: its file, or its pixels (h, w) or (h, w, 3) before any normalisation."""
+def picture_of(dataset: Any, index: int, *, longest: int | None = None) -> Any:
+    """Return a sample as a person sees it: its file, or its pixels as a tensor (c, h, w) before any normalisation.
+
+    A file of more pixels is shrunk to `longest` on its longer side.
+    """
     if isinstance(dataset, ShardData):
         return dataset.at([index]).pictures[torch.tensor([0])][0]
     if not isinstance(dataset, ImageData):
         return dataset[index][0]
     if dataset.paths is not None:
-        return load_image(dataset.paths[index], dataset.channels)
+        value_range = dataset.pipeline.value_range
+        return load_image(dataset.paths[index], dataset.channels, longest=longest, value_range=value_range)
     return dataset.pictures[torch.tensor([index])][0]
 
 

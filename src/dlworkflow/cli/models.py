@@ -24,11 +24,13 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.tables import Format, number, render
+from dlworkflow.text import printable
 
 if TYPE_CHECKING:
     from torch import nn
 
     from dlworkflow.cli.options import FigureFile
+    from dlworkflow.inference import Predictor
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -96,9 +98,13 @@ def summary(
     if run is not None and (data is not None or settings):
         raise ConfigError("--run: the run says data and settings; leave out --data and --set")
     target = figure_file("--out", out, overwrite, [trace] if trace is not None else [])
-    built, in_shape = _from_run(model, run, runs_dir) if run else _fresh(model, data, settings, data_dir, offline)
+    predictor = _from_run(model, run, runs_dir) if run else None
+    if predictor is not None:
+        built, in_shape = predictor.model, predictor.in_shape
+    else:
+        built, in_shape = _fresh(model, data, settings, data_dir, offline)
     if trace is not None:
-        _trace(model, built, in_shape, trace, target)
+        _trace(model, built, in_shape, trace, target, predictor)
         return
 
     import torchinfo
@@ -141,9 +147,9 @@ def _fresh(
     return build(model, in_shape, n_outputs, **chosen), in_shape
 
 
-def _from_run(model: str, run: str, runs_dir: str | None) -> tuple[nn.Module, tuple[int, ...]]:
+def _from_run(model: str, run: str, runs_dir: str | None) -> Predictor:
     from dlworkflow.errors import ConfigError
-    from dlworkflow.inference import load_run_model
+    from dlworkflow.inference import Predictor
     from dlworkflow.runs import find_run
 
     found = find_run(
@@ -152,12 +158,23 @@ def _from_run(model: str, run: str, runs_dir: str | None) -> tuple[nn.Module, tu
     summary = found.summary()
     if summary["config"]["model"]["name"] != model:
         raise ConfigError(f"--run: {found.name} is a {summary['config']['model']['name']}, not a {model}")
-    return load_run_model(found), tuple(summary["in_shape"])
+    say(f"run {found.path} (best weights)")
+    return Predictor.from_run(found, device="cpu")
 
 
-def _trace(model: str, built: nn.Module, in_shape: tuple[int, ...], picture: Path, target: FigureFile | None) -> None:
-    """Print each layer's output shape for one picture and draw its feature maps."""
-    from dlworkflow.data.images import load_image
+def _trace(
+    model: str,
+    built: nn.Module,
+    in_shape: tuple[int, ...],
+    picture: Path,
+    target: FigureFile | None,
+    predictor: Predictor | None,
+) -> None:
+    """Print each layer's output shape for one picture and draw its feature maps.
+
+    Of a run, the picture goes the run's own way into the model, and its answer is printed too.
+    """
+    from dlworkflow.data.pixels import to_uint8
     from dlworkflow.data.transforms import Pipeline
     from dlworkflow.errors import ConfigError
     from dlworkflow.models.layers import layer_outputs
@@ -165,11 +182,16 @@ def _trace(model: str, built: nn.Module, in_shape: tuple[int, ...], picture: Pat
 
     if len(in_shape) != 3:
         raise ConfigError(f"--trace: model {model!r} takes rows of numbers, not pictures; see `dlw trace {model}`")
-    image = Pipeline((in_shape[1], in_shape[2]))(load_image(picture, in_shape[0]))
+    way = predictor.transform if predictor is not None else None
+    way = way or Pipeline((in_shape[1], in_shape[2]))
+    image = way.to_float(to_uint8(way.read(picture, in_shape[0]))[None])[0]
     layers = layer_outputs(built, image[None])
     rows = [{"layer": "input", "kind": "", "output": _times(image.shape)}]
     rows += [{"layer": layer.name, "kind": layer.kind, "output": _times(layer.output.shape[1:])} for layer in layers]
     typer.echo(render(rows, {key: key for key in rows[0]}))
+    if predictor is not None:
+        [said] = predictor.predict_images([picture])
+        typer.echo(f"answer: {said.error or f'{printable(said.label)}, probability {said.probability:.3f}'}")
     maps = [("input", image.numpy()), *((f"{x.name} {x.kind}", x.output[0].numpy()) for x in layers)]
     figure = plot_feature_maps(maps)
     echo_path(target.save(figure) if target else save_under_free_name(figure, f"{model}-layers"))

@@ -383,10 +383,12 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
 def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
     from dlworkflow.data.images import load_image
     from dlworkflow.plotting import plot_predicted_images
-    from dlworkflow.plotting.pictures import MOST_PICTURES
+    from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_PICTURES
 
+    assert predictor.transform is not None
     shown = predictions[:MOST_PICTURES]
-    pictures = [None if p.error else load_image(p.source, predictor.in_shape[0]) for p in shown]
+    seen = {"longest": LONGEST_SIDE, "value_range": predictor.transform.value_range}
+    pictures = [None if p.error else load_image(p.source, predictor.in_shape[0], **seen) for p in shown]
     pictures += [None] * (len(predictions) - len(shown))
     titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
     return plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions])

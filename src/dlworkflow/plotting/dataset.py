@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.grid import TITLE, as_picture, draw_grid, show_picture
+from dlworkflow.plotting.grid import TITLE, Layout, as_picture, draw_grid, show_picture
 from dlworkflow.plotting.points import check_parts, draw_points, frame, limits, name_classes
 from dlworkflow.plotting.style import (
     BLUE,
@@ -96,12 +96,14 @@ def display_random_images(
     n: int = 10,
     display_shape: bool = True,
     seed: int | None = None,
+    *,
+    layout: Layout = None,
 ) -> Figure:
     """Draw pictures of a data set, drawn by lot, each with its class and its shape (h, w, c).
 
-    `dataset[i]` is (picture, label); a picture is (c, h, w), (h, w) or (h, w, c). At most ten are drawn; for a larger
-    `n` shapes are left out. The lot has a generator of its own: no other random number changes. Raises DlwError for an
-    empty data set and for n below 1.
+    `dataset[i]` is (picture, label); a picture is (c, h, w), (h, w) or (h, w, c), and `layout` says which ("chw" or
+    "hwc") where its shape leaves that open. At most ten are drawn; for a larger `n` shapes are left out. The lot has a
+    generator of its own: no other random number changes. Raises DlwError for an empty data set and for n below 1.
     """
     if n < 1:
         raise DlwError(f"n is the number of pictures, at least 1, not {n}")
@@ -112,12 +114,12 @@ def display_random_images(
         n, display_shape = MOST_RANDOM, False
     chosen = random.Random(seed).sample(range(total), min(n, total))
     samples = [dataset[index] for index in chosen]
-    pictures = [as_picture(sample[0]) for sample in samples]
+    pictures = [as_picture(sample[0], layout) for sample in samples]
     titles = [f"class: {_class_name(sample[1], classes)}" for sample in samples]
     if display_shape:
         titles = [f"{title}\nshape: {picture.shape}" for title, picture in zip(titles, pictures, strict=True)]
     note = f"{len(chosen)} of {total:,} pictures" + ("" if seed is None else f", seed {seed}")
-    return draw_grid(pictures, titles, columns=5 if len(chosen) > 4 else len(chosen), note=note)
+    return draw_grid(pictures, titles, columns=5 if len(chosen) > 4 else len(chosen), note=note, layout="hwc")
 
 
 def plot_image_pairs(
@@ -125,6 +127,8 @@ def plot_image_pairs(
     transformed: Sequence[Any],
     titles: Sequence[str],
     sizes: Sequence[tuple[str, str]] | None = None,
+    *,
+    layout: Layout = None,
 ) -> Figure:
     """Draw each picture beside what a transform made of it, one row a picture, at most ten.
 
@@ -140,9 +144,9 @@ def plot_image_pairs(
     for index, row in enumerate(figure.subplots(n, 2, squeeze=False)):
         pair = (originals[index], transformed[index])
         for axis, picture, kind, side in zip(row, pair, ("Original", "Transformed"), (0, 1), strict=True):
-            show_picture(axis, picture)
+            show_picture(axis, picture, layout)
             axis.set_anchor("N")
-            size = sizes[index][side] if sizes is not None else _pixels(picture)
+            size = sizes[index][side] if sizes is not None else _pixels(picture, layout)
             axis.set_title(f"{kind}: {fit(size, 1.9, TITLE)}", fontsize=TITLE)
         # an empty line over the right picture keeps the two rows of titles level
         left, right = row
@@ -231,10 +235,10 @@ def _class_name(label: Any, classes: Sequence[str] | None) -> str:
     return printable(classes[number])
 
 
-def _pixels(picture: Any) -> str:
+def _pixels(picture: Any, layout: Layout) -> str:
     if picture is None:
         return "none"
-    height, width = as_picture(picture).shape[:2]
+    height, width = as_picture(picture, layout).shape[:2]
     return f"{width} × {height} pixels"
 
 

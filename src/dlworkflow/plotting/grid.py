@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting.style import BAD, as_array, fit, new_figure, settle
 
 MOST_PICTURES = 25
+LONGEST_SIDE = 1000  # pixels of a picture's side: more are not seen in a figure
 CELL = 2.6  # inches of width for a picture and its title
 TITLE, NAME = 9.0, 7.0  # font sizes in points
 
 
-def as_picture(picture: Any) -> np.ndarray:
+Layout = Literal["chw", "hwc"] | None
+"""Where a picture's channels are, first or last. None reads it from the type or from the shape, see `as_picture`."""
+
+
+def as_picture(picture: Any, layout: Layout = None) -> np.ndarray:
     """Return what `imshow` takes: (h, w) or (h, w, 3 or 4), uint8 or float in [0, 1].
 
-    Takes (h, w), (c, h, w) or (h, w, c), of integers in [0, 255] or floats; where first and last size could both be
-    the channels, the first is. Floats that leave [0, 1] by more than rounding (a normalised picture, say) are
-    stretched from their least to their greatest value. Raises DlwError for any other shape.
+    Takes (h, w), (c, h, w) or (h, w, c), of integers in [0, 255] or floats; `layout` says which of the two. Without it,
+    the channels of a PIL image are the last and those of an array are where 1, 3 or 4 fits; where both places would,
+    they are a tensor's first, and of an array DlwError is raised. Floats that leave [0, 1] by more than rounding (a
+    normalised picture, say) are stretched from their least to their greatest value. Raises DlwError for any other
+    shape.
     """
     array = as_array(picture)
     shape = array.shape
-    if array.ndim == 3 and (shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3))):
+    if array.ndim == 3 and array.size and _is_channels_first(picture, shape, layout):
         array = np.moveaxis(array, 0, -1)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
@@ -40,23 +48,45 @@ def as_picture(picture: Any) -> np.ndarray:
     return _in_unit_range(array.astype(float))
 
 
-def show_picture(axis: Axes, picture: Any) -> None:
+def _is_channels_first(picture: Any, shape: Sequence[int], layout: Layout) -> bool:
+    if layout is not None or isinstance(picture, Image.Image):
+        return layout == "chw" and not isinstance(picture, Image.Image)
+    last = shape[2] in (1, 3, 4)
+    first = shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3))  # so small an image of four is RGB
+    if first and last and not hasattr(picture, "detach"):
+        raise DlwError(
+            f"a picture of shape {tuple(shape)} may have its channels first or last: say layout='chw' or 'hwc'"
+        )
+    return first
+
+
+def show_picture(axis: Axes, picture: Any, layout: Layout = None) -> None:
     """Draw one picture without a frame; None is one that could not be read, and says so."""
     axis.set_axis_off()
     if picture is None:
         axis.text(0.5, 0.5, "not readable", ha="center", va="center", transform=axis.transAxes)
         return
-    array = as_picture(picture)
+    array = _shrunk(as_picture(picture, layout))
     if array.ndim == 2:
         axis.imshow(array, cmap="gray", vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
     else:
         axis.imshow(array)
 
 
+def _shrunk(array: np.ndarray) -> np.ndarray:
+    """Return a picture of no more pixels than a figure shows of it, which would be held until it is saved."""
+    if max(array.shape[:2]) <= LONGEST_SIDE:
+        return array
+    small = Image.fromarray(array if array.dtype == np.uint8 else np.rint(255 * array).astype(np.uint8))
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return np.asarray(small)
+
+
 def draw_grid(
     pictures: Sequence[Any],
     titles: Sequence[str],
     *,
+    layout: Layout = None,
     colours: Sequence[str] | None = None,
     names: Sequence[str] = (),
     columns: int | None = None,
@@ -64,8 +94,8 @@ def draw_grid(
 ) -> Figure:
     """Draw pictures in a grid as square as it gets, at most 25, each below its title of one or more lines.
 
-    `names` stand below the pictures, `note` below the figure; what does not fit is shortened. Raises DlwError for no
-    picture and for a number of titles that is not theirs.
+    `layout` is that of `as_picture`; `names` stand below the pictures, `note` below the figure; what does not fit is
+    shortened. Raises DlwError for no picture and for a number of titles that is not theirs.
     """
     if len(pictures) == 0:
         raise DlwError("no pictures to draw")
@@ -82,7 +112,7 @@ def draw_grid(
     for axis in axes[n:]:
         axis.set_axis_off()
     for index, axis in enumerate(axes[:n]):
-        show_picture(axis, pictures[index])
+        show_picture(axis, pictures[index], layout)
         colour = BAD if pictures[index] is None else colours[index] if colours else "black"
         axis.set_title(_fit_lines(titles[index], width / columns - 0.12, TITLE), fontsize=TITLE, color=colour)
         if names:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.grid import CELL, MOST_PICTURES, TITLE, draw_grid, show_picture
+from dlworkflow.plotting.grid import CELL, MOST_PICTURES, TITLE, Layout, draw_grid, show_picture
 from dlworkflow.plotting.style import BAD, BLUE, GOOD, GREY, as_array, fit, name_places, new_figure, tidy
 
 MOST_BARS = 10
@@ -22,13 +22,16 @@ __all__ = [
 ]
 
 
-def plot_predicted_images(pictures: Sequence[Any], titles: Sequence[str], *, names: Sequence[str] = ()) -> Figure:
+def plot_predicted_images(
+    pictures: Sequence[Any], titles: Sequence[str], *, names: Sequence[str] = (), layout: Layout = None
+) -> Figure:
     """Draw pictures in a grid, each with its title, at most 25 of them.
 
-    A picture is (h, w), (c, h, w) or (h, w, c), or None for one that could not be read. `names` stand below the
+    A picture is (h, w), (c, h, w) or (h, w, c), or None for one that could not be read; `layout` says where its
+    channels are ("chw" or "hwc") where its shape leaves that open. `names` stand below the
     pictures. Raises DlwError when there is none.
     """
-    return draw_grid(pictures, titles, names=names)
+    return draw_grid(pictures, titles, names=names, layout=layout)
 
 
 def plot_prediction_grid(
@@ -38,6 +41,7 @@ def plot_prediction_grid(
     probabilities: Sequence[float] | None = None,
     *,
     names: Sequence[str] = (),
+    layout: Layout = None,
 ) -> Figure:
     """Draw pictures with the predicted and the true class: green with a tick where right, red with a cross where wrong.
 
@@ -50,7 +54,8 @@ def plot_prediction_grid(
         _verdict(truths[i], predictions[i], None if probabilities is None else float(probabilities[i]))
         for i in range(len(pictures))
     ]
-    return draw_grid(pictures, titles, colours=[GOOD if is_right else BAD for is_right in right], names=names)
+    colours = [GOOD if is_right else BAD for is_right in right]
+    return draw_grid(pictures, titles, colours=colours, names=names, layout=layout)
 
 
 def plot_worst_errors(
@@ -61,6 +66,7 @@ def plot_worst_errors(
     losses: Sequence[float],
     *,
     names: Sequence[str] = (),
+    layout: Layout = None,
 ) -> Figure:
     """Draw the wrongly predicted pictures, largest loss first, at most 25; right ones among them are left out.
 
@@ -83,10 +89,13 @@ def plot_worst_errors(
         colours=[BAD] * len(shown),
         names=[names[i] for i in shown] if names else (),
         note=note,
+        layout=layout,
     )
 
 
-def plot_probability_bars(picture: Any, probabilities: Mapping[str, float], title: str) -> Figure:
+def plot_probability_bars(
+    picture: Any, probabilities: Mapping[str, float], title: str, *, layout: Layout = None
+) -> Figure:
     """Draw a picture below its title, and beside it a bar a class, most probable first.
 
     The probabilities are in [0, 1] and drawn in percent; beyond ten classes the rest share the last bar. Raises
@@ -101,7 +110,7 @@ def plot_probability_bars(picture: Any, probabilities: Mapping[str, float], titl
     height = max(2.9, 0.32 * len(ranked) + 1.0)
     figure = new_figure(7.6, height, compressed=False)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
-    show_picture(left, picture)
+    show_picture(left, picture, layout)
     left.set_title(fit(title, 2.7, TITLE + 1), fontsize=TITLE + 1, color=BAD if picture is None else "black")
     places = np.arange(len(ranked))
     percents = [100 * value for _, value in ranked]

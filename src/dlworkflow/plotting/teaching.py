@@ -233,7 +233,7 @@ def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool)
         x, y = left + step * index, bottom + step * index
         box = (x, x + width, y, y + height)
         if is_photo:
-            bright = as_picture(values)[..., index] / (255 if values.dtype == np.uint8 else 1)
+            bright = as_picture(values, "chw")[..., index] / (255 if values.dtype == np.uint8 else 1)
             tinted = bright[..., None] * np.array(TINTS[index])
             axis.imshow(tinted, extent=box, zorder=2 * (MOST_CARDS - index))
         else:
