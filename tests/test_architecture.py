@@ -78,7 +78,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "run_evaluation": BASE
     | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
 }
-MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"children", "workflow", "comparison", "writing"}
+MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"children", "workflow", "comparison", "paths", "writing"}
 MAY_IMPORT["history_figures"] = {"errors", "runs", "comparison", "plotting", "figure_kinds", "metrics"}
 EVERYTHING = set(MAY_IMPORT)
 MAY_IMPORT["figures"] = EVERYTHING

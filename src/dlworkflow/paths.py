@@ -1,13 +1,15 @@
-"""What a user types for a file or a folder, as paths, and reading a small file whole; knows no format."""
+"""What a user types for a file or a folder, as paths, and reading a small file whole, as bytes, text or JSON."""
 
 from __future__ import annotations
 
 import errno
 import glob
+import json
+import math
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dlworkflow.errors import MissingDataError
 
@@ -34,11 +36,11 @@ def matching_paths(given: str) -> list[Path]:
     return found
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
     """Open a file for reading. Raises OSError for what is no regular file: a pipe would wait for ever."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
+        return os.fdopen(descriptor, "rb", buffering)
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -63,3 +65,27 @@ def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
     Raises UnicodeDecodeError for bytes that are no UTF-8.
     """
     return read_small(path, most).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_json(path: Path, most: int = MOST_BYTES) -> Any:
+    """Return what a small JSON file holds. Raises OSError as `read_small` does, and ValueError for what is no JSON."""
+    return parse_json(read_small(path, most))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Return what JSON says. Raises ValueError for what is none, nested too deep, or a number that is not finite."""
+    try:
+        return json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is beyond any range")
+    return number
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import re
@@ -14,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.paths import read_small, user_path
+from dlworkflow.paths import read_json, read_small, user_path
 from dlworkflow.writing import clear_leftovers, drop_file, finish_file, unfinished_file
 
 _TAG = "CACHEDIR.TAG"  # the name and the first line by which programs that make backups know a cache
@@ -44,8 +43,8 @@ def cache_folder() -> Path | None:
 def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:
     """Return the mapping `key` of a remembered file; {} where the file is missing or damaged, or its head another."""
     try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = read_json(file)
+    except (OSError, ValueError):
         return {}
     if not isinstance(found, dict) or not isinstance(rows := found.pop(key, None), dict) or found != head:
         return {}

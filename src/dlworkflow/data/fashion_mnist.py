@@ -11,9 +11,12 @@ from dlworkflow.data.download import Remote, data_folder, fetch
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.transforms import Spec, parse
 from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.paths import open_regular
 
 if TYPE_CHECKING:
     import torch
+
+_MOST_BYTES = 2**28  # the largest of the files has 47 MB
 
 CLASSES = (
     "T-shirt/top",
@@ -107,7 +110,9 @@ def _read_idx(folder: Path, name: str) -> torch.Tensor:
     if file is None:
         raise MissingDataError(f"no file {str(folder / name)!r}")
     try:
-        raw = bytearray(gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes())
+        with open_regular(file) as stream:
+            unpacked = gzip.GzipFile(fileobj=stream) if file.suffix == ".gz" else stream
+            raw = bytearray(unpacked.read(_MOST_BYTES))  # of a file that would unpack to more, it is too much as well
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"{str(file)!r} is damaged: {first_line(error)}; delete it and `dlw data get fashion_mnist`"

@@ -18,7 +18,8 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line
 from dlworkflow.locking import is_locked, locked_file
-from dlworkflow.runs.summary import FORMAT, as_json, read_summary
+from dlworkflow.paths import read_json, read_small_text
+from dlworkflow.runs.summary import FORMAT, are_split_indices, as_json, read_summary
 from dlworkflow.text import csv_cell
 from dlworkflow.writing import clear_leftovers, unfinished_folder, write_text
 
@@ -124,7 +125,7 @@ class Run:
             return
         if len(rows) < epochs:
             raise RunError(f"{str(file)!r} has {len(rows)} epochs, the state of training {epochs}: it was cut short")
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = read_small_text(file).split("\n")
         self._write(_HISTORY, "\n".join(lines[: epochs + 1]) + "\n")
 
     def write_config(self, config: str) -> None:
@@ -168,7 +169,7 @@ class Run:
         """Return the whole lines of the history, nothing where there is none."""
         file = self.path / _HISTORY
         try:
-            text = file.read_text(encoding="utf-8")
+            text = read_small_text(file)
         except FileNotFoundError:
             return ""
         except (OSError, UnicodeDecodeError) as error:
@@ -198,7 +199,7 @@ class Run:
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
             if self._known.get("state") == state:
                 return dict(self._known["summary"])
-            text = file.read_text(encoding="utf-8")
+            text = read_small_text(file)
         except FileNotFoundError:
             raise RunError(f"{str(self.path)!r} is no run folder: it has no {SUMMARY}") from None
         except (OSError, UnicodeDecodeError) as error:
@@ -214,17 +215,19 @@ class Run:
         """
         file = self.path / _SPLITS
         try:
-            found: dict[str, list[int]] = json.loads(file.read_text(encoding="utf-8"))
+            found: dict[str, list[int]] = read_json(file)
         except FileNotFoundError:
             return self.summary().get("split_indices")
         except (OSError, ValueError) as error:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+        if not are_split_indices(found):
+            raise RunError(f"{str(file)!r} is damaged: it holds no lists of samples")
         return found
 
     def environment(self) -> dict[str, Any]:
         """Return the versions and the machine that the run was made with; empty when that is not there."""
         try:
-            found = json.loads((self.path / _ENVIRONMENT).read_text(encoding="utf-8"))
+            found = read_json(self.path / _ENVIRONMENT)
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -232,7 +235,7 @@ class Run:
     def data_fingerprints(self) -> dict[str, str]:
         """Return the digest of each split of the data as it was trained on; empty where that is not known."""
         found = self.environment().get("data_fingerprint")
-        return found if isinstance(found, dict) else {}
+        return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
 
     def write_evaluation(
         self, split: str, report: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]

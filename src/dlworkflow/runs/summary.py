@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line
+from dlworkflow.paths import parse_json
 
 FORMAT = 1
 
@@ -20,8 +21,8 @@ def read_summary(text: str, *, source: str, name: str) -> dict[str, Any]:
     Raises RunError that names `source`, the file, and what is wrong in it, or that run `name` is of a newer format.
     """
     try:
-        summary = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        summary = parse_json(text)
+    except ValueError as error:
         raise RunError(f"{source} is damaged: {first_line(error)}") from None
     if not isinstance(summary, dict):
         raise RunError(f"{source} is damaged: it holds no settings")
@@ -53,7 +54,7 @@ def _text(value: Any) -> bool:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
 
 
 def _size(value: Any) -> bool:
@@ -61,15 +62,20 @@ def _size(value: Any) -> bool:
 
 
 def _count(value: Any) -> bool:
-    return _whole(value) and 1 <= value < 2**63
+    return _whole(value) and value >= 1
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _epoch_number(value: Any) -> bool:
     return _number(value) and 1 <= value < 2**63 and value == int(value)
+
+
+def are_split_indices(value: Any) -> bool:
+    """Tell whether these are the samples of each split: {name: numbers from 0 on}."""
+    return isinstance(value, dict) and all(map(_list_of(_size), value.values()))
 
 
 def _share(value: Any) -> bool:
@@ -144,6 +150,7 @@ _POSSIBLE: dict[str, Check] = {  # what it holds where it is there
     "seconds": _or_null(_number),
     "collapsed_to": _or_null(_text),
     "over_samples": _section,
+    "split_indices": lambda value: value is None or are_split_indices(value),
     "over_samples.test_acc": _share,
 }
 _KEYS = {key: key.split(".") for key in (*_NEEDED, *_POSSIBLE)}

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from dlworkflow.errors import RunError, first_line, unknown
+from dlworkflow.errors import RunError, first_line, short, unknown
+from dlworkflow.paths import read_json
 from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder, safe_name
 from dlworkflow.runs.finding import find_folder, is_run, run_names
 from dlworkflow.writing import write_text
@@ -97,13 +99,16 @@ class Sweep:
         """Return the plan. Raises RunError when it is missing or damaged."""
         file = self.path / _FILE
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = read_json(file)
             version = content.pop("format")
             if version > FORMAT:
                 raise RunError(f"{self.name} was written by a newer dlworkflow (format {version}); update to read it")
-            return Plan(**content | {"points": [Point(**point) for point in content["points"]]})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            plan = Plan(**content | {"points": [Point(**point) for point in content["points"]]})
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise RunError(f"{str(file)!r} is damaged: {first_line(error)}") from None
+        if fault := _fault(plan):
+            raise RunError(f"{str(file)!r} is damaged: {fault}")
+        return plan
 
     def runs(self) -> list[Run]:
         """Return its runs, oldest first."""
@@ -118,6 +123,28 @@ class Sweep:
         """Keep other processes from going on with this sweep within the block. Raises RunError when one does."""
         with Run(self.path).locked():
             yield
+
+
+_KINDS: dict[str, Any] = {  # what each part of a plan, and of a point, is
+    **{"base": dict, "sweep": dict, "keys": list, "points": list, "status": str, "started": str, "offline": bool},
+    **{"number": int, "values": dict, "seed": int, "run": (str, NoneType), "reason": (str, NoneType)},
+}
+
+
+def _fault(plan: Plan) -> str:
+    """Say what in a plan is of another kind than it must be, or nothing."""
+    for part in (plan, *plan.points):
+        for key, kind in _KINDS.items():
+            if hasattr(part, key) and not isinstance(value := getattr(part, key), kind):
+                return f"{key} is {short(repr(value), 60)}"
+    if not all(isinstance(key, str) for key in plan.keys):
+        return "keys are no names"
+    for point in plan.points:
+        if not point.values.keys() <= set(plan.keys) or not 0 <= point.seed < 2**32 or point.number < 1:
+            return f"point {short(str(point.number), 60)} has other keys, or a seed or number beyond its range"
+        if point.run is not None and point.run != Path(point.run).name:
+            return f"run is {short(repr(point.run), 60)}"
+    return ""
 
 
 def list_sweeps(runs_dir: str | os.PathLike[str] | None = None) -> list[Sweep]:

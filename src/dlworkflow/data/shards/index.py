@@ -11,6 +11,7 @@ from typing import Any
 
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.paths import open_regular, read_json
 
 FORMAT, VERSION = "dlworkflow-shards", 1
 SPLITS = ("train", "val", "test")
@@ -67,10 +68,10 @@ def read_index(folder: Path) -> Index | None:
     """Return the index of a folder of shards, None where there is none. Raises DataError for a damaged one."""
     file = folder / INDEX_NAME
     try:
-        found = json.loads(file.read_bytes())
+        found = read_json(file)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(file, first_line(error)) from None
     try:
         if found["format"] != FORMAT:
@@ -104,7 +105,7 @@ def check_present(shard: Shard) -> None:
 def digest_of(path: Path) -> str:
     """Return a digest of a file's bytes, read piece by piece."""
     digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while piece := stream.read(_CHUNK):
             digest.update(piece)
     return digest.hexdigest()

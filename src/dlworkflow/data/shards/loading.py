@@ -19,6 +19,7 @@ from dlworkflow.data.shards.samples import need_webdataset
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.transforms import Pipeline, Spec, parse
 from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.paths import read_small_text
 from dlworkflow.signatures import Count, Fraction, Seed
 
 CLASSES_FILE = "classes.txt"
@@ -264,7 +265,7 @@ def _classes_beside(folder: Path) -> tuple[str, ...]:
     """Return the lines of a file of class names beside the shards."""
     file = folder / CLASSES_FILE
     try:
-        names = tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        names = tuple(line.strip() for line in read_small_text(file).splitlines() if line.strip())
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from dlworkflow.data.formats import IMAGE_EXTENSIONS
 from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.paths import open_regular
 
 MOST_BYTES = 2**30
 """A member that claims to be larger is refused: it would be held in memory."""
@@ -59,7 +60,7 @@ def read_samples(path: Path, *, pictures: bool = True) -> Iterator[Sample]:
 def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
     """Give the files within a tar file as webdataset has them."""
     try:
-        with path.open("rb", buffering=_AT_ONCE) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with open_regular(path, buffering=_AT_ONCE) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 tar.members = []  # type: ignore[attr-defined] # it would remember all of them
                 if not member.isreg() or member.name.startswith("__"):
@@ -75,8 +76,10 @@ def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
         raise MissingDataError(f"no shard {str(path)!r}") from None
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror or first_line(error)}") from None
-    except (tarfile.TarError, EOFError, OverflowError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ArithmeticError, ValueError) as error:
         raise _damaged(path, first_line(error)) from None
+    except RecursionError:  # tarfile calls itself for each header that only names the next
+        raise _damaged(path, "too many headers for one member") from None
 
 
 def _check_end(path: Path, block: bytes) -> None:
