@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import pickle
 import re
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.errors import DlwError, ModelError, few, first_line
+from dlworkflow.errors import DlwError, ModelError, few, first_line, short
 from dlworkflow.paths import open_regular
 from dlworkflow.writing import write_whole
 
@@ -91,6 +92,47 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(state, dict) or "epochs_done" not in state:
         raise ModelError(f"{str(path)!r} holds no training state")
     return state
+
+
+def unlike(found: Any, own: Any, where: str) -> str:
+    """Say what in a state that was read is of another kind or shape than in `own`, of the same origin; or nothing.
+
+    Of dictionaries, whatever both have is compared, and what tensors, numbers and further parts `own` has must be
+    there: another version of torch has other switches.
+    """
+    if isinstance(own, dict):
+        if not isinstance(found, dict):
+            return f"{where} is {_kind(found)}"
+        for key, part in own.items():
+            if key in found:
+                if fault := unlike(found[key], part, f"{where}.{key}"):
+                    return fault
+            elif isinstance(part, (Tensor, dict, list, tuple)) or _is_number(part):
+                return f"{where} lacks {key}"
+        return ""
+    if isinstance(own, (list, tuple)):
+        if not isinstance(found, (list, tuple)) or len(found) != len(own):
+            return f"{where} is {_kind(found)}"
+        return next(filter(None, (unlike(a, b, where) for a, b in zip(found, own, strict=True))), "")
+    if isinstance(own, Tensor):
+        alike = isinstance(found, Tensor) and found.shape == own.shape and found.dtype == own.dtype
+        return "" if alike and _is_whole(found) else f"{where} is {_kind(found)}"
+    if _is_number(own):
+        whole = isinstance(own, int)
+        alike = _is_number(found) and (isinstance(found, int) or not whole) and abs(found) < 2**63
+        open_ended = isinstance(own, float) and math.isinf(own) and isinstance(found, float)  # a best loss so far
+        fits = (open_ended and not math.isnan(found)) or (alike and found >= min(own, 0))
+        return "" if fits else f"{where} is {short(repr(found), 60) if _is_number(found) else _kind(found)}"
+    return "" if type(found) is type(own) else f"{where} is {_kind(found)}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"of kind {type(value).__name__}{shape}"
 
 
 def _save(content: dict[str, Any], path: Path) -> Path:

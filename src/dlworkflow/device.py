@@ -151,6 +151,8 @@ def restore_generators(states: Mapping[str, Any], more: Mapping[str, torch.Gener
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"][: torch.cuda.device_count()])
     kind, keys, position, has_gauss, gauss = states["numpy"]
+    if not 0 <= position <= len(keys):  # numpy would read beyond its memory
+        raise ValueError(f"numpy's generator stands at {position} of {len(keys)}")
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, python_gauss = states["python"]
     random.setstate((version, tuple(internal.tolist()), python_gauss))

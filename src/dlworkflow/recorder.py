@@ -7,7 +7,7 @@ stops training, what is on disk is a whole epoch. Lines of the history are writt
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dlworkflow.checkpoint import apply_weights, load_state, save_state, save_weights
+from dlworkflow.checkpoint import apply_weights, load_state, save_state, save_weights, unlike
 from dlworkflow.device import GeneratorWatch, plain_states, restore_generators
 from dlworkflow.engine import Epoch
-from dlworkflow.errors import DlwError, RunError, first_line
+from dlworkflow.errors import DlwError, RunError, first_line, short
 from dlworkflow.runs import Run, now
 
 WRITE_SECONDS = 1.0
@@ -148,11 +148,46 @@ class Recorder:
         if state.get("format") != STATE_FORMAT:
             raise RunError(f"{str(self._run.state_path)!r} is of format {state.get('format')}, not {STATE_FORMAT}")
         try:
+            if fault := self._fault(state):
+                raise RunError(f"{str(self._run.state_path)!r} is damaged: {fault}")
             self._take(state)
         except DlwError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise RunError(f"{str(self._run.state_path)!r} is damaged: {first_line(error)}") from None
+
+    def _fault(self, state: Mapping[str, Any]) -> str:
+        """Say what a state holds that the learner could not have written after a whole epoch, or nothing."""
+        optimizer, weights = self._learner.optimizer, self._learner.saved.state_dict()
+        own: dict[str, Any] = {
+            "epochs_done": 1,
+            "seconds": 0.0,
+            "optimizer": optimizer.state_dict() | {"state": {}},
+            "last": weights,
+            "best": weights,
+        }
+        if self._learner.parts:  # the state of an older version has none
+            own["parts"] = {name: part.state_dict() for name, part in self._learner.parts.items()}
+        if fault := unlike(state, own, "state"):
+            return fault
+        groups = zip(state["optimizer"]["param_groups"], own["optimizer"]["param_groups"], strict=True)
+        if any(found["params"] != mine["params"] for found, mine in groups):
+            return "state.optimizer has other parameters"
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for index, moments in state["optimizer"]["state"].items():
+            if not isinstance(index, int) or not 0 <= index < len(parameters) or not isinstance(moments, dict):
+                return f"state.optimizer has moments of {short(repr(index), 60)}"
+            names = next((found for kind, found in _MOMENTS.items() if isinstance(optimizer, kind)), ())
+            if lacking := [name for name in names if name not in moments]:
+                return f"state.optimizer lacks {lacking[0]}"
+            for name, moment in moments.items():
+                like = parameters[index] if isinstance(moment, Tensor) and moment.ndim else torch.tensor(0.0)
+                scalar = name == "step" and not isinstance(moment, Tensor)
+                if moment is None and name not in names:  # SGD's momentum before its first step
+                    continue
+                if fault := unlike(moment, 0 if scalar else like, f"state.optimizer.{name}"):
+                    return fault
+        return _row_fault(state, self._run.history())
 
     def _take(self, state: Mapping[str, Any]) -> None:
         """Take up a state; whatever a damaged one lacks or holds in another form raises as Python or torch see fit."""
@@ -212,6 +247,28 @@ class Recorder:
         self._unwritten.clear()
         self._run.update_summary(best=self.best, last=self.last, **more)
         self._written_at = time.monotonic()
+
+
+_MOMENTS: dict[type[Optimizer], tuple[str, ...]] = {  # without which a step fails
+    torch.optim.Adam: ("step", "exp_avg", "exp_avg_sq"),
+    torch.optim.RMSprop: ("step", "square_avg"),
+}
+
+
+def _row_fault(state: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    """Say what is wrong with the rows of the best and the last epoch in a state, or nothing."""
+    done = state["epochs_done"]
+    for name in ("best_row", "last_row"):
+        row = state.get(name)
+        if not isinstance(row, dict) or (history and row.keys() != history[0].keys()):
+            return f"state.{name} is no epoch of the history"
+        for key, value in row.items():
+            kinds = int if key == "epoch" else (int, float)
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                return f"state.{name}.{key} is {short(repr(value), 60)}"
+    if not 1 <= state["best_row"]["epoch"] <= done == state["last_row"]["epoch"]:
+        return f"epochs_done is {done}, the last epoch {state['last_row']['epoch']}"
+    return ""
 
 
 def _copied(value: Any) -> Any:
