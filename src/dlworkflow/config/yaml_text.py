@@ -56,7 +56,7 @@ class _Loader(yaml.SafeLoader):
             self._refuse(f"nested more than {_MOST_DEPTH} deep", event)
 
     def _refuse(self, what: str, event: Any) -> None:
-        raise yaml.composer.ComposerError(None, None, what, event.start_mark)  # type: ignore[arg-type] # of libyaml or not
+        raise yaml.composer.ComposerError(None, None, what, event.start_mark)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
