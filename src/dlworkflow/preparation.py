@@ -173,7 +173,7 @@ def put_in_place(
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
     wanted = 1 if group is not None and config.threads == "auto" else config.threads
     threads = choose_threads(wanted, model, splits.in_shape)
-    resolved = _resolved(config, task, threads)
+    resolved = _resolved(config, task, threads, splits)
     return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group)
 
 
@@ -216,12 +216,15 @@ def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple
     return take_pretrained(model, load_weights(path), source=source)
 
 
-def _resolved(config: TrainConfig, task: Task, threads: int) -> TrainConfig:
+def _resolved(config: TrainConfig, task: Task, threads: int, splits: Splits) -> TrainConfig:
     """Fill in all that was left to a default or a rule, so that the file repeats the run whatever these become."""
     full = fill_defaults(config)
     dataset = full.data.model_dump()
     if data.entries()[config.data.name].files:
         dataset["data_dir"] = str(data.data_folder(config.data.data_dir).resolve())
+    value_range = splits.transform.value_range if splits.transform is not None else None
+    if "range" in dataset and isinstance(value_range, tuple):
+        dataset["range"] = list(value_range)
     return full.model_copy(
         update={"data": DataSettings(**dataset), "loss": config.loss or task.losses[0], "threads": threads}
     )

@@ -387,8 +387,11 @@ def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
 
     assert predictor.transform is not None
     shown = predictions[:MOST_PICTURES]
-    seen = {"longest": LONGEST_SIDE, "value_range": predictor.transform.value_range}
-    pictures = [None if p.error else load_image(p.source, predictor.in_shape[0], **seen) for p in shown]
+    channels, value_range = predictor.in_shape[0], predictor.transform.value_range
+    pictures = [
+        None if p.error else load_image(p.source, channels, longest=LONGEST_SIDE, value_range=value_range)
+        for p in shown
+    ]
     pictures += [None] * (len(predictions) - len(shown))
     titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
     return plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions])

@@ -26,6 +26,7 @@ from dlworkflow.data.listing import (
     look_into,
     read_csv,
 )
+from dlworkflow.data.value_ranges import judge_range
 from dlworkflow.errors import DataError, MissingDataError
 from dlworkflow.paths import user_path
 
@@ -50,6 +51,7 @@ REMARKS = {
     "absent_class": "classes that only the training split has",
     "duplicate": "the same picture more than once in a split",
     "alike": "pictures that look the same in a split (copies of another size or format?)",
+    "range": "images of more than 8 bits, which are scaled to 8 by the values of the training images",
     "wrong_extension": "names that say another format than the file is",
     "not_a_picture": "files that are no pictures",
     "hidden": "hidden files and folders, which are left out",
@@ -177,6 +179,7 @@ def check_folder(
     _judge_files(listing, facts, limit)
     _judge_classes(listing)
     _judge_copies(listing, facts)
+    _judge_range(listing, facts)
     kinds = [*FAULTS, *REMARKS]
     decoded = [found for found in facts.values() if found.digest]
     return FolderReport(
@@ -263,6 +266,15 @@ def _judge_files(listing: _Listing, facts: Mapping[Path, Facts], limit: int) -> 
             named = format_of.get(path.suffix.lower(), found.format)
             if _SAME_FORMAT.get(named, named) != _SAME_FORMAT.get(found.format, found.format):
                 listing.note("wrong_extension", f"is {found.format}, the name says {named}", path)
+
+
+def _judge_range(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
+    """Note which range of values images of more than 8 bits have, what of it is lost and what is clipped."""
+    found: dict[str, list[Facts]] = {}
+    for split, _, path in listing.each():
+        found.setdefault(split, []).append(facts[path])
+    for sentence in judge_range(found)[1]:
+        listing.note("range", sentence)
 
 
 def _judge_classes(listing: _Listing) -> None:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from PIL import Image, ImageOps
 
-from dlworkflow.data.formats import FORMATS, known_as
+from dlworkflow.data.formats import EIGHT_BITS, FORMATS, known_as
 from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 MAX_PIXELS = 89_478_485
@@ -162,8 +162,10 @@ def opened(
 
 def mode_of(path: Path, content: bytes | None = None) -> str:
     """Return Pillow's name for what an image's pixels are, decoding none; '' for a file that cannot be opened."""
-    if content is None and path.suffix.lower() in FORMATS["PNG"] and not _has_16_bits(path):
-        return "8 bits"
+    if content is None:
+        ending = path.suffix.lower()
+        if ending in EIGHT_BITS or (ending in FORMATS["PNG"] and not _has_16_bits(path)):
+            return "8 bits"
     try:
         with _pillow_limit(pixel_limit()):
             if content is None:

@@ -19,13 +19,22 @@ from PIL import ImageOps
 from PIL import __version__ as pillow
 
 from dlworkflow.data.cache import cache_folder, read_remembered, write_remembered
-from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, to_mode, too_many_pixels
+from dlworkflow.data.decoding import (
+    ImageError,
+    TooManyPixelsError,
+    extremes_of,
+    is_deep,
+    opened,
+    pixel_limit,
+    to_mode,
+    too_many_pixels,
+)
 from dlworkflow.data.likeness import look_of
 
 Progress = Callable[[int, int], object]
 """Told of (files done, files in all)."""
 
-_FORMAT = 2  # to be raised with the fields of Facts and what they mean
+_FORMAT = 4  # to be raised with the fields of Facts and what they mean
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Facts:
     """What one file holds: its size in bytes (-1 where there is none) and, where it could be decoded, the picture.
 
     `format` and `mode` are Pillow's names; `width` and `height` are those of the upright picture; `digest` is one of
-    the pixels as a model sees them, 8-bit RGB; `look` is nearly the same for copies of another size or format, and
+    the pixels as a model sees them, 8-bit RGB, or of those of more than 8 bits, whose extremes are `low` and `high`;
+    `look` is nearly the same for copies of another size or format, and
     empty where there is too little to see (see `likeness`). Otherwise `reason` says why not; a picture above the limit
     has none, but `pixels` alone, since another limit may let it in.
     """
@@ -47,6 +57,8 @@ class Facts:
     digest: str = ""
     look: str = ""
     reason: str = ""
+    low: float = 0.0
+    high: float = 0.0
 
     def is_above(self, limit: int) -> bool:
         """Tell whether the picture has more pixels than `limit`."""
@@ -119,11 +131,12 @@ def _look(path: Path, n_bytes: int, limit: int) -> tuple[Facts, bool]:
         with opened(path, max_pixels=limit) as image:
             kind, mode = image.format or "", image.mode
             ImageOps.exif_transpose(image, in_place=True)
-            shown = to_mode(image, 3)
-        digest = hashlib.blake2b(repr(shown.size).encode(), digest_size=16)
-        digest.update(shown.tobytes())
-        size, told = shown.size, (kind, mode, digest.hexdigest(), look_of(shown))
-        return Facts(n_bytes, size[0] * size[1], *size, *told), True
+            low, high = extremes_of(image) if is_deep(mode) else (0.0, 0.0)
+            shown = to_mode(image, 3, (low, high if high > low else low + 1))
+            digest = hashlib.blake2b(repr(shown.size).encode(), digest_size=16)
+            digest.update((image if is_deep(mode) else shown).tobytes())
+            size, told = shown.size, (kind, mode, digest.hexdigest(), look_of(shown))
+        return Facts(n_bytes, size[0] * size[1], *size, *told, low=low, high=high), True
     except TooManyPixelsError as error:
         return Facts(n_bytes, error.pixels or limit + 1), True
     except ImageError as error:

@@ -22,6 +22,8 @@ FORMATS = {  # Pillow's name -> how names of such files end; those first that Pi
     "DIB": (),
 }
 IMAGE_EXTENSIONS = tuple(ending for endings in FORMATS.values() for ending in endings)
+EIGHT_BITS = tuple(end for name in ("JPEG", "BMP", "GIF", "WEBP", "AVIF") for end in FORMATS[name])
+"""Files of these names are decoded to 8 bits."""
 HEIC_EXTENSIONS = (".heic", ".heif", ".hif")
 
 NO_HEIC = "HEIC is not read here: convert it to JPEG, as with `magick x.heic x.jpg` or the Python package pillow-heif"

@@ -32,7 +32,8 @@ from dlworkflow.data.listing import (
 )
 from dlworkflow.data.listing import find_classes as find_classes
 from dlworkflow.data.splits import Splits, stratified_split
-from dlworkflow.data.transforms import Pipeline, Spec, parse
+from dlworkflow.data.transforms import Pipeline, RangeSetting, Spec, parse
+from dlworkflow.data.value_ranges import with_range
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.paths import user_path
 from dlworkflow.signatures import Fraction, Seed
@@ -88,16 +89,18 @@ def load_image_folder(
     layout: Layout = "auto",
     on_bad: OnBad = "error",
     fast_decode: bool = False,
+    range: RangeSetting = None,
 ) -> Splits:
     """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
 
     `layout` says how to read a folder whose names may mean several things, `auto` finds out: `split_first` is
     `train/<class>/`, `class_first` is `<class>/train/`, `classes` is `<class>/` alone. With `on_bad` skip, images that
-    cannot be read are left out and named in the notes.
+    cannot be read are left out and named in the notes. `range` [low, high] are the values that become black and white
+    of images of more than 8 bits; by default the least and the greatest of the training images.
     """
     if not user_path(path).is_dir():
         raise MissingDataError(f"data.path: no folder {path!r}")
-    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
     tree = read_tree(user_path(path), layout)
     if fault := tree.fault():
         raise DataError(f"{path!r} {fault}")
@@ -143,6 +146,7 @@ def load_image_csv(
     random_state: Seed = RANDOM_STATE,
     on_bad: OnBad = "error",
     fast_decode: bool = False,
+    range: RangeSetting = None,
 ) -> Splits:
     """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
@@ -154,7 +158,7 @@ def load_image_csv(
     if not file.exists():
         raise MissingDataError(f"data.path: no file {path!r}")
     given = read_csv(file)
-    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
     if missing := [picture for rows in given.values() for picture, _ in rows if not is_there(picture)]:
         raise MissingDataError(f"{path!r} lists files that are not there: {not_there(missing)}")
     for fault in (*csv_faults(given), *label_faults(given)):
@@ -299,7 +303,9 @@ def _splits(
     every = [path for paths, _ in numbered.values() for path in paths]
     bad = _unreadable(root, every) if on_bad == "skip" else {}
     data, skipped = {}, {}
-    notes = list(notes)
+    readable = {split: [path for path in paths if path not in bad] for split, (paths, _) in numbered.items()}
+    pipeline, ranged = with_range(pipeline, root, readable)
+    notes = [*notes, *ranged]
     for split, (paths, labels) in numbered.items():
         keep = [index for index, path in enumerate(paths) if path not in bad]
         if len(keep) < len(paths):

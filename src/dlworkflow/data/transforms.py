@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dlworkflow.data.augmentations import AUGMENTATIONS, build, refused
 from dlworkflow.errors import ConfigError, unknown
@@ -35,6 +35,8 @@ _LONGEST_SIDE = 2**20  # pixels of a side, beyond which a filter's weights would
 _NAMES = ("none", "range", *_GEOMETRY, *AUGMENTATIONS, "normalize")
 _INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")  # Pillow's and torchvision's names
 
+RangeSetting = list[float] | Literal["each"] | None
+"""data.range as a user writes it: [low, high], or `each` for the rule of version 0.1 (see `decoding`)."""
 Spec = str | Sequence[str | Mapping[str, Any]] | None
 """A pipeline as a user writes it: `flip`, `flip,normalize`, or [{flip: {p: 0.3}}, {normalize: {mean: .., std: ..}}]."""
 
@@ -270,13 +272,25 @@ def _value_range(value: Any, faults: list[str], step: Mapping[str, Any] | None =
     """Read which values are black and white: [low, high], or the settings of a step."""
     if value is None or value == "each":
         return value
-    numbers = value if isinstance(value, (list, tuple)) else []
-    fits = len(numbers) == 2 and all(_is_finite(number) for number in numbers) and numbers[0] < numbers[1]
-    if not fits or (step is not None and [*step] != ["low", "high"]):
+    try:
+        found = read_range(value)
+    except ValueError:
+        found = None
+    if found is None or (step is not None and [*step] != ["low", "high"]):
         setting = "data.range" if step is None else "data.transform.range"
         wanted = "[low, high]" if step is None else "{low: .., high: ..}"
         faults.append(f"{setting}: must be {wanted}, two numbers of which the second is larger, not {step or value!r}")
         return None
+    return found
+
+
+def read_range(value: Any) -> tuple[float, float] | None:
+    """Return [low, high] as JSON or a user gave them, None for None. Raises ValueError for anything else."""
+    if value is None:
+        return None
+    numbers = value if isinstance(value, (list, tuple)) else ()
+    if len(numbers) != 2 or not all(_is_finite(number) for number in numbers) or numbers[0] >= numbers[1]:
+        raise ValueError(f"holds no range of values: {value!r}")
     return float(numbers[0]), float(numbers[1])
 
 

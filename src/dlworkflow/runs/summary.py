@@ -32,6 +32,15 @@ def read_summary(text: str, *, source: str, name: str) -> dict[str, Any]:
         raise RunError(f"{name} was written by a newer dlworkflow (format {summary['format']}); update to read it")
     if fault := _fault(summary):
         raise RunError(f"{source} is damaged: {fault}")
+    return _as_trained(summary)
+
+
+def _as_trained(summary: dict[str, Any]) -> dict[str, Any]:
+    """Let a run of version 0.1, which knew no range of values, go on to scale images of more than 8 bits one by one."""
+    data = summary["config"]["data"]
+    if data["name"] in ("image_folder", "image_csv", "image_shards") and "range" not in data:
+        data["range"] = "each"
+        summary["transform"] = [{"range": {"each": True}}, *(summary["transform"] or [])]
     return summary
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
+from dlworkflow.data.transforms import read_range
 from dlworkflow.errors import DataError, MissingDataError, first_line
 from dlworkflow.paths import open_regular, read_json
 
@@ -41,13 +42,16 @@ class Shard:
 
 @dataclass(frozen=True)
 class Index:
-    """Class names in the order of their labels, and every shard."""
+    """Class names in the order of their labels, every shard, and which values of images of more than 8 bits become
+    black and white (see `value_ranges`).
+    """
 
     classes: tuple[str, ...]
     shards: tuple[Shard, ...]
+    value_range: tuple[float, float] | None = None
 
 
-def index_text(classes: Sequence[str], shards: Sequence[Shard]) -> str:
+def index_text(classes: Sequence[str], shards: Sequence[Shard], value_range: tuple[float, float] | None = None) -> str:
     """Return an index as it is written; it names no folder, so that equal pictures give equal bytes."""
     rows = [
         {
@@ -60,7 +64,9 @@ def index_text(classes: Sequence[str], shards: Sequence[Shard]) -> str:
         }
         for shard in shards
     ]
-    head = {"format": FORMAT, "version": VERSION, "classes": list(classes)}
+    head: dict[str, Any] = {"format": FORMAT, "version": VERSION, "classes": list(classes)}
+    if value_range is not None:
+        head["range"] = list(value_range)
     return json.dumps(head | {"shards": rows}, indent=1) + "\n"
 
 
@@ -82,9 +88,10 @@ def read_index(folder: Path) -> Index | None:
         shards = tuple(_shard(folder, row, len(classes)) for row in found["shards"])
         if (twice := _repeated(shard.path.name for shard in shards)) is not None:
             raise _damaged(file, f"lists {twice!r} twice")
+        value_range = read_range(found.get("range"))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(file, f"{type(error).__name__} {first_line(error)}") from None
-    return Index(classes, shards)
+    return Index(classes, shards, value_range)
 
 
 def check_present(shard: Shard) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dlworkflow.data.decoding import pixel_limit
+from dlworkflow.data.decoding import is_deep, mode_of, pixel_limit
 from dlworkflow.data.image_folder import RANDOM_STATE, TEST_FRACTION, OnBad
 from dlworkflow.data.listing import entries_of, listed
 from dlworkflow.data.shards.census import Census, count_samples
@@ -15,9 +15,9 @@ from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import SPLITS, Shard, check_present, read_index
 from dlworkflow.data.shards.names import SUFFIX, expand, folder_of
 from dlworkflow.data.shards.reading import ShardData
-from dlworkflow.data.shards.samples import need_webdataset
+from dlworkflow.data.shards.samples import need_webdataset, read_samples
 from dlworkflow.data.splits import Splits
-from dlworkflow.data.transforms import Pipeline, Spec, parse
+from dlworkflow.data.transforms import Pipeline, RangeSetting, Spec, parse
 from dlworkflow.errors import DataError, MissingDataError
 from dlworkflow.paths import read_small_text
 from dlworkflow.signatures import Count, Fraction, Seed
@@ -34,6 +34,7 @@ class ShardSet:
     splits: dict[str, list[Shard]]
     notes: tuple[str, ...] = ()
     skipped: dict[str, int] | None = None
+    value_range: tuple[float, float] | None = None
 
     @property
     def shards(self) -> list[Shard]:
@@ -54,6 +55,7 @@ def load_shards(
     on_bad: OnBad = "error",
     fast_decode: bool = False,
     shuffle_buffer: Count = 1000,
+    range: RangeSetting = None,
 ) -> Splits:
     """Load tar shards: `path` is their folder, a pattern such as `shards/train-{00..31}.tar`, or one of them.
 
@@ -61,13 +63,17 @@ def load_shards(
     once; their classes are `classes`, else the lines of a `classes.txt` beside them, else numbers, and their test split
     is `test`, a path or pattern too, else the `test_fraction` of whole shards. Every process holds at most
     `shuffle_buffer` undecoded samples and a batch. With `on_bad` skip, all shards are read once, and pictures that
-    cannot be read are left out and named in the notes.
+    cannot be read are left out and named in the notes. `range` [low, high] are the values that become black and white
+    of images of more than 8 bits; by default those that the index tells.
     """
     need_webdataset()
-    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
     found = find_shards(path, test=test, classes=classes, test_fraction=test_fraction, random_state=random_state)
     if on_bad == "skip":
         found = _without_bad(found)
+    if pipeline.value_range is None:
+        pipeline = replace(pipeline, value_range=found.value_range)
+        _check_depth(found)
     if len(found.classes) < 2:
         raise DataError(f"{path!r} has one class, {listed(found.classes)}; a model needs two or more to tell apart")
     parts = {
@@ -199,7 +205,17 @@ def _by_index(files: Sequence[Path], *, whole: bool, train: bool = True) -> Shar
     splits = {split: shards for split, shards in splits.items() if shards}
     n, some = sum(shard.split == "train" for shard in index.shards), len(splits.get("train", ()))
     notes = (f"{some} of the {n} training shards are used",) if train and some < n else ()
-    return ShardSet(folder, index.classes, splits, notes)
+    return ShardSet(folder, index.classes, splits, notes, value_range=index.value_range)
+
+
+def _check_depth(found: ShardSet) -> None:
+    """Raise DataError where the first training image holds more than 8 bits and nothing says how to scale it."""
+    first = next(read_samples(found.splits["train"][0].path), None)
+    if found.value_range is None and first is not None and is_deep(mode := mode_of(Path(first.member), first.picture)):
+        raise DataError(
+            f"data.range: {first.fault(f'holds more than 8 bits (mode {mode})')}, and which values are black and white "
+            "is not known; give data.range=[low, high]"
+        )
 
 
 def _by_name(files: Sequence[Path], *, whole: bool) -> ShardSet:

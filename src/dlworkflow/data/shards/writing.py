@@ -75,7 +75,9 @@ def write_shards(
             for split, part in pictures.items():
                 mixed = random.Random(f"{seed} {split}").sample(part, len(part))
                 written += writer.write_split(whole, split, mixed, counts[split])
-            (whole / INDEX_NAME).write_text(index_text(splits.classes, written), encoding="utf-8")
+            value_range = splits.transform.value_range if splits.transform is not None else None
+            text = index_text(splits.classes, written, value_range if isinstance(value_range, tuple) else None)
+            (whole / INDEX_NAME).write_text(text, encoding="utf-8")
             whole.replace(out)
     except OSError as error:
         raise DataError(
