@@ -48,7 +48,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "plotting": {"errors", "text", "writing"},
     "figure_kinds": set(),
     "stopping": set(),
-    "learning": {"averages", "config", "engine", "models", "optim", "patience", "schedules", "updates"},
+    "learning": {"averages", "config", "engine", "errors", "models", "optim", "patience", "schedules", "updates"},
     "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
     "diagnosis": {"errors", "tasks"},
     "commands": set(),
@@ -64,7 +64,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     },
     "preparation": BASE
     | {"config", "contradictions", "data", "models", "tasks", "losses", "device", "checkpoint", "precision"}
-    | {"pretrained", "transfer", "sharing"},
+    | {"pretrained", "transfer", "sharing", "learning"},
     "run_facts": BASE | {"checkpoint", "data", "device", "metrics", "preparation", "sharing"},
     "workflow": BASE
     | {"config", "runs", "data", "models", "tasks", "device", "engine", "checkpoint", "preparation", "run_facts"}

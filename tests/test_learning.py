@@ -21,7 +21,7 @@ from dlworkflow.learning import build_learning
 from dlworkflow.optim import build_optimizer, spare_bias_and_norm
 from dlworkflow.run_evaluation import evaluate_run
 from dlworkflow.updates import Update
-from dlworkflow.workflow import resolve_config, resume_training, run_training
+from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
 
 
 def settings(model, *pairs):
@@ -543,3 +543,25 @@ def test_nothing_is_derived_from_a_setting_that_is_wrong():
 )
 def test_a_wrong_name_or_value_is_answered(pair, fault):
     assert any(fault in found for found in faults("blobs", pair))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fault"),
+    [
+        (["epochs=1", "schedule=one_cycle"], "one_cycle over 1 update never comes near the rate of 0.1, its highest"),
+        (["epochs=2", "schedule=one_cycle", "schedule.pct_start=0.9"], "one_cycle over 2 updates never comes near"),
+        (["epochs=2", "schedule.warmup_epochs=0.4"], "0.4 epochs are less than one update, as an epoch has 1"),
+        (["epochs=2", "schedule=cosine", "schedule.warmup_epochs=1.6"], "1.6 epochs are all 2 updates"),
+    ],
+)
+def test_a_schedule_that_the_updates_are_too_few_for_is_refused_before_a_run_is_made(pairs, fault):
+    with pytest.raises(ConfigError, match=fault):
+        prepare(resolve_config([from_overrides(["model=circles_v2", *pairs])]))
+
+
+def test_a_cycle_whose_first_phase_is_one_update_trains(tmp_path):
+    pairs = ["model=circles_v2", "epochs=2", "schedule=one_cycle", "schedule.pct_start=0.5"]
+
+    run = run_training(resolve_config([from_overrides(pairs)]), runs_dir=tmp_path)
+
+    assert [row["lr"] for row in run.history()] == pytest.approx([0.1, 4e-7])

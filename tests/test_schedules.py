@@ -11,6 +11,7 @@ from torch import nn, optim
 from torch.optim import lr_scheduler as torchs
 
 from dlworkflow import schedules
+from dlworkflow.schedules import cosine, one_cycle
 
 EPOCHS, UPDATES = 12, 5
 """Of a run, and in each epoch."""
@@ -158,3 +159,16 @@ print("torch._dynamo" in sys.modules)
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("total", range(1, 9))
+@pytest.mark.parametrize("pct_start", [0.1, 0.125, 0.2, 0.25, 0.5, 0.75, 0.999999999])
+def test_one_cycle_has_a_rate_for_every_update_however_few_there_are(total, pct_start):
+    rate = one_cycle(total=total, pct_start=pct_start, div_factor=25, final_div_factor=1e4)
+
+    assert all(0 < rate(1.0, done) <= 1 for done in range(total + 2))
+
+
+def test_a_phase_without_length_is_over_at_once():
+    assert one_cycle(total=2, pct_start=0.5, div_factor=25, final_div_factor=1e4)(1.0, 0) == 1.0
+    assert cosine(total=0, min_lr=0.1)(1.0, 0) == pytest.approx(0.1)

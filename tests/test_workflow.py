@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from threading import Timer
 
 import pytest
 import torch
 
 from dlworkflow import recorder, workflow
 from dlworkflow.config import from_flags, from_overrides, read_file
-from dlworkflow.errors import DlwError, RunError
+from dlworkflow.errors import ConfigError, DataError, DlwError, RunError
 from dlworkflow.inference import load_run_model
 from dlworkflow.run_evaluation import evaluate_run
-from dlworkflow.workflow import prepare, resolve_config, run_training
+from dlworkflow.runs import list_runs
+from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
 
 
 def settings(model, *pairs):
@@ -231,3 +234,70 @@ def test_pictures_that_were_left_out_are_counted_in_the_summary(tmp_path, paint)
     run = run_training(settings("tinyvgg", *pairs), runs_dir=tmp_path / "runs")
 
     assert sum(run.summary()["skipped"].values()) == 1
+
+
+def test_a_failure_before_the_first_epoch_is_in_the_summary_and_gone_when_the_run_goes_on(tmp_path):
+    def fail(*_):
+        raise ValueError("no such thing\nin detail")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        run_training(settings("line", "epochs=2"), runs_dir=tmp_path, on_start=fail)
+    (run,) = list_runs(tmp_path)
+    failed = run.summary()
+    resumed = resume_training(run).summary()
+
+    assert (failed["status"], failed["reason"]) == ("failed", "ValueError: no such thing")
+    assert (resumed["status"], resumed["reason"]) == ("finished", None)
+
+
+def test_whatever_fails_as_training_is_put_together_leaves_no_folder(tmp_path, monkeypatch):
+    job = prepare(settings("line"))
+    monkeypatch.setattr(workflow, "build_learning", lambda *_, **__: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        workflow.train_job(job, runs_dir=tmp_path / "runs")
+
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fault"),
+    [
+        (
+            ["data.batch_size=1"],
+            "one sample, and the model's BatchNorm1d '.+' cannot .* --batch-size, 2 for",
+        ),
+        (["data.batch_size=1", "accumulate=4"], "batches of one sample"),
+        (["data.batch_size=17"], "800 samples in batches of 17 leave one alone.*--batch-size, 16 for one"),
+        (["data.batch_size=799"], "800 samples in batches of 799 leave one alone.*--batch-size, 798 for one"),
+    ],
+)
+def test_a_norm_that_cannot_train_on_one_sample_is_named_before_a_run_is_made(pairs, fault):
+    chosen = settings("circles_v2", "model.batch_norm=true", *pairs)
+
+    with pytest.raises(ConfigError, match=fault):
+        prepare(chosen)
+
+
+def test_a_norm_over_many_places_takes_one_sample_and_asking_draws_nothing():
+    pairs = ["model.batch_norm=true", "data.name=digits", "data.batch_size={}", "model.dropout=0.5"]
+    states = []
+    for size in (1, 2):
+        prepare(settings("tinyvgg", *(pair.format(size) for pair in pairs)))
+        states.append(torch.get_rng_state())
+
+    assert torch.equal(*states)
+
+
+def test_a_worker_that_was_killed_ends_the_run_as_failed_with_a_plain_reason(tmp_path):
+    def kill_one():
+        multiprocessing.active_children()[0].kill()
+
+    def soon(*_):
+        Timer(3, kill_one).start()
+
+    pairs = ["data.name=digits", "data.num_workers=1", "data.batch_size=1", "epochs=9", "threads=1"]
+    with pytest.raises(DataError, match=r"a worker process that reads the data has died .*data\.num_workers=0"):
+        run_training(settings("fashion_mnist_v0", *pairs), runs_dir=tmp_path, on_start=soon)
+
+    assert list_runs(tmp_path)[0].summary()["status"] == "failed"

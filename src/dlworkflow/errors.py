@@ -140,6 +140,11 @@ def short(text: str, most: int = _LONGEST) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def reason_of(error: BaseException) -> str:
+    """Return why something failed, in one line: what an error of ours says, else its kind and first line."""
+    return str(error) if isinstance(error, DlwError) else f"{type(error).__name__}: {first_line(error)}"
+
+
 def first_line(error: BaseException) -> str:
     """Return what an exception says, cut to its first line and short; its type's name when it says nothing."""
     lines = str(error).strip().splitlines()

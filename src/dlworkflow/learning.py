@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from dlworkflow.averages import WeightAverage
 from dlworkflow.config import CosineSettings, OneCycleSettings, PlateauSettings, TrainConfig
 from dlworkflow.engine import Epoch
+from dlworkflow.errors import ConfigError
 from dlworkflow.models.backbone import parameter_groups
 from dlworkflow.optim import Stepper, build_optimizer, spare_bias_and_norm
 from dlworkflow.patience import EarlyStopping
@@ -76,6 +77,29 @@ def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Lea
         average,
         {name: part for name, part in parts.items() if part is not None},
     )
+
+
+def check_schedule(config: TrainConfig, n_batches: int) -> None:
+    """Raise ConfigError where the updates are too few for the schedule; an epoch has `n_batches` batches."""
+    n_updates, lr, chosen = -(-n_batches // config.accumulate), config.optimizer.lr, config.schedule
+    total = config.epochs * n_updates
+    if isinstance(chosen, OneCycleSettings):
+        curve = one_cycle(total=total, **chosen.model_dump(exclude={"name"}))
+        peak = int(chosen.pct_start * total)
+        highest = max(curve(lr, done) for done in range(max(0, peak - 2), min(total, peak + 2)))
+        if highest < lr / 2:
+            raise ConfigError(
+                f"schedule.name: one_cycle over {total} update{'s' if total != 1 else ''} never comes near the rate of "
+                f"{lr:g}, its highest is {highest:.2g}; give more epochs, smaller batches or another schedule"
+            )
+        return
+    warmup = round(chosen.warmup_epochs * n_updates)
+    if chosen.warmup_epochs and not 0 < warmup < total:
+        part = "less than one update" if not warmup else f"all {total} updates"
+        raise ConfigError(
+            f"schedule.warmup_epochs: {chosen.warmup_epochs:g} epochs are {part}, as an epoch has {n_updates}; give "
+            f"{'more' if not warmup else 'fewer'}, or smaller batches"
+        )
 
 
 def _device_type(model: nn.Module) -> str:

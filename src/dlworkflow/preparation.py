@@ -22,9 +22,10 @@ from dlworkflow.data.remembered import Progress
 from dlworkflow.data.splits import Splits, counts_of, with_validation
 from dlworkflow.device import choose_device, choose_threads, set_seeds
 from dlworkflow.errors import ConfigError, MissingDataError, ModelError
+from dlworkflow.learning import build_learning, check_schedule
 from dlworkflow.losses import build_training_loss, class_weights
 from dlworkflow.models import torchvision_models
-from dlworkflow.models.backbone import classifier_name
+from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.precision import check_compiler, check_precision
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.sharing import Group, check_files, check_size
@@ -49,6 +50,12 @@ class Job:
     """With `init_from` or `weights`: which weights came from there, and which did not."""
     group: Group | None = None
     """The processes that train together, where there are several."""
+
+    @property
+    def n_batches(self) -> int:
+        """How many batches the training split makes."""
+        size = self.config.data.batch_size
+        return 1 if size == "full" else -(-len(self.splits.train) // size)  # type: ignore[arg-type]
 
     @property
     def stem(self) -> str:
@@ -122,7 +129,10 @@ def prepare(
     settings say otherwise.
     """
     with in_turn(group):
-        return put_in_place(config, offline, initialise, group, on_pictures)
+        job = put_in_place(config, offline, initialise, group, on_pictures)
+        check_schedule(job.config, job.n_batches)
+        build_learning(job.config, job.model, job.n_batches)
+        return job
 
 
 def in_turn(group: Group | None) -> AbstractContextManager[None]:
@@ -167,7 +177,7 @@ def put_in_place(
         initialised = tuple(taken), tuple(f"{name} (new)" for name in new)
     if config.freeze != "none" or config.backbone_lr_scale != 1:
         classifier_name(model)  # it must say what its backbone is before a run is made
-    _check_last_batch(config, splits, model)
+    _check_smallest_batch(config, splits, model)
     remember_all(splits.parts().values(), on_pictures)
     if group is not None and config.data.batch_size != "full":
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
@@ -183,24 +193,44 @@ def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module
     return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
 
 
-def _check_last_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
-    """Raise ConfigError where the last batch is one sample that a batch norm cannot take a variance of."""
+def _check_smallest_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
+    """Raise ConfigError where a batch is one sample, of which a norm of the model cannot take a variance.
+
+    One place of an image is a value as well: a copy of the model is asked, in training mode.
+    """
     n, size = len(splits.train), config.data.batch_size  # type: ignore[arg-type]
-    trained = config.freeze == "none" or config.freeze_epochs is not None
-    if size == "full" or n % size != 1 or not trained or not any(map(_is_batch_norm, model.modules())):
+    if (n if size == "full" else n % size or size) != 1 or not any(map(_is_norm, model.modules())):
         return
+    asked = trial = copy.deepcopy(model)
+    entered: list[tuple[str, nn.Module]] = []
+    for found in asked.named_modules():
+        if _is_norm(found[1]):
+            found[1].register_forward_pre_hook(lambda *_, found=found: entered.append(found))
+    if config.freeze != "none" and config.freeze_epochs is None:
+        trial = Staged(asked)
+        trial.freeze()
     try:
-        with torch.no_grad():
-            copy.deepcopy(model).train()(torch.zeros(1, *splits.in_shape))
-    except ValueError:  # a sample with more than one place a channel is enough for it
-        raise ConfigError(
-            f"data.batch_size: {n} samples in batches of {size} leave one alone, which batch norm cannot train on; "
-            "give another size, or larger pictures (data.image_size)"
-        ) from None
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trial.train()(torch.zeros(1, *splits.in_shape))
+    except ValueError as error:
+        if not entered:
+            raise
+        name, norm = entered[-1]
+        how = "batches of one sample" if size == 1 else f"{n} samples in batches of {size} leave one alone"
+        who = f"the model's {type(norm).__name__} {name!r}"
+        raise ConfigError(f"data.batch_size: {how}, and {who} cannot train on one; {_way_out(n, size)}") from error
 
 
-def _is_batch_norm(part: nn.Module) -> bool:
-    return isinstance(part, nn.modules.batchnorm._BatchNorm)
+def _way_out(n: int, size: int | str) -> str:
+    """Name the batch size nearest below, or above, that leaves no sample alone."""
+    if n == 1 or size == "full":
+        return "give more training data"
+    sizes = [*range(int(size) - 1, 1, -1), *range(int(size) + 1, n + 1)]
+    return f"give another --batch-size, {next(k for k in sizes if n % k != 1)} for one"
+
+
+def _is_norm(part: nn.Module) -> bool:
+    return isinstance(part, (nn.modules.batchnorm._NormBase, nn.GroupNorm))
 
 
 def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:

@@ -209,9 +209,12 @@ class Recorder:
         """Write what is unwritten while training goes on."""
         self._write()
 
-    def finish(self, status: str) -> None:
-        """Write what is unwritten, and how the run ended, even where the weights cannot be written."""
-        end = {"status": status, "finished": now(), "seconds": self._seconds()}
+    def finish(self, status: str, **more: Any) -> None:
+        """Write what is unwritten, and how the run ended, even where the weights cannot be written.
+
+        `more` goes into the summary.
+        """
+        end = {"status": status, "finished": now(), "seconds": self._seconds(), **more}
         try:
             self._write(**end)
         except BaseException:

@@ -40,7 +40,7 @@ def exponential(*, gamma: float) -> Curve:
 
 def cosine(*, total: float, min_lr: float = 0.0) -> Curve:
     """Return torch's CosineAnnealingLR over `total`; after it, the lowest rate."""
-    return lambda base, done: min_lr + (base - min_lr) * _half_cosine(done / total)
+    return lambda base, done: min_lr + (base - min_lr) * _half_cosine(_part(done, 0, total))
 
 
 def one_cycle(*, total: int, pct_start: float, div_factor: float, final_div_factor: float) -> Curve:
@@ -50,11 +50,16 @@ def one_cycle(*, total: int, pct_start: float, div_factor: float, final_div_fact
     def rate(base: float, done: float) -> float:
         first = base / div_factor
         if done <= peak:
-            return base + (first - base) * _half_cosine(done / peak)
+            return base + (first - base) * _half_cosine(_part(done, 0, peak))
         floor = first / final_div_factor
-        return floor + (base - floor) * _half_cosine((done - peak) / (last - peak))
+        return floor + (base - floor) * _half_cosine(_part(done, peak, last))
 
     return rate
+
+
+def _part(done: float, start: float, end: float) -> float:
+    """Return which part of a phase is over; one without length is."""
+    return (done - start) / (end - start) if end > start else 1.0
 
 
 def _half_cosine(part: float) -> float:

@@ -18,12 +18,12 @@ from torch import nn
 
 from dlworkflow.checkpoint import apply_weights
 from dlworkflow.config import Layer, TrainConfig, build_config
-from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.loaders import explained_workers, make_loader
 from dlworkflow.data.remembered import Progress
 from dlworkflow.data.splits import counts_of, labels_of
 from dlworkflow.device import set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
-from dlworkflow.errors import ConfigError, DlwError, RunError
+from dlworkflow.errors import ConfigError, DlwError, RunError, reason_of
 from dlworkflow.features import remember_features
 from dlworkflow.learning import Learning, build_learning
 from dlworkflow.losses import sample_weights
@@ -84,9 +84,10 @@ def train_job(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
     """Train what `prepare` put in place; see `run_training`."""
+    learner, learning = _learner(job)  # whatever can fail does so before there is a folder
     run = _create_run(job, runs_dir, name)
     with run.locked():
-        _train(job, run, on_start=on_start, on_epoch=on_epoch)
+        _train(job, run, learner, learning, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
@@ -152,10 +153,12 @@ def resume_training(
     with run.locked():
         with in_turn(group):
             job = prepare_resume(run, epochs=epochs, force=force, offline=offline, group=group, on_pictures=on_pictures)
+        learner, learning = _learner(job)
         run.sweep()
         run.write_config(job.config.to_yaml())
-        run.update_summary(status="running", config=job.config.to_tree(), **processes(group))
-        _train(job, run, resume=True, on_start=on_start, on_epoch=on_epoch)
+        before = {"reason": None} if "reason" in run.summary() else {}
+        run.update_summary(status="running", config=job.config.to_tree(), **before, **processes(group))
+        _train(job, run, learner, learning, resume=True, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
@@ -214,6 +217,8 @@ def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epoch
 def _train(
     job: Job,
     run: Run,
+    learner: Learner,
+    learning: Learning,
     *,
     resume: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
@@ -221,12 +226,15 @@ def _train(
 ) -> None:
     """Train within a run's folder; however it ends, what is written is a whole epoch and the summary says how."""
     config, group = job.config, job.group
-    learner, learning = _learner(job)
     val_draws, averaged = learner.generators["val"], learner.averaged
     recorder = Recorder(run, learner, on_epoch, writes=group is None or group.rank == 0)
     status = "failed"
     try:
-        with thread_count(job.threads), noted_signals(group.highest if group is not None else None) as request:
+        with (
+            thread_count(job.threads),
+            explained_workers(),
+            noted_signals(group.highest if group is not None else None) as request,
+        ):
             try:
                 if on_start is not None:
                     on_start(job, run)
@@ -276,7 +284,7 @@ def _train(
     except BaseException as error:
         if status != "interrupted":
             status = "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
-            _finish_after(error, recorder, status)
+            _finish_after(error, recorder, status, {"reason": reason_of(error)} if status == "failed" else {})
         raise
     recorder.finish(status)
 
@@ -286,16 +294,10 @@ def _learner(job: Job) -> tuple[Learner, Learning]:
     job.model.to(job.device)
     if job.config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    learning = build_learning(job.config, job.model, _batches_an_epoch(job))
+    learning = build_learning(job.config, job.model, job.n_batches)
     averaged = learning.average.averaged if learning.average else None
     draws = {"val": torch.Generator().manual_seed(job.config.seed)}
     return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
-
-
-def _batches_an_epoch(job: Job) -> int:
-    """Return how many batches the training split makes."""
-    size = job.config.data.batch_size
-    return 1 if size == "full" else -(-len(job.splits.train) // size)  # type: ignore[arg-type]
 
 
 def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
@@ -356,10 +358,10 @@ def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module
     return staged, end
 
 
-def _finish_after(error: BaseException, recorder: Recorder, status: str) -> None:
+def _finish_after(error: BaseException, recorder: Recorder, status: str, why: Mapping[str, str]) -> None:
     """Write what can be written after a failure; of several errors the first is the one to tell."""
     try:
-        recorder.finish(status)
+        recorder.finish(status, **why)
     except DlwError as another:
         error.add_note(str(another))
 

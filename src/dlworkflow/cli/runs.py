@@ -58,6 +58,7 @@ def _show_summary(run: Run, summary: dict[str, Any]) -> None:
         "started": summary["started"],
         "model": f"{summary['config']['model']['name']}, {summary['parameters']:,} parameters",
         "data": f"{summary['data']}: {samples}, {summary['source']}",
+        "failed": summary.get("reason") or "",
         "classes": ", ".join(summary["classes"]),
         "ran on": f"{summary['device']}, {summary['threads']} thread(s)",
     }

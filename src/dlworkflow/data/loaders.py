@@ -6,8 +6,9 @@ A data set that answers for many samples at once is asked for whole batches; wha
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 from dlworkflow.children import guarded_start, leave_interrupts_to_the_parent
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, DataError, first_line
 
 Batch = tuple[Tensor, Tensor]
 
@@ -195,7 +196,28 @@ class WorkerLoader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         with guarded_start() if self.num_workers else nullcontext():
-            return super().__iter__()
+            batches = super().__iter__()
+        try:
+            yield from batches
+        except (OSError, EOFError):  # a worker died as it sent: torch hears of it by a signal, and says which
+            time.sleep(1)
+            raise
+        finally:
+            del batches  # ends the workers now; an error that holds this frame would keep them
+
+
+@contextmanager
+def explained_workers() -> Iterator[None]:
+    """Within the block, say in a user's words that a worker process has died; torch notices it anywhere."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DataError(
+            f"a worker process that reads the data has died ({first_line(error)}); where memory is short, try fewer: "
+            "--set data.num_workers=0 reads in the process that trains"
+        ) from error
 
 
 def check_streamed(batch_size: int | Literal["full"], balanced: bool) -> None:

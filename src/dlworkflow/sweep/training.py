@@ -9,7 +9,7 @@ from typing import Any
 
 from dlworkflow.device import thread_count
 from dlworkflow.engine import Epoch
-from dlworkflow.errors import DivergedError, DlwError, RunError, first_line
+from dlworkflow.errors import DivergedError, DlwError, RunError, reason_of
 from dlworkflow.recorder import Trained
 from dlworkflow.stopping import Halt, noted_signals
 from dlworkflow.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
@@ -87,8 +87,7 @@ def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
 
 
 def _fail(point: Point, error: Exception) -> None:
-    text = str(error) if isinstance(error, DlwError) else f"{type(error).__name__}: {first_line(error)}"
-    point.status, point.reason = FAILED, text
+    point.status, point.reason = FAILED, reason_of(error)
 
 
 def _belongs(sweep: Sweep, point: Point) -> dict[str, Any]:
