@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from threading import Timer
+import time
+from threading import Thread
 
 import pytest
 import torch
@@ -291,10 +292,12 @@ def test_a_norm_over_many_places_takes_one_sample_and_asking_draws_nothing():
 
 def test_a_worker_that_was_killed_ends_the_run_as_failed_with_a_plain_reason(tmp_path):
     def kill_one():
-        multiprocessing.active_children()[0].kill()
+        while not (workers := multiprocessing.active_children()):
+            time.sleep(0.1)
+        workers[0].kill()
 
     def soon(*_):
-        Timer(3, kill_one).start()
+        Thread(target=kill_one).start()
 
     pairs = ["data.name=digits", "data.num_workers=1", "data.batch_size=1", "epochs=9", "threads=1"]
     with pytest.raises(DataError, match=r"a worker process that reads the data has died .*data\.num_workers=0"):
