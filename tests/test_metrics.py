@@ -243,3 +243,14 @@ def test_empty_bins_of_confidence_keep_their_place():
 
     assert bins["count"] == [0, 0, 0, 0, 0, 1, 0, 0, 0, 1]
     assert [round(bins["confidence"][place], 2) for place in (5, 9)] == [0.55, 0.95]
+
+
+def test_the_calibration_error_is_that_of_the_bins_also_at_full_confidence():
+    y = torch.tensor([0, 1])
+    probabilities = torch.tensor([[0.95, 0.05], [1.0, 0.0]])  # right, and wrong without a doubt
+
+    bins = calibration_bins(y, probabilities)
+
+    gaps = zip(bins["count"], bins["confidence"], bins["accuracy"], strict=True)
+    expected = sum(n * abs(confidence - accuracy) for n, confidence, accuracy in gaps if n) / 2
+    assert classification_metrics(y, probabilities)["calibration_error"] == pytest.approx(expected) == 0.475

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, unknown
-from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, best_epoch
+from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, best_epoch, epochs_over_samples, over_samples
 
 Row = dict[str, Any]
 
@@ -38,8 +38,9 @@ def compare_runs(
     """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
 
     Keys: run, path, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss
-    and val_acc where there are any), baseline, baseline_metric, parameters, seconds, chosen_on, then `section.setting`
-    for each difference.
+    and val_acc where there are any), baseline, baseline_metric, parameters, seconds, chosen_on, over_batches, then
+    `section.setting` for each difference. Scores are means over samples; `over_batches` names those (separated by
+    spaces) of which an older run with `averaging: batch` kept only the mean over batches.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
     these values of columns or settings. A damaged run is a row whose status says so. Raises ConfigError for an unknown
@@ -62,7 +63,7 @@ def compare_seeds(
     Of runs that repeat one seed the newest counts.
 
     Keys: model, data, seeds (how many), each metric as `<metric>` (mean) and `<metric>_sd` (sample standard deviation,
-    None for one run), seconds, then the settings in which the groups differ.
+    None for one run), seconds, over_batches (of any of them), then the settings in which the groups differ.
     """
     finished = [entry for entry in _entries(runs, by, where or {}, at) if entry.row["status"] == "finished"]
     groups: dict[str, dict[Any, _Entry]] = {}
@@ -80,6 +81,7 @@ def compare_seeds(
             row[key] = statistics.fmean(values) if values else None
             row[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
         row["seconds"] = statistics.fmean(entry.row["seconds"] for entry in members)
+        row["over_batches"] = " ".join(dict.fromkeys(" ".join(e.row["over_batches"] for e in members).split()))
         rows.append(row | {key: first.settings.get(key) for key in differing})
     return rows
 
@@ -129,7 +131,13 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
     except RunError as error:
         return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
     config = summary["config"]
-    best = _epoch_of(history, by, at) if by or at == "last" else summary.get("best") or best_epoch(history)
+    if by or at == "last":
+        epochs, over_batches = epochs_over_samples(summary, history) if by else (history, ())
+        best = _epoch_of(epochs, by, at)
+    else:
+        best = summary.get("best") or best_epoch(history)
+    if not by:
+        best, over_batches = over_samples(summary, best or {})
     best = best or {}
     row: Row = {
         "run": run.name,
@@ -148,6 +156,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         "parameters": summary["parameters"],
         "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
         "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary["chosen_on"],
+        "over_batches": " ".join(key for key in over_batches if row.get(key) is not None),
     }
     return _Entry(run, row, _flatten(config))
 

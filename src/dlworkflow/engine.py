@@ -7,7 +7,7 @@ until an epoch ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from timeit import default_timer
 from typing import Any
@@ -29,7 +29,10 @@ Device = str | torch.device
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training data gave; `number` counts from 1, `seconds` includes the evaluation."""
+    """What one pass over the training data gave; `number` counts from 1, `seconds` includes the evaluation.
+
+    `over_samples` are the scores by split where those beside them are means over batches, None where they are not.
+    """
 
     number: int
     lr: float
@@ -37,6 +40,13 @@ class Epoch:
     train: Scores
     test: Scores
     val: Scores | None = None
+    over_samples: Mapping[str, Scores] | None = None
+
+    @property
+    def compared(self) -> Scores:
+        """What runs are compared by: the scores over samples of the validation split, else of the test split."""
+        split = "val" if self.val is not None else "test"
+        return self.over_samples[split] if self.over_samples is not None else self.val or self.test
 
 
 @dataclass(frozen=True)
@@ -142,15 +152,15 @@ def train(
         if enough is not None and enough():
             break
         start, lr = default_timer(), optimizer.param_groups[0]["lr"]
+        totals = {"train": Total(task, averaging, minimised, group=group)}
         try:
-            total = Total(task, averaging, minimised, group=group)
-            scores = {"train": _learn(model, train_dataloader, minimised, step, device, total)}
+            scores = {"train": _learn(model, train_dataloader, minimised, step, device, totals["train"])}
         except DivergedError as error:
             raise error.within(number, lr) from None
         for split, batches in (("test", test_dataloader), ("val", val_dataloader)):
             if batches is not None:
-                total = Total(task, averaging, loss_fn, group=group)
-                scores[split] = _score(scored, batches, loss_fn, device, total)
+                totals[split] = Total(task, averaging, loss_fn, group=group)
+                scores[split] = _score(scored, batches, loss_fn, device, totals[split])
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
@@ -160,7 +170,8 @@ def train(
             results.setdefault(f"{split}_loss", []).append(loss)
             results.setdefault(f"{split}_acc", []).append(acc)
         if on_epoch is not None:
-            on_epoch(Epoch(number, lr, default_timer() - start, scores["train"], scores["test"], scores.get("val")))
+            more = {split: total.over_samples for split, total in totals.items()} if averaging == "batch" else None
+            on_epoch(Epoch(number, lr, default_timer() - start, **scores, over_samples=more))
     return results
 
 

@@ -93,7 +93,7 @@ def make_report(
     a loss for a regression.
     """
     losses = build_loss(task, loss_name, reduction="none")(task.align(logits, y), y).reshape(len(y), -1).mean(dim=1)
-    loss = float(losses.double().mean())
+    loss = float(losses.cpu().double().mean())
     if not task.has_accuracy:
         samples = _samples(files, y.reshape(len(y), -1)[:, 0], logits.reshape(len(y), -1)[:, 0], None, losses)
         warnings = regression_warnings(loss, baseline)
@@ -167,7 +167,7 @@ def _samples(
     columns |= {"truth": _plain(truth), "prediction": _plain(prediction)}
     if probability is not None:
         columns["probability"] = _plain(probability)
-    columns["loss"] = [value if math.isfinite(value) else math.inf for value in losses.double().tolist()]
+    columns["loss"] = [value if math.isfinite(value) else math.inf for value in losses.tolist()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -25,6 +25,7 @@ from dlworkflow.history_figures import draw_history, fitting_kinds
 from dlworkflow.inference import Predictor
 from dlworkflow.metrics import calibration_bins
 from dlworkflow.plotting.grid import LONGEST_SIDE
+from dlworkflow.plotting.style import settle
 from dlworkflow.run_evaluation import Part, evaluate_part, load_part, load_splits, report_part
 from dlworkflow.runs import Run
 from dlworkflow.tasks import get_task
@@ -36,8 +37,8 @@ HELD = 100
 """So many samples of shards are read to draw some of them."""
 
 
-def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = None) -> Figure:
-    """Draw one figure of a run.
+def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = None, weights: str = "best") -> Figure:
+    """Draw one figure of a run, with its `best` or `last` weights where it needs any; it says of which epoch they are.
 
     Raises ConfigError for an unknown kind and DataError for one that does not fit the run.
     """
@@ -51,16 +52,19 @@ def draw(run: Run, kind: str, *, split: str = "test", data_dir: str | None = Non
     if kind in OF_THE_HISTORY:
         return draw_history(run, kind)
     if kind in ("boundary", "fit"):
-        return {"boundary": _draw_boundary, "fit": _draw_fit}[kind](
-            run, load_splits(run, data_dir=data_dir, offline=True)
-        )
-    part = load_part(run, split, data_dir=data_dir, offline=True)
-    result = evaluate_part(run, part)
-    return _draw_evaluated(kind, run, part, result, report_part(run, part, result))
+        draw_points = {"boundary": _draw_boundary, "fit": _draw_fit}[kind]
+        splits = load_splits(run, data_dir=data_dir, offline=True)
+        return _of_epoch(draw_points(run, splits, weights), run, weights)
+    return _draw_evaluated(kind, run, *_scored(run, split, data_dir, weights), weights)
 
 
 def draw_all(
-    run: Run, kinds: Sequence[str] | None = None, *, split: str = "test", data_dir: str | None = None
+    run: Run,
+    kinds: Sequence[str] | None = None,
+    *,
+    split: str = "test",
+    data_dir: str | None = None,
+    weights: str = "best",
 ) -> Iterator[tuple[str, Figure]]:
     """Draw several figures of a run, all that fit when none is named, as (kind, figure); score the run once for all.
 
@@ -69,17 +73,30 @@ def draw_all(
     scored: tuple[Part, Evaluation, EvaluationReport] | None = None
     for kind in kinds or fitting_kinds(run):
         if kind not in OF_A_SPLIT or kind not in fitting_kinds(run):
-            yield kind, draw(run, kind, split=split, data_dir=data_dir)
+            yield kind, draw(run, kind, split=split, data_dir=data_dir, weights=weights)
             continue
         if scored is None:
-            part = load_part(run, split, data_dir=data_dir, offline=True)
-            result = evaluate_part(run, part)
-            scored = part, result, report_part(run, part, result)
+            scored = _scored(run, split, data_dir, weights)
         if kinds or kind != "errors" or scored[2].errors():
-            yield kind, _draw_evaluated(kind, run, *scored)
+            yield kind, _draw_evaluated(kind, run, *scored, weights)
 
 
-def draw_evaluation(run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> list[Path]:
+def _scored(run: Run, split: str, data_dir: str | None, weights: str) -> tuple[Part, Evaluation, EvaluationReport]:
+    part = load_part(run, split, data_dir=data_dir, offline=True)
+    result = evaluate_part(run, part, weights=weights)
+    return part, result, report_part(run, part, result)
+
+
+def _of_epoch(figure: Figure, run: Run, weights: str) -> Figure:
+    """Say on a figure of which epoch's weights it is."""
+    row = run.summary().get(weights) or {}
+    figure.suptitle(f"{weights} epoch: {int(row['epoch'])}" if row else f"{weights} weights", fontsize=9)
+    return settle(figure)
+
+
+def draw_evaluation(
+    run: Run, part: Part, result: Evaluation, report: EvaluationReport, *, weights: str = "best"
+) -> list[Path]:
     """Draw the figures of an evaluation that is there already into the run's folder; return their paths."""
     tail = "" if part.name == "test" else f"-{part.name}"
     kinds = [kind for kind in fitting_kinds(run) if kind in OF_A_SPLIT]
@@ -87,7 +104,7 @@ def draw_evaluation(run: Run, part: Part, result: Evaluation, report: Evaluation
     for kind in kinds:
         if kind == "errors" and not report.errors():
             continue
-        figure = _draw_evaluated(kind, run, part, result, report)
+        figure = _draw_evaluated(kind, run, part, result, report, weights)
         paths.append(plotting.save_figure(figure, run.plot_path(f"{kind}{tail}")))
     return paths
 
@@ -115,8 +132,8 @@ def draw_data(splits: Splits, *, what: str = "samples", seed: int = 42) -> Figur
     raise DataError(f"data {splits.name!r} has {splits.in_shape[0]} numbers a sample: a figure needs one or two")
 
 
-def _draw_boundary(run: Run, splits: Splits) -> Figure:
-    predictor = Predictor.from_run(run)
+def _draw_boundary(run: Run, splits: Splits, weights: str) -> Figure:
+    predictor = Predictor.from_run(run, weights=weights)
 
     def predict(points: Any) -> Any:
         logits = predictor.logits(torch.as_tensor(points, dtype=torch.float32))
@@ -127,13 +144,19 @@ def _draw_boundary(run: Run, splits: Splits) -> Figure:
     )
 
 
-def _draw_fit(run: Run, splits: Splits) -> Figure:
-    predictor = Predictor.from_run(run)
+def _draw_fit(run: Run, splits: Splits, weights: str) -> Figure:
+    predictor = Predictor.from_run(run, weights=weights)
     train, test = _arrays(splits.train), _arrays(splits.test)
     return plotting.plot_predictions(*train, *test, predictor.logits(torch.as_tensor(test[0])).numpy())
 
 
-def _draw_evaluated(kind: str, run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> Figure:
+def _draw_evaluated(
+    kind: str, run: Run, part: Part, result: Evaluation, report: EvaluationReport, weights: str
+) -> Figure:
+    return _of_epoch(_evaluated(kind, run, part, result, report), run, weights)
+
+
+def _evaluated(kind: str, run: Run, part: Part, result: Evaluation, report: EvaluationReport) -> Figure:
     if kind == "confusion":
         return plotting.plot_confusion_matrix(report.matrix, report.classes)
     if kind == "calibration":

@@ -11,7 +11,7 @@ from dlworkflow import plotting
 from dlworkflow.comparison import SCORES, compare_runs
 from dlworkflow.errors import RunError
 from dlworkflow.figure_kinds import KINDS
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, epochs_over_samples, shows_batch_means
 
 
 def fitting_kinds(run: Run) -> list[str]:
@@ -41,7 +41,8 @@ def draw_runs(
     names = [run.name for run in runs]
     label = {str(run.path): run.name if names.count(run.name) == 1 else str(run.path) for run in runs}
     if kind == "curves":
-        histories = {label[str(run.path)]: results for run in runs if (results := history_lists(run))}
+        compared = [(label[str(run.path)], *_compared(run)) for run in runs]
+        histories = {f"{name}{mark}": results for name, results, mark in compared if results}
         if not histories:
             raise RunError("none of these runs has finished an epoch yet")
         return plotting.plot_run_curves(histories, loss_label=_loss_label(runs))
@@ -52,13 +53,15 @@ def draw_runs(
         raise RunError("none of these runs has an accuracy to draw")
     models = [row["model"] for row in rows]
     labels = models if len(set(models)) == len(models) else [label[row["path"]] for row in rows]
+    by_batch = ["test_acc" in row["over_batches"].split() for row in rows]  # an interval is one of samples
+    labels = [f"{label}{_MARK}" if b else label for label, b in zip(labels, by_batch, strict=True)]
     sizes = {str(run.path): run.summary()["samples"]["test"] for run in runs}
     return plotting.plot_accuracy_bars(
         {label: row["test_acc"] for label, row in zip(labels, rows, strict=True)},
         {
             label: wilson_interval(round(row["test_acc"] * sizes[row["path"]]), sizes[row["path"]])
-            for label, row in zip(labels, rows, strict=True)
-            if sizes[row["path"]]
+            for label, row, b in zip(labels, rows, by_batch, strict=True)
+            if sizes[row["path"]] and not b
         },
         rows[0]["baseline"] if len({row["baseline"] for row in rows}) == 1 else None,
     )
@@ -68,6 +71,16 @@ def history_lists(run: Run) -> dict[str, list[float]]:
     """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
     rows = run.history()
     return {key: [row[key] for row in rows] for key in SCORES if rows and key in rows[0]}
+
+
+_MARK = " (means over batches)"
+
+
+def _compared(run: Run) -> tuple[dict[str, list[float]], str]:
+    """Return a run's history over samples, and a mark for its name where that is not known."""
+    rows, by_batch = epochs_over_samples(run.summary(), run.history())
+    lists = {key: [row[key] for row in rows] for key in SCORES if rows and key in rows[0]}
+    return lists, _MARK if by_batch else ""
 
 
 def draw_history(run: Run, kind: str = "curves") -> Figure:
@@ -80,7 +93,10 @@ def draw_history(run: Run, kind: str = "curves") -> Figure:
     summary = run.summary()
     best = summary.get("best")
     return plotting.plot_loss_curves(
-        history_lists(run), best_epoch=int(best["epoch"]) if best else None, loss_label=_loss_label([run])
+        history_lists(run),
+        best_epoch=int(best["epoch"]) if best else None,
+        loss_label=_loss_label([run]),
+        note="means over batches (averaging: batch)" if shows_batch_means(summary) else "",
     )
 
 

@@ -25,7 +25,7 @@ def accuracy_fn(y_true: Tensor, y_pred: Tensor) -> float:
     """Return how many predicted labels are right, in percent. Both are (n,); no sample is nan."""
     if y_true.shape != y_pred.shape:
         raise ValueError(f"labels of shape {tuple(y_true.shape)} and predictions of shape {tuple(y_pred.shape)}")
-    return 100 * torch.eq(y_true, y_pred).double().mean().item()
+    return 100 * torch.eq(y_true, y_pred).cpu().double().mean().item()  # not every device has float64
 
 
 def majority_baseline(train_counts: Sequence[int], counts: Sequence[int]) -> tuple[int, float]:
@@ -55,7 +55,7 @@ def regression_metrics(y_true: Tensor, y_pred: Tensor) -> dict[str, float | None
     from torchmetrics import functional as tm
 
     _same_length(y_true, y_pred)
-    y_true, y_pred = y_true.double().reshape(-1), y_pred.double().reshape(-1)
+    y_true, y_pred = y_true.cpu().double().reshape(-1), y_pred.cpu().double().reshape(-1)
     constant = bool((y_true == y_true[0]).all())
     return {
         "mae": float(tm.mean_absolute_error(y_pred, y_true)),
@@ -99,17 +99,22 @@ def classification_metrics(y_true: Tensor, probabilities: Tensor) -> dict[str, f
     for k in (3, 5):
         if n_classes > k:
             found[f"top_{k}_accuracy"] = top_k_accuracy(y_true, probabilities, k)
-    found["calibration_error"] = float(
-        tm.multiclass_calibration_error(probabilities, y_true, num_classes=n_classes, n_bins=N_BINS, norm="l1")
-    )
+    found["calibration_error"] = calibration_error(y_true, probabilities)
     return found
+
+
+def calibration_error(y_true: Tensor, probabilities: Tensor, n_bins: int = N_BINS) -> float:
+    """Return the mean gap of confidence and accuracy in the bins of `calibration_bins`, weighed by their size."""
+    bins = calibration_bins(y_true, probabilities, n_bins)
+    gaps = zip(bins["count"], bins["confidence"], bins["accuracy"], strict=True)
+    return math.fsum(n * abs(confidence - accuracy) for n, confidence, accuracy in gaps if n) / len(y_true)
 
 
 def top_k_accuracy(y_true: Tensor, probabilities: Tensor, k: int) -> float:
     """Return how often the truth is among the k likeliest classes, in [0, 1]."""
     _same_length(y_true, probabilities)
     likeliest = probabilities.topk(min(k, probabilities.shape[1]), dim=1).indices
-    return float((likeliest == y_true.long()[:, None]).any(dim=1).double().mean())
+    return float((likeliest == y_true.long()[:, None]).any(dim=1).cpu().double().mean())
 
 
 @dataclass(frozen=True)
@@ -196,8 +201,8 @@ def classification_report(
 def calibration_bins(y_true: Tensor, probabilities: Tensor, n_bins: int = N_BINS) -> dict[str, list[float]]:
     """Return mean confidence, accuracy (nan where empty) and count of `n_bins` bins of confidence of equal width."""
     _same_length(y_true, probabilities)
-    confidence, y_pred = probabilities.double().max(dim=1)
-    right = (y_pred == y_true.long()).double()
+    confidence, y_pred = probabilities.cpu().double().max(dim=1)
+    right = (y_pred == y_true.cpu().long()).double()
     bins = torch.clamp((confidence * n_bins).ceil().long() - 1, 0, n_bins - 1)
     found: dict[str, list[float]] = {"confidence": [], "accuracy": [], "count": []}
     for index in range(n_bins):

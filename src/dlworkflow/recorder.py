@@ -19,7 +19,7 @@ from dlworkflow.checkpoint import apply_weights, load_state, save_state, save_we
 from dlworkflow.device import GeneratorWatch, plain_states, restore_generators
 from dlworkflow.engine import Epoch
 from dlworkflow.errors import DlwError, RunError, first_line, short
-from dlworkflow.runs import Run, now
+from dlworkflow.runs import OVER_SAMPLES, Run, now
 
 WRITE_SECONDS = 1.0
 """A state is written at most this often while training goes on, and always at its end."""
@@ -289,4 +289,6 @@ def history_row(epoch: Epoch) -> dict[str, Any]:
     for split, scores in (("train", epoch.train), ("test", epoch.test), ("val", epoch.val)):
         if scores is not None:
             row |= {f"{split}_loss": scores.loss, f"{split}_acc": scores.acc}
+    for split, scores in (epoch.over_samples or {}).items():
+        row |= {f"{split}_loss{OVER_SAMPLES}": scores.loss, f"{split}_acc{OVER_SAMPLES}": scores.acc}
     return row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from dlworkflow.errors import DlwError, RunError
 from dlworkflow.losses import build_training_loss
 from dlworkflow.models import torchvision_models
 from dlworkflow.pretrained import checkpoints_folder
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, epochs_over_samples, shows_batch_means
 from dlworkflow.tasks import get_task
 from dlworkflow.workflow import fill_defaults, resolve_config
 
@@ -40,11 +40,12 @@ def diagnose_run(run: Run) -> RunDiagnosis:
 
     Raises RunError when no epoch has ended, or when a file of the run is missing or damaged.
     """
-    summary, history = run.summary(), run.history()
+    summary = run.summary()
+    history, over_batches = epochs_over_samples(summary, run.history())
     status = run.status(summary)
     if not history:
         raise RunError(f"{run.name} ({status}) has not ended an epoch: there is nothing to diagnose")
-    baseline = summary["baseline"]
+    baseline = {} if over_batches else summary["baseline"]  # that is one over samples
     diagnosis = diagnose(
         history,
         baseline_acc=baseline["score"] if baseline.get("metric") == "accuracy" else None,
@@ -53,24 +54,30 @@ def diagnose_run(run: Run) -> RunDiagnosis:
     )
     goes_on = status in ("interrupted", "killed") and run.state_path.is_file()
     cures = cure_commands(diagnosis, situation_of(summary, resume=str(run.path) if goes_on else None))
-    return RunDiagnosis(diagnosis, tuple(cures), tuple(_notes(summary, status, len(history), cures=bool(cures))))
+    return RunDiagnosis(
+        diagnosis, tuple(cures), tuple(_notes(summary, status, len(history), over_batches, bool(cures)))
+    )
 
 
-def _notes(summary: Mapping[str, Any], status: str, epochs: int, *, cures: bool) -> list[str]:
+def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: Sequence[str], cures: bool) -> list[str]:
     """Say what a reader of the verdict and of the commands must know.
 
-    That a run did not end; that its accuracies are means over batches and what the true one is; that its model or its
-    data are not known here.
+    That a run did not end; that what it shows are means over batches, and whether those over samples are known; that
+    its model or its data are not known here.
     """
     notes = []
     if status != "finished":
         planned = summary["config"]["epochs"]
         notes.append(f"the run is {status}, {epochs} of {planned} epochs are there: the verdict is about these")
-    if over_samples := summary.get("over_samples"):
+    known = (summary.get("over_samples") or {}).get("test_acc")
+    true = f": over samples the best weights score {known:.2%} on the test split" if known is not None else ""
+    if over_batches:
         notes.append(
-            "the run's accuracies are means over batches, which overweigh a short last batch: "
-            f"over samples the best weights score {over_samples['test_acc']:.2%} on the test split"
+            "the run kept only means over batches, which overweight a short last batch and are not compared with what "
+            f"one answer for everything scores{true}"
         )
+    elif shows_batch_means(summary):
+        notes.append(f"the verdict is about means over samples, not the means over batches that the run shows{true}")
     if cures and (fault := _fault(summary["config"])):
         notes.append(f"the commands do not run here as they are: {fault}")
     return notes

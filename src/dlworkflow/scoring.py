@@ -41,7 +41,8 @@ class Total:
 
     Over samples, the loss is what `loss_fn` would give of all samples as one batch (a sum: the mean over samples), and
     samples whose label it ignores count neither as right nor as wrong. With a `group`, losses are those of whole
-    batches, answers those of this process; they are added up at the end.
+    batches, answers those of this process; they are added up at the end. `over_samples` are the scores over samples,
+    whatever `scores()` has returned.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Total:
     ) -> None:
         if averaging not in ("sample", "batch"):
             raise ValueError(f"averaging is 'sample' or 'batch', not {averaging!r}")
-        self.task = task
+        self.task, self.over_samples = task, Scores(math.nan, math.nan)
         self._averaging, self._accuracy_fn, self._group = averaging, accuracy_fn, group
         self._sums_up, self._ignored, self._shares_of = is_sum(loss_fn), ignored_label(loss_fn), shares_of(loss_fn)
         self._counts = task.has_accuracy and accuracy_fn is None
@@ -93,11 +94,11 @@ class Total:
         if self._group is not None:
             together = self._group.sum(torch.tensor([rights, known, shares, self._sizes], dtype=torch.float64))
             rights, known, shares, self._sizes = together.tolist()
+        loss = _add(losses) / sum(self._sizes) if self._sums_up else _mean(losses, shares)
+        self.over_samples = Scores(loss, self._acc(rights, known))
         if self._averaging == "batch":
             return Scores(_running_mean(losses), self._acc_by_batch(rights, known))
-        if self._sums_up:
-            return Scores(_add(losses) / sum(self._sizes), self._acc(rights, known))
-        return Scores(_mean(losses, shares), self._acc(rights, known))
+        return self.over_samples
 
     def _count(self) -> None:
         """Note which of the waiting answers are right, and which count."""

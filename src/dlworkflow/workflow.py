@@ -37,7 +37,7 @@ from dlworkflow.preparation import prepare as prepare
 from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained
 from dlworkflow.run_facts import environment, first_summary, processes
-from dlworkflow.runs import Run, runs_folder
+from dlworkflow.runs import OVER_SAMPLES, Run, runs_folder
 from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
 from dlworkflow.tasks import LossFn
@@ -373,20 +373,22 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     class's share of the split, and only then are its answers looked at. `over_samples` has loss and accuracy over
     samples where the history has means over batches.
     """
-    counts = counts_of(job.splits.test, len(job.splits.classes))
-    if recorder.best is None or counts is None or not job.task.has_accuracy:
+    counts, best = counts_of(job.splits.test, len(job.splits.classes)), recorder.best
+    if best is None or counts is None or not job.task.has_accuracy:
         return {}
-    shares = counts / counts.sum()
     by_batch = job.config.averaging == "batch"
-    if not by_batch and not torch.isclose(shares, torch.tensor(recorder.best["test_acc"]).float(), atol=1e-6).any():
-        return {}
+    loss, acc = (best.get(f"{key}{OVER_SAMPLES if by_batch else ''}") for key in ("test_loss", "test_acc"))
+    known = {"over_samples": {"test_loss": loss, "test_acc": acc}} if by_batch and acc is not None else {}
+    shares = counts / counts.sum()
+    if acc is not None and not torch.isclose(shares, torch.tensor(acc).float(), atol=1e-6).any():
+        return known
     apply_weights(job.model, recorder.weights["best"])
     batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
     result = evaluate(job.model, batches, job.loss_fn, task=job.task)
     apply_weights(job.model, recorder.weights["last"])
     answered = job.task.labels(result.logits).unique()
-    found: dict[str, Any] = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
-    return found | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
+    found = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
+    return found | known | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
 def _loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, epochs_done: int) -> dict[str, Any]:

@@ -79,3 +79,22 @@ def test_training_draws_its_curves_when_asked(dlw, in_tmp):
 
     assert (in_tmp / "runs/line-line-001/plots/curves.png").is_file()
     assert not (in_tmp / "runs/line-line-002/plots").exists()
+
+
+def test_a_figure_says_which_epochs_weights_it_shows(dlw, in_tmp):
+    from dlworkflow import figures
+    from dlworkflow.runs import find_run
+
+    dlw("train", "circles_v2", "--epochs", "3")
+    run = find_run()
+    best = int(run.summary()["best"]["epoch"])
+
+    titles = [
+        figures.draw(run, kind, weights=weights).get_suptitle()
+        for kind in ("boundary", "confusion")
+        for weights in ("best", "last")
+    ]
+    answer = dlw("plot", "boundary", "--weights", "last")
+
+    assert titles == [f"best epoch: {best}", "last epoch: 3"] * 2
+    assert answer.out.strip().endswith("boundary-last.png")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirOption, complete_runs, figure_file, say
-from dlworkflow.cli.runs import headings, pretty
+from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, number, percent, render
 from dlworkflow.errors import ConfigError, RunError, unknown
 
@@ -22,7 +22,7 @@ class PlotKind(StrEnum):
     bars = "bars"
 
 
-_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric")
+_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches")
 
 
 def compare(
@@ -138,9 +138,13 @@ def _print(
             raise ConfigError(f"--sort: {unknown('column', column, known)}")
         rows = sort_rows(rows, column)
     apart = _with_deviations(rows, keys)
+    if "over_batches" not in apart and any(row.get("over_batches") for row in rows):
+        apart.append("over_batches")
     raw = [{key: row.get(key) for key in apart} for row in rows]
     columns = headings(keys if output in (Format.table, Format.md) else apart)
     typer.echo(render([cells(row) for row in rows], columns, output, raw))
+    if output in (Format.table, Format.md):
+        explain_marks(row for row in rows if set(row.get("over_batches", "").split()) & set(keys))
 
 
 def _with_deviations(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[str]:

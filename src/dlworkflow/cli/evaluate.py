@@ -84,6 +84,8 @@ def evaluate(
         say(f"note: {note}")
     if part.changed:
         say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
+    if data is None and (shown := _as_trained(found.summary(), split.value, weights.value)):
+        say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
     result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
     report = report_part(found, part, result)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
@@ -95,8 +97,19 @@ def evaluate(
     if plots:
         from dlworkflow.figures import draw_evaluation
 
-        paths += draw_evaluation(found, part, result, report)
+        paths += draw_evaluation(found, part, result, report, weights=weights.value)
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
+
+
+def _as_trained(summary: dict[str, Any], split: str, weights: str) -> str:
+    """Return what the run's own lines say of these weights, where that is another mean than the one over samples."""
+    from dlworkflow.runs import shows_batch_means
+
+    row = summary.get(weights) or {}
+    if split == "train" or row.get(f"{split}_loss") is None or not shows_batch_means(summary):
+        return ""
+    acc = percent(row.get(f"{split}_acc"))
+    return f"{split} loss {number(row[f'{split}_loss'])}" + (f", accuracy {acc}" if acc else "")
 
 
 def _print(data: dict[str, Any], report: EvaluationReport, output: Format) -> None:

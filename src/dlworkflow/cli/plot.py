@@ -19,6 +19,7 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
+from dlworkflow.cli.predict import Weights
 from dlworkflow.errors import ConfigError, RunError, nearest
 from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
 
@@ -46,6 +47,9 @@ def plot(
     ] = None,
     overwrite: OverwriteOption = False,
     split: Annotated[Split, typer.Option(help="Which part of the data, where the figure is of one.")] = Split.test,
+    weights: Annotated[
+        Weights, typer.Option(help="Those of the best epoch or of the last, where the figure needs any.")
+    ] = Weights.best,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
@@ -77,12 +81,13 @@ def plot(
     target = figure_file("--out", out, overwrite, input_files(found.summary()["config"]["data"]))
     say(f"run {found.path}")
     tail = "" if split is Split.test else f"-{split.value}"
-    for kind, figure in _drawn(found, kinds, split.value, data_dir):
-        own = f"{kind}{tail}" if kind in OF_A_SPLIT else kind
+    which = "" if weights is Weights.best else f"-{weights.value}"
+    for kind, figure in _drawn(found, kinds, split.value, data_dir, weights.value):
+        own = kind if kind in OF_THE_HISTORY else f"{kind}{tail if kind in OF_A_SPLIT else ''}{which}"
         echo_path(target.save(figure) if target else save_figure(figure, found.plot_path(own)))
 
 
-def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None) -> Iterator[tuple[str, Figure]]:
+def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None, weights: str) -> Iterator[tuple[str, Figure]]:
     """Draw figures; those of the history alone need no model, and no import of torch."""
     if kinds and set(kinds) <= set(OF_THE_HISTORY):
         from dlworkflow.history_figures import draw_history
@@ -90,4 +95,4 @@ def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None) -> Iter
         return ((kind, draw_history(run, kind)) for kind in kinds)
     from dlworkflow.figures import draw_all
 
-    return draw_all(run, kinds, split=split, data_dir=data_dir)
+    return draw_all(run, kinds, split=split, data_dir=data_dir, weights=weights)

@@ -57,6 +57,10 @@ class Progress:
         self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
         say_job(job)
         say(f"run     {run.path}")
+        from dlworkflow.runs import shows_batch_means
+
+        if shows_batch_means(run.summary()):
+            say("note    the lines below show means over batches (averaging: batch), the last ones means over samples")
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -167,14 +171,22 @@ def _frozen(job: Job) -> str:
 
 def print_end(run: Run) -> None:
     """Print what came out: the best epoch, what answering blindly would score, and where it all lies."""
+    from dlworkflow.runs import over_samples, shows_batch_means
+
     summary = run.summary()
-    best, baseline = summary["best"], summary["baseline"]
+    (best, by_batch), baseline = over_samples(summary, summary["best"]), summary["baseline"]
     split = summary["chosen_on"]
     acc = percent(best.get(f"{split}_acc"))
+    marks = ""
+    if f"{split}_loss" in by_batch:
+        marks = ", means over batches"
+    elif shows_batch_means(summary):
+        marks = ", over samples"
     averaged = " of the averaged weights" if summary.get("scored") == "averaged weights" else ""
     typer.echo(
         f"best epoch {best['epoch']} (by {split} loss{averaged}): loss {best[f'{split}_loss']:.5f}"
         + (f", accuracy {acc}" if acc else "")
+        + marks
     )
     if baseline.get("metric") == "accuracy":
         typer.echo(f"always answering {baseline['answer']!r} scores {percent(baseline['score'])} on the test split")
@@ -192,14 +204,16 @@ def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
     """Say what a run's figures hide: one answer for everything, or no gain over answering blindly."""
     from dlworkflow.evaluation import classification_warnings, regression_warnings
     from dlworkflow.metrics import wilson_interval
+    from dlworkflow.runs import over_samples
 
-    best, baseline, n = summary["best"], summary["baseline"], summary["samples"]["test"]
-    if not baseline:
+    best, by_batch = over_samples(summary, summary["best"])
+    baseline, n = summary["baseline"], summary["samples"]["test"]
+    if not baseline or {"test_loss", "test_acc"} & {*by_batch}:
         return ()
     if baseline["metric"] == "loss":
         return regression_warnings(best["test_loss"], baseline["score"])
     collapsed_to = summary.get("collapsed_to")
-    accuracy = summary.get("over_samples", best)["test_acc"]
+    accuracy = best["test_acc"]
     return classification_warnings(
         accuracy,
         answered=[collapsed_to] if collapsed_to is not None else summary["classes"],

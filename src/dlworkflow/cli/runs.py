@@ -26,13 +26,17 @@ def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) ->
     if not found:
         say(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     keys = ("run", "status", "model", "data", "epochs_done", "test_loss", "test_acc", "seconds")
-    rows = [{key: row.get(key) for key in keys} for row in compare_runs(found)]
-    typer.echo(render([pretty(row) for row in rows], headings(keys), output, rows))
+    compared = compare_runs(found)
+    rows = [{key: row.get(key) for key in keys} for row in compared]
+    cells = [pretty(row) for row in compared]
+    typer.echo(render(cells, headings(keys), output, rows))
+    if output in (Format.table, Format.md):
+        explain_marks({"over_batches": "*" if any("*" in c.get(k, "") for k in keys[5:7]) else ""} for c in cells)
 
 
 def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:
     """Show one run: its settings and its epochs."""
-    from dlworkflow.runs import find_run, without_nan
+    from dlworkflow.runs import OVER_SAMPLES, find_run, shows_batch_means, without_nan
 
     found = find_run(run, runs_dir)
     summary, history = found.summary(), found.history()
@@ -45,6 +49,10 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
     if not rows:
         say("no epoch has ended yet")
         return
+    if output in (Format.table, Format.md):
+        rows = [{key: value for key, value in row.items() if not key.endswith(OVER_SAMPLES)} for row in rows]
+        if shows_batch_means(summary):
+            say("losses and accuracies are means over batches (averaging: batch); `dlw compare` has those over samples")
     typer.echo(render([pretty(_whole_epoch(row)) for row in rows], headings(rows[0]), output, without_nan(rows)))
 
 
@@ -102,4 +110,10 @@ def pretty(row: dict[str, Any]) -> dict[str, Any]:
             cells[key] = f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
         else:
             cells[key] = number(value)
-    return cells
+    return cells | {key: f"{cells[key]} *" for key in row.get("over_batches", "").split() if cells.get(key)}
+
+
+def explain_marks(rows: Iterable[dict[str, Any]]) -> None:
+    """Print what the mark of a table's cells means, where there is one."""
+    if any(row.get("over_batches") for row in rows):
+        typer.echo("* a mean over batches, which overweights a short last batch: the run kept none over samples")

@@ -21,7 +21,7 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.cli.runs import headings, pretty
+from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
 from dlworkflow.errors import ConfigError, RunError
 
@@ -234,8 +234,10 @@ class _Progress:
     def _outcome(self, point: Point) -> str:
         if point.status != "finished" or point.run is None:
             return f"{point.status}: {point.reason}"
+        from dlworkflow.runs import over_samples
+
         summary = self._sweep.run(point.run).summary()
-        scores, split = summary[self._settings.at], summary["chosen_on"]
+        (scores, _), split = over_samples(summary, summary[self._settings.at]), summary["chosen_on"]
         acc = percent(scores.get(f"{split}_acc"))
         return f"{split} loss {loss(scores[f'{split}_loss'])}" + (f" acc {acc}" if acc else "") + f"  {point.run}"
 
@@ -249,7 +251,7 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: Figu
     rows, metric = sweep_rows(found, plan, by=settings.by, at=settings.at)
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.endswith("_sd")]
     if output in (Format.table, Format.md):
-        keys.remove("runs") if "runs" in keys else None
+        keys = [key for key in keys if key not in ("runs", "over_batches")]
         if all(row["status"] == "finished" for row in rows):
             keys = [key for key in keys if key not in ("status", "reason")]
         elif not any(row["reason"] for row in rows):
@@ -259,6 +261,8 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: Figu
         columns = headings(dict.fromkeys(key for row in rows for key in row))
     raw = rows if output is Format.json else [row | {"runs": " ".join(row["runs"])} for row in rows]
     typer.echo(render([_cells(row) for row in rows], columns, output, raw))
+    if output in (Format.table, Format.md):
+        explain_marks(rows)
     best = best_run(found, rows, metric, settings.by)
     if best is not None:
         say(f"best run {found.run(best).path}")

@@ -33,15 +33,19 @@ Curves = dict[str, np.ndarray]
 
 
 def plot_loss_curves(
-    results: Mapping[str, Sequence[float]], *, best_epoch: int | None = None, loss_label: str = "loss"
+    results: Mapping[str, Sequence[float]],
+    *,
+    best_epoch: int | None = None,
+    loss_label: str = "loss",
+    note: str = "",
 ) -> Figure:
     """Draw what `train` returns: losses on the left, accuracies in percent on the right, by epoch from 1.
 
     `results` holds train_loss, train_acc, test_loss, test_acc and maybe val_loss, val_acc, a number an epoch;
     accuracies are in [0, 1]. Without a finite accuracy (a regression) only the losses are drawn; nan is a gap. A
-    dashed line marks `best_epoch`, counted from 1; `loss_label` may name the loss and its unit. Losses that span
-    orders of magnitude get a logarithmic axis. Raises DlwError for a history without an epoch and for a best epoch
-    outside it.
+    dashed line marks `best_epoch`, counted from 1; `loss_label` may name the loss and its unit; `note` stands above
+    both. Losses that span orders of magnitude get a logarithmic axis. Raises DlwError for a history without an epoch
+    and for a best epoch outside it.
     """
     losses, accs = _curves(results, "loss"), _finite(_curves(results, "acc"))
     n = max((len(values) for values in [*losses.values(), *accs.values()]), default=0)
@@ -61,6 +65,8 @@ def plot_loss_curves(
             handles[f"best epoch: {best_epoch}"] = line
         _frame(axis, measure, list(curves.values()), n, loss_label)
         axis.set_title("Loss" if measure == "loss" else "Accuracy", fontsize=11)
+    if note:
+        figure.suptitle(note, fontsize=9)
     legend_below(figure, list(handles.values()), list(handles))
     return figure
 

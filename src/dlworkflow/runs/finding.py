@@ -10,6 +10,7 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.paths import user_path
+from dlworkflow.runs.averaging import over_samples
 from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
 
 _NUMBERED = re.compile(r"-[0-9]+")
@@ -129,7 +130,7 @@ def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], 
     if which == "last":
         return run
     scored = [
-        (summary["best"][f"{summary['chosen_on']}_loss"], run)
+        (over_samples(summary, summary["best"])[0][f"{summary['chosen_on']}_loss"], run)
         for run, summary in summaries
         if summary.get("best") and all(_of_a_kind(summary, last))
     ]

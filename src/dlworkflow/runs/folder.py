@@ -133,15 +133,16 @@ class Run:
         self._write(CONFIG, config)
 
     def log_epochs(self, rows: Sequence[Mapping[str, float | None]]) -> None:
-        """Append a line an epoch to the history; columns are fixed by the first."""
+        """Append a line an epoch to the history; columns are fixed by the first, maybe one of an older version."""
         file = self.path / _HISTORY
-        lines = [",".join(_cell(value) for value in row.values()) + "\n" for row in rows]
         try:
-            new = not file.exists()
-            with file.open("a", newline="", encoding="utf-8") as stream:
-                if new:
-                    stream.write(",".join(rows[0]) + "\n")
-                stream.writelines(lines)
+            with file.open("a+", newline="", encoding="utf-8") as stream:
+                stream.seek(0)
+                head = stream.readline().rstrip("\r\n")
+                columns = head.split(",") if head else list(rows[0])
+                if not head:
+                    stream.write(",".join(columns) + "\n")
+                stream.writelines(",".join(_cell(row.get(key)) for key in columns) + "\n" for row in rows)
         except OSError as error:
             raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line
 from dlworkflow.paths import parse_json
+from dlworkflow.runs.averaging import OVER_SAMPLES
 
 FORMAT = 1
 
@@ -116,6 +117,7 @@ _EPOCH = {
     **dict.fromkeys(("train_loss", "test_loss", "val_loss"), _or_null(_number)),
     **dict.fromkeys(("train_acc", "test_acc", "val_acc"), _or_null(_share)),
 }
+_EPOCH |= {f"{key}{OVER_SAMPLES}": check for key, check in _EPOCH.items() if key != "epoch"}
 _NEEDED: dict[str, Check] = {  # dotted key -> what it holds from the first moment on; a section before what is in it
     "config": _section,
     "config.model": _section,
@@ -160,7 +162,8 @@ _POSSIBLE: dict[str, Check] = {  # what it holds where it is there
     "collapsed_to": _or_null(_text),
     "over_samples": _section,
     "split_indices": lambda value: value is None or are_split_indices(value),
-    "over_samples.test_acc": _share,
+    "over_samples.test_loss": _or_null(_number),
+    "over_samples.test_acc": _or_null(_share),
 }
 _KEYS = {key: key.split(".") for key in (*_NEEDED, *_POSSIBLE)}
 _NOTHING = object()

@@ -11,6 +11,7 @@ from typing import Any
 from dlworkflow.comparison import compare_runs, higher_is_better
 from dlworkflow.config import SweepSettings
 from dlworkflow.errors import ConfigError
+from dlworkflow.runs import epochs_over_samples
 from dlworkflow.sweep.folder import ENDED, FINISHED, PRUNED, Plan, Point, Sweep
 from dlworkflow.sweep.plan import config_of, first_seed
 from dlworkflow.sweep.points import Range, read_choices
@@ -98,7 +99,8 @@ class Search:
         score = self._score(points)
         losses: dict[int, float] = {}
         if points[0].run is not None:
-            history = self._sweep.run(points[0].run).history()
+            run = self._sweep.run(points[0].run)
+            history, _ = epochs_over_samples(run.summary(), run.history())
             column = "val_loss" if history and "val_loss" in history[0] else "test_loss"
             sign = -1 if self._study.direction.name == "MAXIMIZE" else 1
             losses = {int(row["epoch"]): sign * row[column] for row in history}

@@ -21,7 +21,8 @@ def sweep_rows(
     """Return a row a combination, best first, and the metric that ranks them.
 
     Keys: the settings of the grid, n (runs that finished), the metric and `<metric>_sd` (sample standard deviation,
-    None for fewer than two), the accuracy or loss beside it likewise, seconds (mean), then status (finished, failed,
+    None for fewer than two), the accuracy or loss beside it likewise, seconds (mean), over_batches where a figure is of
+    means over batches (see `compare_runs`), then status (finished, failed,
     pruned, interrupted or waiting: the worst of its runs), reason, and runs (their names). `by` is a metric of
     `compare_runs`, by default the validation loss, else the test loss; `at` says where in each run it is taken.
     """
@@ -62,6 +63,8 @@ def _row(points: Sequence[Point], found: dict[str, Row], shown: Sequence[str]) -
         row[key] = statistics.fmean(values) if values else None
         row[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
     row["seconds"] = statistics.fmean(run["seconds"] for run in runs) if runs else None
+    if over_batches := [key for key in shown if any(key in run["over_batches"].split() for run in runs)]:
+        row["over_batches"] = " ".join(over_batches)
     status = next((s for s in (FAILED, PRUNED) if any(point.status == s for point in points)), None)
     unended = [point.status for point in points if point.status not in (FINISHED, FAILED, PRUNED)]
     row["status"] = status or (unended[0] if unended else FINISHED)

@@ -55,7 +55,7 @@ def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
         run.update_summary(sweep=_belongs(sweep, point))
 
     def end_of(epoch: Epoch) -> None:
-        if watch(point, epoch.number, (epoch.val or epoch.test).loss):
+        if watch(point, epoch.number, epoch.compared.loss):
             raise _Pruned
 
     if point.run is not None and sweep.run(point.run).is_being_trained():

@@ -126,8 +126,8 @@ class _Stack:
         self._moments: dict[str, Weights] = {}
         self._gradients: Weights = {}
         self._optimizer = first.config.optimizer.model_dump()
-        self._lr = torch.tensor([job.config.optimizer.lr for job in jobs], dtype=torch.float64, device=first.device)
-        self._best_loss = torch.full((len(jobs),), torch.inf, dtype=torch.float64, device=first.device)
+        self._lr = torch.tensor([job.config.optimizer.lr for job in jobs]).to(first.device)
+        self._best_loss = torch.full((len(jobs),), torch.inf, device=first.device)
         self._scores: list[dict[str, tuple[list[float], list[float]]]] = []
         self._seconds: list[float] = []
         self._errors: dict[int, DivergedError] = {}
@@ -135,27 +135,26 @@ class _Stack:
         self.alive = torch.ones(len(jobs), dtype=torch.bool, device=first.device)
 
     def measure(self, split: str) -> tuple[Tensor, Tensor]:
-        """Return loss (k,) and accuracy (k,) of the models on a split; the losses carry gradients where wanted."""
+        """Return loss (k,) and right answers (k,) of the models on a split; the losses carry gradients where wanted."""
         (X, labels), k, task = self._batches[split], len(self._jobs), self._task
         logits = task.align(self._network(self._params, X, training=split == "train").flatten(0, 1), labels)
         losses = self._loss_fn(logits, labels).reshape(k, -1).mean(dim=1)
         if not task.has_accuracy:
             return losses, torch.full_like(self._best_loss, torch.nan)
-        return losses, task.is_correct(logits.detach(), labels).reshape(k, -1).sum(dim=1).double() / len(X)
+        return losses, task.is_correct(logits.detach(), labels).reshape(k, -1).sum(dim=1)
 
     def train_epoch(self, number: int) -> None:
         """Improve every model once, measure it, and keep its best weights; one that diverges stays as it was."""
         start = default_timer()
         before, moments = self._params, self._moments
-        losses, accs = self.measure("train")
+        losses, rights = self.measure("train")
         gradients = torch.autograd.grad(losses.sum(), list(before.values()))
-        measured = {"train": (losses.detach().double(), accs)}
+        measured = {"train": (losses.detach(), rights)}
         last_gradients, self._gradients = self._gradients, dict(zip(before, gradients, strict=True))
         with torch.no_grad():
             self._params, self._moments = self._step(number)
             for split in self._batches.keys() - {"train"}:
-                found, accs = self.measure(split)
-                measured[split] = found.double(), accs
+                measured[split] = self.measure(split)
             finite = torch.stack([found for found, _ in measured.values()]).isfinite().all(dim=0)
             if not (finite & self.alive).all():
                 self._note_diverged(finite, measured, number, last_gradients)
@@ -166,7 +165,13 @@ class _Stack:
             self._keep_best(measured[self._chosen_on][0])
         for tensor in self._params.values():
             tensor.requires_grad_()
-        self._scores.append({split: (found.tolist(), accs.tolist()) for split, (found, accs) in measured.items()})
+        sizes = {split: len(X) for split, (X, _) in self._batches.items()}
+        self._scores.append(
+            {
+                split: (found.tolist(), [n / sizes[split] for n in rights.tolist()])
+                for split, (found, rights) in measured.items()
+            }
+        )
         self._seconds.append((default_timer() - start) / len(self._jobs))
         self._epochs = [count + alive for count, alive in zip(self._epochs, self.alive.tolist(), strict=True)]
 
@@ -183,7 +188,7 @@ class _Stack:
 
     def _step(self, number: int) -> tuple[Weights, dict[str, Weights]]:
         return _STEPS[self._optimizer["name"]](
-            self._params, self._gradients, self._moments, self._lr.float(), number, self._optimizer
+            self._params, self._gradients, self._moments, self._lr, number, self._optimizer
         )
 
     def _note_diverged(
@@ -208,16 +213,9 @@ class _Stack:
 
     def _row(self, i: int, job: Job, number: int) -> dict[str, Any]:
         scores = {split: Scores(losses[i], accs[i]) for split, (losses, accs) in self._scores[number - 1].items()}
-        return history_row(
-            Epoch(
-                number,
-                job.config.optimizer.lr,
-                self._seconds[number - 1],
-                scores["train"],
-                scores["test"],
-                scores.get("val"),
-            )
-        )
+        both = scores if job.config.averaging == "batch" else None  # over the one batch there is, and over samples
+        lr, seconds = job.config.optimizer.lr, self._seconds[number - 1]
+        return history_row(Epoch(number, lr, seconds, **scores, over_samples=both))
 
     def _moments_of(self, i: int) -> dict[int, dict[str, Tensor]]:
         state = {
