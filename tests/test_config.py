@@ -347,3 +347,22 @@ def test_yes_and_no_still_switch_a_setting():
     config = resolve_config(layers)
 
     assert (config.data.shuffle, config.model.settings["batch_norm"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("epochs=9223372036854775808", "epochs: must be at most 2,147,483,647, not 9223372036854775808"),
+        ("early_stopping.patience=9223372036854775808", "at most 2,147,483,647"),
+        ("accumulate=4294967296", "at most 2,147,483,647"),
+        ("schedule={name: step, step_size: 4294967296}", "at most 2,147,483,647"),
+        ("mixup=1e-300", "mixup: must be 0 or between 0.001 and 1,000,000, not 1e-300"),
+        ("cutmix=-1", "cutmix: must be 0 or between"),
+        ("seed=4294967296", "less than 4,294,967,296"),
+        ("optimizer.lr=1e400", "finite"),
+    ],
+)
+def test_a_number_beyond_any_use_is_refused_with_its_bounds(pair, words):
+    with pytest.raises(ConfigError) as caught:
+        resolve_config([LINE, c.from_overrides([pair])])
+    assert words in str(caught.value)

@@ -135,6 +135,11 @@ def few(names: Iterable[object], most: int = 6) -> str:
     return ", ".join(shown) + (f" and {len(every) - most:,} more" if len(shown) < len(every) else "")
 
 
+def plain(number: float) -> str:
+    """Return a number as people write it: 2,147,483,647 and 0.5, not 2.14748e+09 and 0.0."""
+    return f"{int(number):,}" if abs(number) < 1e15 and number == int(number) else f"{number:g}"
+
+
 def short(text: str, most: int = _LONGEST) -> str:
     """Return a text cut to `most` characters, with dots where it was cut."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

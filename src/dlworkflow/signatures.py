@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from dlworkflow.errors import IN_QUOTES, unknown
+from dlworkflow.errors import IN_QUOTES, plain, unknown
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,12 @@ class Range:
         inside = self.low < value < self.high if self.open else self.low <= value <= self.high
         if inside:
             return None
-        if self.high == math.inf:
-            return f"must be {'more than' if self.open else 'at least'} {self.low:g}, not {value:g}"
-        return f"must lie between {self.low:g} and {self.high:g}{', both excluded' if self.open else ''}, not {value:g}"
+        if value <= self.low and self.high >= MOST:
+            return f"must be {'more than' if self.open else 'at least'} {plain(self.low)}, not {plain(value)}"
+        if self.open and self.high >= MOST:
+            return f"must be less than {plain(self.high)}, not {plain(value)}"
+        ends = f"{plain(self.low)} and {plain(self.high)}{', both excluded' if self.open else ''}"
+        return f"must lie between {ends}, not {plain(value)}"
 
 
 class OneOf:
@@ -57,14 +60,19 @@ class Spread:
         return f"must be a number of at least 0, or [low, high], not {value!r}"
 
 
-Count = Annotated[int, Range(1)]
+MOST = 2**31 - 1
+_LARGEST = 1e30  # of a number that is not whole: its square is finite in double precision
+
+Count = Annotated[int, Range(1, MOST)]
 """How many of something: 1 or more."""
-Size = Annotated[int, Range(0)]
+Depth = Annotated[int, Range(1, 1000)]
+"""How many layers or blocks, one after the other."""
+Size = Annotated[int, Range(0, MOST)]
 """A whole number that may be 0."""
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 """What numpy and scikit-learn take for a seed."""
-Positive = Annotated[float, Range(0, open=True)]
-NonNegative = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(0, _LARGEST, open=True)]
+NonNegative = Annotated[float, Range(0, _LARGEST)]
 Probability = Annotated[float, Range(0, 1)]
 Fraction = Annotated[float, Range(0, 1, open=True)]
 """A true part of a whole: more than 0, less than 1."""

@@ -170,7 +170,10 @@ def unfinished_folder(target: Path) -> Iterator[Path]:
     while True:
         folder = _temporary_name(target)
         folder.mkdir()
-        lock = os.open(folder, os.O_RDONLY) if HAS_LOCKS else None
+        try:
+            lock = os.open(folder, os.O_RDONLY) if HAS_LOCKS else None
+        except FileNotFoundError:  # another process took it for a leftover just before
+            continue
         if lock is None or _is_kept(lock, folder):
             break
         os.close(lock)

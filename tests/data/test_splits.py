@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dlworkflow import data
-from dlworkflow.data.splits import Splits, class_counts, labels_of, stratified_split, with_validation
+from dlworkflow.data.splits import Splits, class_counts, counts_of, labels_of, stratified_split, with_validation
 from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import DataError
 
@@ -209,3 +209,9 @@ def test_a_second_validation_split_is_refused():
 
     with pytest.raises(DataError, match="has a validation split already"):
         with_validation(cut, 0.2, random_state=1)
+
+
+def test_the_numbers_of_a_regression_are_not_counted_as_classes():
+    splits = data.load("line", intercept=-1.0)
+
+    assert counts_of(splits.train, len(splits.classes)) is None

@@ -161,7 +161,7 @@ def test_a_resize_step_is_not_silently_overruled():
         ([{"flip": 0.5}], "data.transform.flip: settings are a mapping, not 0.5"),
         (
             [{"trivial_augment": {"num_magnitude_bins": 1}}],
-            "data.transform.trivial_augment.num_magnitude_bins: must be at least 2, not 1",
+            "data.transform.trivial_augment.num_magnitude_bins: must lie between 2 and 1,024, not 1",
         ),
         ([{"flip": {}, "normalize": {}}], "data.transform: a step is a name or {name: {setting: value}}"),
         ([3], "data.transform: a step is a name or {name: {setting: value}}, not 3"),

@@ -345,3 +345,19 @@ def test_an_unknown_activation_is_answered_with_the_nearest():
 def test_two_functions_for_one_place_are_refused():
     with pytest.raises(ModelError, match="relu and activation=tanh are two functions for one place"):
         build_usual("blobs", relu=True, activation="tanh")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "setting", "error", "words"),
+    [
+        ("circles_v2", (2,), {"hidden_units": 2_000_000}, ModelError, "needs 32,000.3 GB for weights and gradients"),
+        ("circles_v2", (2,), {"hidden_units": 2**31 - 1}, ModelError, "overflow"),
+        ("circles_v2", (2,), {"hidden_layers": 10**9}, ConfigError, "between 1 and 1,000, not 1,000,000,000"),
+        ("tinyvgg", (3, 64, 64), {"blocks": 10**9}, ConfigError, "between 1 and 1,000"),
+        ("line_deep", (1,), {"hidden_units": 10**12}, ConfigError, "between 1 and 2,147,483,647"),
+    ],
+)
+def test_a_model_that_no_machine_holds_is_refused_before_it_is_built(name, shape, setting, error, words):
+    with pytest.raises(error) as caught:
+        models.build(name, shape, 1, **setting)
+    assert words in str(caught.value)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dlworkflow.config.layers import NAMED, Layer, copy_tree
 from dlworkflow.config.settings import KINDS, EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
-from dlworkflow.errors import IN_QUOTES, ConfigError, short, unknown
+from dlworkflow.errors import IN_QUOTES, ConfigError, plain, short, unknown
 
 
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
@@ -101,10 +101,10 @@ def _sentence(fault: Any, key: str) -> str:
         values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
         return unknown("value", given, values)
     bounds = {
-        "greater_than": "more than {gt:g}",
-        "greater_than_equal": "at least {ge:g}",
-        "less_than": "less than {lt:g}",
-        "less_than_equal": "at most {le:g}",
+        "greater_than": "more than {gt}",
+        "greater_than_equal": "at least {ge}",
+        "less_than": "less than {lt}",
+        "less_than_equal": "at most {le}",
         "int_type": "a whole number",
         "float_type": "a number",
         "finite_number": "a finite number",
@@ -117,12 +117,13 @@ def _sentence(fault: Any, key: str) -> str:
         "literal_error": limits.get("expected", ""),
     }
     shown = short(repr(given))
+    shown_limits = {name: plain(limit) if isinstance(limit, (int, float)) else limit for name, limit in limits.items()}
     if kind == "value_error":
         return f"{limits['error']}, not {shown}"
     if kind in bounds:
         word = _WORDS.get(key)
         quotes = f"; {IN_QUOTES}" if kind == "string_type" else ""
-        return f"must be {bounds[kind].format(**limits)}{f' or {word!r}' if word else ''}, not {shown}{quotes}"
+        return f"must be {bounds[kind].format(**shown_limits)}{f' or {word!r}' if word else ''}, not {shown}{quotes}"
     return f"{fault['msg']}, not {shown}"
 
 

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Tree = dict[str, Any]
 """Settings as nested dictionaries, as YAML and JSON hold them."""
+
+MOST = 2**31 - 1
+"""The largest whole number of a setting: what is counted here is never more, and every tool reads it."""
 
 
 class _Settings(BaseModel):
@@ -40,7 +43,7 @@ class DataSettings(_OpenSettings):
     """Which data set, how it is served, and the settings of its loader (`noise`, `image_size`, `transform`, ...)."""
 
     name: str
-    batch_size: Annotated[int, Field(ge=1, le=2**31)] | Literal["full"] = 32
+    batch_size: Annotated[int, Field(ge=1, le=MOST)] | Literal["full"] = 32
     shuffle: bool = True
     num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
     data_dir: str | None = None
@@ -103,7 +106,7 @@ class StepSettings(_Schedule):
     """The rate times `gamma` every `step_size` epochs."""
 
     name: Literal["step"]
-    step_size: int = Field(10, ge=1)
+    step_size: int = Field(10, ge=1, le=MOST)
     gamma: float = Field(0.1, gt=0, lt=1)
 
 
@@ -111,7 +114,7 @@ class MultiStepSettings(_Schedule):
     """The rate times `gamma` after each of the epochs `milestones`."""
 
     name: Literal["multi_step"]
-    milestones: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    milestones: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(min_length=1)
     gamma: float = Field(0.1, gt=0, lt=1)
 
 
@@ -143,7 +146,7 @@ class PlateauSettings(_Schedule):
 
     name: Literal["plateau"]
     factor: float = Field(0.1, gt=0, lt=1)
-    patience: int = Field(10, ge=0)
+    patience: int = Field(10, ge=0, le=MOST)
     threshold: float = Field(1e-4, ge=0, lt=1)
     min_lr: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
 
@@ -163,7 +166,7 @@ ScheduleSettings = Annotated[
 class EarlyStoppingSettings(_Settings):
     """End training when `patience` epochs went by without a loss lower by more than `min_delta`."""
 
-    patience: int = Field(ge=1)
+    patience: int = Field(ge=1, le=MOST)
     min_delta: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
 
 
@@ -183,6 +186,16 @@ def _checked_weights(given: Any) -> Any:
     return {str(name): float(weight) for name, weight in given.items()}
 
 
+def _checked_blend(alpha: float) -> float:
+    """Take a parameter of a beta distribution, or 0; of a smaller one no number can be drawn."""
+    if alpha != 0 and not 0.001 <= alpha <= 1e6:
+        raise ValueError("must be 0 or between 0.001 and 1,000,000")
+    return alpha
+
+
+Blend = Annotated[float, AfterValidator(_checked_blend)]
+
+
 class TrainConfig(_Settings):
     """Everything that decides what one training run does; `to_tree` and a YAML file of it repeat the run."""
 
@@ -195,7 +208,7 @@ class TrainConfig(_Settings):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     loss_weights: Annotated[Any, BeforeValidator(_checked_weights)] = None
-    epochs: int = Field(5, ge=1)
+    epochs: int = Field(5, ge=1, le=MOST)
     seed: int = Field(42, ge=0, lt=2**32)
     device: str = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
@@ -203,16 +216,16 @@ class TrainConfig(_Settings):
     init_from: str | None = None
     weights: str | None = None
     freeze: Literal["none", "backbone"] = "none"
-    freeze_epochs: int | None = Field(None, ge=1)
+    freeze_epochs: int | None = Field(None, ge=1, le=MOST)
     backbone_lr_scale: float = Field(1.0, gt=0, le=1e30, allow_inf_nan=False)
     cache_features: bool = True
     early_stopping: EarlyStoppingSettings | None = None
-    accumulate: int = Field(1, ge=1, le=2**31)
+    accumulate: int = Field(1, ge=1, le=MOST)
     clip_norm: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
     clip_value: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
     ema: float | None = Field(None, gt=0, lt=1)
-    mixup: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
-    cutmix: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
+    mixup: Blend = 0.0
+    cutmix: Blend = 0.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     compile: bool = False
@@ -246,16 +259,16 @@ class SweepSettings(_Settings):
 
     grid: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
-    random: int | None = Field(None, ge=1)
+    random: int | None = Field(None, ge=1, le=MOST)
     sampler: Literal["random", "tpe"] = "random"
     sampling_seed: int = Field(0, ge=0, lt=2**32)
-    seeds: int = Field(1, ge=1)
+    seeds: int = Field(1, ge=1, le=MOST)
     by: str | None = None
     at: Literal["best", "last"] = "best"
     vectorize: bool | None = None
     jobs: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    max_runs: int | None = Field(None, ge=1)
-    max_minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+    max_runs: int | None = Field(None, ge=1, le=MOST)
+    max_minutes: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False)
 
 
 OPTIMIZERS: dict[str, type[_Optimizer]] = {

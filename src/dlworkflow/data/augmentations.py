@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Augmentation = Callable[["Image.Image"], "Image.Image"]
 Byte = Annotated[int, Range(0, 255)]
+Bins = Annotated[int, Range(2, 1024)]
 
 
 def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
@@ -28,7 +29,7 @@ def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
     return flip
 
 
-def _trivial_augment(*, num_magnitude_bins: Annotated[int, Range(2)] = 31) -> Callable[[Image.Image], Image.Image]:
+def _trivial_augment(*, num_magnitude_bins: Bins = 31) -> Callable[[Image.Image], Image.Image]:
     """One random operation at a random strength (TrivialAugmentWide, torchvision's v1 transform)."""
     from torchvision import transforms
 
@@ -95,7 +96,7 @@ def _rand_augment(*, num_ops: Count = 2, magnitude: Annotated[int, Range(0, 30)]
     return _as_augmentation(v2.RandAugment(num_ops, magnitude))
 
 
-def _trivial_augment_wide_v2(*, num_magnitude_bins: Annotated[int, Range(2)] = 31) -> Augmentation:
+def _trivial_augment_wide_v2(*, num_magnitude_bins: Bins = 31) -> Augmentation:
     """One random operation at a random strength, torchvision's v2 transform: other draws than `trivial_augment`."""
     from torchvision.transforms import v2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -87,7 +88,7 @@ def counts_of(part: Dataset[Any], n_classes: int) -> Tensor | None:
 
     if (counts := getattr(part, "samples_a_class", None)) is not None:
         return torch.as_tensor(counts)
-    labels = labels_of(part)
+    labels = labels_of(part) if n_classes else None  # the labels of a regression are no classes
     return None if labels is None else torch.bincount(labels.long(), minlength=n_classes)
 
 
@@ -208,7 +209,7 @@ def _cut(labels: Sequence[int], test_fraction: float, random_state: int) -> tupl
     from sklearn.model_selection import train_test_split
 
     classes = len(set(labels))
-    n_test = round(len(labels) * test_fraction)
+    n_test = math.ceil(len(labels) * test_fraction)  # as scikit-learn counts
     if not classes <= n_test <= len(labels) - classes:
         return None
     train, test = train_test_split(

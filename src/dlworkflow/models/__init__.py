@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -199,13 +200,37 @@ def build(name: str, in_shape: tuple[int, ...], n_outputs: int, **given: Any) ->
     try:
         from_shapes = getattr(cls, "from_shapes", None)
         supplied = from_shapes(in_shape, n_outputs) if from_shapes else _fill(cls, in_shape, n_outputs)
+        _check_memory(name, cls, supplied | given)
         model = cls(**supplied, **given)
-    except (ValueError, TypeError, IndexError, RuntimeError) as error:
+    except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, RuntimeError) as error:
         raise ModelError(
             f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
         ) from error
     _check_shapes(name, model, in_shape, n_outputs)
     return model
+
+
+_WIDE = 2_000  # a setting below has never made a model too large for a machine
+
+
+def _check_memory(name: str, cls: Callable[..., nn.Module], settings: Mapping[str, Any]) -> None:
+    """Raise ModelError for a model of the library whose weights and gradients take more memory than the machine has.
+
+    They are counted where they take none: a system may promise memory, and end the process when it is used.
+    """
+    wide = any(isinstance(value, int) and value > _WIDE for value in settings.values())
+    if name not in _MODELS or not wide or not hasattr(os, "sysconf"):
+        return
+    import torch
+
+    with torch.device("meta"):
+        weights = cls(**settings).state_dict().values()
+    needed = 2 * sum(weight.numel() * weight.element_size() for weight in weights)
+    if needed > (there := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise ModelError(
+            f"model {name!r} as set needs {needed / 1e9:,.1f} GB for weights and gradients, this machine has "
+            f"{there / 1e9:,.1f} GB; make it narrower"
+        )
 
 
 def _fill(cls: Callable[..., nn.Module], in_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlworkflow.models.activations import Activation, activation_layer
-from dlworkflow.signatures import Count, Probability
+from dlworkflow.signatures import Count, Depth, Probability
 
 
 class BlobModel(nn.Module):
@@ -24,7 +24,7 @@ class BlobModel(nn.Module):
         hidden_units: Count = 8,
         *,
         relu: bool = False,
-        hidden_layers: Count = 2,
+        hidden_layers: Depth = 2,
         activation: Activation | None = None,
         batch_norm: bool = False,
         dropout: Probability = 0.0,

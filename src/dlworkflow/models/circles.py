@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlworkflow.models.activations import Activation, activation_layer
-from dlworkflow.signatures import Count, Probability
+from dlworkflow.signatures import Count, Depth, Probability
 
 
 class CircleModelV0(nn.Module):
@@ -53,7 +53,7 @@ class CircleModelV2(nn.Module):
         output_features: int = 1,
         hidden_units: Count = 10,
         *,
-        hidden_layers: Count = 2,
+        hidden_layers: Depth = 2,
         activation: Activation = "relu",
         batch_norm: bool = False,
         dropout: Probability = 0.0,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlworkflow.models.activations import Activation
 from dlworkflow.models.tiny_vgg import add_blocks, flat_width, linear_classifier
-from dlworkflow.signatures import Count, Probability
+from dlworkflow.signatures import Count, Depth, Probability
 
 
 class FashionMNISTModelV0(nn.Module):
@@ -66,7 +66,7 @@ class FashionMNISTModelV2(nn.Module):
         output_shape: int = 10,
         *,
         image_size: tuple[int, int] = (28, 28),
-        blocks: Count = 2,
+        blocks: Depth = 2,
         growth: Count = 1,
         activation: Activation = "relu",
         batch_norm: bool = False,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlworkflow.models.activations import Activation, activation_layer
-from dlworkflow.signatures import Count, Probability
+from dlworkflow.signatures import Count, Depth, Probability
 
 
 class TinyVGG(nn.Module):
@@ -33,7 +33,7 @@ class TinyVGG(nn.Module):
         *,
         padding: Literal[0, 1] = 1,
         image_size: tuple[int, int] = (64, 64),
-        blocks: Count = 2,
+        blocks: Depth = 2,
         growth: Count = 1,
         activation: Activation = "relu",
         batch_norm: bool = False,
