@@ -58,12 +58,12 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "fitting": {"errors", "models", "checkpoint"},
     "pretrained": {"errors", "models", "checkpoint", "data"},
     "features": {"models", "data"},
-    "transfer": {"errors", "config", "models", "data"},
+    "transfer": {"errors", "config", "models", "data", "paths"},
     "inference": {
         *("errors", "paths", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
     },
     "preparation": BASE
-    | {"config", "contradictions", "data", "models", "tasks", "losses", "device", "checkpoint", "precision"}
+    | {"paths", "config", "contradictions", "data", "models", "tasks", "losses", "device", "checkpoint", "precision"}
     | {"pretrained", "transfer", "sharing", "learning"},
     "run_facts": BASE | {"checkpoint", "data", "device", "metrics", "preparation", "sharing"},
     "workflow": BASE
@@ -138,6 +138,13 @@ def test_no_code_is_evaluated_and_nothing_but_tensors_is_unpickled():
                 assert not name.startswith(("pickle.load", "joblib.load")), path
                 if name == "torch.load":
                     assert "weights_only=True" in ast.unparse(node), path
+
+
+def test_a_path_that_a_user_typed_is_read_by_one_function():
+    for path in set(SOURCE.rglob("*.py")) - {SOURCE / "paths.py"}:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("expanduser", "home"), f"{path}:{node.lineno}: use paths.user_path"
 
 
 @pytest.mark.parametrize(

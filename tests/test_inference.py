@@ -183,6 +183,33 @@ def test_a_folder_or_pattern_without_pictures_is_refused(tmp_path, monkeypatch, 
         expand_paths([argument])
 
 
+def test_a_single_path_is_one_image(digits_run, tmp_path, paint):
+    predictor = Predictor.from_run(digits_run)
+    path = paint(tmp_path / "a.png", mode="L")
+
+    for given in (path, str(path), [path]):
+        assert [prediction.source for prediction in predictor.predict_images(given)] == [str(path)]
+
+
+def test_a_predictor_is_made_of_a_run_its_path_or_its_name(circles_run, monkeypatch):
+    run = Predictor.from_run(circles_run).run
+    monkeypatch.setenv("DLW_RUNS_DIR", str(run.path.parent))
+
+    assert {Predictor.from_run(given).run.path for given in (run, run.path, str(run.path), run.name)} == {run.path}
+
+
+def test_class_names_of_a_run_are_told_in_one_unicode_form(digits_run):
+    run = Predictor.from_run(digits_run).run
+    summary = run.summary()
+    text = (run.path / "summary.json").read_text()
+    (run.path / "summary.json").write_text(text.replace(f'"{summary["classes"][0]}",', '"cafe\u0301",', 1))
+
+    try:
+        assert Predictor.from_run(run.path).classes[0] == "caf\u00e9"
+    finally:
+        (run.path / "summary.json").write_text(text)
+
+
 def test_rows_are_read_with_or_without_a_header(tmp_path):
     file = tmp_path / "rows.csv"
     for text in ("x,y\n1,2\n\n3,4\n", "1,2\n3,4\n"):

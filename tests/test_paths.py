@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.errors import MissingDataError, few
+from dlworkflow.errors import ConfigError, MissingDataError, few
 from dlworkflow.paths import matching_paths, read_small, read_small_text, user_path
 
 
@@ -17,6 +17,11 @@ def test_a_tilde_is_the_home(monkeypatch, tmp_path):
 
 def test_a_home_that_is_not_there_is_a_plain_name():
     assert user_path("~nosuchuser/x") == Path("~nosuchuser/x")
+
+
+def test_an_address_is_refused_as_it_was_typed():
+    with pytest.raises(ConfigError, match=r"'http://x/y\.png' is an address; .* fetch it first"):
+        user_path("http://x/y.png")
 
 
 def test_a_pattern_may_begin_at_home(monkeypatch, tmp_path):

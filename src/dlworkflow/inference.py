@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dlworkflow import models
 from dlworkflow.batch_check import explained_errors
 from dlworkflow.checkpoint import apply_weights, load_weights
+from dlworkflow.data.class_names import nfc
 from dlworkflow.data.decoding import ImageError
 from dlworkflow.data.formats import IMAGE_EXTENSIONS, left_out
 from dlworkflow.data.listing import look_into, read_list
@@ -33,7 +34,7 @@ from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
 from dlworkflow.fitting import find_fit
 from dlworkflow.models import torchvision_models
 from dlworkflow.paths import matching_paths, user_path
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, find_run
 from dlworkflow.tasks import Task, get_task
 
 _FILES_A_CORE = 16
@@ -74,18 +75,18 @@ class Predictor:
     def from_run(
         cls, run: Run | str | os.PathLike[str], *, weights: str = "best", device: Device = "auto"
     ) -> Predictor:
-        """Rebuild the model of a run, a `Run` or the path of its folder, with its best or last weights.
+        """Rebuild the model of a run, a `Run` or what `find_run` takes (a path, a name), with its best or last weights.
 
         Raises RunError when the run or its weights are not there.
         """
-        run = run if isinstance(run, Run) else Run(Path(run))
+        run = run if isinstance(run, Run) else find_run(os.fspath(run))
         summary = run.summary()
         model = load_run_model(run, weights)
         chosen = choose_device(str(device))
         return cls(
             model=_placed(model, chosen),
             task=get_task(summary["task"]),
-            classes=tuple(summary["classes"]),
+            classes=tuple(map(nfc, summary["classes"])),
             in_shape=tuple(summary["in_shape"]),
             transform=_transform(summary),
             device=chosen,
@@ -113,7 +114,7 @@ class Predictor:
         `transform` leaves open is done as for its published weights. Raises ModelError for a file that holds no
         weights, or none of this model, and ConfigError for the rest.
         """
-        classes = tuple(classes)
+        classes = tuple(map(nfc, classes))
         task_name = models.entry(model_name).task
         n_outputs = _possible_outputs(model_name, task_name, classes)
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
@@ -166,14 +167,19 @@ class Predictor:
         return scores
 
     def predict_images(
-        self, paths: Iterable[str | os.PathLike[str]], *, batch_size: int = 32, top_k: int = 1
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        batch_size: int = 32,
+        top_k: int = 1,
     ) -> Iterator[Prediction]:
-        """Predict picture files in batches, one `Prediction` a file in the given order.
+        """Predict image files in batches, one `Prediction` a file in the given order; a single path is one file.
 
         A file that cannot be read is a prediction with `error` set. Raises DataError when the run takes no pictures.
         """
         if self.transform is None:
             raise DataError(f"{self.name} takes numbers, not pictures; give {self.in_shape[0]} numbers")
+        paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
         size = min(batch_size, _FILES_A_CORE) if self.device.type == "cpu" else batch_size
         work = partial(self._predict_files, top_k=top_k)
         for predictions in _on_all_cores(work, _chunks(map(Path, paths), size)):
@@ -366,7 +372,9 @@ def _row(path: Path, line: Line, n_features: int) -> list[float]:
 
 
 def predict_images(
-    run: Run | str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]], **options: Any
+    run: Run | str | os.PathLike[str],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    **options: Any,
 ) -> list[Prediction]:
     """Predict picture files with a run's best weights; `options` as for `Predictor.predict_images`."""
     return list(Predictor.from_run(run).predict_images(paths, **options))

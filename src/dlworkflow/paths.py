@@ -11,15 +11,26 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dlworkflow.errors import MissingDataError
+from dlworkflow.errors import ConfigError, MissingDataError
 
 MOST_BYTES = 256 * 1024**2
 """A settings file, a summary, a history or a table of more bytes is not read."""
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
-    """Return a path as it was typed, `~` and `~name` being homes; where there is no such home, it is a plain name."""
+    """Return a path as it was typed, `~` and `~name` being homes; where there is no such home, it is a plain name.
+
+    Raises ConfigError for an address.
+    """
+    if "://" in os.fspath(given):
+        raise ConfigError(f"{str(given)!r} is an address; only files of this machine are read: fetch it first")
     return Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser fails where there is no such home
+
+
+def home_folder() -> Path | None:
+    """Return the user's home, None where the machine names none."""
+    found = user_path("~")
+    return found if found.is_absolute() else None
 
 
 def matching_paths(given: str) -> list[Path]:

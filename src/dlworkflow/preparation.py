@@ -26,6 +26,7 @@ from dlworkflow.learning import build_learning, check_schedule
 from dlworkflow.losses import build_training_loss, class_weights
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Staged, classifier_name
+from dlworkflow.paths import user_path
 from dlworkflow.precision import check_compiler, check_precision
 from dlworkflow.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.sharing import Group, check_files, check_size
@@ -69,7 +70,7 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     `layers` go from weakest to strongest; a key `recipe` in them chooses among the model's recipes. Raises ConfigError
     with all faults at once.
     """
-    user = merge(layers)
+    user = merge([locate_data(layer) for layer in layers])
     which = user.values.pop("recipe", models.USUAL)
     name = _section(user.values, "model").get("name")
     faults: dict[str, str] = {}
@@ -100,6 +101,25 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
         faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
     known = data.entries().get(str(dataset.get("name")))
     return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
+
+
+def locate_data(layer: Layer) -> Layer:
+    """Return a layer in which `data` may be a path, as after `--data`: from the working folder, where it is relative.
+
+    A name that is neither is left for the check of all settings. Raises MissingDataError for a path that is not there,
+    ConfigError for an address.
+    """
+    section = _section(layer.values, "data")
+    name = section.get("name")
+    if not isinstance(name, str) or name in data.names():
+        return layer
+    try:
+        located = data.locate(name, layer.labels.get("data.name", "data.name"))
+    except ConfigError:
+        if Path(name).name == name:
+            return layer
+        raise
+    return Layer(dict(layer.values) | {"data": {**section, **located}}, layer.labels)
 
 
 def _for_data(recipe: dict[str, Any], name: object) -> dict[str, Any]:
@@ -170,7 +190,9 @@ def put_in_place(
         raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
     initialised = None
     if config.init_from is not None and initialise:
-        matched, others = load_matching(model, load_weights(config.init_from), source=f"weights {config.init_from!r}")
+        matched, others = load_matching(
+            model, load_weights(user_path(config.init_from)), source=f"weights {config.init_from!r}"
+        )
         initialised = tuple(matched), tuple(others)
     if config.weights is not None and initialise:
         taken, new = _take_weights(config, model, offline)
@@ -237,7 +259,7 @@ def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple
     """Load pretrained weights from their file, or from where torchvision publishes them."""
     assert config.weights is not None
     if is_file(config.weights):
-        path, source = Path(config.weights), f"weights {config.weights!r}"
+        path, source = user_path(config.weights), f"weights {config.weights!r}"
         if not path.is_file():
             raise MissingDataError(f"weights: no file {config.weights!r}")
     else:

@@ -16,6 +16,7 @@ from dlworkflow.data.transforms import complete, parse
 from dlworkflow.errors import ConfigError
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.torchvision_models import Published
+from dlworkflow.paths import user_path
 
 USUAL: Tree = {
     name: TrainConfig.model_fields[name].default
@@ -62,7 +63,7 @@ def settle(layer: Layer, model: str) -> tuple[Layer, dict[str, str]]:
 
 def is_file(weights: str) -> bool:
     """Tell whether weights are meant as a file, not as a name of torchvision's."""
-    return weights.endswith(WEIGHTS_SUFFIXES) or Path(weights).name != weights or Path(weights).is_file()
+    return weights.endswith(WEIGHTS_SUFFIXES) or Path(weights).name != weights or user_path(weights).is_file()
 
 
 def _check_freezing(settled: _Settled) -> None:
@@ -94,7 +95,7 @@ def _settle_weights(settled: _Settled) -> Published | None:
     if settled.values.get("init_from") is not None:
         settled.faults["weights"] = "the weights of --init-from would replace them; leave one of the two out"
     if is_file(given):
-        if not Path(given).is_file():
+        if not user_path(given).is_file():
             settled.faults["weights"] = f"no file {given!r}"
         return None
     if not models.is_torchvisions(model):

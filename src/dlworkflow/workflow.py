@@ -33,6 +33,7 @@ from dlworkflow.precision import Autocast
 from dlworkflow.preparation import Job as Job
 from dlworkflow.preparation import fill_defaults as fill_defaults
 from dlworkflow.preparation import in_turn, put_in_place
+from dlworkflow.preparation import locate_data as locate_data
 from dlworkflow.preparation import prepare as prepare
 from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained

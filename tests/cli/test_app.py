@@ -242,3 +242,26 @@ def test_a_shell_completes_commands_models_data_and_runs(words, at, offered, run
     done = subprocess.run([sys.executable, "-c", command], env=os.environ | asked, capture_output=True, text=True)
 
     assert done.stdout.split() == offered
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("predict x.png --run a --run=b", "--run: given twice, 'a' and 'b'"),
+        ("train line --epochs 1 --epochs 1", "--epochs: given twice, '1' and '1'"),
+        ("data shard x --seed 1 --seed 2", "--seed: given twice, '1' and '2'"),
+    ],
+)
+def test_an_option_of_one_value_that_is_given_two_is_refused(arguments, said, dlw, in_tmp):
+    answer = dlw(*arguments.split())
+
+    assert (answer.code, answer.err) == (2, f"dlw: {said}; leave one out\n")
+
+
+@pytest.mark.parametrize("command", ["compare ~nobody/x", "sweep --resume ~nobody/x", "compare ~/x", "show ~nobody/x"])
+def test_a_home_that_is_not_there_is_a_name_that_is_not_found(command, dlw, in_tmp, monkeypatch):
+    monkeypatch.delenv("HOME")
+    answer = dlw(*command.split())
+
+    assert answer.code == 1
+    assert answer.err.startswith("dlw: no ")

@@ -693,3 +693,28 @@ def test_a_run_that_stopped_early_says_so(dlw, in_tmp):
 
 def test_the_end_says_that_averaged_weights_were_scored(dlw, in_tmp):
     assert "(by test loss of the averaged weights)" in dlw(*LINE, "--set", "ema=0.9").out
+
+
+@pytest.mark.parametrize("text", ["data: ./pets\n", "data: pets\n", "data: {name: pets, image_size: 16}\n"])
+def test_a_path_in_a_file_of_settings_is_what_it_is_after_data(text, dlw, in_tmp, pets):
+    (in_tmp / "a.yaml").write_text(f"model: tinyvgg\n{text}")
+
+    for more in ([], ["--data", "./pets"]):
+        answer = dlw("train", "--config", "a.yaml", *more, "--print-config")
+
+        assert f"path: {in_tmp / 'pets'}\n" in answer.out
+        assert ("image_size: 16" in answer.out) == ("16" in text)
+
+
+@pytest.mark.parametrize("given", ["pets", "./pets"])
+def test_a_path_set_as_data_is_what_it_is_after_data(given, dlw, in_tmp, pets):
+    assert f"path: {in_tmp / 'pets'}\n" in dlw("train", "tinyvgg", "--set", f"data={given}", "--print-config").out
+    assert dlw("sweep", "tinyvgg", "--set", f"data={given}", "--seeds", "2", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("./gone", "no such folder or file: './gone'"), ("http://x/y", "'http://x/y' is no local path")],
+)
+def test_a_path_set_as_data_that_is_none_is_named_as_it_was_typed(given, said, dlw, in_tmp):
+    assert said in dlw("train", "tinyvgg", "--set", f"data={given}").err

@@ -32,7 +32,7 @@ from dlworkflow.cli import (
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.data.shards.names import refuse_expanded
-from dlworkflow.errors import DlwError, first_line
+from dlworkflow.errors import ConfigError, DlwError, first_line
 
 LOST = "standard output is closed: what was to be printed there is lost"
 _BUG = "unexpected {what} (a bug; --debug shows where)"
@@ -105,6 +105,7 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         log.addHandler(_Stderr())
     try:
         refuse_expanded(rest)
+        _refuse_repeated(command, rest)
         code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
         if output_is_lost():
@@ -161,6 +162,25 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     rest = [argument for argument in arguments[:end] if argument != "--debug"]
     return rest + arguments[end:], len(rest) < end
+
+
+def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
+    """Raise ConfigError for an option that takes one value and was given two: the first would be dropped unseen."""
+    rest = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    while rest and (below := getattr(command, "commands", {}).get(rest[0])):
+        command = below
+        rest.pop(0)
+    options = {name: option for option in command.params for name in option.opts if name.startswith("-")}
+    seen: dict[str, str] = {}
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        option = options.get(name)
+        if option is None or option.is_flag:
+            continue
+        value = value if equals or not rest else rest.pop(0)
+        if option.name in seen and not option.multiple:
+            raise ConfigError(f"{name}: given twice, {seen[option.name]!r} and {value!r}; leave one out")
+        seen[option.name] = value
 
 
 def _usage(error: typer.TyperException, arguments: Sequence[str]) -> str:

@@ -133,7 +133,7 @@ def show(
 @app.command()
 def check(
     path: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DIR|CSV|SHARDS", help="A folder of pictures, a CSV of path,label[,split], or a folder of shards."
         ),
@@ -159,7 +159,7 @@ def check(
 
     layout = _layout(settings)
     with file_bar() as on_progress:
-        if (shards := shards_path(str(path), "DIR|CSV|SHARDS")) is not None:
+        if (shards := shards_path(path, "DIR|CSV|SHARDS")) is not None:
             from dlworkflow.data.shards.checking import check_shards
 
             report = check_shards(shards, on_progress=on_progress, max_pixels=max_pixels)

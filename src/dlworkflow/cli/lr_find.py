@@ -20,6 +20,7 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.errors import RunError
+from dlworkflow.paths import user_path
 
 
 def lr_find(
@@ -31,7 +32,7 @@ def lr_find(
         str | None,
         typer.Option(metavar="NAME|PATH", help="As for `dlw train`.", autocompletion=complete_data),
     ] = None,
-    config: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings.")] = None,
+    config: Annotated[list[str] | None, typer.Option(metavar="FILE", help="A YAML file of settings.")] = None,
     settings: SetOption = None,
     recipe: RecipeOption = None,
     batch_size: Annotated[str | None, typer.Option(metavar="N|full", help="Samples an update, or all of them.")] = None,
@@ -72,7 +73,7 @@ def lr_find(
         }
     )
     flags = flags if data is None else with_data(flags, locate(data))
-    layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
+    layers = [*(read_file(user_path(path)) for path in config or ()), together(from_overrides(settings or ()), flags)]
 
     from dlworkflow.lr_search import search_lr
     from dlworkflow.workflow import resolve_config

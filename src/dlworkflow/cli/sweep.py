@@ -24,6 +24,7 @@ from dlworkflow.cli.options import (
 from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
 from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
@@ -46,7 +47,7 @@ def sweep(
         typer.Option(metavar="NAME|PATH", help="Data, as for `dlw train`.", autocompletion=complete_data),
     ] = None,
     config: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
+        list[str] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
     settings: SetOption = None,
     recipe: RecipeOption = None,
@@ -103,7 +104,7 @@ def sweep(
     from dlworkflow.sweep.points import parse_grid
 
     target = figure_file("--plot", plot, overwrite)
-    file = Path(what) if what is not None and what.lower().endswith((".yaml", ".yml")) else None
+    file = what if what is not None and what.lower().endswith((".yaml", ".yml")) else None
     of_the_sweep = from_flags(
         {
             "sweep.grid": ("--grid", parse_grid(grid) if grid else None),
@@ -128,7 +129,7 @@ def sweep(
             **_located(data),
         }
     )
-    files = [read_file(path) for path in ([file] if file else []) + list(config or ())]
+    files = [read_file(user_path(path)) for path in ([file] if file else []) + (config or [])]
     layers = [*files, together(from_overrides(settings or ()), flags), of_the_sweep]
     if resume is not None:
         _refuse(layers, {"--name": name, "--dry-run": dry_run})

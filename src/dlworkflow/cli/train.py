@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,7 +82,7 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
+        list[str] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
     ] = None,
     settings: SetOption = None,
     recipe: RecipeOption = None,
@@ -214,7 +213,7 @@ def train(
     )
     if data is not None:
         flags = with_data(flags, locate(data))
-    layers = [*(read_file(path) for path in config or ()), together(from_overrides(settings or ()), flags)]
+    layers = [*(read_file(user_path(path)) for path in config or ()), together(from_overrides(settings or ()), flags)]
     progress = Progress(quiet)
     if resume is not None:
         _refuse_settings(layers, {"--name": name, "--print-config": print_config}, force)

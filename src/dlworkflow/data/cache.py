@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.paths import read_json, read_small, user_path
+from dlworkflow.paths import home_folder, read_json, read_small, user_path
 from dlworkflow.writing import clear_leftovers, drop_file, finish_file, unfinished_file
 
 _TAG = "CACHEDIR.TAG"  # the name and the first line by which programs that make backups know a cache
@@ -34,10 +34,8 @@ def cache_folder() -> Path | None:
         return user_path(given) / "dlworkflow-cache"
     if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
         return Path(given, "dlworkflow")
-    try:
-        return Path.home() / ".cache" / "dlworkflow"
-    except RuntimeError:
-        return None
+    home = home_folder()
+    return home / ".cache" / "dlworkflow" if home is not None else None
 
 
 def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dlworkflow.sweep.points import (
     layers_of,
     read_choices,
 )
-from dlworkflow.workflow import resolve_config
+from dlworkflow.workflow import locate_data, resolve_config
 
 ONE_THREAD = Layer({"threads": 1})
 """A sweep's runs train with one thread each unless told otherwise, so that they are the same however many at once."""
@@ -28,7 +28,7 @@ def plan_sweep(layers: Sequence[Layer], *, offline: bool = False) -> tuple[Plan,
 
     Raises ConfigError with all faults at once: of the base, of the sweep, and of every combination.
     """
-    merged = merge([ONE_THREAD, *layers])
+    merged = merge([ONE_THREAD, *map(locate_data, layers)])
     sweep = Layer({key: merged.values[key] for key in ("sweep",) if key in merged.values}, merged.labels)
     base = Layer({key: value for key, value in merged.values.items() if key != "sweep"}, merged.labels)
     faults: dict[str, None] = {}
