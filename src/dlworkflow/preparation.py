@@ -17,9 +17,10 @@ from dlworkflow.checkpoint import load_matching, load_weights
 from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
 from dlworkflow.contradictions import against_task, contradictions
 from dlworkflow.data.images import remember_all
+from dlworkflow.data.leakage import Copy, find_copies
 from dlworkflow.data.loaders import Streamed, check_streamed
 from dlworkflow.data.remembered import Progress
-from dlworkflow.data.splits import Splits, counts_of, with_validation
+from dlworkflow.data.splits import Splits, counts_of, with_validation, without_unreadable
 from dlworkflow.device import choose_device, choose_threads, set_seeds
 from dlworkflow.errors import ConfigError, MissingDataError, ModelError
 from dlworkflow.learning import build_learning, check_schedule
@@ -51,6 +52,8 @@ class Job:
     """With `init_from` or `weights`: which weights came from there, and which did not."""
     group: Group | None = None
     """The processes that train together, where there are several."""
+    leakage: Mapping[str, Sequence[Copy]] | None = None
+    """The pictures of other splits that training has too; None where that is not known (yet)."""
 
     @property
     def n_batches(self) -> int:
@@ -201,12 +204,14 @@ def put_in_place(
         classifier_name(model)  # it must say what its backbone is before a run is made
     _check_smallest_batch(config, splits, model)
     remember_all(splits.parts().values(), on_pictures)
+    splits = without_unreadable(splits)
     if group is not None and config.data.batch_size != "full":
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
     wanted = 1 if group is not None and config.threads == "auto" else config.threads
     threads = choose_threads(wanted, model, splits.in_shape)
     resolved = _resolved(config, task, threads, splits)
-    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group)
+    leakage = find_copies(splits)
+    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group, leakage)
 
 
 def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dlworkflow.data.image_folder import OnBad, load_labelled
 from dlworkflow.data.loaders import Streamed, make_loader
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
-from dlworkflow.data.splits import Splits, labels_of, with_validation
+from dlworkflow.data.splits import Splits, has_changed, is_former, labels_of, with_validation
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine import Evaluation, evaluate
@@ -35,15 +36,28 @@ STREAMED_BATCH = 256
 class Part:
     """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any.
 
-    `changed` tells that a split of the run's own data is not what it was when the run was trained.
+    `fingerprint` is that of a split of the run's own data as it was trained on, where it is known.
     `skipped` unreadable pictures were left out; `notes` name them.
     """
 
     name: str
     dataset: Dataset[Any]
-    changed: bool = False
+    fingerprint: str | None = None
     skipped: int = 0
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def changed(self) -> bool:
+        """Whether a split of the run's own data is not what it was trained on; best asked once it has been scored.
+
+        What has not been read by then is read for it.
+        """
+        return has_changed(self.dataset, self.fingerprint)
+
+    @property
+    def fingerprint_is_former(self) -> bool:
+        """Whether names and sizes alone are compared, as all that an older version noted of the files."""
+        return is_former(self.fingerprint, self.dataset)
 
     @property
     def files(self) -> Sequence[Path] | None:
@@ -95,7 +109,7 @@ def load_part(
     """
     if other is None:
         part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
-        return replace(part, changed=_has_changed(run, split, part.dataset))
+        return replace(part, fingerprint=run.data_fingerprints().get(split))
     summary = run.summary()
     if other not in data.names():
         if summary["kind"] != "image":
@@ -131,12 +145,6 @@ def load_part(
     return _part(f"{other}-{split}", split, splits)
 
 
-def _has_changed(run: Run, split: str, dataset: Dataset[Any]) -> bool:
-    """Tell whether a split differs from the one that the run was trained with; not where that cannot be told."""
-    then = run.data_fingerprints().get(split)
-    return then is not None and hasattr(dataset, "fingerprint") and dataset.fingerprint() != then
-
-
 def _name_of(path: Path, split: str) -> str:
     """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
     whole = user_path(path).resolve()
@@ -155,7 +163,10 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
     batches = make_loader(part.dataset, size, generator=torch.Generator())
     loss_fn = build_loss(task, summary["config"]["loss"])
     with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
-        return evaluate(model, batches, loss_fn, choose_device(device), task=task)
+        result = evaluate(model, batches, loss_fn, choose_device(device), task=task)
+    if hasattr(part.dataset, "drop_left_out"):
+        part.dataset.drop_left_out()  # files and labels are those of the samples that were scored
+    return result
 
 
 def evaluate_run(
@@ -202,7 +213,7 @@ def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str 
     """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
     epoch = (run.summary().get(weights) or {}).get("epoch")
     of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name}
-    of |= {"data_changed": part.changed, "skipped": part.skipped}
+    of |= {"data_changed": part.changed, "skipped": part.skipped + len(getattr(part.dataset, "left_out", ()))}
     return of | report.to_data()
 
 

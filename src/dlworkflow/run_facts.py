@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from dlworkflow._version import __version__
 from dlworkflow.checkpoint import count_parameters
+from dlworkflow.data.leakage import Copy
 from dlworkflow.data.splits import counts_of, labels_of
 from dlworkflow.device import describe_device, describe_machine
 from dlworkflow.metrics import majority_baseline
@@ -32,6 +34,7 @@ def first_summary(job: Job) -> dict[str, Any]:
         "transform": splits.transform.to_spec() if splits.transform else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
         "skipped": splits.skipped,
+        "leakage": leakage(job.leakage),
         "source": splits.source,
         "parameters": count_parameters(job.model),
         "device": describe_device(job.device),
@@ -43,6 +46,11 @@ def first_summary(job: Job) -> dict[str, Any]:
         "best": None,
         "last": None,
     }
+
+
+def leakage(copies: Mapping[str, Sequence[Copy]] | None) -> dict[str, int] | None:
+    """Return {split: how many of its pictures are in training too} of those that have any; None: not known."""
+    return None if copies is None else {split: len(found) for split, found in copies.items()}
 
 
 def _baseline(job: Job) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def environment(job: Job) -> dict[str, Any]:
         "threads": job.threads,
         **processes(job.group),
         "git_commit": _git_commit(),
-        "data_fingerprint": job.splits.fingerprints(),
+        "data_fingerprint": job.splits.fingerprints(known=True),
     }
 
 

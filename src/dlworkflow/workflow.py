@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from timeit import default_timer
@@ -18,12 +18,13 @@ from torch import nn
 
 from dlworkflow.checkpoint import apply_weights
 from dlworkflow.config import Layer, TrainConfig, build_config
+from dlworkflow.data.leakage import find_copies
 from dlworkflow.data.loaders import explained_workers, make_loader
 from dlworkflow.data.remembered import Progress
-from dlworkflow.data.splits import counts_of, labels_of
+from dlworkflow.data.splits import ONLY_NAMES, counts_of, has_changed, is_former, labels_of
 from dlworkflow.device import set_seeds, thread_count
 from dlworkflow.engine import Epoch, evaluate, train
-from dlworkflow.errors import ConfigError, DlwError, RunError, reason_of
+from dlworkflow.errors import ConfigError, DlwError, MissingDataError, RunError, few, reason_of
 from dlworkflow.features import remember_features
 from dlworkflow.learning import Learning, build_learning
 from dlworkflow.losses import sample_weights
@@ -37,7 +38,7 @@ from dlworkflow.preparation import locate_data as locate_data
 from dlworkflow.preparation import prepare as prepare
 from dlworkflow.preparation import resolve_config as resolve_config
 from dlworkflow.recorder import Learner, Recorder, Trained
-from dlworkflow.run_facts import environment, first_summary, processes
+from dlworkflow.run_facts import environment, first_summary, leakage, processes
 from dlworkflow.runs import OVER_SAMPLES, Run, runs_folder
 from dlworkflow.sharing import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of
 from dlworkflow.stopping import Halt, Stoppable, Stopped, StopRequest, noted_signals
@@ -139,6 +140,7 @@ def resume_training(
     run: Run,
     *,
     epochs: int | None = None,
+    place: Mapping[str, Any] | None = None,
     force: bool = False,
     offline: bool = False,
     group: Group | None = None,
@@ -148,18 +150,22 @@ def resume_training(
 ) -> Run:
     """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
 
-    `epochs` is the number in all; it may be raised. Raises RunError when the run has all its epochs, has no state,
-    is being trained by another process, or when its data has changed, unless `force`.
+    `epochs` is the number in all; it may be raised. `place` says where the data is now: settings such as `path` or
+    `data_dir`, which the run keeps from then on. Raises RunError when the run has all its epochs, has no state, is
+    being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
         with in_turn(group):
-            job = prepare_resume(run, epochs=epochs, force=force, offline=offline, group=group, on_pictures=on_pictures)
+            job = prepare_resume(
+                run, epochs=epochs, place=place, force=force, offline=offline, group=group, on_pictures=on_pictures
+            )
         learner, learning = _learner(job)
         run.sweep()
         run.write_config(job.config.to_yaml())
-        before = {"reason": None} if "reason" in run.summary() else {}
-        run.update_summary(status="running", config=job.config.to_tree(), **before, **processes(group))
-        _train(job, run, learner, learning, resume=True, on_start=on_start, on_epoch=on_epoch)
+        now = {"config": job.config.to_tree(), "source": job.splits.source, "leakage": leakage(job.leakage)}
+        now |= {"reason": None} if "reason" in run.summary() else {}
+        run.update_summary(status="running", **now, **processes(group))
+        _train(job, run, learner, learning, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
@@ -167,6 +173,7 @@ def prepare_resume(
     run: Run,
     *,
     epochs: int | None = None,
+    place: Mapping[str, Any] | None = None,
     force: bool = False,
     offline: bool = False,
     group: Group | None = None,
@@ -175,6 +182,8 @@ def prepare_resume(
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
     tree = dict(summary["config"])
+    if place:
+        tree["data"] = _placed(run, tree["data"], place)
     done, planned = len(run.history()), build_config(Layer(tree)).epochs
     if epochs is not None and epochs < planned and epochs < done:
         raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
@@ -188,15 +197,81 @@ def prepare_resume(
             f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
         )
     fresh = not run.state_path.is_file()
-    job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_pictures)
-    then = run.data_fingerprints()
-    changed = [split for split, found in job.splits.fingerprints().items() if then.get(split, found) != found]
-    if changed and not force:
+    try:
+        job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_pictures)
+    except MissingDataError as error:
+        if place or "path" not in tree["data"]:
+            raise
+        raise MissingDataError(
+            f"{error}; if the data was moved: dlw train --resume {run.name} --data NEWPATH"
+        ) from None
+    if not force:
+        then, unread = run.data_fingerprints(), {} if place else _unread(job)
+        _refuse_changed(run, job, [split for split, part in job.splits.parts().items() if split not in unread], place)
+        if any(is_former(then.get(split), part) for split, part in job.splits.parts().items()):
+            _log.info("%s %s", run.name, ONLY_NAMES)
+    return job
+
+
+def _placed(run: Run, stored: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings of its data with another place to find it. Raises ConfigError for other data."""
+    if (name := place.get("name", stored["name"])) != stored["name"]:
+        raise ConfigError(
+            f"--data: {run.name} was trained on data {stored['name']!r}, and this is {name!r}; a run is resumed on its "
+            "own data, wherever that is now"
+        )
+    return {**stored, **place}
+
+
+def _unread(job: Job) -> dict[str, Any]:
+    """Return the splits whose fingerprint is not known before they have been gone through once."""
+    return {split: part for split, part in job.splits.parts().items() if not getattr(part, "fingerprint_known", True)}
+
+
+def _refuse_changed(run: Run, job: Job, splits: Iterable[str], moved: object = None) -> None:
+    """Raise RunError where these splits are not what the run was trained on, or where that cannot be told of `moved`.
+
+    So it is where the classes have other names.
+    """
+    then, parts, classes = run.data_fingerprints(), job.splits.parts(), run.summary()["classes"]
+    if list(job.splits.classes) != classes:
+        raise RunError(
+            f"the classes of {job.splits.name!r} are no longer those of {run.name}: now {few(job.splits.classes)}; "
+            f"then {few(classes)}"
+        )
+    if moved and (unknown := [split for split in splits if split not in then]):
+        raise RunError(
+            f"whether {job.splits.source!r} is the data of {run.name} cannot be told: it noted no fingerprint of its "
+            f"{', '.join(unknown)} split; --force goes on with it all the same"
+        )
+    if changed := [split for split in splits if has_changed(parts[split], then.get(split))]:
         raise RunError(
             f"the data of {run.name} has changed since ({', '.join(changed)} split, {job.splits.source}); "
             "--force goes on with it as it is now"
         )
-    return job
+
+
+def _read_through(job: Job, run: Run, on_end: Callable[[Epoch], object], compare: bool) -> Callable[[Epoch], object]:
+    """Return what ends an epoch; the first that has gone through data unknown before compares it, or notes it down.
+
+    An epoch on data that has changed is not kept.
+    """
+    unread = _unread(job)
+    if not unread:
+        return on_end
+
+    def end(epoch: Epoch) -> None:
+        then = run.data_fingerprints()
+        if unread and compare:
+            _refuse_changed(run, job, unread)
+        if new := {split: part.fingerprint() for split, part in unread.items() if split not in then}:
+            run.add_fingerprints(new)
+        if (copies := find_copies(job.splits)) is not None:
+            run.update_summary(leakage=leakage(copies))
+        unread.clear()
+        on_end(epoch)
+
+    return end
 
 
 def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
@@ -222,6 +297,7 @@ def _train(
     learning: Learning,
     *,
     resume: bool = False,
+    force: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> None:
@@ -265,7 +341,7 @@ def _train(
                     task=job.task,
                     averaging=config.averaging,
                     training_loss=minimised,
-                    on_epoch=on_end,
+                    on_epoch=_read_through(job, run, on_end, compare=resume and not force),
                     val_dataloader=batches.get("val"),
                     epochs_done=recorder.epochs_done,
                     stepper=learning.stepper,

@@ -78,6 +78,30 @@ def test_an_old_run_is_resumed_as_if_it_had_never_stopped(dlw, expected, run):
     assert_same_epochs(history(Path("runs", run)), expected["resumed"][run])
 
 
+def test_an_old_run_is_resumed_where_its_data_is_now(dlw, expected):
+    Path("pets").rename("moved")
+    gone = dlw("train", "--resume", "tinyvgg-pets-001", "--epochs", "6")
+    answer = dlw("train", "--resume", "tinyvgg-pets-001", "--data", "moved", "--epochs", "6")
+
+    assert (gone.code, "--resume tinyvgg-pets-001 --data NEWPATH" in gone.err) == (1, True)
+    assert answer.code == 0, answer.err
+    assert_same_epochs(history(Path("runs", "tinyvgg-pets-001")), expected["resumed"]["tinyvgg-pets-001"])
+
+
+def test_an_old_run_whose_pictures_have_other_sizes_now_is_not_resumed(dlw, expected):
+    with Path("pets/train/cat/0.png").open("ab") as file:
+        file.write(b"more")
+
+    assert "has changed since (train split" in dlw("train", "--resume", "tinyvgg-pets-001", "--epochs", "6").err
+
+
+def test_names_and_sizes_are_said_to_be_all_that_is_compared_of_an_old_run(dlw, expected):
+    told = [dlw("train", "--resume", "tinyvgg-pets-001", "--epochs", "6").err, dlw("evaluate", "tinyvgg-pets-001").err]
+
+    assert all("is of an older version: its files have the names and sizes that they had" in err for err in told)
+    assert "older version" not in dlw("evaluate", "tinyvgg-digits-001").err
+
+
 def test_old_runs_are_compared(dlw, expected):
     rows = {row["run"]: row for row in json.loads(dlw("compare", "--format", "json").out)}
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dlworkflow.data import facts
-from dlworkflow.data.cache import cache_folder
+from dlworkflow.data.cache import cache_folder, rechecked, write_remembered
 from dlworkflow.data.check import FAULTS, IMBALANCE_RATIO, REMARKS, Spread, check_folder
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
 
@@ -472,10 +472,15 @@ def test_remembered_pictures_are_found_to_look_the_same(scenes, decoded):
     assert (places(scenes, "alike_in_splits"), decoded) == ([("train/cat/0.png", "test/dog/again.jpg")], [])
 
 
+def body(file):
+    """What a file of the cache holds below the digest of it."""
+    return file.read_text().partition("\n")[2]
+
+
 def test_a_memory_of_before_there_were_looks_is_read_again(pets, cache):
     check_folder(pets)
     [file] = (cache / "checks").iterdir()
-    file.write_text(re.sub('"format":[0-9]+', '"format":1', file.read_text(), count=1))
+    write_remembered(file, re.sub('"format":[0-9]+', '"format":1', body(file), count=1))
 
     assert check_folder(pets).n_read == 13
 
@@ -649,11 +654,48 @@ def test_a_damaged_memory_is_as_good_as_none(text, pets, cache):
 def test_a_damaged_line_of_the_memory_is_left_out(row, pets, cache):
     check_folder(pets)
     [file] = (cache / "checks").iterdir()
-    memory = json.loads(file.read_text())
+    memory = json.loads(body(file))
     memory["files"]["train/cat/0.png"] = json.loads(row)
-    file.write_text(json.dumps(memory))
+    write_remembered(file, json.dumps(memory))
 
     assert check_folder(pets).n_read == 1
+
+
+def test_a_memory_with_one_flipped_bit_is_as_good_as_none(pets, cache):
+    check_folder(pets)
+    [file] = (cache / "checks").iterdir()
+    content = bytearray(file.read_bytes())
+    content[content.index(b'"0.png"'.strip(b'"')) - 40] ^= 1
+    file.write_bytes(content)
+
+    assert check_folder(pets).n_read == 13
+
+
+def test_a_file_changed_with_its_size_and_time_kept_is_read_again(pets, decoded):
+    check_folder(pets)
+    decoded.clear()
+    file = pets / "train" / "cat" / "3.png"
+    kept, content = file.stat(), bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    check_folder(pets)
+
+    assert decoded == ["3.png"]
+
+
+def test_what_is_rechecked_is_read_whatever_is_remembered_and_remembered_anew(pets):
+    check_folder(pets)
+    with rechecked():
+        assert check_folder(pets).n_read == 13
+    assert check_folder(pets).n_read == 0
+
+
+def test_dlw_cache_0_remembers_no_facts(pets, cache, monkeypatch):
+    monkeypatch.setenv("DLW_CACHE", "0")
+
+    assert [check_folder(pets).n_read for _ in range(2)] == [13, 13]
+    assert not cache.exists()
 
 
 def test_another_pillow_reads_everything_again(pets, monkeypatch):
@@ -668,7 +710,7 @@ def test_the_memory_is_one_file_of_json_and_nothing_else_is_left(pets, cache):
         check_folder(pets)
 
     [file] = [path for path in cache.rglob("*") if path.is_file() and path.name != "CACHEDIR.TAG"]
-    assert len(json.loads(file.read_text())["files"]) == 13
+    assert len(json.loads(body(file))["files"]) == 13
 
 
 def test_a_place_that_cannot_be_written_is_done_without(pets, cache):

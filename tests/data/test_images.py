@@ -459,11 +459,48 @@ def test_a_fingerprint_changes_with_one_pixel():
 
 
 def test_a_fingerprint_of_files_changes_when_one_is_written_anew(two_files, paint):
-    data = as_data(two_files, Pipeline((8, 8)))
-    before = data.fingerprint()
+    before = as_data(two_files, Pipeline((8, 8))).fingerprint()
     paint(two_files[1], seed=2, size=(9, 30))
 
-    assert data.fingerprint() != before
+    assert as_data(two_files, Pipeline((8, 8))).fingerprint() != before
+
+
+def test_a_fingerprint_of_files_changes_with_one_bit_of_one(two_files):
+    before = as_data(two_files, Pipeline((8, 8))).fingerprint()
+    content = bytearray(two_files[1].read_bytes())
+    content[-1] ^= 1
+    two_files[1].write_bytes(content)
+
+    assert as_data(two_files, Pipeline((8, 8))).fingerprint() != before
+
+
+def test_a_fingerprint_of_files_changes_when_two_change_places(two_files):
+    before = as_data(two_files, Pipeline((8, 8))).fingerprint()
+    contents = [path.read_bytes() for path in two_files]
+    for path, content in zip(two_files, reversed(contents), strict=True):
+        path.write_bytes(content)
+
+    assert as_data(two_files, Pipeline((8, 8))).fingerprint() != before
+
+
+def test_a_fingerprint_is_the_same_decoded_remembered_and_read_for_it(two_files, monkeypatch, tmp_path):
+    monkeypatch.setenv("DLW_CACHE_DIR", str(tmp_path / "cache"))
+    decoded, again, asked, read = (as_data(two_files, Pipeline((8, 8))) for _ in range(4))
+    decoded.remember()
+    again.remember()
+    asked.batch([1, 0])
+
+    assert (decoded.fingerprint_known, again.fingerprint_known, asked.fingerprint_known) == (True, True, True)
+    assert not read.fingerprint_known
+    assert len({data.fingerprint() for data in (decoded, again, asked, read)}) == 1
+
+
+def test_a_fingerprint_does_not_depend_on_the_size_that_pictures_are_brought_to(two_files):
+    small, large = as_data(two_files, Pipeline((4, 4))), as_data(two_files, Pipeline((8, 8)))
+    small.remember()
+    large.remember()
+
+    assert small.fingerprint() == large.fingerprint()
 
 
 def test_a_fingerprint_of_files_does_not_depend_on_where_they_lie(tmp_path, paint):

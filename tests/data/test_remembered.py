@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dlworkflow.data import remembered
+from dlworkflow.data.cache import rechecked
 from dlworkflow.data.image_folder import load_image_folder
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.remembered import ImageFiles
@@ -110,6 +111,64 @@ def test_what_is_read_from_the_file_cannot_change_it(paths, monkeypatch):
     found._kept[0] = 0
 
     assert found.file.read_bytes() == before
+
+
+def test_a_file_changed_with_its_size_and_time_kept_is_decoded_again(paths, paint):
+    files(paths)
+    kept, before = paths[2].stat(), paths[2].read_bytes()
+    paint(paths[2].with_name("other.png"), seed=99)
+    paths[2].write_bytes(paths[2].with_name("other.png").read_bytes()[: len(before)].ljust(len(before), b"\0"))
+    os.utime(paths[2], ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    again = files(paths)
+
+    assert (paths[2].stat().st_size, again.n_decoded) == (len(before), 1)
+    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+
+
+@pytest.mark.parametrize("budget", [2**31, 100])
+@pytest.mark.parametrize("at", [1, 3])
+def test_one_flipped_byte_of_the_file_is_noticed_and_decoded_again(paths, budget, at, monkeypatch):
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", budget)
+    found = files(paths)
+    content = bytearray(found.file.read_bytes())
+    content[-at * 100] ^= 4
+    found.file.write_bytes(content)
+    again = files(paths)
+
+    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+    assert again.n_decoded == 1
+
+
+@pytest.mark.parametrize("byte", range(0, 48, 5))
+@pytest.mark.parametrize("budget", [2**31, 100])
+def test_one_flipped_byte_beside_the_pixels_is_noticed(paths, byte, budget, monkeypatch):
+    monkeypatch.setattr(remembered, "MEMORY_BUDGET", budget)
+    found = files(paths)
+    before = found.contents()
+    content = bytearray(found.file.read_bytes())
+    content[len(content) - 2 * (48 + 8 * 8 * 3) + byte] ^= 1
+    found.file.write_bytes(content)
+    again = files(paths)
+
+    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+    assert (again.contents(), again.n_decoded) == (before, 1)
+
+
+def test_what_is_rechecked_is_decoded_whatever_is_remembered(paths):
+    files(paths)
+    with rechecked():
+        assert files(paths).n_decoded == 5
+    assert files(paths).n_decoded == 0
+
+
+def test_each_file_is_opened_once(paths, monkeypatch):
+    opened = []
+    original = os.open
+    monkeypatch.setattr("os.open", lambda path, *more, **rest: (opened.append(str(path)), original(path, *more))[1])
+    monkeypatch.setattr("builtins.open", lambda path, *_, **__: opened.append(path))
+    ImageFiles(paths, WAY, 3)[range(5)]
+
+    assert sorted(opened) == sorted(map(str, paths))
 
 
 @pytest.mark.parametrize("damage", ["torn", "empty", "text", "pickle"])

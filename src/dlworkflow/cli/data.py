@@ -140,6 +140,9 @@ def check(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     settings: DataSetOption = None,
+    trust_cache: Annotated[
+        bool, typer.Option("--trust-cache", help="Do not read files again that are as an earlier look remembered them.")
+    ] = False,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -152,13 +155,15 @@ def check(
     """Decode every picture of a folder and say what is wrong with it.
 
     Exit code 1 for a fault, such as the same picture in training and test; pictures that only look the same (copies of
-    another size or format, most likely) are remarks. Nothing in the folder is changed; files that are as at the last
-    check are not read again. Shards are read whole, every time: against their index, sample by sample.
+    another size or format, most likely) are remarks. Nothing in the folder is changed. Every file is read, unless
+    --trust-cache takes what was found earlier in files whose size, inode and times are the same. Shards are read
+    whole, every time: against their index, sample by sample.
     """
+    from dlworkflow.data.cache import rechecked
     from dlworkflow.data.shards.names import shards_path
 
     layout = _layout(settings)
-    with file_bar() as on_progress:
+    with file_bar() as on_progress, rechecked(not trust_cache):
         if (shards := shards_path(path, "DIR|CSV|SHARDS")) is not None:
             from dlworkflow.data.shards.checking import check_shards
 

@@ -74,7 +74,9 @@ def evaluate(
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
 
+    from dlworkflow.data.splits import ONLY_NAMES
     from dlworkflow.run_evaluation import evaluate_part, load_part, report_data, report_part, write_report
+    from dlworkflow.runs.summary import leakage_warnings
 
     say(f"run {found.path} ({weights.value} weights)")
     bad = on_bad.value if on_bad else None
@@ -82,17 +84,20 @@ def evaluate(
     part = load_part(found, split.value, other=data, **options)
     for note in part.notes:
         say(f"note: {note}")
+    result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
     if part.changed:
         say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
+    elif part.fingerprint_is_former:
+        say(f"note: {found.name} {ONLY_NAMES}")
     if data is None and (shown := _as_trained(found.summary(), split.value, weights.value)):
         say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
-    result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
     report = report_part(found, part, result)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
         paths = write_report(found, part, report, weights=weights.value)
     finally:
         _print(report_data(found, part, report, weights=weights.value), report, output)
-    for warning in report.warnings:
+    leaked = leakage_warnings(found.summary()) if data is None else []
+    for warning in (*report.warnings, *leaked):
         say(f"warning: {warning}")
     if plots:
         from dlworkflow.figures import draw_evaluation

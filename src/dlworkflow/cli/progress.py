@@ -10,7 +10,7 @@ import typer
 
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.tables import loss, percent
-from dlworkflow.errors import DivergedError
+from dlworkflow.errors import DivergedError, few
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
@@ -111,6 +111,9 @@ def say_job(job: Job) -> None:
         say(f"shards  {shards}")
     for note in splits.notes:
         say(f"note    {note}")
+    for split, copies in (job.leakage or {}).items():
+        named = few((f"{copy.path} = {copy.of}" for copy in copies), 3)
+        say(f"warning {len(copies):,} of the {split} images are also in the training data: {named}")
     if job.initialised is not None:
         matched, others = job.initialised
         say(
@@ -201,7 +204,13 @@ def print_end(run: Run) -> None:
 
 
 def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
-    """Say what a run's figures hide: one answer for everything, or no gain over answering blindly."""
+    """Say what a run's figures hide: tests on what was learned, one answer for everything, no gain over none."""
+    from dlworkflow.runs.summary import leakage_warnings
+
+    return (*leakage_warnings(summary), *_score_warnings(summary))
+
+
+def _score_warnings(summary: dict[str, Any]) -> tuple[str, ...]:
     from dlworkflow.evaluation import classification_warnings, regression_warnings
     from dlworkflow.metrics import wilson_interval
     from dlworkflow.runs import over_samples

@@ -59,6 +59,8 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
 def _show_summary(run: Run, summary: dict[str, Any]) -> None:
     import json
 
+    from dlworkflow.runs.summary import leakage_warnings
+
     samples = ", ".join(f"{count:,} {split}" for split, count in summary["samples"].items())
     lines = {
         "run": run.path,
@@ -68,6 +70,7 @@ def _show_summary(run: Run, summary: dict[str, Any]) -> None:
         "data": f"{summary['data']}: {samples}, {summary['source']}",
         "failed": summary.get("reason") or "",
         "classes": ", ".join(summary["classes"]),
+        "warning": "; ".join(leakage_warnings(summary)),
         "ran on": f"{summary['device']}, {summary['threads']} thread(s)",
     }
     for section, values in summary["config"].items():

@@ -36,6 +36,10 @@ STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that say which of several processes this is."""
 
 
+_PLACE = ("name", "path", "test", "data_dir")
+"""Settings of the data that say where it is: a resumed run takes them, as its data may have moved."""
+
+
 def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
     """Start the processes that --processes asks for, or join those that were started with this one."""
 
@@ -60,7 +64,21 @@ def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _reading_anew(command: Callable[..., None]) -> Callable[..., None]:
+    """Believe nothing that is remembered of files where --recheck asks for that."""
+
+    @wraps(command)
+    def run(*arguments: Any, recheck: bool = False, **settings: Any) -> None:
+        from dlworkflow.data.cache import rechecked
+
+        with rechecked(recheck):
+            command(*arguments, **settings)
+
+    return run
+
+
 @_in_processes
+@_reading_anew
 def train(
     ctx: typer.Context,
     model: Annotated[
@@ -156,6 +174,9 @@ def train(
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Resume although the data has changed, or other settings are given.")
+    ] = False,
+    recheck: Annotated[  # noqa: ARG001 - `_reading_anew` answers to it
+        bool, typer.Option("--recheck", help="Read every picture from the disk, whatever is remembered of it.")
     ] = False,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
@@ -270,36 +291,44 @@ def _resume(
     if group is not None:
         from dlworkflow.distributed import resume_together
 
-        settings: dict[str, Any] = {"epochs": _epochs(layers), "force": force, "offline": offline}
+        settings: dict[str, Any] = {"epochs": _epochs(layers), "place": _place(layers), "force": force}
+        settings["offline"] = offline
         with progress:
             return resume_together(group, name, runs_dir=runs_dir, **settings, **told)
-    found, epochs = _to_resume(name, layers, runs_dir)
+    from dlworkflow.runs import find_run
+
+    found, epochs = find_run(name, runs_dir), _epochs(layers)
     from dlworkflow.workflow import resume_training
 
+    given: dict[str, Any] = {"epochs": epochs, "place": _place(layers), "force": force, "offline": offline}
     with progress, file_bar() as on_pictures:
-        return resume_training(found, epochs=epochs, force=force, offline=offline, on_pictures=on_pictures, **told)
+        return resume_training(found, **given, on_pictures=on_pictures, **told)
 
 
 def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool) -> None:
     """Say from where to where a run would go on, after all checks but that of its state."""
-    found, epochs = _to_resume(name, layers, runs_dir)
+    from dlworkflow.runs import find_run
+
+    found, epochs = find_run(name, runs_dir), _epochs(layers)
     from dlworkflow.workflow import prepare_resume
 
-    job = prepare_resume(found, epochs=epochs, force=force, offline=offline)
+    job = prepare_resume(found, epochs=epochs, place=_place(layers), force=force, offline=offline)
     say_job(job)
     last = found.summary()["last"]
     done = int(last["epoch"]) if last and found.state_path.is_file() else 0
     typer.echo(f"dry run: {found.path} would go on after epoch {done} of {job.config.epochs}; nothing was written")
 
 
-def _to_resume(name: str, layers: list[Layer], runs_dir: str | None) -> tuple[Run, int | None]:
-    """Return the run to go on with and the epochs that it is to have, None for those that it has."""
-    from dlworkflow.runs import find_run
+def _place(layers: list[Layer]) -> dict[str, Any]:
+    """Return the settings that say where a run's data is now."""
+    from dlworkflow.config import merge
 
-    return find_run(name, runs_dir), _epochs(layers)
+    given = merge(layers).values.get("data")
+    return {key: given[key] for key in _PLACE if key in given} if isinstance(given, dict) else {}
 
 
 def _epochs(layers: list[Layer]) -> int | None:
+    """Return the epochs that a resumed run is to have, None for those that it has."""
     from dlworkflow.config import merge
 
     epochs = merge(layers).values.get("epochs")
@@ -310,7 +339,8 @@ def _epochs(layers: list[Layer]) -> int | None:
 
 def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) -> None:
     """Raise ConfigError for settings typed beside --resume; with --force, say that they are ignored."""
-    given = [layer.labels.get(key, key) for layer in layers for key in layer.labels if key != "epochs"]
+    allowed = {"epochs", *(f"data.{key}" for key in _PLACE)}
+    given = [layer.labels.get(key, key) for layer in layers for key in layer.labels if key not in allowed]
     given += [flag for flag, value in more.items() if value]
     names = ", ".join(dict.fromkeys(given))
     if names and not force:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import re
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.paths import home_folder, read_json, read_small, user_path
+from dlworkflow.paths import home_folder, parse_json, read_small, user_path
 from dlworkflow.writing import clear_leftovers, drop_file, finish_file, unfinished_file
 
 _TAG = "CACHEDIR.TAG"  # the name and the first line by which programs that make backups know a cache
@@ -26,10 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path | None:
-    """Return where things are remembered, whether or not it is there; None where the machine names no place.
+    """Return where things are remembered, whether or not it is there.
 
-    It is a folder of its own, that holds nothing else and bears a mark: in DLW_CACHE_DIR there may be anything.
+    None where the machine names no place, and with DLW_CACHE=0. It is a folder of its own, that holds nothing else and
+    bears a mark: in DLW_CACHE_DIR there may be anything.
     """
+    if os.environ.get("DLW_CACHE") == "0":
+        return None
     if given := os.environ.get("DLW_CACHE_DIR"):
         return user_path(given) / "dlworkflow-cache"
     if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
@@ -38,10 +42,35 @@ def cache_folder() -> Path | None:
     return home / ".cache" / "dlworkflow" if home is not None else None
 
 
-def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the mapping `key` of a remembered file; {} where the file is missing or damaged, or its head another."""
+_rechecking = False
+
+
+def believes_cache() -> bool:
+    """Tell whether what is remembered of files may be taken for what they hold now."""
+    return not _rechecking
+
+
+@contextmanager
+def rechecked(wanted: bool = True) -> Iterator[None]:
+    """Within the block, read everything from the disk and remember it anew, where that is `wanted`."""
+    global _rechecking
+    before, _rechecking = _rechecking, _rechecking or wanted
     try:
-        found = read_json(file)
+        yield
+    finally:
+        _rechecking = before
+
+
+def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mapping `key` of a remembered file; {} where it is missing, damaged or not to be believed.
+
+    So it is where its head is another.
+    """
+    if not believes_cache():
+        return {}
+    try:
+        check, _, text = read_small(file).partition(b"\n")
+        found = parse_json(text) if check == _check(text) else None
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict) or not isinstance(rows := found.pop(key, None), dict) or found != head:
@@ -50,10 +79,11 @@ def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, 
 
 
 def write_remembered(file: Path, text: str) -> None:
-    """Write an ASCII text, whole or not at all; a place that cannot be written is no fault."""
+    """Write an ASCII text and its digest, whole or not at all; a place that cannot be written is no fault."""
     with suppress(OSError):
         make_subfolder(file.parent)
-        _write(file, text.encode("ascii"))
+        content = text.encode("ascii")
+        _write(file, _check(content) + b"\n" + content)
 
 
 def make_subfolder(folder: Path) -> None:
@@ -102,3 +132,7 @@ def _is_marked(home: Path) -> bool:
         return not tag.is_symlink() and read_small(tag, len(_MARK)) == _MARK
     except OSError:
         return False
+
+
+def _check(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""What a look into picture files found, remembered by path, size and time, so that none is read twice unchanged.
+"""What a look into picture files found, remembered by path, size, inode and times: none is read twice unchanged.
 
 Remembered in one file a folder, under DLW_CACHE_DIR, XDG_CACHE_HOME/dlworkflow or ~/.cache/dlworkflow; where that
 cannot be written, everything is read again. Nothing is ever written beside the pictures.
@@ -34,7 +34,7 @@ from dlworkflow.data.likeness import look_of
 Progress = Callable[[int, int], object]
 """Told of (files done, files in all)."""
 
-_FORMAT = 4  # to be raised with the fields of Facts and what they mean
+_FORMAT = 5  # to be raised with the fields of Facts and what they mean
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,13 @@ def _look(path: Path, n_bytes: int, limit: int) -> tuple[Facts, bool]:
         return Facts(n_bytes, reason=error.reason), error.lasting
 
 
-def _state(path: Path) -> tuple[int, int]:
-    """Return a file's time of change in nanoseconds and its size in bytes; (0, -1) where it cannot be found."""
+def _state(path: Path) -> tuple[str, int]:
+    """Return what a file's times and inode are, and its size in bytes; ("", -1) where it cannot be found."""
     try:
         found = path.stat()
     except (OSError, ValueError):
-        return 0, -1
-    return found.st_mtime_ns, found.st_size
+        return "", -1
+    return f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}", found.st_size
 
 
 def _holds(known: Facts, limit: int) -> bool:
@@ -181,9 +181,9 @@ def _head() -> dict[str, Any]:
 
 
 def _remembered(file: Path) -> dict[str, list[Any]]:
-    """Return {file: [time, *facts]} as an earlier look wrote it; nothing where that is missing, damaged or outdated."""
+    """Return {file: [state, *facts]} as an earlier look wrote it; nothing where that cannot be used."""
     rows = read_remembered(file, "files", _head())
-    types = [int, *(type(value) for value in astuple(Facts()))]
+    types = [str, *(type(value) for value in astuple(Facts()))]
     return {
         name: row for name, row in rows.items() if isinstance(row, list) and [type(value) for value in row] == types
     }

@@ -249,7 +249,7 @@ def load_labelled(
     way = pipeline.for_evaluation()
     chosen = [picture for picture, _ in known]
     files = ImageFiles(chosen, way, channels, part=split)
-    pictures = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen)
+    pictures = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen, skips=on_bad == "skip")
     return Labelled(pictures, len(every) - len(chosen), tuple(notes))
 
 
@@ -320,7 +320,8 @@ def _splits(
             if indices is not None:
                 indices = indices | {split: [indices[split][index] for index in keep]}
         way = pipeline if split == "train" else pipeline.for_evaluation()
-        data[split] = ImageData(ImageFiles(paths, way, channels, part=split), torch.tensor(labels), way, paths=paths)
+        files, skips = ImageFiles(paths, way, channels, part=split), on_bad == "skip"
+        data[split] = ImageData(files, torch.tensor(labels), way, paths=paths, skips=skips)
     return Splits(
         name=root.stem if root.is_file() else root.resolve().name,
         task="multiclass",

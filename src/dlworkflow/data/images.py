@@ -6,6 +6,7 @@ A picture is decoded and resized once and remembered (see `remembered`); random 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -19,15 +20,19 @@ from torch.utils.data import Dataset
 from dlworkflow.data.decoding import ImageError as ImageError
 from dlworkflow.data.decoding import load_image as load_image
 from dlworkflow.data.pixels import to_picture, to_uint8
-from dlworkflow.data.remembered import ImageFiles, Progress
+from dlworkflow.data.remembered import ImageFiles, Progress, UnreadableError
 from dlworkflow.data.transforms import Pipeline
+from dlworkflow.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 
 class ImageData(Dataset[Any]):
     """Pictures with labels: (float32 (c, h, w), int label) a sample, whole batches by `batch`.
 
     `pictures` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` says whether augmentation runs.
-    `paths` names the files where there are any.
+    `paths` names the files where there are any. With `skips`, files that cannot be read are left out and noted in
+    `left_out` as soon as that shows: where all are decoded at once the data set is shorter then, else the batch is.
     """
 
     def __init__(
@@ -37,10 +42,12 @@ class ImageData(Dataset[Any]):
         pipeline: Pipeline,
         *,
         paths: Sequence[Path] | None = None,
+        skips: bool = False,
     ) -> None:
         self.pictures, self.labels, self.pipeline = pictures, labels, pipeline
         self.paths = list(paths) if paths is not None else None
         self.channels = pictures.channels if isinstance(pictures, ImageFiles) else pictures.shape[1]
+        self.skips, self.left_out = skips, dict[Path, ImageError]()
         self._augment = pipeline.augmentation if pipeline.flip_alone is None else None
 
     def __len__(self) -> int:
@@ -53,9 +60,30 @@ class ImageData(Dataset[Any]):
         return X[0], int(y[0])
 
     def remember(self, on_progress: Progress | None = None) -> None:
-        """Decode picture files now where they can be kept. Raises DataError naming unreadable ones."""
-        if isinstance(self.pictures, ImageFiles):
+        """Decode picture files now where they can be kept.
+
+        Raises DataError naming unreadable ones, unless they are skipped and leave some of every class.
+        """
+        if not isinstance(self.pictures, ImageFiles):
+            return
+        try:
             self.pictures.remember(on_progress)
+        except UnreadableError as error:
+            bad = {fault.path: fault for fault in error.bad}
+            left = [int(y) for path, y in zip(self.pictures.paths, self.labels, strict=True) if path not in bad]
+            if not self.skips or {*left} != {*self.labels.tolist()}:
+                raise
+            self.left_out |= bad
+            self.drop_left_out()
+            self.remember(on_progress)
+
+    def drop_left_out(self) -> None:
+        """Be without the files that could not be read, so that indices are those of the others."""
+        if not isinstance(self.pictures, ImageFiles) or not self.left_out:
+            return
+        keep = [index for index, path in enumerate(self.pictures.paths) if path not in self.left_out]
+        self.pictures, self.labels = self.pictures.subset(keep), self.labels[keep]
+        self.paths = [self.paths[index] for index in keep] if self.paths is not None else None
 
     @property
     def n_bytes_of_fixed_sample(self) -> int | None:
@@ -75,9 +103,19 @@ class ImageData(Dataset[Any]):
         return ImageData(pictures.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Return float32 (n, c, h, w) and int64 (n,) of many samples at once."""
+        """Return float32 (n, c, h, w) and int64 (n,) of many samples at once; fewer where some are skipped."""
         chosen = torch.as_tensor(indices, device=self.labels.device)
-        pictures = self._pictures(chosen)
+        try:
+            pictures = self._pictures(chosen)
+        except UnreadableError as error:
+            if not self.skips:
+                raise
+            bad = {fault.path: fault for fault in error.bad}
+            for path in bad.keys() - self.left_out.keys():
+                _log.warning("left out: %s", bad[path])
+            self.left_out |= bad
+            files: Any = self.pictures
+            return self.batch([index for index in chosen.tolist() if files.paths[index] not in bad])
         return self.pipeline.to_float(self._augmented(pictures)), self.labels.index_select(0, chosen)
 
     def augmented(self, index: int) -> Tensor:
@@ -97,23 +135,48 @@ class ImageData(Dataset[Any]):
 
     def without_augmentation(self) -> ImageData:
         """Return the same pictures as evaluation sees them."""
-        return ImageData(self.pictures, self.labels, self.pipeline.for_evaluation(), paths=self.paths)
+        way = self.pipeline.for_evaluation()
+        return ImageData(self.pictures, self.labels, way, paths=self.paths, skips=self.skips)
 
     def subset(self, indices: Sequence[int], *, name: str = "") -> ImageData:
         """Return some of the pictures, in this order; files are remembered apart under `name`."""
         chosen, pictures = torch.as_tensor(indices), self.pictures
         some = pictures.subset(indices, name) if isinstance(pictures, ImageFiles) else pictures.index_select(0, chosen)
         paths = [self.paths[index] for index in indices] if self.paths is not None else None
-        return ImageData(some, self.labels.index_select(0, chosen), self.pipeline, paths=paths)
+        return ImageData(some, self.labels.index_select(0, chosen), self.pipeline, paths=paths, skips=self.skips)
+
+    @property
+    def fingerprint_known(self) -> bool:
+        """Whether `fingerprint` reads no file any more."""
+        return not isinstance(self.pictures, ImageFiles) or self.pictures.contents_known
 
     def fingerprint(self) -> str:
-        """Return a digest that changes when the data does: of pixels in memory, or of the files' names and sizes."""
-        digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
-        if isinstance(self.pictures, ImageFiles):
-            for path in self.pictures.paths:
-                digest.update(os.fsencode(f"{path.parent.name}/{path.name} {path.stat().st_size}\n"))
-        else:
+        """Return a digest that changes when the data does: of pixels in memory, or of the files.
+
+        Of files, it is one of each one's name, label and bytes, in their order, wherever the folder is.
+        """
+        if not isinstance(self.pictures, ImageFiles):
+            digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
             digest.update(self.pictures.numpy().tobytes())
+            return digest.hexdigest()
+        digest = hashlib.blake2b(digest_size=16)
+        contents, labels = self.pictures.contents(), self.labels.tolist()
+        for path, label, content in zip(self.pictures.paths, labels, contents, strict=True):
+            digest.update(os.fsencode(f"{path.name}\0{label}\0"))
+            digest.update(content)
+        return f"2:{digest.hexdigest()}"
+
+    def former_fingerprint(self) -> str | None:
+        """Return the fingerprint of files as version 0.1 took it, of names, sizes and labels; None for other data."""
+        if not isinstance(self.pictures, ImageFiles):
+            return None
+        digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
+        for path in self.pictures.paths:
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from None
+            digest.update(os.fsencode(f"{path.parent.name}/{path.name} {size}\n"))
         return digest.hexdigest()
 
 

@@ -119,6 +119,19 @@ class BatchLoader:
         return int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
 
 
+class _NotEmpty:
+    """Batches but for those of which no sample can be read: there is nothing to learn from them."""
+
+    def __init__(self, batches: BatchLoader | DataLoader[Any]) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (batch for batch in self._batches if len(batch[1]))
+
+
 class _BatchView(Dataset[Any]):
     """A data set as a DataLoader sees it that asks for all indices of a batch in one call."""
 
@@ -177,8 +190,9 @@ def make_loader(
     if whole is not None and not num_workers:
         if device is not None and device.type != "cpu":
             whole = _moved(whole, device)
-        return BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
-    return WorkerLoader(
+        loader = BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
+        return _NotEmpty(loader) if getattr(dataset, "skips", False) else loader
+    served = WorkerLoader(
         _BatchView(whole) if whole is not None else dataset,
         batch_size=batch_size,
         shuffle=shuffle and weights is None,
@@ -189,6 +203,7 @@ def make_loader(
         pin_memory=pinned,
         worker_init_fn=leave_interrupts_to_the_parent if num_workers else None,
     )
+    return _NotEmpty(served) if getattr(dataset, "skips", False) else served
 
 
 class WorkerLoader(DataLoader[Any]):

@@ -56,9 +56,17 @@ class Splits:
         found = {"train": self.train, "val": self.val, "test": self.test}
         return {name: part for name, part in found.items() if part is not None}
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return {split name: digest that changes when its data does} of those that can tell."""
-        return {name: part.fingerprint() for name, part in self.parts().items() if hasattr(part, "fingerprint")}
+    def fingerprints(self, *, known: bool = False) -> dict[str, str]:
+        """Return {split name: digest that changes when its data does} of those that can tell.
+
+        Where files have not been read yet they are read for it; with `known`, such splits are left out.
+        """
+        parts = {name: part for name, part in self.parts().items() if hasattr(part, "fingerprint")}
+        return {
+            name: part.fingerprint()
+            for name, part in parts.items()
+            if not known or getattr(part, "fingerprint_known", True)
+        }
 
     def part(self, name: str) -> Dataset[Any]:
         """Return one split. Raises DataError that names those that are there."""
@@ -66,6 +74,28 @@ class Splits:
         if name not in parts:
             raise DataError(f"data {self.name!r} has no split {name!r}; it has {', '.join(parts)}")
         return parts[name]
+
+
+ONLY_NAMES = "is of an older version: its files have the names and sizes that they had, their content is not compared"
+"""Said of a run whose fingerprints `is_former`."""
+
+
+def is_former(fingerprint: str | None, part: Any) -> bool:
+    """Tell whether a fingerprint is of names and sizes alone, as version 0.1 took it of picture files."""
+    if fingerprint is None or ":" in fingerprint or not hasattr(part, "former_fingerprint"):
+        return False
+    return part.former_fingerprint() is not None
+
+
+def has_changed(part: Any, fingerprint: str | None) -> bool:
+    """Tell whether a split is no longer what it was with this fingerprint, by the rule that it was taken by.
+
+    Not where that cannot be told. Files that have not been read yet are read for it.
+    """
+    if fingerprint is None or not hasattr(part, "fingerprint"):
+        return False
+    now = part.former_fingerprint() if is_former(fingerprint, part) else part.fingerprint()
+    return bool(now != fingerprint)
 
 
 def labels_of(part: Dataset[Any]) -> Tensor | None:
@@ -130,6 +160,16 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     if hasattr(val, "without_augmentation"):
         val = val.without_augmentation()
     return replace(splits, train=train, val=val, indices=indices)
+
+
+def without_unreadable(splits: Splits) -> Splits:
+    """Return splits that say what was left out of them as they were decoded."""
+    notes, skipped = [*splits.notes], dict(splits.skipped)
+    for name, part in splits.parts().items():
+        if left_out := getattr(part, "left_out", None):
+            skipped[name] = skipped.get(name, 0) + len(left_out)
+            notes += [f"left out of {name}: {fault}" for fault in left_out.values()]
+    return splits if skipped == splits.skipped else replace(splits, notes=tuple(notes), skipped=skipped)
 
 
 def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ def resume_together(
     *,
     runs_dir: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
+    place: Mapping[str, Any] | None = None,
     force: bool = False,
     offline: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
@@ -59,7 +60,9 @@ def resume_together(
     with group.in_turn():
         if not group.rank:
             run = find_run(name, runs_dir)
-    return _resumed(group, run, epochs=epochs, force=force, offline=offline, on_start=on_start, on_epoch=on_epoch)
+    return _resumed(
+        group, run, epochs=epochs, place=place, force=force, offline=offline, on_start=on_start, on_epoch=on_epoch
+    )
 
 
 def _resumed(group: Processes, run: Run | None, *, over: bool = False, **settings: Any) -> Run:

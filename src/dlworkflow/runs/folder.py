@@ -238,6 +238,11 @@ class Run:
         found = self.environment().get("data_fingerprint")
         return {k: v for k, v in found.items() if isinstance(v, str)} if isinstance(found, dict) else {}
 
+    def add_fingerprints(self, found: Mapping[str, str]) -> None:
+        """Keep the digests of splits that were not known as the run began."""
+        environment = self.environment()
+        self._write(_ENVIRONMENT, as_json(environment | {"data_fingerprint": self.data_fingerprints() | dict(found)}))
+
     def write_evaluation(
         self, split: str, report: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> list[Path]:

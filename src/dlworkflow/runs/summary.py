@@ -45,6 +45,16 @@ def _as_trained(summary: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
+def leakage_warnings(summary: Mapping[str, Any]) -> list[str]:
+    """Say which splits have images that the training data has too."""
+    return [
+        f"{count:,} of the {summary['samples'].get(split, 0):,} {split} images are also in the training data: "
+        f"the {split} scores are better than they would be on new images"
+        for split, count in (summary.get("leakage") or {}).items()
+        if _size(count) and _size(summary["samples"].get(split, 0))
+    ]
+
+
 def as_json(value: Any) -> str:
     """Return a value as the text of a JSON file."""
     return json.dumps(without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -160,6 +170,7 @@ _POSSIBLE: dict[str, Check] = {  # what it holds where it is there
     **{f"{which}.{key}": check for which in ("best", "last") for key, check in _EPOCH.items()},
     "seconds": _or_null(_number),
     "collapsed_to": _or_null(_text),
+    "leakage": _or_null(_section),
     "over_samples": _section,
     "split_indices": lambda value: value is None or are_split_indices(value),
     "over_samples.test_loss": _or_null(_number),

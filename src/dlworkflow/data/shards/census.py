@@ -1,6 +1,6 @@
 """What shards hold that no index tells of: counted in one pass, and remembered until the file changes.
 
-Remembered in one file a folder under the cache folder (see `cache`), by name, size and time.
+Remembered in one file a folder under the cache folder (see `cache`), by name, size, inode and times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dlworkflow.errors import DataError
 Progress = Callable[[int, int], object]
 """Told of (shards done, shards in all)."""
 
-_FORMAT = 1
+_FORMAT = 2
 _log = logging.getLogger(__name__)
 
 
@@ -76,28 +76,31 @@ def _counted(path: Path, rows: dict[str, Any], decode: bool) -> Census:
     if (known := _known(path, rows, decode)) is not None:
         return known
     state = _state(path)
-    census = _look(path, state.st_size, decode)
+    census = _look(path, decode)
     bad = None if census.bad is None else [[position, *what] for position, what in census.bad.items()]
-    rows[path.name] = [state.st_mtime_ns, state.st_size, sorted(census.counts.items()), bad]
+    rows[path.name] = [state, census.n_bytes, sorted(census.counts.items()), bad]
     return census
 
 
 def _known(path: Path, rows: Mapping[str, Any], decode: bool) -> Census | None:
     """Return what is remembered of a shard that has not changed since, where that is enough."""
     state, known = _state(path), _read_row(rows.get(path.name))
-    if known is None or known[0] != [state.st_mtime_ns, state.st_size]:
+    if known is None or known[0] != state:
         return None
     return known[1] if known[1].bad is not None or not decode else None
 
 
-def _state(path: Path) -> os.stat_result:
+def _state(path: Path) -> str:
+    """Return a file's size, times and inode."""
     try:
-        return path.stat()
+        found = path.stat()
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from None
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
 
 
-def _look(path: Path, n_bytes: int, decode: bool) -> Census:
+def _look(path: Path, decode: bool) -> Census:
+    n_bytes = path.stat().st_size
     counts: Counter[int] = Counter()
     bad: dict[int, tuple[int, str]] = {}
     for position, sample in enumerate(read_samples(path, pictures=decode)):
@@ -130,12 +133,12 @@ def _head() -> dict[str, Any]:
     return {"format": _FORMAT, "pillow": pillow, "max_pixels": pixel_limit()}  # on these hangs which can be read
 
 
-def _read_row(row: Any) -> tuple[list[int], Census] | None:
+def _read_row(row: Any) -> tuple[str, Census] | None:
     """Return (state, census) of a remembered row; None for one that is damaged."""
     try:
-        time, size, counts, bad = row
+        state, size, counts, bad = row
         counted = {int(label): int(n) for label, n in counts}
         told = None if bad is None else {int(position): (int(label), str(text)) for position, label, text in bad}
-        return [time, size], Census(counted, int(size), told)
+        return str(state), Census(counted, int(size), told)
     except (TypeError, ValueError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,10 @@ from typing import Any
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.transforms import read_range
 from dlworkflow.errors import DataError, MissingDataError, first_line
-from dlworkflow.paths import open_regular, read_json
+from dlworkflow.paths import read_json
 
 FORMAT, VERSION = "dlworkflow-shards", 1
 SPLITS = ("train", "val", "test")
-_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -107,15 +105,6 @@ def check_present(shard: Shard) -> None:
             f"{str(shard.path)!r} has {size:,} bytes, its index says {shard.n_bytes:,}: it was cut short or changed; "
             "copy it again, or write the shards anew (`dlw data shard`)"
         )
-
-
-def digest_of(path: Path) -> str:
-    """Return a digest of a file's bytes, read piece by piece."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open_regular(path) as stream:
-        while piece := stream.read(_CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _classes(names: Any) -> tuple[str, ...]:
