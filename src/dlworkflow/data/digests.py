@@ -12,6 +12,8 @@ import numpy as np
 from dlworkflow.paths import open_regular, read_small
 
 DIGEST_BYTES = 16
+"""Of SHA-256, which today's processors compute at twice the speed of BLAKE2."""
+
 _HELD_BYTES = 64 * 2**20
 """A larger file is never held in memory whole."""
 
@@ -20,11 +22,20 @@ _PIECE = 2**20
 
 def digest_of(path: Path) -> bytes:
     """Return a digest of a file's bytes, read piece by piece."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    return _digest_of(path, hashlib.sha256())[:DIGEST_BYTES]
+
+
+def shard_digest(path: Path) -> str:
+    """Return a digest of a file's bytes as an index of shards has it."""
+    return _digest_of(path, hashlib.blake2b(digest_size=16)).hex()
+
+
+def _digest_of(path: Path, digest: Any) -> bytes:
     with open_regular(path) as stream:
         while piece := stream.read(_PIECE):
             digest.update(piece)
-    return digest.digest()
+    found: bytes = digest.digest()
+    return found
 
 
 def read_digested(path: Path) -> tuple[bytes | None, bytes]:
@@ -32,10 +43,11 @@ def read_digested(path: Path) -> tuple[bytes | None, bytes]:
 
     Raises OSError for a file that cannot be read.
     """
-    if path.stat().st_size > _HELD_BYTES:
+    size = path.stat().st_size
+    if size > _HELD_BYTES:
         return None, digest_of(path)
-    content = read_small(path, _HELD_BYTES)
-    return content, hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+    content = read_small(path, size)
+    return content, hashlib.sha256(content).digest()[:DIGEST_BYTES]
 
 
 def checksums(rows: Any) -> Any:

@@ -144,11 +144,20 @@ class _BatchView(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return self._dataset[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        return self._dataset.batch(indices)
+    def __getitems__(self, indices: Sequence[int]) -> Batch | DataError:
+        try:
+            return self._dataset.batch(indices)
+        except DataError as error:  # raised in a worker it would come as a traceback
+            return DataError(str(error))
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Batch | DataError) -> Batch | DataError:
+    return batch
+
+
+def _checked(batch: Any) -> Any:
+    if isinstance(batch, DataError):
+        raise batch
     return batch
 
 
@@ -213,7 +222,7 @@ class WorkerLoader(DataLoader[Any]):
         with guarded_start() if self.num_workers else nullcontext():
             batches = super().__iter__()
         try:
-            yield from batches
+            yield from map(_checked, batches)
         except (OSError, EOFError):  # a worker died as it sent: torch hears of it by a signal, and says which
             time.sleep(1)
             raise

@@ -102,21 +102,31 @@ class ImageFiles:
         file = _file_for(self.paths, self._pipeline, self.channels, self._part)
         row = np.dtype([*_HEAD, ("pixels", "u1", (self.channels, *self._pipeline.size))])
         keys = _keys(self.paths) if file else np.empty(0, "V16")
-        fits = self.n_bytes <= MEMORY_BUDGET
         rows = _read(file, row) if file and believes_cache() else None
-        if rows is None or not np.array_equal(rows["key"], keys) or not _sound(rows, whole=fits).all():
+        if not self._take(file, rows, keys):
             self._kept = self._decoded(file, row, keys, rows, on_progress)
-            rows = _read(file, row) if file else None
-        if rows is not None and np.array_equal(rows["key"], keys) and _sound(rows, whole=False).all():
-            self.file = file
+            written = _read(file, row) if file else None
             if self._kept is None:
-                self._contents, self._sums = torch.from_numpy(rows["content"].copy()), rows["sum"].copy()
-                pixels = torch.from_numpy(rows["pixels"])
-                self._kept = pixels.contiguous() if fits else pixels
-                if not fits:  # too many to be checked before they are needed
-                    self._rows, self._checked = rows, np.zeros(len(rows), bool)
+                self._take(file, written, keys)
+            elif written is not None and np.array_equal(written["key"], keys):
+                self.file = file
         if self._kept is None:
             self._contents.share_memory_()  # workers write into it
+
+    def _take(self, file: Path | None, rows: Any, keys: Any) -> bool:
+        """Take up the rows of a file, and tell whether they are of these pictures and whole."""
+        if rows is None or not np.array_equal(rows["key"], keys) or not _sound(rows, whole=False).all():
+            return False
+        if self.n_bytes <= MEMORY_BUDGET:
+            self._kept = _in_memory(rows)
+        else:  # too many to be checked before they are needed
+            self._kept, self._rows = torch.from_numpy(rows["pixels"]), rows
+            self._checked = np.zeros(len(rows), bool)
+        if self._kept is None:
+            return False
+        self._contents, self._sums = torch.from_numpy(rows["content"].copy()), rows["sum"].copy()
+        self.file = file
+        return True
 
     def _decoded(
         self, file: Path | None, row: np.dtype[Any], keys: Any, known: Any, on_progress: Progress | None
@@ -298,6 +308,12 @@ def _sound(rows: Any, *, whole: bool) -> Any:
         if whole:
             flags[start : start + len(some)] &= _pixel_sums(some) == some["sum"]
     return flags
+
+
+def _in_memory(rows: Any) -> Tensor | None:
+    """Return the pixels of rows, copied, or None where one is damaged."""
+    kept = torch.from_numpy(rows["pixels"]).contiguous()
+    return kept if np.array_equal(checksums(kept.numpy().reshape(len(kept), -1)), rows["sum"]) else None
 
 
 def _head_sums(rows: Any) -> Any:

@@ -8,7 +8,7 @@ from statistics import median_low
 
 from dlworkflow.data.check import Finding, FolderReport, Spread
 from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened
-from dlworkflow.data.digests import digest_of
+from dlworkflow.data.digests import shard_digest
 from dlworkflow.data.facts import Progress
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.loading import find_shards
@@ -65,7 +65,7 @@ class _Seen:
         """Give what is wrong with one shard."""
         name = shard.path.name
         try:
-            if shard.digest and digest_of(shard.path).hex() != shard.digest:
+            if shard.digest and shard_digest(shard.path) != shard.digest:
                 yield Finding(
                     "damaged", "its bytes are not those that its index tells of; copy or write it again", (name,)
                 )
