@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.data import decoding, remembered
+from dlworkflow.data import remembered
+from dlworkflow.data.decoding import ImageError
+from dlworkflow.data.transforms import Pipeline
 
 SMALL = ("--set", "model.hidden_units=2", "--set", "data.image_size=8", "--batch-size", "3")
 
@@ -231,18 +233,23 @@ def test_data_check_reads_the_disk_unless_it_is_told_to_trust(dlw, pets):
     assert "13 files, of which 0 were read now" in dlw("data", "check", str(pets), "--trust-cache").out
 
 
+def all_but(one):
+    """Read pictures as ever but for one, which cannot be decoded any more."""
+    original = Pipeline.read
+
+    def read(self, path, *more, **options):
+        if Path(path) == one:
+            raise ImageError(one, "cannot be decoded (rotten)")
+        return original(self, path, *more, **options)
+
+    return read
+
+
 def test_skip_leaves_out_what_fails_as_it_is_decoded_though_an_earlier_look_found_it_well(dlw, train, pets, way):
     dlw("data", "check", str(pets))
     one = pets / "train" / "cat" / "0.png"
-    original = decoding.load_image
-
-    def rotten(path, *more, **options):
-        if Path(path) == one:
-            raise decoding.ImageError(one, "cannot be decoded (rotten)")
-        return original(path, *more, **options)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "load_image", rotten)
+        patch.setattr(Pipeline, "read", all_but(one))
         failed = dlw("train", "tinyvgg", "--data", str(pets), "--epochs", "2", *SMALL, *way)
         answer = train("--on-bad", "skip", *way)
 
@@ -255,14 +262,7 @@ def test_an_evaluation_that_skips_pairs_each_answer_with_its_own_file(dlw, train
     monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
     monkeypatch.setenv("DLW_CACHE", "0")
     one = pets / "test" / "cat" / "0.png"
-    original = decoding.load_image
-
-    def rotten(path, *more, **options):
-        if Path(path) == one:
-            raise decoding.ImageError(one, "cannot be decoded (rotten)")
-        return original(path, *more, **options)
-
-    monkeypatch.setattr(decoding, "load_image", rotten)
+    monkeypatch.setattr(Pipeline, "read", all_but(one))
     assert dlw("evaluate").code == 0
     rows = Path("runs/tinyvgg-pets-001/predictions.csv").read_text().splitlines()[1:]
     report = json.loads(Path("runs/tinyvgg-pets-001/evaluation.json").read_text())
