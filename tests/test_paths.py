@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.errors import ConfigError, MissingDataError, few
+from dlworkflow.errors import ConfigError, MissingDataError, few, unknown
 from dlworkflow.paths import matching_paths, read_small, read_small_text, user_path
 
 
@@ -61,3 +61,9 @@ def test_a_list_of_names_shows_a_few_and_counts_the_rest():
     assert few(["a", "b"], 2) == "'a', 'b'"
     assert few(["a", "b", "c"], 2) == "'a', 'b', 'c'"
     assert few(map(str, range(101)), 2) == "'0', '1' and 99 more"
+
+
+def test_an_unknown_name_among_many_is_answered_with_a_few():
+    names = [f"{number:03}" for number in range(101)]
+
+    assert unknown("class", "xyz", names).endswith("'xyz'; possible: " + ", ".join(names[:20]) + " and 81 more")

@@ -115,22 +115,22 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
-    """Say that `given` is no known `kind`, with the nearest name, or with all of them when nothing is near.
+    """Say that `given` is no known `kind`, with the nearest name, or with up to 20 of them when nothing is near.
 
     unknown model 'tinyvg'; did you mean 'tinyvgg'?
     """
     known = list(known)
     if guess := nearest(str(given), known):
         return f"unknown {kind} {short(str(given))!r}; did you mean {guess!r}?"
-    return f"unknown {kind} {short(str(given))!r}; possible: {', '.join(known) if known else 'none'}"
+    return f"unknown {kind} {short(str(given))!r}; possible: {few(known, 20, quoted=False) or 'none'}"
 
 
-def few(names: Iterable[object], most: int = 6) -> str:
+def few(names: Iterable[object], most: int = 6, *, quoted: bool = True) -> str:
     """Return the first `most` names in quotes and how many more there are: `'a', 'b' and 99 more`.
 
     A single name too many is shown, as it takes no more room than the words for it.
     """
-    every = [repr(str(name)) for name in names]
+    every = [repr(str(name)) if quoted else str(name) for name in names]
     shown = every if len(every) <= most + 1 else every[:most]
     return ", ".join(shown) + (f" and {len(every) - most:,} more" if len(shown) < len(every) else "")
 

@@ -22,7 +22,7 @@ from dlworkflow.data.loaders import Streamed, check_streamed
 from dlworkflow.data.remembered import Progress
 from dlworkflow.data.splits import Splits, counts_of, with_validation, without_unreadable
 from dlworkflow.device import choose_device, choose_threads, set_seeds
-from dlworkflow.errors import ConfigError, MissingDataError, ModelError
+from dlworkflow.errors import ConfigError, MissingDataError, ModelError, few
 from dlworkflow.learning import build_learning, check_schedule
 from dlworkflow.losses import build_training_loss, class_weights
 from dlworkflow.models import torchvision_models
@@ -79,7 +79,7 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     faults: dict[str, str] = {}
     recipe: dict[str, Any] = {}
     if name is None:
-        faults["model.name"] = f"no model was named; possible: {', '.join(models.names())}"
+        faults["model.name"] = f"no model was named; possible: {few(models.names(), 20, quoted=False)}"
     elif _faultless(models.check_name, name, faults, "model.name"):
         try:
             chosen = models.recipe(str(name), str(which))

@@ -21,7 +21,7 @@ from dlworkflow.data.splits import Splits, has_changed, is_former, labels_of, wi
 from dlworkflow.data.transforms import parse
 from dlworkflow.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine import Evaluation, evaluate
-from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.evaluation import EvaluationReport, make_report
 from dlworkflow.inference import load_run_model
 from dlworkflow.paths import user_path
@@ -86,7 +86,7 @@ def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None,
     if list(splits.classes) != summary["classes"]:
         raise RunError(
             f"the classes of {splits.name!r} are no longer those of {run.name}: "
-            f"now {', '.join(splits.classes)}; then {', '.join(summary['classes'])}"
+            f"now {few(splits.classes)}; then {few(summary['classes'])}"
         )
     return splits
 
@@ -139,8 +139,8 @@ def load_part(
     if list(splits.classes) != summary["classes"] or splits.in_shape != tuple(summary["in_shape"]):
         raise DataError(
             f"data {other!r} is not of the kind that {run.name} was trained on: it has classes "
-            f"{', '.join(splits.classes) or 'none'} and samples of {splits.in_shape}, "
-            f"the run {', '.join(summary['classes']) or 'none'} and {tuple(summary['in_shape'])}"
+            f"{few(splits.classes) or 'none'} and samples of {splits.in_shape}, "
+            f"the run {few(summary['classes']) or 'none'} and {tuple(summary['in_shape'])}"
         )
     return _part(f"{other}-{split}", split, splits)
 

@@ -78,3 +78,14 @@ def test_a_folder_of_tar_files_is_one_of_shards_and_a_folder_of_classes_is_not(t
 def test_a_pattern_that_the_shell_expanded_is_refused_and_not_cut_to_one_shard(arguments):
     with pytest.raises(ConfigError, match="the shell has expanded it; put it in quotes"):
         refuse_expanded(arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "tinyvgg", "--data", "theirs/{00..01}.tar", "--set", "data.test=theirs/test-*.tar"],
+        ["train", "tinyvgg", "--data=a.tar", "--set", "data.test=b.tar", "--set=data.val=c.tar"],
+    ],
+)
+def test_a_setting_that_names_other_shards_is_no_pattern_that_the_shell_expanded(arguments):
+    refuse_expanded(arguments)

@@ -12,7 +12,7 @@ import typer
 from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirOption, complete_runs, figure_file, say
 from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, number, percent, render
-from dlworkflow.errors import ConfigError, RunError, unknown
+from dlworkflow.errors import ConfigError, RunError, few, unknown
 
 
 class PlotKind(StrEnum):
@@ -95,7 +95,7 @@ def compare(
             _print(several, _chosen(several, None), None, output, _pretty_seeds)
     on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
     if on_test:
-        which = "" if len(on_test) == len(rows) else f" (of {', '.join(on_test)})"
+        which = "" if len(on_test) == len(rows) else f" (of {few(on_test, quoted=False)})"
         why = "as there is no validation split; expect a little less on new data"
         say(f"best epoch{which}: the lowest test loss, {why}")
     if target is not None:

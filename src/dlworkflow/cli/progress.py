@@ -118,7 +118,7 @@ def say_job(job: Job) -> None:
         matched, others = job.initialised
         say(
             f"weights {len(matched)} of {job.config.init_from or job.config.weights}"
-            + (f"; not: {', '.join(others)}" if others else "")
+            + (f"; not: {few(others, quoted=False)}" if others else "")
         )
 
 

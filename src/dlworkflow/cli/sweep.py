@@ -23,7 +23,7 @@ from dlworkflow.cli.options import (
 )
 from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
-from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.errors import ConfigError, RunError, few
 from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _refuse(layers: list[Layer], more: dict[str, object]) -> None:
     given = [label for layer in layers for key, label in layer.labels.items() if key not in free]
     given += [flag for flag, value in more.items() if value]
     if given:
-        raise ConfigError(f"{', '.join(given)}: a resumed sweep keeps its settings; leave them out")
+        raise ConfigError(f"{few(given, quoted=False)}: a resumed sweep keeps its settings; leave them out")
 
 
 def _run(

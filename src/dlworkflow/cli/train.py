@@ -24,7 +24,7 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.progress import Progress, print_end, say_job
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, few
 from dlworkflow.paths import user_path
 
 if TYPE_CHECKING:
@@ -342,7 +342,7 @@ def _refuse_settings(layers: list[Layer], more: dict[str, object], force: bool) 
     allowed = {"epochs", *(f"data.{key}" for key in _PLACE)}
     given = [layer.labels.get(key, key) for layer in layers for key in layer.labels if key not in allowed]
     given += [flag for flag, value in more.items() if value]
-    names = ", ".join(dict.fromkeys(given))
+    names = few(dict.fromkeys(given), quoted=False)
     if names and not force:
         raise ConfigError(f"{names}: a resumed run keeps its settings; leave them out, or --force ignores them")
     if names:

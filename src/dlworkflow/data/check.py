@@ -22,12 +22,11 @@ from dlworkflow.data.likeness import alike
 from dlworkflow.data.listing import (
     csv_faults,
     label_faults,
-    listed,
     look_into,
     read_csv,
 )
 from dlworkflow.data.value_ranges import judge_range
-from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.paths import user_path
 
 IMBALANCE_RATIO = 3.0
@@ -323,7 +322,7 @@ def _note_copies(listing: _Listing, places: Sequence[_Place], in_one: str, in_se
     splits = list(dict.fromkeys(split for split, _, _ in places))
     labels = sorted({name for _, name, _ in places})
     text = f"in {' and '.join(splits)}" if splits != ["all"] else "a split by chance may put them on both sides"
-    text += f", under different classes: {listed(labels)}" if len(labels) > 1 else ""
+    text += f", under different classes: {few(labels)}" if len(labels) > 1 else ""
     listing.note(in_several if len(splits) > 1 else in_one, text, *(path for _, _, path in places))
 
 

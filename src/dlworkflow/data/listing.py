@@ -220,11 +220,6 @@ def is_there(path: Path) -> bool:
         return False
 
 
-def listed(names: Iterable[str]) -> str:
-    """Return names in quotes, one after the other."""
-    return ", ".join(map(repr, names))
-
-
 def _split_name(given: str, file: Path, number: int) -> str:
     for split, names in SPLIT_NAMES.items():
         if given.strip().casefold() in names:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from dlworkflow.data.decoding import is_deep, mode_of, pixel_limit
 from dlworkflow.data.image_folder import RANDOM_STATE, TEST_FRACTION, OnBad
-from dlworkflow.data.listing import entries_of, listed
+from dlworkflow.data.listing import entries_of
 from dlworkflow.data.shards.census import Census, count_samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import SPLITS, Shard, check_present, read_index
@@ -18,7 +18,7 @@ from dlworkflow.data.shards.reading import ShardData
 from dlworkflow.data.shards.samples import need_webdataset, read_samples
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.transforms import Pipeline, RangeSetting, Spec, parse
-from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.paths import read_small_text
 from dlworkflow.signatures import Count, Fraction, Seed
 
@@ -75,7 +75,7 @@ def load_shards(
         pipeline = replace(pipeline, value_range=found.value_range)
         _check_depth(found)
     if len(found.classes) < 2:
-        raise DataError(f"{path!r} has one class, {listed(found.classes)}; a model needs two or more to tell apart")
+        raise DataError(f"{path!r} has one class, {few(found.classes)}; a model needs two or more to tell apart")
     parts = {
         split: ShardData(
             tuple(shards),
@@ -120,7 +120,7 @@ def load_labelled_shards(
     files = _files(path, folder)
     found = _by_index(files, whole=folder is not None, train=False) or _by_name(files, whole=folder is not None)
     if found.classes and found.classes != tuple(classes):
-        raise DataError(f"{path!r} has classes {listed(found.classes)}, the model {listed(classes)}")
+        raise DataError(f"{path!r} has classes {few(found.classes)}, the model {few(classes)}")
     for shard in found.shards:
         check_present(shard)
     found = _named(replace(found, classes=()), list(classes))
@@ -193,7 +193,7 @@ def _by_index(files: Sequence[Path], *, whole: bool, train: bool = True) -> Shar
     known = {shard.path.name: shard for shard in index.shards} if index is not None else {}
     if index is None or not all(file.parent == folder and file.name in known for file in files):
         if index is not None and whole:
-            strangers = listed([file.name for file in files if file.name not in known][:3])
+            strangers = few([file.name for file in files if file.name not in known][:3])
             raise DataError(f"{str(folder)!r} holds shards that its index does not name ({strangers}); give a pattern")
         return None
     chosen = [known[file.name] for file in files] if not whole else list(index.shards)
@@ -240,7 +240,7 @@ def _with_test(found: ShardSet, test: str) -> ShardSet:
         raise DataError(f"data.test: {str(min(twice))!r} is a training shard too")
     other = _by_index(files, whole=folder is not None, train=False) or _by_name(files, whole=folder is not None)
     if found.classes and other.classes and found.classes != other.classes:
-        raise DataError(f"data.test: has classes {listed(other.classes)}, training {listed(found.classes)}")
+        raise DataError(f"data.test: has classes {few(other.classes)}, training {few(found.classes)}")
     chosen = other.splits.get("test", other.shards) if folder is not None else other.shards
     shards = [replace(shard, split="test") for shard in chosen]
     for shard in shards:
@@ -251,14 +251,14 @@ def _with_test(found: ShardSet, test: str) -> ShardSet:
 def _named(found: ShardSet, given: Sequence[str] | None) -> ShardSet:
     """Give labels their names. Raises DataError for a label that has none, naming the shard."""
     if found.classes and given is not None and tuple(given) != found.classes:
-        raise DataError(f"data.classes: the index beside the shards names {listed(found.classes)}; leave it out")
+        raise DataError(f"data.classes: the index beside the shards names {few(found.classes)}; leave it out")
     names = found.classes or _given_classes(given) or _classes_beside(found.folder)
     n = len(names) or max(len(shard.counts) for shard in found.shards)
     for shard in found.shards:
         if len(shard.counts) > n and any(shard.counts[n:]):
             label = max(label for label, count in enumerate(shard.counts) if count)
             raise DataError(
-                f"{str(shard.path)!r} has label {label}, but there are {n} classes, from 0 on: {listed(names[:5])}; "
+                f"{str(shard.path)!r} has label {label}, but there are {n} classes, from 0 on: {few(names[:5])}; "
                 f"name all in data.classes or {CLASSES_FILE}"
             )
     splits = {

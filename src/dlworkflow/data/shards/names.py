@@ -77,8 +77,15 @@ def expand_braces(text: str, setting: str = "data.path") -> list[str]:
 
 def refuse_expanded(arguments: Sequence[str]) -> None:
     """Raise ConfigError where a shell has made several arguments of one pattern, of which only one would be seen."""
-    names = [argument.removeprefix("--data=") for argument in arguments]
-    shards = [name for name in names if name.casefold().endswith(SUFFIX) and not name.startswith("-")]
+    shards = [
+        name
+        for before, given in zip(["", *arguments], arguments, strict=False)
+        if (name := given.removeprefix("--data=")).casefold().endswith(SUFFIX)
+        and not name.startswith("-")
+        and (
+            before == "--data" or not before.startswith("-") or "=" in before
+        )  # the value of --set is no name of a file
+    ]
     given = any(argument == "--data" or argument.startswith("--data=") for argument in arguments)
     if len(shards) > 1 and (given or arguments[0] == "data"):
         raise ConfigError(
