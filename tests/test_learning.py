@@ -217,7 +217,7 @@ WEIGHTS = torch.tensor([5.0, 1.0, 0.5, 2.0])
         nn.MultiMarginLoss(weight=WEIGHTS),
         partial(nn.functional.cross_entropy, weight=WEIGHTS, ignore_index=2),
     ],
-    ids=repr,
+    ids=lambda loss_fn: type(loss_fn).__name__,
 )
 def test_accumulated_batches_of_uneven_classes_equal_one_of_all_their_samples(loss_fn):
     small = batches_of([6, 6, 5])
