@@ -18,6 +18,7 @@ MAY_IMPORT = {  # a room may import itself and these; the order is that of the s
     "errors": set(),
     "_version": set(),
     "text": set(),
+    "guide": {"errors"},
     "children": set(),
     "paths": {"errors"},
     "locking": set(),

@@ -1,59 +1,137 @@
-"""What README says is so: its script runs, its commands exist."""
+"""What README and the guide print is true: their scripts run, their commands and settings are accepted."""
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+import yaml
 from PIL import Image
 
+import dlworkflow
+from dlworkflow import guide
+from dlworkflow.cli.app import app, main
+
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = Path(guide.__file__).parent
+FILES = [ROOT / "README.md", *sorted(GUIDE.rglob("*.md"))]
+TEXT = {path.relative_to(path.parents[1] if path.name == "README.md" else GUIDE).as_posix(): path for path in FILES}
+LONGEST = {"README.md": 150}
+PLAIN = ("sh", "console", "python", "yaml", "toml", "text", "")  # an unnamed block is the output of the script above it
 
 
-def test_the_script_runs_and_prints_what_readme_shows(tmp_path):
-    script, output = re.search(r"<!-- test: run -->\n```python\n(.*?)```\n\n```\n(.*?)```", README, re.DOTALL).groups()
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """Return (language, content) of every code block of a page."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", read(path), re.DOTALL | re.MULTILINE)
+
+
+def commands(path: Path) -> list[str]:
+    """Return every command line that a page shows in a block."""
+    shell = [content for language, content in blocks(path) if language == "sh"]
+    typed = [
+        line.removeprefix("$ ")
+        for language, content in blocks(path)
+        if language == "console"
+        for line in content.splitlines()
+        if line.startswith("$ ")
+    ]
+    return [line for line in "\n".join([*shell, *typed]).replace("\\\n", " ").splitlines() if line.strip()]
+
+
+def arguments(line: str) -> list[str] | None:
+    """Return what a command line gives to dlw, or None where it starts something else."""
+    words = shlex.split(line, comments=True)
+    if "dlworkflow" in words and "-m" in words:
+        words = ["dlw", *words[words.index("dlworkflow") + 1 :]]
+    return words[1:] if words[:1] == ["dlw"] else None
+
+
+EVERY = [pytest.param(path, id=name) for name, path in TEXT.items()]
+GIVEN = sorted({tuple(arguments(line) or ()) for path in FILES for line in commands(path)} - {()})
+SHOWN_TO_FAIL = ("train", "line", "--epochs", "ten", "--batch-size", "abc", "--lr", "x")
+DLW = [pytest.param(given, id=" ".join(given)) for given in GIVEN if given[-1] != "..." and given != SHOWN_TO_FAIL]
+
+
+def scripts() -> list[tuple[str, str]]:
+    marked = r"<!-- test: run -->\n```python\n(.*?)```\n\n```\n(.*?)```"
+    return [found for path in FILES for found in re.findall(marked, read(path), re.DOTALL)]
+
+
+@pytest.mark.parametrize(("script", "output"), scripts())
+def test_a_script_runs_and_prints_what_is_shown(script, output, tmp_path):
     ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert ran.stdout == output
-    assert len([line for line in script.splitlines() if line.strip()]) <= 20
 
 
-def test_every_dlw_command_in_readme_exists():
-    from dlworkflow.cli.app import app
+def test_readme_shows_a_script_of_few_lines():
+    script = re.search(r"<!-- test: run -->\n```python\n(.*?)```", read(ROOT / "README.md"), re.DOTALL)[1]
 
+    assert len([line for line in script.splitlines() if line.strip()]) <= 12
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_block_is_of_a_kind_that_is_checked(path):
+    kinds = [language for language, _ in blocks(path)]
+
+    assert set(kinds) <= set(PLAIN)
+    assert kinds.count("") == read(path).count("<!-- test: run -->")
+    assert len(kinds) * 2 == len(re.findall(r"^```", read(path), re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_name_of_the_library_in_python_exists(path):
+    for language, content in blocks(path):
+        for node in ast.walk(ast.parse(content)) if language == "python" else ():
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "dlw":
+                assert hasattr(dlworkflow, node.attr), node.attr
+            if isinstance(node, ast.ImportFrom) and node.module == "dlworkflow":
+                assert [alias.name for alias in node.names if not (GUIDE.parent / alias.name).exists()] == []
+    for name in re.findall(r"`dlw\.(\w+)", read(path)):
+        assert hasattr(dlworkflow, name), name
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_command_exists(path):
     known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
-    named = set(re.findall(r"(?:^|[`$ ])dlw ([a-z][a-z-]*)\b", README))
+    named = set(re.findall(r"(?:^|[`$ ])dlw ([a-z][a-z-]*)\b", read(path), re.MULTILINE))
 
     assert named - known == set()
 
 
-FILES = re.compile(r"food|labels\.csv|photo|\.tar")
-ELSEWHERE = re.compile(r"resnet18|RUN|configs/")  # published weights, a name to be filled in, the notes' own files
+@pytest.mark.parametrize("given", DLW)
+def test_every_command_line_is_accepted(given):
+    command, names = typer.main.get_command(app), list(given)
+    path = ["dlw"]
+    while names and hasattr(command, "commands"):
+        path.append(names.pop(0))
+        command = command.commands[path[-1]]
 
-
-def commands_with_files():
-    """Every command of README that takes files, in its order; those of shards after the one that writes them."""
-    lines = re.findall(r"(?:^\$? ?|`)(dlw (?:train|predict|summary|data) [^`\n]*)", README, re.MULTILINE)
-    found = [line.split("   ")[0].strip() for line in lines if FILES.search(line) and not ELSEWHERE.search(line)]
-    return list(dict.fromkeys(found))
+    parent = typer.Context(command, info_name=" ".join(path[:-1]))
+    command.make_context(path[-1], names, parent=parent)
 
 
 @pytest.fixture(scope="module")
-def readme_files(tmp_path_factory):
-    """The files that README's commands name, a run to predict with, and the file of weights of a script."""
+def reader(tmp_path_factory):
+    """The folder of someone who reads the guide: the files that its commands name, a run, a script's weights."""
     import torch
 
     from dlworkflow.models import build
 
-    root = tmp_path_factory.mktemp("readme")
+    root = tmp_path_factory.mktemp("reader")
     noise = np.random.default_rng(0)
     labels = ["path,label,split"]
     for split, number in (("train", 12), ("test", 2)):
@@ -68,8 +146,12 @@ def readme_files(tmp_path_factory):
         (root / place).parent.mkdir(exist_ok=True)
         Image.open(path).save(root / place)
     torch.save(build("tinyvgg", (3, 64, 64), 3).state_dict(), root / "script.pth")
-    call_in(root, "dlw train tinyvgg --data food --epochs 1")
-    call_in(root, "dlw data shard food --out food-shards --shards 32")
+    (root / "resnet18.pth").touch()
+    (root / "path" / "to").mkdir(parents=True)
+    (root / "path" / "to" / "folder").symlink_to(root / "food")
+    (root / "configs").symlink_to(ROOT / "configs")
+    call_in(root, ["train", "tinyvgg", "--data", "food", "--epochs", "1"])
+    call_in(root, SHARDING)
     (root / "theirs").mkdir()
     for shard in (root / "food-shards").glob("*.tar"):
         shutil.copy(shard, root / "theirs" / shard.name.removeprefix("train-"))
@@ -77,36 +159,112 @@ def readme_files(tmp_path_factory):
     return root
 
 
-def call_in(folder, command):
-    from dlworkflow.cli.app import main
+SHARDING = ("data", "shard", "food", "--out", "food-shards", "--shards", "32")
 
+
+def call_in(folder, given):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         with pytest.raises(SystemExit) as ended:
-            main(shlex.split(command, comments=True)[1:])
+            main(list(given))
     return ended.value.code
 
 
-@pytest.mark.parametrize("command", commands_with_files())
-def test_a_command_of_readme_takes_the_files_that_it_names(command, readme_files, capsys):
-    command = command.split("#")[0]
-    if command.startswith("dlw train"):
-        command = command.replace("--processes 2", "") + " --dry-run"
-    if "food-shards" in command and "data shard" not in command and not (readme_files / "food-shards").exists():
-        call_in(readme_files, "dlw data shard food --out food-shards --shards 32")
-
-    assert call_in(readme_files, command) == 0, capsys.readouterr().err
-
-
-def test_the_commands_of_readme_that_take_files_are_found():
-    assert {command.split()[1] for command in commands_with_files()} >= {"train", "predict", "data"}
-    assert any("theirs" in command for command in commands_with_files())
+TRAINED = [given for given in DLW if given.values[0][0] == "train" and not {"--resume", "last"} & set(given.values[0])]
+FILED = [
+    given
+    for given in DLW
+    if given.values[0][0] in ("train", "predict", "summary", "data")
+    and re.search(r"food|labels\.csv|photo|\.tar", given.id)
+    and "resnet18" not in given.id  # published weights
+]
 
 
-def test_the_refusal_that_readme_shows_is_the_one_that_is_printed(capsys):
-    from dlworkflow.cli.app import main
+@pytest.mark.parametrize("given", TRAINED)
+def test_the_settings_of_every_training_are_accepted(given, reader, capsys):
+    if "food-shards" in " ".join(given) and not (reader / "food-shards").exists():
+        call_in(reader, SHARDING)
+        capsys.readouterr()
 
-    command, shown = re.search(r"\$ dlw (train line --epochs ten .*)\n(dlw: .*)\n", README).groups()
+    code = call_in(reader, [*given, "--print-config"])
+
+    answer = capsys.readouterr()
+    assert code == 0, answer.err
+    assert yaml.safe_load(answer.out)["epochs"] >= 1
+
+
+@pytest.mark.parametrize("given", FILED)
+def test_a_command_takes_the_files_that_it_names(given, reader, capsys):
+    if given == SHARDING:
+        shutil.rmtree(reader / "food-shards", ignore_errors=True)
+    elif "food-shards" in " ".join(given) and not (reader / "food-shards").exists():
+        call_in(reader, SHARDING)
+    if given[0] == "train":
+        given = [word for word in given if word not in ("--processes", "2")] + ["--dry-run"]
+
+    assert call_in(reader, given) == 0, capsys.readouterr().err
+
+
+def test_the_commands_that_take_files_are_found():
+    assert {given.values[0][0] for given in FILED} >= {"train", "predict", "data", "summary"}
+    assert any("theirs" in given.id for given in FILED)
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_settings_file_is_one(path, tmp_path, capsys):
+    for language, content in blocks(path):
+        if language != "yaml":
+            continue
+        file = tmp_path / "settings.yaml"
+        file.write_text(content, encoding="utf-8")
+        kind = "sweep" if "sweep:" in content else "train"
+        with pytest.raises(SystemExit) as ended:
+            main([kind, str(file), "--dry-run"] if kind == "sweep" else [kind, "--config", str(file), "--print-config"])
+
+        assert ended.value.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_link_resolves(path):
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", read(path))
+
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_file_of_the_tests_or_configs_that_is_named_exists(path):
+    named = re.findall(r"\b((?:configs|tests)/[\w/]+\.(?:yaml|py|png))\b", read(path))
+
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_no_page_is_too_long(path):
+    assert len(read(path).splitlines()) <= LONGEST.get(path.name, 200)
+
+
+@pytest.mark.parametrize("path", EVERY)
+def test_every_page_starts_with_its_title(path):
+    assert re.match(r"# \S", read(path))
+
+
+def test_readme_links_to_every_page_of_the_guide():
+    linked = set(re.findall(r"\(src/dlworkflow/guide/([\w/]+)\.md\)", read(ROOT / "README.md")))
+
+    assert linked == {path.relative_to(GUIDE).with_suffix("").as_posix() for path in GUIDE.rglob("*.md")}
+
+
+def test_the_pages_are_part_of_the_installed_package():
+    package = files("dlworkflow.guide")
+
+    assert {entry.name for entry in package.iterdir() if entry.name.endswith(".md")} == {
+        f"{x}.md" for x in guide.pages()
+    }
+    assert (package / "zh" / "start.md").is_file()
+
+
+def test_the_error_that_settings_shows_is_the_one_that_is_printed(capsys):
+    command, shown = re.search(r"\$ dlw (train line --epochs ten .*)\n(dlw: .*)\n", guide.page("settings")).groups()
 
     with pytest.raises(SystemExit):
         main(command.split())
@@ -115,8 +273,7 @@ def test_the_refusal_that_readme_shows_is_the_one_that_is_printed(capsys):
 
 
 def test_every_promise_names_a_test_that_exists():
-    section = re.search(r"## What it promises\n(.*?)\n## ", README, re.DOTALL)[1]
-    promises = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    promises = [line for line in guide.page("promises").splitlines() if line.startswith("| ")][1:]
 
     for promise in promises:
         file, name = re.search(r"`(tests/[\w/]+\.py)::(test_\w+)` \|$", promise).groups()

@@ -40,7 +40,9 @@ def test_an_import_leaves_the_heavy_packages_out(module, tmp_path):
     assert heavy_after(f"import {module}", tmp_path) == []
 
 
-@pytest.mark.parametrize("arguments", ["--help", "models", "data list", "runs", "compare", "show", "train --help"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "models", "data list", "runs", "compare", "show", "train --help", "guide"]
+)
 def test_a_command_that_only_looks_leaves_the_heavy_packages_out(arguments, runs):
     code = (
         "from dlworkflow.cli.app import main\n"
@@ -69,10 +71,12 @@ def test_every_option_and_argument_says_what_it_does(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_stands_in_the_readme(name):
+def test_every_command_is_in_the_readme_or_the_guide(name):
+    from dlworkflow import guide
+
     readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
 
-    assert re.search(rf"\bdlw {name}\b", readme)
+    assert re.search(rf"\bdlw {name}\b", readme + "".join(map(guide.page, guide.pages())))
 
 
 def test_help_goes_to_stdout_and_names_every_command(dlw):

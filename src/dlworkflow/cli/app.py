@@ -20,6 +20,7 @@ from dlworkflow.cli import (
     diagnose,
     doctor,
     evaluate,
+    guide,
     lr_find,
     models,
     plot,
@@ -61,6 +62,7 @@ app.command("models")(models.models)
 app.command("summary")(models.summary)
 app.add_typer(data.app, name="data")
 app.command("doctor")(doctor.doctor)
+app.command("guide")(guide.guide)
 
 
 def _print_version(wanted: bool) -> None:
