@@ -177,6 +177,7 @@ FILED = [
     if given.values[0][0] in ("train", "predict", "summary", "data")
     and re.search(r"food|labels\.csv|photo|\.tar", given.id)
     and "resnet18" not in given.id  # published weights
+    and "--resume" not in given.values[0]
 ]
 
 

@@ -38,23 +38,23 @@ def guide(
     dlw guide transfer
     dlw guide --search mixup
     """
-    language = language or _usual_language()
+    chosen = language or _usual_language()
     if word is not None:
         if name is not None or not word.strip():
             raise ConfigError("--search: give a word to look for in all pages, and no PAGE")
-        found = search(word, language)
+        found = search(word, chosen)
         if not found:
             raise DlwError(f"--search: no page of the guide contains {word!r}; `dlw guide` lists the pages")
         for where, number, line in found:
             typer.echo(f"{where}:{number}: {line}")
     elif name is None:
-        rows = [{"page": key, "about": title} for key, title in pages(language).items()]
+        rows = [{"page": key, "about": title} for key, title in pages(chosen).items()]
         typer.echo(render(rows, {"page": "page", "about": "about"}))
     else:
-        text = page(name, language)
+        text = page(name, chosen)
         typer.echo(text, nl=False)
-        if not is_translated(name, language):
-            say(f"{name}: this page is not translated to {language!r}; it is printed in English")
+        if not is_translated(name, chosen):
+            say(f"{name}: this page is not translated to {chosen!r}; it is printed in English")
 
 
 def _usual_language() -> str:
