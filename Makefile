@@ -47,7 +47,7 @@ types: $(READY) ## check types
 cov: $(READY) ## run the tests and say which lines they reach
 	$(PYTEST) -m "not slow and not faults" --cov=dlworkflow --cov-report=term-missing:skip-covered
 
-figures: $(READY) ## make README's pictures again (needs FashionMNIST; about two minutes)
+figures: $(READY) ## draw the images of README and the guide again (needs FashionMNIST; about two minutes)
 	@BIN=$(BIN) sh tests/figures.sh
 
 wheel-smoke: $(READY) ## build the wheel, install it in a clean environment, train in an empty folder

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the pictures of README again, with the commands that stand beside them there.
+# Draw the images of README and the guide again, with the commands that the page on evaluation shows.
 set -eu
 BIN=$(cd "${BIN:-.venv/bin}" && pwd)
 OUT=$(cd "$(dirname "$0")" && pwd)/pictures

@@ -60,6 +60,14 @@ def arguments(line: str) -> list[str] | None:
 
 
 EVERY = [pytest.param(path, id=name) for name, path in TEXT.items()]
+INLINE = sorted(
+    {
+        tuple(shlex.split(span)[1:])
+        for path in FILES
+        for span in re.findall(r"`(dlw [^`\n]* --[^`\n]*)`", read(path))
+        if "..." not in span and "[" not in span and not re.search(r"--(?:data|config)$", span)
+    }
+)
 GIVEN = sorted({tuple(arguments(line) or ()) for path in FILES for line in commands(path)} - {()})
 SHOWN_TO_FAIL = ("train", "line", "--epochs", "ten", "--batch-size", "abc", "--lr", "x")
 DLW = [pytest.param(given, id=" ".join(given)) for given in GIVEN if given[-1] != "..." and given != SHOWN_TO_FAIL]
@@ -112,7 +120,7 @@ def test_every_command_exists(path):
     assert named - known == set()
 
 
-@pytest.mark.parametrize("given", DLW)
+@pytest.mark.parametrize("given", [*DLW, *(pytest.param(given, id=" ".join(given)) for given in INLINE)])
 def test_every_command_line_is_accepted(given):
     command, names = typer.main.get_command(app), list(given)
     path = ["dlw"]
@@ -192,6 +200,25 @@ def test_the_settings_of_every_training_are_accepted(given, reader, capsys):
     answer = capsys.readouterr()
     assert code == 0, answer.err
     assert yaml.safe_load(answer.out)["epochs"] >= 1
+
+
+def options_of_other_tools():
+    """Return what the page on other tools gives as options of `dlw train`, one cell a test."""
+    cells = re.findall(r"\| `(--[^`]*)`[^|`]*\|$", guide.page("comparison"), re.MULTILINE)
+    return [pytest.param(shlex.split(cell.partition(";")[0]), id=cell) for cell in cells]
+
+
+@pytest.mark.parametrize("given", options_of_other_tools())
+def test_the_options_that_stand_for_those_of_other_tools_are_accepted(given, reader, capsys):
+    model = "resnet18" if any("freeze" in word or "precision" in word for word in given) else "tinyvgg"
+    more = ["--weights", "default"] if any("freeze" in word for word in given) else []
+    more += ["--freeze", "backbone"] if "--freeze-epochs" in given else []
+    more += [] if "--data" in given else ["--data", "food"]
+    more += [] if "--epochs" in given else ["--epochs", "10"]
+
+    code = call_in(reader, ["train", model, *more, *given, "--print-config"])
+
+    assert code == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", FILED)

@@ -147,7 +147,7 @@ def train(
     ] = None,
     processes: Annotated[  # noqa: ARG001 - `_in_processes` answers to it
         int | None,
-        typer.Option(metavar="N", help="Processes that share each batch; for several machines see torchrun in README."),
+        typer.Option(metavar="N", help="Processes that share each batch; for several machines: dlw guide scale."),
     ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the run, before its number.")] = None,
     init_from: Annotated[

@@ -1,6 +1,7 @@
 """Settings by name for each model, as plain data: those of the notes, used when nothing else is said, and the best.
 
-`best` was searched for by `dlw sweep` on a validation split; README says what it reaches, on what and in which time.
+`best` was searched for by `dlw sweep` on a validation split; the guide's page on recipes says what it reaches, on
+what and in which time.
 """
 
 from __future__ import annotations
