@@ -205,7 +205,7 @@ def test_a_data_set_whose_classes_changed_is_refused(tmp_path):
     summary = json.loads((run.path / "summary.json").read_text())
     run.write_summary(summary | {"classes": ["in", "out"], "baseline": {}})
 
-    with pytest.raises(RunError, match="now outer, inner; then in, out"):
+    with pytest.raises(RunError, match="now 'outer', 'inner'; then 'in', 'out'"):
         evaluate_run(run)
 
 

@@ -13,10 +13,10 @@ OLD = Path(__file__).parents[1] / "old_runs" / "v0.1" / "runs" / "tinyvgg-pets-0
 MARK = "a mean over batches, which overweights a short last batch"
 
 
-def train(dlw, pets, *more):
+def train(dlw, pets, *more, epochs=2):
     settings = ["averaging=batch", "optimizer.lr=1e-10", "data.transform=none"]
     arguments = [part for setting in settings for part in ("--set", setting)]
-    return dlw("train", "tinyvgg", "--data", pets, "--epochs", "2", "--batch-size", "3", *arguments, *more)
+    return dlw("train", "tinyvgg", "--data", pets, "--epochs", epochs, "--batch-size", "3", *arguments, *more)
 
 
 def columns(name="tinyvgg-pets-001"):
@@ -51,7 +51,7 @@ def test_runs_are_compared_over_samples(dlw, answer, more):
 
 
 def test_a_diagnosis_is_of_means_over_samples(dlw, in_tmp, pets):
-    train(dlw, pets, "--epochs", "4")
+    train(dlw, pets, epochs=4)
 
     answer = dlw("diagnose")
 
