@@ -73,7 +73,7 @@ def pets(tmp_path, paint):
 def pet_shards(pets, tmp_path):
     """Four training shards of two or three pictures, two test shards of two, with their index."""
     pytest.importorskip("webdataset")
-    from dlworkflow.data.image_folder import load_image_folder
+    from dlworkflow.data.datasets.image_folder import load_image_folder
     from dlworkflow.data.shards.writing import write_shards
 
     write_shards(load_image_folder(path=str(pets)), tmp_path / "shards", shards=4)

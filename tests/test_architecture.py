@@ -13,111 +13,251 @@ import dlworkflow
 
 SOURCE = Path(dlworkflow.__file__).parent
 
-BASE = {"errors", "signatures", "_version"}
-MAY_IMPORT = {  # a room may import itself and these; the order is that of the storeys, lowest first
-    "errors": set(),
-    "_version": set(),
-    "text": set(),
-    "guide": {"errors"},
-    "children": set(),
-    "paths": {"errors"},
-    "locking": set(),
-    "writing": {"errors", "locking"},
-    "signatures": {"errors"},
-    "config": {"errors", "paths"},
-    "contradictions": {"config"},
-    "runs": {"errors", "config", "locking", "paths", "text", "writing"},
-    "comparison": {"errors", "runs"},
-    "data": {"children", "errors", "paths", "signatures", "writing"},
-    "models": {"errors", "signatures"},
-    "tasks": {"errors"},
-    "losses": {"errors", "tasks"},
-    "mixing": {"tasks"},
-    "precision": {"errors"},
-    "optim": {"errors"},
-    "updates": {"losses", "optim", "tasks"},
-    "schedules": set(),
-    "patience": set(),
-    "averages": set(),
-    "metrics": {"errors", "tasks"},
-    "device": {"errors"},
-    "batch_check": {"errors", "tasks"},
-    "sharing": {"errors", "losses", "tasks"},
-    "scoring": {"errors", "losses", "tasks", "sharing"},
-    "engine": {"errors", "tasks", "optim", "scoring", "sharing", "batch_check"},
-    "checkpoint": {"errors", "paths", "writing"},
-    "plotting": {"errors", "text", "writing"},
-    "figure_kinds": set(),
-    "stopping": set(),
-    "learning": {"averages", "config", "engine", "errors", "models", "optim", "patience", "schedules", "updates"},
-    "recorder": {"errors", "runs", "checkpoint", "device", "engine"},
-    "diagnosis": {"errors", "tasks"},
-    "commands": set(),
-    "cures": {"commands", "diagnosis"},
-    "trace": {"errors", "tasks"},
-    "evaluation": {"errors", "tasks", "metrics"},
-    "fitting": {"errors", "models", "checkpoint"},
-    "pretrained": {"errors", "models", "checkpoint", "data"},
-    "features": {"models", "data"},
-    "transfer": {"errors", "config", "models", "data", "paths"},
-    "inference": {
-        *("errors", "paths", "runs", "data", "models", "checkpoint", "fitting", "device", "tasks", "batch_check"),
-    },
-    "preparation": BASE
-    | {"paths", "config", "contradictions", "data", "models", "tasks", "losses", "device", "checkpoint", "precision"}
-    | {"pretrained", "transfer", "sharing", "learning"},
-    "run_facts": BASE | {"checkpoint", "data", "device", "metrics", "preparation", "sharing"},
-    "workflow": BASE
-    | {"config", "runs", "data", "models", "tasks", "device", "engine", "checkpoint", "preparation", "run_facts"}
-    | {"recorder", "stopping", "features", "learning", "losses", "sharing", "mixing", "precision"},
-    "run_diagnosis": BASE
-    | {"config", "contradictions", "runs", "data", "models", "tasks", "losses", "pretrained", "diagnosis", "commands"}
-    | {"cures", "workflow"},
-    "standstill": set(),
-    "distributed": {"standstill", "errors", "runs", "sharing", "engine", "workflow"},
-    "lr_search": BASE | {"config", "data", "device", "engine", "models", "optim", "workflow"},
-    "run_evaluation": BASE
-    | {"config", "paths", "runs", "data", "device", "engine", "tasks", "metrics", "evaluation", "inference"},
-}
-MAY_IMPORT["sweep"] = MAY_IMPORT["workflow"] | {"children", "workflow", "comparison", "paths", "writing"}
-MAY_IMPORT["history_figures"] = {"errors", "runs", "comparison", "plotting", "figure_kinds", "metrics"}
-EVERYTHING = set(MAY_IMPORT)
-MAY_IMPORT["figures"] = EVERYTHING
-MAY_IMPORT["course"] = EVERYTHING
-MAY_IMPORT["cli"] = EVERYTHING | {"figures", "course"}
-MAY_IMPORT["__init__"] = EVERYTHING | {"course"}
-MAY_IMPORT["__main__"] = {"cli"}
+STOREYS = (  # the doors, lowest first: each may import those of the storeys below it and of none above
+    "_version errors",
+    "files registry",
+    "config",
+    "engine",
+    "data metrics plotting runs",
+    "models",
+    "training inference",
+    "analysis",
+    "course guide",
+    "cli",
+)
+WITHOUT_CONFIG = "engine data metrics plotting runs models"  # they take plain values and know no settings
+PLAN = """
+_version:
+errors:
+files:
+files/locking:
+files/paths: errors
+files/text:
+files/writing: errors files/locking
+registry: errors
+config: config/checking config/layers config/settings
+config/checking: errors config/layers config/settings
+config/command_line:
+config/conflicts: config
+config/layers: errors files/paths config/settings config/yaml_text
+config/settings:
+config/yaml_text: errors
+engine:
+engine/batch_check: errors engine/tasks
+engine/child_processes:
+engine/data_parallel: errors engine/losses engine/tasks
+engine/device: errors
+engine/early_stopping:
+engine/ema:
+engine/loop: errors engine/batch_check engine/data_parallel engine/optimizers engine/scores engine/tasks
+engine/losses: errors engine/tasks
+engine/mixup: engine/tasks
+engine/optimizers: errors
+engine/precision: errors
+engine/schedules:
+engine/scores: errors engine/data_parallel engine/losses engine/tasks
+engine/signals:
+engine/tasks: errors
+engine/update: engine/losses engine/optimizers engine/tasks
+data: errors files/paths registry data/download data/folders data/images data/shards data/splits
+data/check: errors files/paths data/folders data/images data/splits
+data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
+data/download: errors files/paths
+data/folders: errors files/paths data/images
+data/images: errors files/paths files/writing registry
+data/loaders: errors engine/child_processes data/datasets data/folders data/images
+data/shards: errors files/paths files/writing registry engine/child_processes data/check data/datasets data/folders
+    data/images data/loaders data/splits
+data/splits: errors data/images
+metrics:
+metrics/functions: errors
+metrics/report: engine/tasks metrics/functions
+plotting: plotting/boundary plotting/curves plotting/dataset plotting/pictures plotting/results plotting/style
+    plotting/sweeps plotting/teaching
+plotting/boundary: errors plotting/points plotting/style
+plotting/curves: errors plotting/style
+plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
+plotting/grid: errors plotting/style
+plotting/pictures: errors plotting/grid plotting/style
+plotting/points: errors plotting/style
+plotting/results: errors files/text plotting/style
+plotting/style: errors files/text files/writing
+plotting/sweeps: errors plotting/style
+plotting/teaching: errors plotting/grid plotting/style
+runs: runs/averaging runs/finding runs/folder runs/summary
+runs/averaging:
+runs/comparison: errors runs
+runs/finding: errors files/paths runs/averaging runs/folder
+runs/folder: errors files/locking files/paths files/text files/writing runs/summary
+runs/summary: errors files/paths runs/averaging
+models: errors registry models/recipes models/torchvision_models
+models/activations: registry
+models/backbone: errors
+models/blobs: registry models/activations
+models/circles: registry models/activations
+models/fashion_mnist: registry models/activations models/tiny_vgg
+models/layers:
+models/linear: registry
+models/recipes:
+models/tiny_vgg: registry models/activations
+models/torchvision_models: errors
+models/weights: errors files/paths files/writing data/download models models/backbone models/torchvision_models
+training:
+training/distributed: errors engine/data_parallel engine/loop runs training/run
+training/frozen_features: data/datasets data/loaders models/backbone
+training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
+    engine/precision engine/tasks data data/check data/images data/loaders data/splits models models/backbone
+    models/torchvision_models models/weights training/optimization training/transfer
+training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
+    training/run
+training/optimization: errors config engine/early_stopping engine/ema engine/loop engine/optimizers engine/schedules
+    engine/update models/backbone
+training/provenance: _version engine/data_parallel engine/device data/check data/splits metrics/functions
+    models/weights training/job
+training/recorder: errors engine/device engine/loop runs models/weights
+training/run: errors config engine/data_parallel engine/device engine/loop engine/losses engine/mixup
+    engine/precision engine/signals engine/tasks data/check data/images data/loaders data/splits runs
+    models/backbone models/weights training/frozen_features training/job training/optimization training/provenance
+    training/recorder
+training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
+    engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/recorder training/run
+training/transfer: errors files/paths config data data/images models models/torchvision_models
+inference:
+inference/predictor: errors files/paths engine/batch_check engine/device engine/tasks data/folders data/images runs
+    models models/torchvision_models models/weights
+analysis:
+analysis/diagnosis: errors config config/command_line config/conflicts engine/losses engine/tasks data runs models
+    models/torchvision_models models/weights training/run
+analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
+    data/loaders data/shards data/splits metrics/report runs inference/predictor
+analysis/figure_kinds:
+analysis/figures: errors engine/loop engine/tasks data/images data/shards data/splits metrics/functions
+    metrics/report plotting plotting/grid plotting/style runs inference/predictor analysis/evaluation
+    analysis/figure_kinds analysis/history_figures
+analysis/history_figures: errors metrics/functions plotting runs runs/comparison analysis/figure_kinds
+course:
+course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/functions plotting
+course/trace: errors engine/tasks
+guide: errors
+cli:
+cli/app: _version errors data/shards cli/compare cli/data cli/diagnose cli/doctor cli/evaluate cli/guide cli/lr_find
+    cli/models cli/options cli/plot cli/predict cli/runs cli/streams cli/sweep cli/trace cli/train
+cli/compare: errors runs runs/comparison training/sweep analysis/history_figures cli/options cli/runs cli/tables
+cli/data: errors files/paths files/text config data data/check data/folders data/images data/shards data/splits
+    analysis/figures cli/options cli/tables
+cli/diagnose: files/text runs analysis/diagnosis cli/options
+cli/doctor: _version engine/device data runs cli/options cli/tables
+cli/evaluate: errors files/text data/splits metrics/report runs runs/summary analysis/evaluation analysis/figures
+    cli/options cli/predict cli/tables
+cli/guide: errors guide cli/options cli/tables
+cli/lr_find: errors files/paths config data plotting training/lr_finder training/run cli/options cli/train
+cli/models: errors files/text config engine/device data data/images plotting runs models models/layers
+    inference/predictor cli/options cli/tables
+cli/options: errors files/paths files/text files/writing data plotting plotting/style runs models
+cli/plot: errors data plotting runs analysis/figure_kinds analysis/figures analysis/history_figures cli/evaluate
+    cli/options cli/predict
+cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
+    inference/predictor cli/options cli/tables
+cli/progress: errors engine/device engine/loop data/images data/shards data/splits metrics/functions metrics/report
+    runs runs/summary models/backbone models/weights training/run cli/options cli/tables
+cli/runs: files/text runs runs/comparison runs/summary cli/options cli/tables
+cli/streams:
+cli/sweep: errors files/paths config data plotting runs training/sweep cli/options cli/runs cli/tables
+cli/tables: files/text
+cli/trace: errors files/text engine/device data plotting models course/trace cli/options cli/tables
+cli/train: errors files/paths config data data/images plotting runs training/distributed training/run
+    analysis/history_figures cli/options cli/progress
+"""  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def read_plan(text: str) -> dict[str, set[str]]:
+    lines = text.replace("\n    ", " ").strip().split("\n")
+    return {room: set(rooms.split()) for room, _, rooms in (line.partition(":") for line in lines)}
+
+
+MAY_IMPORT = read_plan(PLAN)
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    return "/".join(parts[:2])
+
+
+def door_of(room: str) -> str:
+    return room.partition("/")[0]
+
+
+def parts_of(path: Path) -> tuple[str, ...]:
+    """Return `("engine", "loop")` for engine/loop.py and `("engine",)` for engine/__init__.py."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
+
+
+ROOMS = {path: room_of(parts_of(path)) for path in sorted(SOURCE.rglob("*.py"))}
+MODULES = {".".join(parts_of(path)) for path in ROOMS}
+STOREY = {door: number for number, doors in enumerate(STOREYS) for door in doors.split()}
 
 
 def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dlworkflow":
-            parts = node.module.split(".")[1:]
-            rooms |= {parts[0]} if parts else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("dlworkflow.")}
-        elif isinstance(node, ast.ImportFrom) and node.level:
+        if isinstance(node, ast.ImportFrom) and node.level:
             pytest.fail(f"{path}: imports are absolute here")
-    return rooms
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dlworkflow":
+            home = node.module.removeprefix("dlworkflow").removeprefix(".")
+            for alias in node.names:
+                inner = f"{home}.{alias.name}".removeprefix(".")
+                modules.add(inner if inner in MODULES else home)
+        elif isinstance(node, ast.Import):
+            modules |= {alias.name.removeprefix("dlworkflow.") for alias in node.names if "dlworkflow." in alias.name}
+    return {room_of(tuple(module.split("."))) for module in modules}
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_a_room_imports_only_rooms_below_it(path):
-    room = room_of(path)
+@pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_room_imports_only_what_the_table_allows(path):
+    room = ROOMS[path]
+    if room in ("__init__", "__main__"):
+        return
 
     assert imported_rooms(path) - {room} <= MAY_IMPORT[room]
 
 
-@pytest.mark.parametrize("room", sorted(set(MAY_IMPORT) - {"cli", "course"}))
-def test_only_cli_and_course_print(room):
-    files = [SOURCE / f"{room}.py", *(SOURCE / room).rglob("*.py")]
+def test_the_table_has_the_rooms_that_are_there_and_the_arrows_that_are_used():
+    used: dict[str, set[str]] = {}
+    for path, room in ROOMS.items():
+        used.setdefault(room, set()).update(imported_rooms(path) - {room})
+
+    assert {room: rooms for room, rooms in used.items() if room not in ("__init__", "__main__")} == MAY_IMPORT
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_arrows_go_down_the_storeys(room):
+    door = door_of(room)
+    for other in map(door_of, MAY_IMPORT[room]):
+        assert other == door or STOREY[other] < STOREY[door], f"{room} imports {other}"
+        assert other != "config" or door not in WITHOUT_CONFIG.split(), f"{room} knows settings"
+
+
+def test_no_room_imports_itself_through_others():
+    from graphlib import TopologicalSorter
+
+    TopologicalSorter(MAY_IMPORT).prepare()
+
+
+def test_the_house_has_sixteen_doors():
+    doors = {path.name for path in SOURCE.iterdir() if not path.name.startswith("__pycache__")}
+
+    assert doors - {"_version.py", "py.typed"} == {
+        *("__init__.py", "__main__.py", "errors.py", "registry.py"),
+        *("files", "config", "data", "models", "engine", "metrics", "plotting", "runs", "training", "inference"),
+        *("analysis", "course", "guide", "cli"),
+    }
+
+
+@pytest.mark.parametrize("door", sorted(set(STOREY) - {"cli", "course"}))
+def test_only_cli_and_course_print(door):
+    files = [SOURCE / f"{door}.py", *(SOURCE / door).rglob("*.py")]
     calls = [
         node
         for path in files
@@ -142,10 +282,10 @@ def test_no_code_is_evaluated_and_nothing_but_tensors_is_unpickled():
 
 
 def test_a_path_that_a_user_typed_is_read_by_one_function():
-    for path in set(SOURCE.rglob("*.py")) - {SOURCE / "paths.py"}:
+    for path in set(SOURCE.rglob("*.py")) - {SOURCE / "files" / "paths.py"}:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
-                assert node.attr not in ("expanduser", "home"), f"{path}:{node.lineno}: use paths.user_path"
+                assert node.attr not in ("expanduser", "home"), f"{path}:{node.lineno}: use files.paths.user_path"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +318,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 
 def test_no_public_function_bears_a_modules_name():
-    modules = {path.stem for path in SOURCE.rglob("*.py") if room_of(path) != "cli"} | {"data", "models", "plotting"}
+    modules = {path.stem for path in ROOMS if parts_of(path)[0] != "cli"} | {"data", "models", "plotting"}
     functions = {name for name in dlworkflow.__all__ if callable(getattr(dlworkflow, name))}
 
     assert not functions & modules

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 import dlworkflow
-from dlworkflow.batch_check import check_batch, explained_errors
+from dlworkflow.engine.batch_check import check_batch, explained_errors
+from dlworkflow.engine.tasks import MULTICLASS, REGRESSION
 from dlworkflow.errors import BatchError, DlwError
 from dlworkflow.models.circles import CircleModelV2
 from dlworkflow.models.fashion_mnist import FashionMNISTModelV0
 from dlworkflow.models.linear import LinearRegressionModel, LinearRegressionModelV2
 from dlworkflow.models.tiny_vgg import TinyVGG
-from dlworkflow.tasks import MULTICLASS, REGRESSION
 
 CROSS_ENTROPY, BCE, L1 = nn.CrossEntropyLoss(), nn.BCEWithLogitsLoss(), nn.L1Loss()
 

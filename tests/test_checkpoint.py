@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.checkpoint import apply_weights, load_matching, load_weights, save_model, save_weights
 from dlworkflow.errors import ModelError, RunError
-from dlworkflow.fitting import load_model
 from dlworkflow.models.tiny_vgg import TinyVGG
-from dlworkflow.pretrained import take_pretrained
+from dlworkflow.models.weights.checkpoint import apply_weights, load_matching, load_weights, save_model, save_weights
+from dlworkflow.models.weights.from_weights import load_model
+from dlworkflow.models.weights.pretrained import take_pretrained
 
 
 def test_a_saved_model_comes_back_to_the_bit(tmp_path):

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from dlworkflow.children import guarded_start
+from dlworkflow.engine.child_processes import guarded_start
 
 TRAPS = ("random", "signal", "torch", "socket", "queue", "tempfile", "numpy", "yaml")
 SPAWNED = """
 import multiprocessing, os
 from dlworkflow.config import from_overrides
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.training.run import resolve_config, run_training
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
@@ -75,7 +75,8 @@ def test_a_process_of_ours_finds_modules_of_pythonpath_and_passes_nothing_on(in_
     (folder / "my_own.py").write_text("value = 7\n")
     (in_tmp / "my_own.py").write_text("value = 0\n")
     code = (
-        "import os, signal\nfrom dlworkflow.children import leave_interrupts_to_the_parent as leave\nleave()\n"
+        "import os, signal\n"
+        "from dlworkflow.engine.child_processes import leave_interrupts_to_the_parent as leave\nleave()\n"
         "import my_own\nprint(my_own.value, 'PYTHONSAFEPATH' in os.environ)"
     )
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])

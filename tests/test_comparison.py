@@ -6,9 +6,9 @@ import statistics
 
 import pytest
 
-from dlworkflow.comparison import all_columns, compare_runs, compare_seeds, sort_rows
 from dlworkflow.errors import ConfigError
 from dlworkflow.runs import Run, best_epoch
+from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, sort_rows
 
 
 def make_run(tmp_path, tests=(1.0,), accs=None, *, model="m", data="d", seed=1, status="finished", **settings):

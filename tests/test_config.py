@@ -9,7 +9,7 @@ import pytest
 from dlworkflow import config as c
 from dlworkflow.config.yaml_text import load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError
-from dlworkflow.workflow import resolve_config
+from dlworkflow.training.run import resolve_config
 
 LINE = c.from_flags({"model.name": ("MODEL", "line")})
 
@@ -216,7 +216,7 @@ def test_settings_cannot_be_changed_afterwards():
 def test_every_optimizer_of_the_settings_can_be_built():
     import torch
 
-    from dlworkflow.optim import build_optimizer
+    from dlworkflow.engine.optimizers import build_optimizer
 
     for name in c.OPTIMIZERS:
         settings = resolve_config([LINE, flags(optimizer__name=name)]).optimizer.model_dump()
@@ -229,7 +229,7 @@ def test_every_optimizer_of_the_settings_can_be_built():
 def test_nesterov_without_momentum_is_refused_by_name():
     import torch
 
-    from dlworkflow.optim import build_optimizer
+    from dlworkflow.engine.optimizers import build_optimizer
 
     with pytest.raises(ConfigError, match=r"optimizer 'sgd'.*momentum"):
         build_optimizer("sgd", [torch.nn.Parameter(torch.zeros(1))], lr=0.1, nesterov=True)

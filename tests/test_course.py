@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.course import (
+from dlworkflow.course.helpers import (
     eval_model,
     make_predictions,
     plot_decision_boundary,

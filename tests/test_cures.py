@@ -11,15 +11,15 @@ import typer
 import yaml
 
 from dlworkflow import models
+from dlworkflow.analysis.diagnosis import RULES, Diagnosis
+from dlworkflow.analysis.diagnosis.of_run import situation_of
+from dlworkflow.analysis.diagnosis.suggestions import _OTHER_MODELS, MOST, Situation, cure_commands
 from dlworkflow.cli.app import app, main
-from dlworkflow.commands import train_command
 from dlworkflow.config import Layer, from_overrides
-from dlworkflow.cures import _OTHER_MODELS, MOST, Situation, cure_commands
+from dlworkflow.config.command_line import train_command
 from dlworkflow.data import locate
-from dlworkflow.diagnosis import RULES, Diagnosis
-from dlworkflow.run_diagnosis import situation_of
-from dlworkflow.run_facts import first_summary
-from dlworkflow.workflow import fill_defaults, prepare, resolve_config
+from dlworkflow.training.provenance import first_summary
+from dlworkflow.training.run import fill_defaults, prepare, resolve_config
 
 SMALL = {"line": "data.step=0.1", "circles": "data.n_samples=40", "blobs": "data.n_samples=40"}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dlworkflow import models
-from dlworkflow.device import available_devices, choose_device, choose_threads, set_seeds, thread_count
+from dlworkflow.engine.device import available_devices, choose_device, choose_threads, set_seeds, thread_count
 from dlworkflow.errors import ConfigError
 
 
@@ -58,7 +58,7 @@ def test_a_given_thread_count_is_kept_and_put_back():
     ("name", "process", "device"), [("auto", 1, "cuda:1"), ("cuda", 0, "cuda:0"), ("cpu", 1, "cpu")]
 )
 def test_each_of_several_processes_has_a_device_of_its_own(monkeypatch, name, process, device):
-    monkeypatch.setattr("dlworkflow.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+    monkeypatch.setattr("dlworkflow.engine.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
 
     assert str(choose_device(name, process=process)) == device
 
@@ -68,7 +68,7 @@ def test_each_of_several_processes_has_a_device_of_its_own(monkeypatch, name, pr
     [("cuda:1", 0, "'cuda:1' is one device"), ("auto", 2, "this machine has 2 cuda devices")],
 )
 def test_several_processes_cannot_share_a_device(monkeypatch, name, process, complaint):
-    monkeypatch.setattr("dlworkflow.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
+    monkeypatch.setattr("dlworkflow.engine.device.available_devices", lambda: ["cuda:0", "cuda:1", "cpu"])
 
     with pytest.raises(ConfigError, match=complaint):
         choose_device(name, process=process)

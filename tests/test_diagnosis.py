@@ -7,7 +7,7 @@ import math
 import pytest
 
 from dlworkflow import models
-from dlworkflow.diagnosis import RULES, VERDICTS, diagnose, measure
+from dlworkflow.analysis.diagnosis import RULES, VERDICTS, diagnose, measure
 from dlworkflow.errors import DlwError
 
 
@@ -300,8 +300,8 @@ def train_circles(name, epochs):
     import torch
 
     from dlworkflow import data
-    from dlworkflow.device import thread_count
-    from dlworkflow.engine import train
+    from dlworkflow.engine.device import thread_count
+    from dlworkflow.engine.loop import train
 
     torch.manual_seed(42)
     splits, model = data.load("circles"), models.build(name, (2,), 1)

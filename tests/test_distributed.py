@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlworkflow import distributed
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.distributed.training import run_of
 from dlworkflow.errors import ConfigError
 from dlworkflow.runs import Run
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.training import distributed
+from dlworkflow.training.distributed.training import run_of
+from dlworkflow.training.run import resolve_config, run_training
 
 PATIENCE = 120
 DIGITS = ["train", "fashion_mnist_v0", "--data", "digits", "--set", "data.shuffle=true"]

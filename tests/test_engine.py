@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.batch_check import check_batch
-from dlworkflow.engine import Epoch, evaluate, test_step, train, train_step
+from dlworkflow.engine.batch_check import check_batch
+from dlworkflow.engine.loop import Epoch, evaluate, test_step, train, train_step
+from dlworkflow.engine.scores import Scores
 from dlworkflow.errors import BatchError, ConfigError, DataError, DivergedError, ModelError
-from dlworkflow.metrics import accuracy_fn
-from dlworkflow.scoring import Scores
+from dlworkflow.metrics.functions import accuracy_fn
 
 CROSS_ENTROPY = nn.CrossEntropyLoss()
 
@@ -467,7 +467,9 @@ def test_an_error_that_the_batch_does_not_explain_goes_on_unchanged():
 def test_good_batches_call_the_model_once_each_and_watch_no_layer(monkeypatch):
     model, calls = nn.Linear(2, 3), []
     model.register_forward_pre_hook(lambda *_: calls.append(len(model._forward_hooks)))
-    monkeypatch.setattr("dlworkflow.batch_check.call_watched", lambda *_: pytest.fail("a good batch was examined"))
+    monkeypatch.setattr(
+        "dlworkflow.engine.batch_check.call_watched", lambda *_: pytest.fail("a good batch was examined")
+    )
 
     train_step(model, [(X, Y)] * 3, CROSS_ENTROPY, sgd(model))
 
@@ -478,7 +480,7 @@ def test_a_device_assert_at_the_end_of_an_epoch_is_explained(monkeypatch):
     def asserted(self):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr("dlworkflow.engine.Total.scores", asserted)
+    monkeypatch.setattr("dlworkflow.engine.loop.Total.scores", asserted)
 
     with pytest.raises(BatchError, match="wrong labels"):
         test_step(nn.Linear(2, 3), [(X, Y)], CROSS_ENTROPY)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dlworkflow.evaluation import make_report, regression_warnings
-from dlworkflow.tasks import BINARY, MULTICLASS, REGRESSION
+from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION
+from dlworkflow.metrics.report import make_report, regression_warnings
 
 CLASSES = ("pizza", "steak", "sushi")
 

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from dlworkflow import data, figures
+from dlworkflow import data
+from dlworkflow.analysis import figures
+from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_part
+from dlworkflow.analysis.figures import draw, draw_data, draw_evaluation
+from dlworkflow.analysis.history_figures import draw_runs, fitting_kinds, history_lists
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
-from dlworkflow.figures import draw, draw_data, draw_evaluation
-from dlworkflow.history_figures import draw_runs, fitting_kinds, history_lists
 from dlworkflow.plotting import save_figure
-from dlworkflow.run_evaluation import evaluate_part, load_part, report_part
 from dlworkflow.runs import Run
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.training.run import resolve_config, run_training
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_bars_of_calibration_stand_where_the_confidence_is(runs):
 
 
 def test_a_perfect_run_is_drawn_without_a_grid_of_errors_that_nobody_named(runs, monkeypatch):
-    from dlworkflow.evaluation import EvaluationReport
+    from dlworkflow.metrics.report import EvaluationReport
 
     monkeypatch.setattr(EvaluationReport, "errors", lambda self: [])
 

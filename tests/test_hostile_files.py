@@ -16,8 +16,8 @@ from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.samples import read_samples
 from dlworkflow.errors import DataError, RunError
 from dlworkflow.runs import Run
-from dlworkflow.sweep.folder import Sweep
-from dlworkflow.workflow import resolve_config, resume_training, run_training
+from dlworkflow.training.run import resolve_config, resume_training, run_training
+from dlworkflow.training.sweep.folder import Sweep
 
 OLD = Path(__file__).parent / "old_runs" / "v0.1" / "runs"
 
@@ -85,7 +85,7 @@ HOSTILE = ("text", -1, 10**30, float("nan"), None, [], {}, torch.full((3, 3), 7)
 def test_a_state_with_any_part_of_another_kind_is_refused_or_resumed(run, monkeypatch):
     state = torch.load(run.state_path, weights_only=True)
     taken = []
-    monkeypatch.setattr("dlworkflow.recorder.load_state", lambda _: taken[-1])
+    monkeypatch.setattr("dlworkflow.training.recorder.load_state", lambda _: taken[-1])
     before = {path: path.read_bytes() for path in run.path.iterdir()}
     paths = list(_leaves(state))[1:]
     for number, path in enumerate(paths):

@@ -10,11 +10,11 @@ from torch import nn
 
 from dlworkflow import data, models
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.data.images import load_image
-from dlworkflow.data.pixels import to_picture, to_uint8
+from dlworkflow.data.images.dataset import load_image
+from dlworkflow.data.images.pixels import to_picture, to_uint8
 from dlworkflow.errors import BatchError, ConfigError, DataError, MissingDataError, ModelError
-from dlworkflow.inference import Predictor, expand_paths, read_rows
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.inference.predictor import Predictor, expand_paths, read_rows
+from dlworkflow.training.run import resolve_config, run_training
 
 
 @pytest.fixture(scope="module")

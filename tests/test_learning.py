@@ -11,17 +11,17 @@ import torch
 from torch import nn
 
 from dlworkflow import data, models
-from dlworkflow.averages import WeightAverage
-from dlworkflow.comparison import compare_runs
+from dlworkflow.analysis.evaluation import evaluate_run
 from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.splits import Splits
-from dlworkflow.data.tabular import TensorData
+from dlworkflow.engine.ema import WeightAverage
+from dlworkflow.engine.optimizers import build_optimizer, spare_bias_and_norm
+from dlworkflow.engine.update import Update
 from dlworkflow.errors import ConfigError, RunError
-from dlworkflow.learning import build_learning
-from dlworkflow.optim import build_optimizer, spare_bias_and_norm
-from dlworkflow.run_evaluation import evaluate_run
-from dlworkflow.updates import Update
-from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
+from dlworkflow.runs.comparison import compare_runs
+from dlworkflow.training.optimization import build_learning
+from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
 
 
 def settings(model, *pairs):
@@ -469,7 +469,7 @@ def test_no_setting_loads_torchs_compiler(tmp_path):
     code = f"""
 import sys
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.training.run import resolve_config, run_training
 pairs = ["epochs=3", "schedule=one_cycle", "ema=0.9", "clip_norm=1", "clip_value=1", "mixup=0.2", "precision=fp16",
          "data.val_fraction=0.2", "loss_weights=balanced", "label_smoothing=0.1", "early_stopping.patience=2",
          "data={{sampler: balanced, shuffle: true, batch_size: 50, val_fraction: 0.2}}", "accumulate=2"]

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from dlworkflow.engine.losses import build_training_loss, class_weights, sample_weights
+from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION
 from dlworkflow.errors import ConfigError
-from dlworkflow.losses import build_training_loss, class_weights, sample_weights
-from dlworkflow.tasks import BINARY, MULTICLASS, REGRESSION
 
 LOGITS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 3

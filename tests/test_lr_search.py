@@ -11,8 +11,8 @@ from torch import nn
 from dlworkflow import models
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError
-from dlworkflow.lr_search import search_lr, suggest
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.training.lr_finder import search_lr, suggest
+from dlworkflow.training.run import resolve_config, run_training
 
 RATES = [10.0**power for power in range(-5, 3)]
 

@@ -10,7 +10,7 @@ import torch
 from sklearn import metrics as sk
 
 from dlworkflow.errors import DataError
-from dlworkflow.metrics import (
+from dlworkflow.metrics.functions import (
     accuracy_fn,
     calibration_bins,
     classification_metrics,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dlworkflow.mixing import Mixed, MixedLoss, Mixing
+from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
 
 PICTURES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 10, 8)
 """Four pictures, the n-th of which is n all over."""

@@ -11,19 +11,25 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from dlworkflow.averages import WeightAverage
 from dlworkflow.config import from_overrides
-from dlworkflow.engine import evaluate, test_step, train
-from dlworkflow.losses import build_training_loss
-from dlworkflow.metrics import accuracy_fn, calibration_bins, classification_report, regression_metrics, top_k_accuracy
-from dlworkflow.mixing import Mixed, MixedLoss, Mixing
-from dlworkflow.optim import build_optimizer
-from dlworkflow.schedules import Schedule, cosine
-from dlworkflow.scoring import Total
-from dlworkflow.sweep import vectorized
-from dlworkflow.tasks import BINARY, MULTICLASS
-from dlworkflow.updates import Update
-from dlworkflow.workflow import prepare, resolve_config
+from dlworkflow.engine.ema import WeightAverage
+from dlworkflow.engine.loop import evaluate, test_step, train
+from dlworkflow.engine.losses import build_training_loss
+from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
+from dlworkflow.engine.optimizers import build_optimizer
+from dlworkflow.engine.schedules import Schedule, cosine
+from dlworkflow.engine.scores import Total
+from dlworkflow.engine.tasks import BINARY, MULTICLASS
+from dlworkflow.engine.update import Update
+from dlworkflow.metrics.functions import (
+    accuracy_fn,
+    calibration_bins,
+    classification_report,
+    regression_metrics,
+    top_k_accuracy,
+)
+from dlworkflow.training.run import prepare, resolve_config
+from dlworkflow.training.sweep import vectorized
 
 WHERE = torch.device("meta")  # a device that is in every build; the numbers are kept beside it
 

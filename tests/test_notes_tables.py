@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from dlworkflow.analysis.evaluation import load_splits
 from dlworkflow.config import read_file
-from dlworkflow.course import eval_model
-from dlworkflow.data import fashion_mnist
+from dlworkflow.course.helpers import eval_model
+from dlworkflow.data.datasets import fashion_mnist
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.device import thread_count
-from dlworkflow.inference import load_run_model
-from dlworkflow.run_evaluation import load_splits
-from dlworkflow.sweep.plan import config_of, plan_sweep
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.engine.device import thread_count
+from dlworkflow.inference.predictor import load_run_model
+from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.sweep.plan import config_of, plan_sweep
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -193,7 +193,7 @@ def test_fashion_mnist_v2_gives_the_checked_first_epoch_with_two_threads(tmp_pat
 )
 def test_a_model_that_answers_one_dish_scores_what_the_notes_print(photos, always, by_batch, truth):
     from dlworkflow import data
-    from dlworkflow.engine import test_step
+    from dlworkflow.engine.loop import test_step
 
     class Always(torch.nn.Module):
         def forward(self, x):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn, optim
 
+from dlworkflow.engine.optimizers import build_optimizer
 from dlworkflow.errors import ConfigError
-from dlworkflow.optim import build_optimizer
 
 TORCHS = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
 SETTINGS = [
@@ -94,7 +94,7 @@ def test_a_schedule_of_torchs_works_on_them():
 def test_training_never_loads_torchs_compiler(name):
     code = f"""
 import sys, torch
-from dlworkflow.optim import build_optimizer
+from dlworkflow.engine.optimizers import build_optimizer
 model = torch.nn.Linear(1, 1)
 optimizer = build_optimizer({name!r}, model.parameters(), lr=0.1)
 optimizer.zero_grad()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlworkflow.errors import ConfigError, MissingDataError, few, unknown
-from dlworkflow.paths import matching_paths, read_small, read_small_text, user_path
+from dlworkflow.files.paths import matching_paths, read_small, read_small_text, user_path
 
 
 def test_a_tilde_is_the_home(monkeypatch, tmp_path):

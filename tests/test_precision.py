@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow import precision as p
+from dlworkflow.analysis.evaluation import evaluate_run
 from dlworkflow.config import from_flags, from_overrides
+from dlworkflow.engine import precision as p
 from dlworkflow.errors import ConfigError
-from dlworkflow.run_evaluation import evaluate_run
-from dlworkflow.workflow import resolve_config, run_training
+from dlworkflow.training.run import resolve_config, run_training
 
 CPU = torch.device("cpu")
 

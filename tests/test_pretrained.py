@@ -16,7 +16,7 @@ import torchvision
 from dlworkflow import models
 from dlworkflow.errors import DataError, MissingDataError, ModelError
 from dlworkflow.models.torchvision_models import published
-from dlworkflow.pretrained import find_or_fetch, take_pretrained
+from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
 
 SMALL = "shufflenet_v2_x0_5"
 

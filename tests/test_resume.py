@@ -11,13 +11,13 @@ import time
 import pytest
 import torch
 
-from dlworkflow import recorder
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.data.pixels import to_picture
+from dlworkflow.data.images.pixels import to_picture
+from dlworkflow.engine.signals import Stopped, noted_signals
 from dlworkflow.errors import ConfigError, DivergedError, RunError
 from dlworkflow.runs import Run
-from dlworkflow.stopping import Stopped, noted_signals
-from dlworkflow.workflow import resolve_config, resume_training, run_training
+from dlworkflow.training import recorder
+from dlworkflow.training.run import resolve_config, resume_training, run_training
 
 MODELS = {
     "line": (),

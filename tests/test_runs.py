@@ -9,11 +9,11 @@ import threading
 
 import pytest
 
-from dlworkflow.comparison import compare_runs
 from dlworkflow.errors import RunError
-from dlworkflow.locking import try_lock
+from dlworkflow.files.locking import try_lock
+from dlworkflow.files.writing import unfinished_folder
 from dlworkflow.runs import COLUMNS, Run, best_epoch, find_run, list_runs
-from dlworkflow.writing import unfinished_folder
+from dlworkflow.runs.comparison import compare_runs
 
 SUMMARY = {
     "config": {

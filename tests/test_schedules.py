@@ -10,8 +10,8 @@ import torch
 from torch import nn, optim
 from torch.optim import lr_scheduler as torchs
 
-from dlworkflow import schedules
-from dlworkflow.schedules import cosine, one_cycle
+from dlworkflow.engine import schedules
+from dlworkflow.engine.schedules import cosine, one_cycle
 
 EPOCHS, UPDATES = 12, 5
 """Of a run, and in each epoch."""
@@ -149,8 +149,9 @@ def test_a_schedule_never_loads_torchs_compiler():
     code = """
 import sys, torch
 from dlworkflow.config import CosineSettings
-from dlworkflow.optim import build_optimizer
-from dlworkflow import learning, schedules
+from dlworkflow.engine.optimizers import build_optimizer
+from dlworkflow.engine import schedules
+from dlworkflow.training import optimization
 optimizer = build_optimizer("sgd", torch.nn.Linear(1, 1).parameters(), lr=0.1)
 schedule = schedules.Schedule(optimizer, schedules.cosine(total=3), warmup=1, by_update=True)
 schedule.after_update()

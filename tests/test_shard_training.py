@@ -7,12 +7,12 @@ import os
 import pytest
 import torch
 
+from dlworkflow.analysis.evaluation import evaluate_part, evaluate_run, load_part
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.index import read_index
 from dlworkflow.errors import ConfigError, DataError, RunError
-from dlworkflow.lr_search import search_lr
-from dlworkflow.run_evaluation import evaluate_part, evaluate_run, load_part
-from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.lr_finder import search_lr
+from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
 
 USUAL = ("data.image_size=16", "data.batch_size=4", "model.hidden_units=2", "threads=1", "device=cpu")
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_done_with_shards_is_refused_before_a_run_is_made(pair, e
 
 
 def test_fewer_shards_than_processes_are_refused(settings):
-    from dlworkflow.sharing import check_files
+    from dlworkflow.engine.data_parallel import check_files
 
     class Five:
         size = 5

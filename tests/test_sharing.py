@@ -12,13 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.tabular import TensorData
-from dlworkflow.errors import ConfigError
-from dlworkflow.losses import BinaryCrossEntropy
-from dlworkflow.mixing import MixedLoss, Mixing
-from dlworkflow.scoring import Total
-from dlworkflow.sharing import (
+from dlworkflow.engine.data_parallel import (
     OwnDraws,
     OwnEpoch,
     SharedLoss,
@@ -27,9 +23,13 @@ from dlworkflow.sharing import (
     sample_before,
     share_batch_norms,
 )
-from dlworkflow.stopping import Stoppable, Stopped, StopRequest
-from dlworkflow.tasks import MULTICLASS, REGRESSION
-from dlworkflow.updates import Update
+from dlworkflow.engine.losses import BinaryCrossEntropy
+from dlworkflow.engine.mixup import MixedLoss, Mixing
+from dlworkflow.engine.scores import Total
+from dlworkflow.engine.signals import Stoppable, Stopped, StopRequest
+from dlworkflow.engine.tasks import MULTICLASS, REGRESSION
+from dlworkflow.engine.update import Update
+from dlworkflow.errors import ConfigError
 
 
 class Threads:

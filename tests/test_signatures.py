@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
-from dlworkflow.signatures import Count, Fraction, Positive, Range, choices_of, faults_of, settings_of
+from dlworkflow.registry import Count, Fraction, Positive, Range, choices_of, faults_of, settings_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -69,7 +69,7 @@ def test_settings_of_few_values_are_listed_with_the_default_first():
 
 @pytest.mark.parametrize("name", ["noise", "n_samples"])
 def test_a_number_that_no_tensor_holds_is_refused(name):
-    from dlworkflow.data.synthetic import load_circles
+    from dlworkflow.data.datasets.synthetic import load_circles
 
     assert faults_of(load_circles, {name: 10**400}, owner="data") == {name: "must be a number that fits into 64 bits"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.standstill import end_stopped, is_stopped
+from dlworkflow.training.distributed.watchdog import end_stopped, is_stopped
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="states are looked up in /proc")
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from dlworkflow.stopping import StopRequest
+from dlworkflow.engine.signals import StopRequest
 
 
 @pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGHUP])

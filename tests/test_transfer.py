@@ -12,10 +12,10 @@ from torch import nn
 from dlworkflow import models
 from dlworkflow.config import Layer, build_config, from_overrides
 from dlworkflow.errors import ConfigError, ModelError
-from dlworkflow.inference import Predictor
+from dlworkflow.inference.predictor import Predictor
 from dlworkflow.models.backbone import Staged
 from dlworkflow.runs import Run
-from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
 
 SMALL = "shufflenet_v2_x0_5"  # batch norms, and small
 
@@ -252,7 +252,7 @@ def test_a_model_that_does_more_after_its_classifier_gets_no_remembered_features
 def test_a_picture_goes_the_way_of_the_weights_bit_for_bit(name, size, paint, tmp_path):
     from PIL import Image
 
-    from dlworkflow.data.transforms import parse
+    from dlworkflow.data.images.transforms import parse
 
     picture = Image.open(paint(tmp_path / "noise.png", size=size))
     theirs = torchvision.models.get_model_weights(name).DEFAULT.transforms()

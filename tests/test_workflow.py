@@ -10,13 +10,14 @@ from threading import Thread
 import pytest
 import torch
 
-from dlworkflow import recorder, workflow
+from dlworkflow.analysis.evaluation import evaluate_run
 from dlworkflow.config import from_flags, from_overrides, read_file
 from dlworkflow.errors import ConfigError, DataError, DlwError, RunError
-from dlworkflow.inference import load_run_model
-from dlworkflow.run_evaluation import evaluate_run
+from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.runs import list_runs
-from dlworkflow.workflow import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training import recorder
+from dlworkflow.training import run as workflow
+from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
 
 
 def settings(model, *pairs):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.writing import clear_leftovers, unfinished_file, unfinished_folder
+from dlworkflow.files.writing import clear_leftovers, unfinished_file, unfinished_folder
 
 OLD = (time.time() - 400 * 24 * 60 * 60,) * 2
 
@@ -41,7 +41,7 @@ def test_a_folder_that_a_living_process_fills_is_no_leftover(tmp_path):
 
 
 def test_what_a_killed_process_wrote_is_cleared_at_once(tmp_path):
-    code = "import sys, time; from pathlib import Path; from dlworkflow.writing import unfinished_folder\n"
+    code = "import sys, time; from pathlib import Path; from dlworkflow.files.writing import unfinished_folder\n"
     code += "with unfinished_folder(Path('a')) as f: (f / 'b.tar').touch(); print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE)
     process.stdout.readline()
@@ -82,7 +82,7 @@ def test_a_link_with_a_temporary_name_is_not_followed(tmp_path):
 
 
 def test_where_there_are_no_locks_a_day_tells_a_leftover(tmp_path, monkeypatch):
-    monkeypatch.setattr("dlworkflow.writing.try_lock", lambda _: None)
+    monkeypatch.setattr("dlworkflow.files.writing.try_lock", lambda _: None)
     for name in ("new", "old"):
         leftover(tmp_path / name).touch()
     os.utime(leftover(tmp_path / "old"), OLD)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def write_digits(folder: Path) -> None:
     from dlworkflow import data
-    from dlworkflow.data.pixels import to_picture
+    from dlworkflow.data.images.pixels import to_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     test = data.load("digits").test

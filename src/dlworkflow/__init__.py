@@ -20,52 +20,52 @@ if TYPE_CHECKING:
     from dlworkflow import models as models
     from dlworkflow import plotting as plotting
     from dlworkflow import runs as runs
-    from dlworkflow.batch_check import check_batch as check_batch
-    from dlworkflow.checkpoint import load_weights as load_weights
-    from dlworkflow.checkpoint import save_model as save_model
-    from dlworkflow.comparison import compare_runs as compare_runs
-    from dlworkflow.comparison import compare_seeds as compare_seeds
+    from dlworkflow.analysis.diagnosis import diagnose as diagnose
+    from dlworkflow.analysis.diagnosis.of_run import RunDiagnosis as RunDiagnosis
+    from dlworkflow.analysis.diagnosis.of_run import diagnose_run as diagnose_run
+    from dlworkflow.analysis.evaluation import evaluate_run as evaluate_run
+    from dlworkflow.analysis.evaluation import report_run as report_run
     from dlworkflow.config import TrainConfig as TrainConfig
-    from dlworkflow.course import eval_model as eval_model
-    from dlworkflow.course import make_predictions as make_predictions
-    from dlworkflow.course import plot_decision_boundary as plot_decision_boundary
-    from dlworkflow.course import plot_transformed_images as plot_transformed_images
-    from dlworkflow.course import pred_and_plot_image as pred_and_plot_image
-    from dlworkflow.course import print_train_time as print_train_time
-    from dlworkflow.course import walk_through_dir as walk_through_dir
-    from dlworkflow.data.check import FolderReport as FolderReport
-    from dlworkflow.data.check import check_folder as check_folder
+    from dlworkflow.course.helpers import eval_model as eval_model
+    from dlworkflow.course.helpers import make_predictions as make_predictions
+    from dlworkflow.course.helpers import plot_decision_boundary as plot_decision_boundary
+    from dlworkflow.course.helpers import plot_transformed_images as plot_transformed_images
+    from dlworkflow.course.helpers import pred_and_plot_image as pred_and_plot_image
+    from dlworkflow.course.helpers import print_train_time as print_train_time
+    from dlworkflow.course.helpers import walk_through_dir as walk_through_dir
+    from dlworkflow.data.check.folder import FolderReport as FolderReport
+    from dlworkflow.data.check.folder import check_folder as check_folder
+    from dlworkflow.data.datasets.image_folder import ImageFolderCustom as ImageFolderCustom
+    from dlworkflow.data.datasets.image_folder import find_classes as find_classes
+    from dlworkflow.data.datasets.tabular import TensorData as TensorData
     from dlworkflow.data.download import download_data as download_data
-    from dlworkflow.data.image_folder import ImageFolderCustom as ImageFolderCustom
-    from dlworkflow.data.image_folder import find_classes as find_classes
-    from dlworkflow.data.images import ImageData as ImageData
-    from dlworkflow.data.images import load_image as load_image
+    from dlworkflow.data.images.dataset import ImageData as ImageData
+    from dlworkflow.data.images.dataset import load_image as load_image
     from dlworkflow.data.loaders import create_dataloaders as create_dataloaders
     from dlworkflow.data.loaders import make_loader as make_loader
     from dlworkflow.data.splits import Splits as Splits
-    from dlworkflow.data.tabular import TensorData as TensorData
-    from dlworkflow.device import choose_device as choose_device
-    from dlworkflow.device import set_seeds as set_seeds
-    from dlworkflow.diagnosis import diagnose as diagnose
-    from dlworkflow.engine import Epoch as Epoch
-    from dlworkflow.engine import Evaluation as Evaluation
-    from dlworkflow.engine import evaluate as evaluate
-    from dlworkflow.engine import test_step as test_step
-    from dlworkflow.engine import train as train
-    from dlworkflow.engine import train_step as train_step
+    from dlworkflow.engine.batch_check import check_batch as check_batch
+    from dlworkflow.engine.device import choose_device as choose_device
+    from dlworkflow.engine.device import set_seeds as set_seeds
+    from dlworkflow.engine.loop import Epoch as Epoch
+    from dlworkflow.engine.loop import Evaluation as Evaluation
+    from dlworkflow.engine.loop import evaluate as evaluate
+    from dlworkflow.engine.loop import test_step as test_step
+    from dlworkflow.engine.loop import train as train
+    from dlworkflow.engine.loop import train_step as train_step
+    from dlworkflow.engine.scores import Scores as Scores
     from dlworkflow.errors import BatchError as BatchError
     from dlworkflow.errors import ConfigError as ConfigError
     from dlworkflow.errors import DataError as DataError
     from dlworkflow.errors import DlwError as DlwError
     from dlworkflow.errors import ModelError as ModelError
     from dlworkflow.errors import RunError as RunError
-    from dlworkflow.fitting import load_model as load_model
-    from dlworkflow.inference import Prediction as Prediction
-    from dlworkflow.inference import Predictor as Predictor
-    from dlworkflow.inference import predict_images as predict_images
-    from dlworkflow.metrics import accuracy_fn as accuracy_fn
-    from dlworkflow.metrics import classification_report as classification_report
-    from dlworkflow.metrics import confusion_matrix as confusion_matrix
+    from dlworkflow.inference.predictor import Prediction as Prediction
+    from dlworkflow.inference.predictor import Predictor as Predictor
+    from dlworkflow.inference.predictor import predict_images as predict_images
+    from dlworkflow.metrics.functions import accuracy_fn as accuracy_fn
+    from dlworkflow.metrics.functions import classification_report as classification_report
+    from dlworkflow.metrics.functions import confusion_matrix as confusion_matrix
     from dlworkflow.models.blobs import BlobModel as BlobModel
     from dlworkflow.models.circles import CircleModelV0 as CircleModelV0
     from dlworkflow.models.circles import CircleModelV1 as CircleModelV1
@@ -78,6 +78,9 @@ if TYPE_CHECKING:
     from dlworkflow.models.linear import LineModel as LineModel
     from dlworkflow.models.tiny_vgg import ImprovedTinyVGG as ImprovedTinyVGG
     from dlworkflow.models.tiny_vgg import TinyVGG as TinyVGG
+    from dlworkflow.models.weights.checkpoint import load_weights as load_weights
+    from dlworkflow.models.weights.checkpoint import save_model as save_model
+    from dlworkflow.models.weights.from_weights import load_model as load_model
     from dlworkflow.plotting import display_random_images as display_random_images
     from dlworkflow.plotting import plot_accuracy_bars as plot_accuracy_bars
     from dlworkflow.plotting import plot_confusion_matrix as plot_confusion_matrix
@@ -86,27 +89,24 @@ if TYPE_CHECKING:
     from dlworkflow.plotting import plot_predicted_images as plot_predicted_images
     from dlworkflow.plotting import plot_predictions as plot_predictions
     from dlworkflow.plotting import plot_run_curves as plot_run_curves
-    from dlworkflow.run_diagnosis import RunDiagnosis as RunDiagnosis
-    from dlworkflow.run_diagnosis import diagnose_run as diagnose_run
-    from dlworkflow.run_evaluation import evaluate_run as evaluate_run
-    from dlworkflow.run_evaluation import report_run as report_run
     from dlworkflow.runs import Run as Run
     from dlworkflow.runs import find_run as find_run
     from dlworkflow.runs import list_runs as list_runs
-    from dlworkflow.scoring import Scores as Scores
-    from dlworkflow.workflow import resolve_config as resolve_config
-    from dlworkflow.workflow import resume_training as resume_training
-    from dlworkflow.workflow import run_training as run_training
+    from dlworkflow.runs.comparison import compare_runs as compare_runs
+    from dlworkflow.runs.comparison import compare_seeds as compare_seeds
+    from dlworkflow.training.run import resolve_config as resolve_config
+    from dlworkflow.training.run import resume_training as resume_training
+    from dlworkflow.training.run import run_training as run_training
 
 _ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data and so on
 
 _HOMES = {  # where each public name lives
-    "batch_check": ("check_batch",),
-    "checkpoint": ("load_weights", "save_model"),
-    "fitting": ("load_model",),
-    "comparison": ("compare_runs", "compare_seeds"),
+    "engine.batch_check": ("check_batch",),
+    "models.weights.checkpoint": ("load_weights", "save_model"),
+    "models.weights.from_weights": ("load_model",),
+    "runs.comparison": ("compare_runs", "compare_seeds"),
     "config": ("TrainConfig",),
-    "course": (
+    "course.helpers": (
         "eval_model",
         "make_predictions",
         "plot_decision_boundary",
@@ -115,21 +115,21 @@ _HOMES = {  # where each public name lives
         "print_train_time",
         "walk_through_dir",
     ),
-    "data.check": ("FolderReport", "check_folder"),
+    "data.check.folder": ("FolderReport", "check_folder"),
     "data.download": ("download_data",),
-    "data.image_folder": ("ImageFolderCustom", "find_classes"),
-    "data.images": ("ImageData", "load_image"),
+    "data.datasets.image_folder": ("ImageFolderCustom", "find_classes"),
+    "data.images.dataset": ("ImageData", "load_image"),
     "data.loaders": ("create_dataloaders", "make_loader"),
     "data.splits": ("Splits",),
-    "data.tabular": ("TensorData",),
-    "diagnosis": ("diagnose",),
-    "device": ("choose_device", "set_seeds"),
-    "engine": ("Epoch", "Evaluation", "evaluate", "test_step", "train", "train_step"),
+    "data.datasets.tabular": ("TensorData",),
+    "analysis.diagnosis": ("diagnose",),
+    "engine.device": ("choose_device", "set_seeds"),
+    "engine.loop": ("Epoch", "Evaluation", "evaluate", "test_step", "train", "train_step"),
     "errors": ("BatchError", "ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
-    "inference": ("Prediction", "Predictor", "predict_images"),
-    "run_diagnosis": ("RunDiagnosis", "diagnose_run"),
-    "run_evaluation": ("evaluate_run", "report_run"),
-    "metrics": ("accuracy_fn", "classification_report", "confusion_matrix"),
+    "inference.predictor": ("Prediction", "Predictor", "predict_images"),
+    "analysis.diagnosis.of_run": ("RunDiagnosis", "diagnose_run"),
+    "analysis.evaluation": ("evaluate_run", "report_run"),
+    "metrics.functions": ("accuracy_fn", "classification_report", "confusion_matrix"),
     "models.blobs": ("BlobModel",),
     "models.circles": ("CircleModelV0", "CircleModelV1", "CircleModelV2"),
     "models.fashion_mnist": ("FashionMNISTModelV0", "FashionMNISTModelV1", "FashionMNISTModelV2"),
@@ -146,8 +146,8 @@ _HOMES = {  # where each public name lives
         "plot_run_curves",
     ),
     "runs": ("Run", "find_run", "list_runs"),
-    "scoring": ("Scores",),
-    "workflow": ("resolve_config", "resume_training", "run_training"),
+    "engine.scores": ("Scores",),
+    "training.run": ("resolve_config", "resume_training", "run_training"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

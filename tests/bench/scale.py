@@ -139,13 +139,13 @@ def train(place: Path, model: str, epochs: int) -> None:
 
 
 LIST = """
-from dlworkflow.data.image_folder import load_image_folder
+from dlworkflow.data.datasets.image_folder import load_image_folder
 started()
 splits = load_image_folder(path=str(place / "data"))
 """
 PREPARE = """
 from dlworkflow.config import Layer
-from dlworkflow.workflow import prepare, resolve_config
+from dlworkflow.training.run import prepare, resolve_config
 started()
 data = {"name": "image_folder", "path": str(place / "data"), "image_size": 32}
 prepare(resolve_config([Layer({"model": {"name": "tinyvgg"}, "data": data})]))
@@ -159,7 +159,7 @@ JOBS: list[Job] = [
         "load a CSV of pictures",
         picture_csv,
         """
-from dlworkflow.data.image_folder import load_image_csv
+from dlworkflow.data.datasets.image_folder import load_image_csv
 started()
 load_image_csv(path=str(place / "pictures.csv"))
 """,

@@ -26,12 +26,12 @@ from dlworkflow import data, models
 from dlworkflow.config import Layer
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.splits import all_of
-from dlworkflow.device import thread_count
-from dlworkflow.engine import evaluate, train
-from dlworkflow.inference import Predictor
-from dlworkflow.optim import build_optimizer
-from dlworkflow.tasks import build_loss, get_task
-from dlworkflow.workflow import prepare, resolve_config, run_training, train_job
+from dlworkflow.engine.device import thread_count
+from dlworkflow.engine.loop import evaluate, train
+from dlworkflow.engine.optimizers import build_optimizer
+from dlworkflow.engine.tasks import build_loss, get_task
+from dlworkflow.inference.predictor import Predictor
+from dlworkflow.training.run import prepare, resolve_config, run_training, train_job
 
 CORES = os.cpu_count() or 1
 PHOTOS = Path(os.environ.get("DLW_DATA_DIR", "data"), "pizza_steak_sushi")
@@ -79,7 +79,7 @@ def _fashion_folder() -> Path:
     """Lay the four files out as torchvision wants them, unpacked; return the root."""
     import gzip
 
-    from dlworkflow.data.fashion_mnist import FILES, get
+    from dlworkflow.data.datasets.fashion_mnist import FILES, get
 
     root = Path(_new_folder())
     raw = root / "FashionMNIST" / "raw"
@@ -221,7 +221,7 @@ class Photos:
 
     def floor(self) -> Timed:
         """Decode once (unless that was done before), augment where asked, train."""
-        from dlworkflow.data.pixels import to_uint8
+        from dlworkflow.data.images.pixels import to_uint8
 
         model, optimizer = self.build()
         splits = data.load("image_folder", path=str(PHOTOS))

@@ -107,7 +107,7 @@ def runs(in_tmp, trained):
 def pictures(in_tmp):
     """A folder `pictures` of three digits of the test split, 0.png, 1.png and 2.png, as any user's files."""
     from dlworkflow import data
-    from dlworkflow.data.pixels import to_picture
+    from dlworkflow.data.images.pixels import to_picture
 
     folder = in_tmp / "pictures"
     folder.mkdir()

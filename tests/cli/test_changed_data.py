@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.data import remembered
-from dlworkflow.data.decoding import ImageError
-from dlworkflow.data.transforms import Pipeline
+from dlworkflow.data.images import decoded_cache as remembered
+from dlworkflow.data.images.decoding import ImageError
+from dlworkflow.data.images.transforms import Pipeline
 
 SMALL = ("--set", "model.hidden_units=2", "--set", "data.image_size=8", "--batch-size", "3")
 

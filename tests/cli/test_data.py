@@ -191,7 +191,7 @@ def test_data_check_shows_leakage_as_a_pair(dlw, pets):
 
 
 def test_data_check_json_is_the_whole_report(dlw, pets):
-    from dlworkflow.data.check import check_folder
+    from dlworkflow.data.check.folder import check_folder
 
     (pets / "train" / "cat" / "0.png").touch()
     answer = dlw("data", "check", pets, "--json")
@@ -219,7 +219,7 @@ NAMES = ["a b", "日本 é", "line\nbreak", "\x1b[2Jred", "\x9b31m", "\u202egnp"
 
 @pytest.mark.parametrize("name", NAMES)
 def test_data_check_prints_any_name_harmlessly(name, dlw, pets):
-    from dlworkflow.text import printable
+    from dlworkflow.files.text import printable
 
     (pets / "train" / name).mkdir()
     (pets / "train" / name / f"{name}.png").write_text("no picture")

@@ -68,7 +68,7 @@ def test_a_run_resumes_with_its_own_range_though_a_training_image_is_brighter_no
 
 
 def test_a_run_of_version_0_1_scales_images_one_by_one_as_it_was_trained(dlw, scans, in_tmp):
-    from dlworkflow.inference import Predictor
+    from dlworkflow.inference.predictor import Predictor
 
     trained(dlw, scans)
     [run] = (in_tmp / "runs").iterdir()

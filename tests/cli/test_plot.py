@@ -82,7 +82,7 @@ def test_training_draws_its_curves_when_asked(dlw, in_tmp):
 
 
 def test_a_figure_says_which_epochs_weights_it_shows(dlw, in_tmp):
-    from dlworkflow import figures
+    from dlworkflow.analysis import figures
     from dlworkflow.runs import find_run
 
     dlw("train", "circles_v2", "--epochs", "3")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from dlworkflow import data
-from dlworkflow.inference import Predictor
+from dlworkflow.inference.predictor import Predictor
 from dlworkflow.models.circles import CircleModelV2
 from dlworkflow.models.linear import LinearRegressionModel
 from dlworkflow.models.tiny_vgg import TinyVGG

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlworkflow.data import facts
-from dlworkflow.data.cache import cache_folder, rechecked, write_remembered
-from dlworkflow.data.check import FAULTS, IMBALANCE_RATIO, REMARKS, Spread, check_folder
+from dlworkflow.data.check import facts
+from dlworkflow.data.check.folder import FAULTS, IMBALANCE_RATIO, REMARKS, Spread, check_folder
+from dlworkflow.data.images.cache import cache_folder, rechecked, write_remembered
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
 
 
@@ -624,7 +624,7 @@ def test_what_the_system_refused_is_not_remembered(flat, monkeypatch):
 
 
 def test_training_reads_nothing_twice_that_a_check_has_read(pets, decoded):
-    from dlworkflow.data.image_folder import load_image_folder
+    from dlworkflow.data.datasets.image_folder import load_image_folder
 
     check_folder(pets)
     decoded.clear()

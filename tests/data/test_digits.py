@@ -6,8 +6,8 @@ from sklearn import datasets
 from torchvision import transforms
 
 from dlworkflow import data
-from dlworkflow.data.images import load_image
-from dlworkflow.data.pixels import to_picture, to_uint8
+from dlworkflow.data.images.dataset import load_image
+from dlworkflow.data.images.pixels import to_picture, to_uint8
 from dlworkflow.errors import DataError, DlwError
 
 

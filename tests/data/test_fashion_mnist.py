@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from dlworkflow import data
-from dlworkflow.data import fashion_mnist
+from dlworkflow.data.datasets import fashion_mnist
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.errors import DataError, MissingDataError
 

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 import dlworkflow
-from dlworkflow.data.check import check_folder
-from dlworkflow.data.decoding import ImageError, load_image
-from dlworkflow.data.formats import FORMATS, IMAGE_EXTENSIONS, is_picture
+from dlworkflow.data.check.folder import check_folder
+from dlworkflow.data.images.decoding import ImageError, load_image
+from dlworkflow.data.images.formats import FORMATS, IMAGE_EXTENSIONS, is_picture
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
 WRITTEN = ("jpg", "jpe", "jfif", "png", "apng", "bmp", "dib", "gif", "ppm", "pbm", "tif", "webp", "avif", "jp2")

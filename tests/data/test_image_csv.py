@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from dlworkflow.data.image_folder import load_image_csv, load_image_folder
+from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.errors import DataError, MissingDataError
 

@@ -7,10 +7,10 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from dlworkflow import data
-from dlworkflow.data.image_folder import ImageFolderCustom, find_classes, load_image_folder, load_labelled
+from dlworkflow.data.datasets.image_folder import ImageFolderCustom, find_classes, load_image_folder, load_labelled
+from dlworkflow.data.images.pixels import to_uint8
+from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.pixels import to_uint8
-from dlworkflow.data.transforms import Pipeline
 from dlworkflow.errors import DataError, MissingDataError
 
 

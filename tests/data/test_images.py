@@ -12,11 +12,13 @@ import torch
 from PIL import Image, ImageFile
 from torchvision import transforms
 
-from dlworkflow.data import decoding, images, remembered
-from dlworkflow.data.images import ImageData, load_image, resize_all
-from dlworkflow.data.pixels import to_picture, to_uint8
-from dlworkflow.data.remembered import ImageFiles
-from dlworkflow.data.transforms import Pipeline, parse
+from dlworkflow.data.images import dataset as images
+from dlworkflow.data.images import decoded_cache as remembered
+from dlworkflow.data.images import decoding
+from dlworkflow.data.images.dataset import ImageData, load_image, resize_all
+from dlworkflow.data.images.decoded_cache import ImageFiles
+from dlworkflow.data.images.pixels import to_picture, to_uint8
+from dlworkflow.data.images.transforms import Pipeline, parse
 from dlworkflow.errors import ConfigError, DataError
 
 RED, WHITE, CLEAR = (255, 0, 0), (255, 255, 255), 0

@@ -5,9 +5,9 @@ import unicodedata
 
 import pytest
 
-from dlworkflow.data.check import check_folder
-from dlworkflow.data.image_folder import ImageFolderCustom, load_image_folder, load_labelled
-from dlworkflow.data.transforms import Pipeline
+from dlworkflow.data.check.folder import check_folder
+from dlworkflow.data.datasets.image_folder import ImageFolderCustom, load_image_folder, load_labelled
+from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.errors import DataError
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlworkflow.data.likeness import FARTHEST, SMALLEST_SIDE, alike, look_of
+from dlworkflow.data.check.near_duplicates import FARTHEST, SMALLEST_SIDE, alike, look_of
 
 RAMP = np.tile(np.linspace(0, 255, 64, dtype=np.uint8), (64, 1))
 

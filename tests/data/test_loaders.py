@@ -4,11 +4,11 @@ from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 from torchvision import datasets, transforms
 
 from dlworkflow import data
-from dlworkflow.data.image_folder import load_image_folder
-from dlworkflow.data.images import ImageData
+from dlworkflow.data.datasets.image_folder import load_image_folder
+from dlworkflow.data.datasets.tabular import TensorData
+from dlworkflow.data.images.dataset import ImageData
+from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import _moved, create_dataloaders, make_loader
-from dlworkflow.data.tabular import TensorData
-from dlworkflow.data.transforms import parse
 from dlworkflow.errors import DataError
 
 

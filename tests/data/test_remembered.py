@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from dlworkflow.data import remembered
-from dlworkflow.data.cache import rechecked
-from dlworkflow.data.image_folder import load_image_folder
+from dlworkflow.data.datasets.image_folder import load_image_folder
+from dlworkflow.data.images import decoded_cache as remembered
+from dlworkflow.data.images.cache import rechecked
+from dlworkflow.data.images.decoded_cache import ImageFiles
+from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.remembered import ImageFiles
-from dlworkflow.data.transforms import Pipeline
 from dlworkflow.errors import DataError
 
 WAY = Pipeline((8, 8))

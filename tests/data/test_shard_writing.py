@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from dlworkflow.data.image_folder import load_image_folder
+from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.shards import writing
 from dlworkflow.data.shards.index import read_index
 from dlworkflow.data.shards.writing import write_shards

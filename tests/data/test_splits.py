@@ -6,8 +6,8 @@ import torch
 from torch.utils.data import Dataset
 
 from dlworkflow import data
+from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.splits import Splits, class_counts, counts_of, labels_of, stratified_split, with_validation
-from dlworkflow.data.tabular import TensorData
 from dlworkflow.errors import DataError
 
 UNEVEN = [0] * 60 + [1] * 30 + [2] * 10

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from dlworkflow.data.transforms import Pipeline, parse
+from dlworkflow.data.images.transforms import Pipeline, parse
 from dlworkflow.errors import ConfigError
 
 FLIPPED_AND_AUGMENTED = [{"flip": {"p": 0.3}}, {"trivial_augment": {"num_magnitude_bins": 7}}]
@@ -344,7 +344,7 @@ def test_a_preset_that_cannot_be_is_refused(step, fault):
 def test_a_crop_that_is_made_before_resizing_has_the_same_pixels_within_a_level(monkeypatch, interpolation, size):
     pipeline = parse([{"resize": {"shorter": 64, "interpolation": interpolation}}], image_size=[40, 56])
     whole = np.asarray(pipeline.resize(noise(size=size))).astype(int)
-    monkeypatch.setattr("dlworkflow.data.transforms._MOST_RESIZED", 1)
+    monkeypatch.setattr("dlworkflow.data.images.transforms._MOST_RESIZED", 1)
 
     differences = np.abs(np.asarray(pipeline.resize(noise(size=size))).astype(int) - whole)
 
@@ -357,7 +357,7 @@ def test_a_crop_that_is_made_before_resizing_has_the_same_pixels_within_a_level(
 @pytest.mark.parametrize("size", [(1, 900), (2, 500), (900, 1)])
 def test_a_long_picture_is_stretched_by_its_short_steps_first(monkeypatch, size):
     whole = np.asarray(Pipeline((40, 56)).resize(noise(size=size))).astype(int)
-    monkeypatch.setattr("dlworkflow.data.transforms._MOST_RESIZED", 1)
+    monkeypatch.setattr("dlworkflow.data.images.transforms._MOST_RESIZED", 1)
 
     assert np.abs(np.asarray(Pipeline((40, 56)).resize(noise(size=size))).astype(int) - whole).max() <= 1
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dlworkflow.data.check import check_folder
-from dlworkflow.data.image_folder import load_image_csv, load_image_folder, load_labelled
+from dlworkflow.data.check.folder import check_folder
+from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder, load_labelled
 from dlworkflow.errors import DataError
 
 
@@ -95,7 +95,7 @@ def test_a_range_that_is_given_is_taken(deep):
 
 
 def test_images_of_8_bits_have_no_range_and_none_is_read_for_it(pets, monkeypatch):
-    monkeypatch.setattr("dlworkflow.data.value_ranges.examine", None)
+    monkeypatch.setattr("dlworkflow.data.check.value_ranges.examine", None)
 
     splits = load_image_folder(path=str(pets))
 

@@ -9,10 +9,10 @@ import subprocess
 
 import pytest
 
-from dlworkflow import recorder
 from dlworkflow.cli.app import main
 from dlworkflow.errors import RunError
 from dlworkflow.runs import list_runs
+from dlworkflow.training import recorder
 
 pytestmark = pytest.mark.faults
 

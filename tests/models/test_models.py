@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from dlworkflow import models
-from dlworkflow.checkpoint import count_parameters
-from dlworkflow.device import set_seeds
+from dlworkflow.engine.device import set_seeds
+from dlworkflow.engine.tasks import TASKS, build_loss
 from dlworkflow.errors import ConfigError, ModelError
 from dlworkflow.models.tiny_vgg import TinyVGG
-from dlworkflow.tasks import TASKS, build_loss
+from dlworkflow.models.weights.checkpoint import count_parameters
 
 ALL = list(models._MODELS)
 

@@ -6,7 +6,7 @@ import pytest
 
 from dlworkflow.config import SweepSettings
 from dlworkflow.errors import ConfigError
-from dlworkflow.sweep.points import Range, choose_combinations, extreme_combinations, parse_grid, read_grid
+from dlworkflow.training.sweep.points import Range, choose_combinations, extreme_combinations, parse_grid, read_grid
 
 
 def values_of(*pairs):

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from dlworkflow.config import Layer, from_overrides
-from dlworkflow.stopping import StopRequest
-from dlworkflow.sweep.folder import FINISHED, Sweep
-from dlworkflow.sweep.plan import plan_sweep
-from dlworkflow.sweep.pool import Pool, _Worker
-from dlworkflow.sweep.tasks import Listed, Progress, Task
+from dlworkflow.engine.signals import StopRequest
+from dlworkflow.training.sweep.folder import FINISHED, Sweep
+from dlworkflow.training.sweep.plan import plan_sweep
+from dlworkflow.training.sweep.pool import Pool, _Worker
+from dlworkflow.training.sweep.queue import Listed, Progress, Task
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 
 from dlworkflow.config import Layer, SweepSettings, from_overrides
 from dlworkflow.errors import ConfigError, RunError
-from dlworkflow.sweep import running, training
-from dlworkflow.sweep.folder import Sweep, find_runs, find_sweep
-from dlworkflow.sweep.plan import config_of, plan_sweep
-from dlworkflow.sweep.running import Listed, choose_jobs, run_sweep
-from dlworkflow.sweep.table import sweep_rows
-from dlworkflow.sweep.tasks import Task
+from dlworkflow.training.sweep import running, training
+from dlworkflow.training.sweep.folder import Sweep, find_runs, find_sweep
+from dlworkflow.training.sweep.plan import config_of, plan_sweep
+from dlworkflow.training.sweep.queue import Task
+from dlworkflow.training.sweep.running import Listed, choose_jobs, run_sweep
+from dlworkflow.training.sweep.table import sweep_rows
 
 RATES = {"optimizer.lr": [0.01, 0.1]}
 

@@ -9,9 +9,9 @@ import pytest
 
 from dlworkflow.config import Layer, from_overrides
 from dlworkflow.errors import ConfigError
-from dlworkflow.sweep.folder import Sweep
-from dlworkflow.sweep.plan import plan_sweep
-from dlworkflow.sweep.running import run_sweep
+from dlworkflow.training.sweep.folder import Sweep
+from dlworkflow.training.sweep.plan import plan_sweep
+from dlworkflow.training.sweep.running import run_sweep
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_without_optuna_the_error_names_the_extra(monkeypatch):
         return original(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.delitem(sys.modules, "dlworkflow.sweep.search", raising=False)
+    monkeypatch.delitem(sys.modules, "dlworkflow.training.sweep.search", raising=False)
 
     with pytest.raises(ConfigError, match=r"pip install 'dlworkflow\[sweep\]'"):
-        import dlworkflow.sweep.search  # noqa: F401
+        import dlworkflow.training.sweep.search  # noqa: F401

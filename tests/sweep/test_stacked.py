@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from dlworkflow.sweep.stacked import Stacked
+from dlworkflow.training.sweep.stacked import Stacked
 
 
 class Centred(nn.Module):

@@ -6,10 +6,10 @@ import pytest
 
 from dlworkflow.config import Layer, from_overrides
 from dlworkflow.errors import ConfigError
-from dlworkflow.sweep.folder import Sweep
-from dlworkflow.sweep.plan import config_of, plan_sweep
-from dlworkflow.sweep.running import run_sweep
-from dlworkflow.sweep.table import sweep_rows
+from dlworkflow.training.sweep.folder import Sweep
+from dlworkflow.training.sweep.plan import config_of, plan_sweep
+from dlworkflow.training.sweep.running import run_sweep
+from dlworkflow.training.sweep.table import sweep_rows
 
 
 def planned(variants, *pairs, **sweep):

@@ -8,8 +8,8 @@ import torch
 from dlworkflow import models
 from dlworkflow.config import from_overrides
 from dlworkflow.errors import DivergedError
-from dlworkflow.sweep.vectorized import _Stack, group_of, obstacle, train_together
-from dlworkflow.workflow import RecordedJob, prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.run import RecordedJob, prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.sweep.vectorized import _Stack, group_of, obstacle, train_together
 
 CASES = {  # rates at which training is stable: elsewhere it makes much of the last digit of a float
     "sgd": ("circles_v2", "optimizer.lr=0.3"),

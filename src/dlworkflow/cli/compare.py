@@ -61,9 +61,9 @@ def compare(
 
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
     """
-    from dlworkflow.comparison import all_columns, compare_runs, compare_seeds, sort_rows
     from dlworkflow.runs import list_runs, runs_folder
-    from dlworkflow.sweep.folder import find_runs
+    from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, sort_rows
+    from dlworkflow.training.sweep.folder import find_runs
 
     target = figure_file("--plot", plot, overwrite)
     if at not in (None, "best", "last"):
@@ -99,7 +99,7 @@ def compare(
         why = "as there is no validation split; expect a little less on new data"
         say(f"best epoch{which}: the lowest test loss, {why}")
     if target is not None:
-        from dlworkflow.history_figures import draw_runs
+        from dlworkflow.analysis.history_figures import draw_runs
 
         kept = [row["path"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
         by_path = {str(run.path): run for run in found}
@@ -129,7 +129,7 @@ def _print(
     output: Format,
     cells: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> None:
-    from dlworkflow.comparison import sort_rows
+    from dlworkflow.runs.comparison import sort_rows
 
     if sort is not None:
         column = sort.replace(" ", "_")

@@ -23,11 +23,11 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.tables import Format, number, render
-from dlworkflow.paths import user_path
-from dlworkflow.text import printable
+from dlworkflow.files.paths import user_path
+from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:
-    from dlworkflow.data.check import Finding, FolderReport
+    from dlworkflow.data.check.folder import Finding, FolderReport
     from dlworkflow.data.splits import Splits
 
 MOST_REMARKS = 10
@@ -124,7 +124,7 @@ def show(
     target = figure_file("--out", out, overwrite, input_files({"data_dir": data_dir, **given}))
     splits = _load(given, data_dir, offline)
 
-    from dlworkflow.figures import draw_data
+    from dlworkflow.analysis.figures import draw_data
 
     figure = draw_data(splits, what=what.value, seed=seed)
     echo_path(target.save(figure) if target else save_under_free_name(figure, f"{splits.name}-{what.value}"))
@@ -159,7 +159,7 @@ def check(
     --trust-cache takes what was found earlier in files whose size, inode and times are the same. Shards are read
     whole, every time: against their index, sample by sample.
     """
-    from dlworkflow.data.cache import rechecked
+    from dlworkflow.data.images.cache import rechecked
     from dlworkflow.data.shards.names import shards_path
 
     layout = _layout(settings)
@@ -169,7 +169,7 @@ def check(
 
             report = check_shards(shards, on_progress=on_progress, max_pixels=max_pixels)
         else:
-            from dlworkflow.data.check import check_folder
+            from dlworkflow.data.check.folder import check_folder
 
             report = check_folder(path, layout=layout, on_progress=on_progress, max_pixels=max_pixels)
     if as_json:
@@ -263,7 +263,7 @@ def get(
 
 def _report_lines(report: FolderReport) -> Iterator[str]:
     """Return a report as lines: what there is, then faults and remarks by kind."""
-    from dlworkflow.data.check import FAULTS, REMARKS
+    from dlworkflow.data.check.folder import FAULTS, REMARKS
 
     yield printable(f"{report.path}: {report.n_files:,} files, of which {report.n_read:,} were read now")
     classes = sorted({name for counts in report.counts.values() for name in counts})
@@ -327,7 +327,7 @@ def _settings(name: str, settings: list[str] | None) -> dict[str, Any]:
 def _layout(settings: list[str] | None) -> Any:
     """Return `data.layout`, the only setting that matters to a check."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.data.layout import Layout
+    from dlworkflow.data.folders.layout import Layout
     from dlworkflow.errors import ConfigError, unknown
 
     given = from_overrides(settings or ()).values

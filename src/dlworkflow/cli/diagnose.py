@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
-from dlworkflow.text import json_text, printable
+from dlworkflow.files.text import json_text, printable
 
 if TYPE_CHECKING:
-    from dlworkflow.diagnosis import Diagnosis
+    from dlworkflow.analysis.diagnosis import Diagnosis
 
 
 class Format(StrEnum):
@@ -37,7 +37,7 @@ def diagnose(
     found = find_run(run, runs_dir)
     say(f"run {found.path}")
 
-    from dlworkflow.run_diagnosis import diagnose_run
+    from dlworkflow.analysis.diagnosis.of_run import diagnose_run
 
     told = diagnose_run(found)
     diagnosis, cures = told.diagnosis, told.cures

@@ -34,7 +34,7 @@ def doctor(
 
     from dlworkflow._version import __version__
     from dlworkflow.data import data_folder, entries, find
-    from dlworkflow.device import available_devices, choose_device, describe_device
+    from dlworkflow.engine.device import available_devices, choose_device, describe_device
     from dlworkflow.runs import runs_folder
 
     rows: list[dict[str, str]] = []

@@ -10,10 +10,10 @@ import typer
 from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, say
 from dlworkflow.cli.predict import Weights
 from dlworkflow.cli.tables import Format, number, percent, render
-from dlworkflow.text import json_text
+from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
-    from dlworkflow.evaluation import EvaluationReport
+    from dlworkflow.metrics.report import EvaluationReport
 
 MOST_CLASSES = 25
 """A terminal shows the table of up to this many classes; evaluation.json holds them all."""
@@ -74,8 +74,8 @@ def evaluate(
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
 
+    from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_data, report_part, write_report
     from dlworkflow.data.splits import ONLY_NAMES
-    from dlworkflow.run_evaluation import evaluate_part, load_part, report_data, report_part, write_report
     from dlworkflow.runs.summary import leakage_warnings
 
     say(f"run {found.path} ({weights.value} weights)")
@@ -100,7 +100,7 @@ def evaluate(
     for warning in (*report.warnings, *leaked):
         say(f"warning: {warning}")
     if plots:
-        from dlworkflow.figures import draw_evaluation
+        from dlworkflow.analysis.figures import draw_evaluation
 
         paths += draw_evaluation(found, part, result, report, weights=weights.value)
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")

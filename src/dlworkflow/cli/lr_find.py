@@ -20,7 +20,7 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.errors import RunError
-from dlworkflow.paths import user_path
+from dlworkflow.files.paths import user_path
 
 
 def lr_find(
@@ -75,8 +75,8 @@ def lr_find(
     flags = flags if data is None else with_data(flags, locate(data))
     layers = [*(read_file(user_path(path)) for path in config or ()), together(from_overrides(settings or ()), flags)]
 
-    from dlworkflow.lr_search import search_lr
-    from dlworkflow.workflow import resolve_config
+    from dlworkflow.training.lr_finder import search_lr
+    from dlworkflow.training.run import resolve_config
 
     resolved = resolve_config(layers)
     if target is not None:

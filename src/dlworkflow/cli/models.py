@@ -24,13 +24,13 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.tables import Format, number, render
-from dlworkflow.text import printable
+from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:
     from torch import nn
 
     from dlworkflow.cli.options import FigureFile
-    from dlworkflow.inference import Predictor
+    from dlworkflow.inference.predictor import Predictor
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -121,7 +121,7 @@ def _fresh(
 ) -> tuple[nn.Module, tuple[int, ...]]:
     """Build a model with new weights, always the same ones, for the notes' input or for some data."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.device import set_seeds
+    from dlworkflow.engine.device import set_seeds
     from dlworkflow.errors import ConfigError
     from dlworkflow.models import build, entry
 
@@ -149,7 +149,7 @@ def _fresh(
 
 def _from_run(model: str, run: str, runs_dir: str | None) -> Predictor:
     from dlworkflow.errors import ConfigError
-    from dlworkflow.inference import Predictor
+    from dlworkflow.inference.predictor import Predictor
     from dlworkflow.runs import find_run
 
     found = find_run(
@@ -174,8 +174,8 @@ def _trace(
 
     Of a run, the picture goes the run's own way into the model, and its answer is printed too.
     """
-    from dlworkflow.data.pixels import to_uint8
-    from dlworkflow.data.transforms import Pipeline
+    from dlworkflow.data.images.pixels import to_uint8
+    from dlworkflow.data.images.transforms import Pipeline
     from dlworkflow.errors import ConfigError
     from dlworkflow.models.layers import layer_outputs
     from dlworkflow.plotting import plot_feature_maps

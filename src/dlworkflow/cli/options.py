@@ -84,7 +84,7 @@ class FigureFile:
     """
 
     def __init__(self, option: str, given: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-        from dlworkflow.paths import user_path
+        from dlworkflow.files.paths import user_path
         from dlworkflow.plotting.style import check_format
 
         self.path, self._option, self._overwrite = check_format(user_path(given)), option, overwrite
@@ -92,7 +92,7 @@ class FigureFile:
 
     def check(self, inputs: Iterable[Path] = ()) -> None:
         """Raise ConfigError where the file must not be written, because of one of these inputs or of what is there."""
-        from dlworkflow.writing import check_output
+        from dlworkflow.files.writing import check_output
 
         check_output(self.path, option=self._option, overwrite=self._overwrite, inputs=inputs)
 
@@ -114,9 +114,9 @@ def figure_file(option: str, given: Path | None, overwrite: bool, inputs: Iterab
 
 def save_under_free_name(figure: Figure, name: str) -> Path:
     """Write a figure that has no name of the user's into the working folder, beside what is there."""
+    from dlworkflow.files.writing import free_name
     from dlworkflow.plotting import save_figure
     from dlworkflow.runs import safe_name
-    from dlworkflow.writing import free_name
 
     while True:
         path = free_name(Path(f"{safe_name(name)}.png"))
@@ -128,7 +128,7 @@ def save_under_free_name(figure: Figure, name: str) -> Path:
 
 def echo_path(path: Path) -> None:
     """Print where something was written: on stdout, unless that is where it went."""
-    from dlworkflow.writing import is_device
+    from dlworkflow.files.writing import is_device
 
     typer.echo(str(path), err=is_device(path))
 
@@ -146,7 +146,7 @@ def count(text: str) -> int:
 
 def say(text: str) -> None:
     """Print a line for people on stderr, where it is in nobody's way; that nobody is left to read it is no failure."""
-    from dlworkflow.text import printable
+    from dlworkflow.files.text import printable
 
     with suppress(OSError):  # the terminal was closed, or the pipe
         typer.echo(printable(text), err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlworkflow.analysis.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
 from dlworkflow.cli.evaluate import Split
 from dlworkflow.cli.options import (
     RUN_HELP,
@@ -21,7 +22,6 @@ from dlworkflow.cli.options import (
 )
 from dlworkflow.cli.predict import Weights
 from dlworkflow.errors import ConfigError, RunError, nearest
-from dlworkflow.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,9 +90,9 @@ def plot(
 def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None, weights: str) -> Iterator[tuple[str, Figure]]:
     """Draw figures; those of the history alone need no model, and no import of torch."""
     if kinds and set(kinds) <= set(OF_THE_HISTORY):
-        from dlworkflow.history_figures import draw_history
+        from dlworkflow.analysis.history_figures import draw_history
 
         return ((kind, draw_history(run, kind)) for kind in kinds)
-    from dlworkflow.figures import draw_all
+    from dlworkflow.analysis.figures import draw_all
 
     return draw_all(run, kinds, split=split, data_dir=data_dir, weights=weights)

@@ -24,16 +24,16 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.data.listing import lists_images
-from dlworkflow.data.tables import as_number, read_lines
+from dlworkflow.data.folders.listing import lists_images
+from dlworkflow.data.folders.tables import as_number, read_lines
 from dlworkflow.errors import ConfigError, DlwError, few, unknown
-from dlworkflow.paths import matching_paths, user_path
-from dlworkflow.text import json_text, printable
+from dlworkflow.files.paths import matching_paths, user_path
+from dlworkflow.files.text import json_text, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dlworkflow.inference import Prediction, Predictor
+    from dlworkflow.inference.predictor import Prediction, Predictor
 
 CONTEXT = {"ignore_unknown_options": True}  # so that -0.5 is a number; other unknown options are refused below
 
@@ -140,7 +140,7 @@ def predict(
     else:
         if numbers is not None and not any(map(_is_here, names)):
             raise DlwError(f"{predictor.name} takes pictures, not numbers")
-        from dlworkflow.inference import expand_paths
+        from dlworkflow.inference.predictor import expand_paths
 
         paths = expand_paths(names, on_left_out=say)
         if target is not None:
@@ -220,7 +220,7 @@ def _from_run(
     takes = f"rows of numbers ({width} given)" if width else "rows of numbers" if tabular else "pictures"
     found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")
 
-    from dlworkflow.inference import Predictor
+    from dlworkflow.inference.predictor import Predictor
 
     predictor = Predictor.from_run(found, weights=weights, device=device or "auto")
     say(f"run {found.path} ({weights} weights)")
@@ -254,7 +254,7 @@ def _from_weights(
     ]:
         raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform matter here")
 
-    from dlworkflow.inference import Predictor
+    from dlworkflow.inference.predictor import Predictor
 
     predictor = Predictor.from_weights(
         model,
@@ -315,7 +315,7 @@ def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]
 
 
 def _rows(predictor: Predictor, names: Sequence[str], numbers: list[list[float]] | None) -> list[list[float]]:
-    from dlworkflow.inference import read_rows
+    from dlworkflow.inference.predictor import read_rows
 
     width = predictor.in_shape[0]
     if numbers is None:
@@ -381,7 +381,7 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
 
 
 def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
-    from dlworkflow.data.images import load_image
+    from dlworkflow.data.images.dataset import load_image
     from dlworkflow.plotting import plot_predicted_images
     from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_PICTURES
 

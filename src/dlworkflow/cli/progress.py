@@ -14,9 +14,9 @@ from dlworkflow.errors import DivergedError, few
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
-    from dlworkflow.engine import Epoch
+    from dlworkflow.engine.loop import Epoch
     from dlworkflow.runs import Run
-    from dlworkflow.workflow import Job
+    from dlworkflow.training.run import Job
 
 LINES_BESIDE_BAR = 50
 """A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""
@@ -94,8 +94,8 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
 
 def say_job(job: Job) -> None:
     """Say what is about to train, on what and where."""
-    from dlworkflow.checkpoint import count_parameters
-    from dlworkflow.device import describe_device
+    from dlworkflow.engine.device import describe_device
+    from dlworkflow.models.weights.checkpoint import count_parameters
 
     splits = job.splits
     sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def say_job(job: Job) -> None:
 
 def _where_pictures_are(splits: Splits) -> str:
     """Say how many picture files were decoded and where they are kept; nothing where there are none."""
-    from dlworkflow.data.remembered import MEMORY_BUDGET, ImageFiles
+    from dlworkflow.data.images.decoded_cache import MEMORY_BUDGET, ImageFiles
 
     held = [
         pictures
@@ -211,8 +211,8 @@ def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _score_warnings(summary: dict[str, Any]) -> tuple[str, ...]:
-    from dlworkflow.evaluation import classification_warnings, regression_warnings
-    from dlworkflow.metrics import wilson_interval
+    from dlworkflow.metrics.functions import wilson_interval
+    from dlworkflow.metrics.report import classification_warnings, regression_warnings
     from dlworkflow.runs import over_samples
 
     best, by_batch = over_samples(summary, summary["best"])

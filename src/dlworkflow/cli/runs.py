@@ -9,7 +9,7 @@ import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
 from dlworkflow.cli.tables import Format, number, percent, render
-from dlworkflow.text import json_text
+from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.runs import Run
@@ -19,8 +19,8 @@ FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
 def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:
     """List the runs, oldest first."""
-    from dlworkflow.comparison import compare_runs
     from dlworkflow.runs import list_runs, runs_folder
+    from dlworkflow.runs.comparison import compare_runs
 
     found = list_runs(runs_dir)
     if not found:

@@ -24,12 +24,12 @@ from dlworkflow.cli.options import (
 from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
 from dlworkflow.errors import ConfigError, RunError, few
-from dlworkflow.paths import user_path
+from dlworkflow.files.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.config import Layer, SweepSettings
-    from dlworkflow.sweep.folder import Plan, Point, Sweep
+    from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 
 _STOPPED = {
     "": "another process still trains",
@@ -101,7 +101,7 @@ def sweep(
     dlw sweep --resume last
     """
     from dlworkflow.config import from_flags, from_overrides, read_file, together
-    from dlworkflow.sweep.points import parse_grid
+    from dlworkflow.training.sweep.points import parse_grid
 
     target = figure_file("--plot", plot, overwrite)
     file = what if what is not None and what.lower().endswith((".yaml", ".yml")) else None
@@ -148,13 +148,13 @@ def _made(
     layers: list[Layer], runs_dir: str | None, name: str | None, offline: bool, dry_run: bool
 ) -> tuple[Sweep, SweepSettings] | None:
     """Check a new sweep and make its folder; None for a dry run."""
-    from dlworkflow.sweep.folder import Sweep
-    from dlworkflow.sweep.plan import plan_sweep
-    from dlworkflow.sweep.running import check_vectorize
+    from dlworkflow.training.sweep.folder import Sweep
+    from dlworkflow.training.sweep.plan import plan_sweep
+    from dlworkflow.training.sweep.running import check_vectorize
 
     plan, settings = plan_sweep(layers, offline=offline)
     if settings.sampler == "tpe":
-        import dlworkflow.sweep.search  # noqa: F401 - says here already that Optuna is missing
+        import dlworkflow.training.sweep.search  # noqa: F401 - says here already that Optuna is missing
     if settings.vectorize:
         check_vectorize(plan)
     if dry_run:
@@ -167,7 +167,7 @@ def _made(
 def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepSettings]:
     """Return a sweep to go on with and its settings, those of this call among them: budgets are of one call."""
     from dlworkflow.config import Layer, build_sweep_settings
-    from dlworkflow.sweep.folder import find_sweep
+    from dlworkflow.training.sweep.folder import find_sweep
 
     found = find_sweep(name, runs_dir)
     then = found.read().sweep | {"max_runs": None, "max_minutes": None}
@@ -188,7 +188,7 @@ def _run(
     found: Sweep, settings: SweepSettings, retry_failed: bool, target: FigureFile | None, output: Format, resumed: bool
 ) -> None:
     from dlworkflow.data import input_files
-    from dlworkflow.sweep.running import run_sweep
+    from dlworkflow.training.sweep.running import run_sweep
 
     if target is not None:
         target.check(input_files(found.read().base.get("data", {})))
@@ -247,7 +247,7 @@ class _Progress:
 
 
 def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.sweep.table import best_run, sweep_rows
+    from dlworkflow.training.sweep.table import best_run, sweep_rows
 
     rows, metric = sweep_rows(found, plan, by=settings.by, at=settings.at)
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.endswith("_sd")]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from dlworkflow.text import csv_cell, json_text, printable
+from dlworkflow.files.text import csv_cell, json_text, printable
 
 Row = Mapping[str, Any]
 

@@ -14,11 +14,11 @@ import typer
 from dlworkflow.cli.options import OverwriteOption, complete_data, complete_models, figure_file, say
 from dlworkflow.cli.tables import render
 from dlworkflow.errors import ConfigError, unknown
-from dlworkflow.text import json_text, printable
+from dlworkflow.files.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
-    from dlworkflow.trace import ClassifierTrace, ConvTrace, DescentStep, LayerStep, SampleLoss, WorkedSum
+    from dlworkflow.course.trace import ClassifierTrace, ConvTrace, DescentStep, LayerStep, SampleLoss, WorkedSum
 
 MOST_SHOWN = 10
 """Numbers shown of a layer, and terms of a sum, before an ellipsis stands for the rest."""
@@ -122,7 +122,7 @@ def _refuse(subject: str, options: Mapping[str, Any]) -> None:
 
 
 def _trace_activations(target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.trace import trace_activations
+    from dlworkflow.course.trace import trace_activations
 
     x = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
     values = trace_activations(x)
@@ -139,7 +139,7 @@ def _trace_activations(target: FigureFile | None, output: Format) -> None:
 
 
 def _trace_descent(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.trace import descent_path, loss_surface, trace_descent
+    from dlworkflow.course.trace import descent_path, loss_surface, trace_descent
 
     x, y = (_numbers(f"--{name}", given.pop(name, usual)) for name, usual in (("x", "1,2,3"), ("y", "2,4,6")))
     taken = _flagged(lambda: trace_descent(x, y, **given))
@@ -195,8 +195,8 @@ def _trace_model(name: str, output: Format, *, data: str | None = None, samples:
 
     import torch
 
-    from dlworkflow.device import set_seeds
-    from dlworkflow.trace import trace_classifier
+    from dlworkflow.course.trace import trace_classifier
+    from dlworkflow.engine.device import set_seeds
 
     set_seeds(seed)
     model = models.build(name, splits.in_shape, splits.n_outputs)
@@ -251,7 +251,7 @@ def _sum_of_powers(sample: SampleLoss) -> float:
 
 
 def _trace_conv(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.trace import trace_conv
+    from dlworkflow.course.trace import trace_conv
 
     if "shape" in given:
         given["in_shape"] = _whole_numbers("--shape", given.pop("shape"))

@@ -25,12 +25,12 @@ from dlworkflow.cli.options import (
 )
 from dlworkflow.cli.progress import Progress, print_end, say_job
 from dlworkflow.errors import ConfigError, few
-from dlworkflow.paths import user_path
+from dlworkflow.files.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.config import Layer
-    from dlworkflow.distributed import Processes
     from dlworkflow.runs import Run
+    from dlworkflow.training.distributed import Processes
 
 STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Environment variables that say which of several processes this is."""
@@ -48,13 +48,13 @@ def _in_processes(command: Callable[..., None]) -> Callable[..., None]:
         looks = settings["print_config"] or settings["dry_run"]
         if not all(variable in os.environ for variable in STARTED_BY_TORCHRUN):
             if processes is not None and not looks:
-                from dlworkflow.distributed import launch
+                from dlworkflow.training.distributed import launch
 
                 raise SystemExit(launch(processes, ctx.obj, settings["runs_dir"]))
             ctx.obj = None
             command(ctx, **settings)
             return
-        from dlworkflow.distributed import joined
+        from dlworkflow.training.distributed import joined
 
         with joined(settings["runs_dir"]) as ctx.obj:
             if processes not in (None, ctx.obj.size):
@@ -69,7 +69,7 @@ def _reading_anew(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(*arguments: Any, recheck: bool = False, **settings: Any) -> None:
-        from dlworkflow.data.cache import rechecked
+        from dlworkflow.data.images.cache import rechecked
 
         with rechecked(recheck):
             command(*arguments, **settings)
@@ -246,7 +246,7 @@ def train(
     else:
         if force:
             raise ConfigError("--force: only with --resume RUN")
-        from dlworkflow.workflow import fill_defaults, prepare, resolve_config, train_job
+        from dlworkflow.training.run import fill_defaults, prepare, resolve_config, train_job
 
         resolved = resolve_config(layers)
         if print_config and not quiet:
@@ -265,14 +265,14 @@ def train(
             if group is None:
                 run = train_job(job, runs_dir=runs_dir, name=name, **told)
             else:
-                from dlworkflow.distributed import train_together
+                from dlworkflow.training.distributed import train_together
 
                 run = train_together(group, job, runs_dir=runs_dir, name=name, offline=offline, **told)
     if quiet:
         return
     print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
-        from dlworkflow.history_figures import draw_history
+        from dlworkflow.analysis.history_figures import draw_history
         from dlworkflow.plotting import save_figure
 
         say(f"figure  {save_figure(draw_history(run), run.plot_path('curves'))}")
@@ -289,7 +289,7 @@ def _resume(
 ) -> Run:
     told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
     if group is not None:
-        from dlworkflow.distributed import resume_together
+        from dlworkflow.training.distributed import resume_together
 
         settings: dict[str, Any] = {"epochs": _epochs(layers), "place": _place(layers), "force": force}
         settings["offline"] = offline
@@ -298,7 +298,7 @@ def _resume(
     from dlworkflow.runs import find_run
 
     found, epochs = find_run(name, runs_dir), _epochs(layers)
-    from dlworkflow.workflow import resume_training
+    from dlworkflow.training.run import resume_training
 
     given: dict[str, Any] = {"epochs": epochs, "place": _place(layers), "force": force, "offline": offline}
     with progress, file_bar() as on_pictures:
@@ -310,7 +310,7 @@ def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: boo
     from dlworkflow.runs import find_run
 
     found, epochs = find_run(name, runs_dir), _epochs(layers)
-    from dlworkflow.workflow import prepare_resume
+    from dlworkflow.training.run import prepare_resume
 
     job = prepare_resume(found, epochs=epochs, place=_place(layers), force=force, offline=offline)
     say_job(job)

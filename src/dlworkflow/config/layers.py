@@ -13,7 +13,7 @@ from typing import Any
 from dlworkflow.config.settings import DataSettings, Tree
 from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError, first_line
-from dlworkflow.paths import read_small_text
+from dlworkflow.files.paths import read_small_text
 
 NAMED = ("model", "data", "optimizer", "schedule")
 """The sections that a name alone may stand for."""

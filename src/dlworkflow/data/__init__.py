@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data.shards.names import shards_path
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, unknown
-from dlworkflow.paths import user_path
-from dlworkflow.signatures import faults_of, settings_of
+from dlworkflow.files.paths import user_path
+from dlworkflow.registry import faults_of, settings_of
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
@@ -34,20 +34,24 @@ class DataEntry:
 
 
 _DATA_SETS: dict[str, DataEntry] = {
-    "line": DataEntry("synthetic:load_line", "regression", "a straight line, 50 points"),
-    "circles": DataEntry("synthetic:load_circles", "binary", "two rings of points, 1,000"),
-    "moons": DataEntry("synthetic:load_moons", "binary", "two half moons, 1,000 points"),
-    "blobs": DataEntry("synthetic:load_blobs", "multiclass", "four clouds of points, 1,000"),
-    "spirals": DataEntry("synthetic:load_spirals", "multiclass", "three spiral arms, 900 points"),
-    "digits": DataEntry("digits:load_digits", "multiclass", "1,797 handwritten digits, 8x8 grey, no download"),
+    "line": DataEntry("datasets.synthetic:load_line", "regression", "a straight line, 50 points"),
+    "circles": DataEntry("datasets.synthetic:load_circles", "binary", "two rings of points, 1,000"),
+    "moons": DataEntry("datasets.synthetic:load_moons", "binary", "two half moons, 1,000 points"),
+    "blobs": DataEntry("datasets.synthetic:load_blobs", "multiclass", "four clouds of points, 1,000"),
+    "spirals": DataEntry("datasets.synthetic:load_spirals", "multiclass", "three spiral arms, 900 points"),
+    "digits": DataEntry("datasets.digits:load_digits", "multiclass", "1,797 handwritten digits, 8x8 grey, no download"),
     "fashion_mnist": DataEntry(
-        "fashion_mnist:load_fashion_mnist", "multiclass", "70,000 pictures of clothes, 28x28 grey", files=True
+        "datasets.fashion_mnist:load_fashion_mnist", "multiclass", "70,000 pictures of clothes, 28x28 grey", files=True
     ),
     "pizza_steak_sushi": DataEntry(
-        "pizza_steak_sushi:load_pizza_steak_sushi", "multiclass", "300 photos of three dishes", files=True
+        "datasets.pizza_steak_sushi:load_pizza_steak_sushi", "multiclass", "300 photos of three dishes", files=True
     ),
-    "image_folder": DataEntry("image_folder:load_image_folder", "multiclass", "your pictures: train/<class>/..."),
-    "image_csv": DataEntry("image_folder:load_image_csv", "multiclass", "your pictures: CSV of path,label[,split]"),
+    "image_folder": DataEntry(
+        "datasets.image_folder:load_image_folder", "multiclass", "your pictures: train/<class>/..."
+    ),
+    "image_csv": DataEntry(
+        "datasets.image_folder:load_image_csv", "multiclass", "your pictures: CSV of path,label[,split]"
+    ),
     "image_shards": DataEntry(
         "shards.loading:load_shards", "multiclass", "your pictures: tar shards of `dlw data shard`"
     ),
@@ -134,7 +138,7 @@ def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
             wrong[parameter.name] = f"data {name!r} needs it"
     value_range = given.get("range") if name in _DATA_SETS else None
     if (given.get("transform") is not None or value_range is not None) and not wrong:
-        from dlworkflow.data import transforms
+        from dlworkflow.data.images import transforms
 
         wrong |= transforms.faults(given.get("transform"), given.get("image_size"), value_range)
     return wrong
@@ -169,12 +173,12 @@ def load(name: str, *, data_dir: str | None = None, offline: bool = False, **giv
 
 def find(name: str, data_dir: str | None = None) -> Path | None:
     """Return where the files of a data set lie, or None when they are not there or it has none."""
-    return import_module(f"dlworkflow.data.{name}").find(data_dir) if _lives_in_files(name) else None
+    return import_module(f"dlworkflow.data.datasets.{name}").find(data_dir) if _lives_in_files(name) else None
 
 
 def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the files and folders that a data set with these settings is read from; none where it is made."""
-    from dlworkflow.data.listing import read_csv
+    from dlworkflow.data.folders.listing import read_csv
     from dlworkflow.data.shards.names import expand, folder_of
 
     name, path = given.get("name"), given.get("path")
@@ -193,7 +197,7 @@ def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Pat
     """Return where the files of a data set lie, fetched where they are missing."""
     if not _lives_in_files(name):
         raise DataError(f"data {name!r} needs no files to be fetched")
-    path: Path = import_module(f"dlworkflow.data.{name}").get(data_dir, offline=offline)
+    path: Path = import_module(f"dlworkflow.data.datasets.{name}").get(data_dir, offline=offline)
     return path
 
 

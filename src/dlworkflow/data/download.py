@@ -24,7 +24,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from dlworkflow.errors import DataError, MissingDataError, first_line
-from dlworkflow.paths import user_path
+from dlworkflow.files.paths import user_path
 
 TIMEOUT_SECONDS = 30
 UNPACKED_LIMIT = 10

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
-from dlworkflow.children import guarded_start, leave_interrupts_to_the_parent
+from dlworkflow.engine.child_processes import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.errors import ConfigError, DataError, first_line
 
 Batch = tuple[Tensor, Tensor]
@@ -283,9 +283,9 @@ def create_dataloaders(
     [0, 1]. The test folder's classes are matched to the training folder's by name. Raises DataError when the test
     folder has a class of its own.
     """
-    from dlworkflow.data.class_names import match_classes
-    from dlworkflow.data.image_folder import ImageFolderCustom
-    from dlworkflow.data.transforms import Pipeline
+    from dlworkflow.data.datasets.image_folder import ImageFolderCustom
+    from dlworkflow.data.folders.class_names import match_classes
+    from dlworkflow.data.images.transforms import Pipeline
 
     transform = transform or Pipeline((64, 64))
     train, test = (ImageFolderCustom(folder, transform) for folder in (train_dir, test_dir))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import Dataset
 
-    from dlworkflow.data.transforms import Pipeline
+    from dlworkflow.data.images.transforms import Pipeline
 
 
 @dataclass(frozen=True)

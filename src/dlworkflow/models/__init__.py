@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.errors import ConfigError, ModelError, first_line, nearest, unknown
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.recipes import RECIPES, USUAL
-from dlworkflow.signatures import choices_of, faults_of, settings_of
+from dlworkflow.registry import choices_of, faults_of, settings_of
 
 if TYPE_CHECKING:
     import torch

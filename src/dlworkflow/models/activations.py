@@ -6,7 +6,7 @@ from typing import Annotated
 
 from torch import nn
 
-from dlworkflow.signatures import OneOf
+from dlworkflow.registry import OneOf
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dlworkflow.models.activations import Activation, activation_layer
-from dlworkflow.signatures import Count, Depth, Probability
+from dlworkflow.registry import Count, Depth, Probability
 
 
 class BlobModel(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dlworkflow.models.activations import Activation
 from dlworkflow.models.tiny_vgg import add_blocks, flat_width, linear_classifier
-from dlworkflow.signatures import Count, Depth, Probability
+from dlworkflow.registry import Count, Depth, Probability
 
 
 class FashionMNISTModelV0(nn.Module):

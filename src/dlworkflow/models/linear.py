@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.signatures import Count
+from dlworkflow.registry import Count
 
 
 class LinearRegressionModel(nn.Module):

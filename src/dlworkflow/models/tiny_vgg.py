@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlworkflow.models.activations import Activation, activation_layer
-from dlworkflow.signatures import Count, Depth, Probability
+from dlworkflow.registry import Count, Depth, Probability
 
 
 class TinyVGG(nn.Module):

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
+from dlworkflow.files.text import printable
 from dlworkflow.plotting.grid import TITLE, Layout, as_picture, draw_grid, show_picture
 from dlworkflow.plotting.points import check_parts, draw_points, frame, limits, name_classes
 from dlworkflow.plotting.style import (
@@ -30,7 +31,6 @@ from dlworkflow.plotting.style import (
     tidy,
     visible,
 )
-from dlworkflow.text import printable
 
 MOST_RANDOM = 10  # the notes' limit: above it shapes are left out too
 MOST_NAMED = 140  # classes that the balance names one by one

@@ -12,6 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
+from dlworkflow.files.text import printable
 from dlworkflow.plotting.style import (
     BLACK,
     BLUE,
@@ -27,7 +28,6 @@ from dlworkflow.plotting.style import (
     text_width,
     tidy,
 )
-from dlworkflow.text import printable
 
 MOST_WRITTEN = 15  # classes whose cells bear their numbers
 BLUES = colormaps["Blues"]

@@ -21,8 +21,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import text_to_path
 
 from dlworkflow.errors import DlwError
-from dlworkflow.text import printable
-from dlworkflow.writing import is_device, write_output
+from dlworkflow.files.text import printable
+from dlworkflow.files.writing import is_device, write_output
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
 PURPLE, SKY, BLACK, GREY, PALE = "#cc79a7", "#56b4e9", "#000000", "#6b6b6b", "#e3e3e3"

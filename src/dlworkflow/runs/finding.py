@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
-from dlworkflow.paths import user_path
+from dlworkflow.files.paths import user_path
 from dlworkflow.runs.averaging import over_samples
 from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
 

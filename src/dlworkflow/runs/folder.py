@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line
-from dlworkflow.locking import is_locked, locked_file
-from dlworkflow.paths import read_json, read_small_text
+from dlworkflow.files.locking import is_locked, locked_file
+from dlworkflow.files.paths import read_json, read_small_text
+from dlworkflow.files.text import csv_cell
+from dlworkflow.files.writing import clear_leftovers, unfinished_folder, write_text
 from dlworkflow.runs.summary import FORMAT, are_split_indices, as_json, read_summary
-from dlworkflow.text import csv_cell
-from dlworkflow.writing import clear_leftovers, unfinished_folder, write_text
 
 SUMMARY, CONFIG = "summary.json", "config.yaml"
 _HISTORY, _ENVIRONMENT, _SPLITS, _LOCK = "history.csv", "environment.json", "splits.json", ".lock"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line
-from dlworkflow.paths import parse_json
+from dlworkflow.files.paths import parse_json
 from dlworkflow.runs.averaging import OVER_SAMPLES
 
 FORMAT = 1

@@ -19,8 +19,8 @@ from typing import Any
 
 from PIL import __version__ as pillow
 
-from dlworkflow.data.cache import cache_folder, read_remembered, write_remembered
-from dlworkflow.data.decoding import ImageError, opened, pixel_limit
+from dlworkflow.data.images.cache import cache_folder, read_remembered, write_remembered
+from dlworkflow.data.images.decoding import ImageError, opened, pixel_limit
 from dlworkflow.data.shards.samples import read_samples
 from dlworkflow.errors import DataError
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median_low
 
-from dlworkflow.data.check import Finding, FolderReport, Spread
-from dlworkflow.data.decoding import ImageError, TooManyPixelsError, opened
-from dlworkflow.data.digests import shard_digest
-from dlworkflow.data.facts import Progress
+from dlworkflow.data.check.facts import Progress
+from dlworkflow.data.check.folder import Finding, FolderReport, Spread
+from dlworkflow.data.images.decoding import ImageError, TooManyPixelsError, opened
+from dlworkflow.data.images.digests import shard_digest
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.loading import find_shards
 from dlworkflow.data.shards.samples import need_webdataset

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlworkflow.data.images.transforms import read_range
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
-from dlworkflow.data.transforms import read_range
 from dlworkflow.errors import DataError, MissingDataError, first_line
-from dlworkflow.paths import read_json
+from dlworkflow.files.paths import read_json
 
 FORMAT, VERSION = "dlworkflow-shards", 1
 SPLITS = ("train", "val", "test")

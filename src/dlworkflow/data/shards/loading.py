@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from dlworkflow.data.decoding import is_deep, mode_of, pixel_limit
-from dlworkflow.data.image_folder import RANDOM_STATE, TEST_FRACTION, OnBad
-from dlworkflow.data.listing import entries_of
+from dlworkflow.data.datasets.image_folder import RANDOM_STATE, TEST_FRACTION, OnBad
+from dlworkflow.data.folders.listing import entries_of
+from dlworkflow.data.images.decoding import is_deep, mode_of, pixel_limit
+from dlworkflow.data.images.transforms import Pipeline, RangeSetting, Spec, parse
 from dlworkflow.data.shards.census import Census, count_samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import SPLITS, Shard, check_present, read_index
@@ -17,10 +18,9 @@ from dlworkflow.data.shards.names import SUFFIX, expand, folder_of
 from dlworkflow.data.shards.reading import ShardData
 from dlworkflow.data.shards.samples import need_webdataset, read_samples
 from dlworkflow.data.splits import Splits
-from dlworkflow.data.transforms import Pipeline, RangeSetting, Spec, parse
 from dlworkflow.errors import DataError, MissingDataError, few
-from dlworkflow.paths import read_small_text
-from dlworkflow.signatures import Count, Fraction, Seed
+from dlworkflow.files.paths import read_small_text
+from dlworkflow.registry import Count, Fraction, Seed
 
 CLASSES_FILE = "classes.txt"
 

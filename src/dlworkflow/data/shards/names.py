@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlworkflow.errors import ConfigError, MissingDataError
-from dlworkflow.paths import matching_paths, user_path
+from dlworkflow.files.paths import matching_paths, user_path
 
 INDEX_NAME = "shards.json"
 MOST_SHARDS = 1_000_000

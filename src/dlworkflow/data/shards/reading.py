@@ -19,16 +19,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from dlworkflow.children import leave_interrupts_to_the_parent
-from dlworkflow.data.decoding import ImageError
-from dlworkflow.data.images import ImageData
+from dlworkflow.data.images.dataset import ImageData
+from dlworkflow.data.images.decoding import ImageError
+from dlworkflow.data.images.pixels import to_uint8
+from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.loaders import Batch, WorkerLoader
-from dlworkflow.data.pixels import to_uint8
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.samples import Sample
 from dlworkflow.data.shards.streams import samples_of, sizes, spread, stream
-from dlworkflow.data.transforms import Pipeline
+from dlworkflow.engine.child_processes import leave_interrupts_to_the_parent
 from dlworkflow.errors import DataError, DlwError
 
 _CHUNK = 16

@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlworkflow.data.formats import IMAGE_EXTENSIONS
+from dlworkflow.data.images.formats import IMAGE_EXTENSIONS
 from dlworkflow.errors import DataError, MissingDataError, first_line
-from dlworkflow.paths import open_regular
+from dlworkflow.files.paths import open_regular
 
 MOST_BYTES = 2**30
 """A member that claims to be larger is refused: it would be held in memory."""

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.data.decoding import pixel_limit
-from dlworkflow.data.facts import examine
+from dlworkflow.data.check.facts import examine
+from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.splits import Splits
 from dlworkflow.errors import ConfigError, DataError, first_line
-from dlworkflow.writing import clear_leftovers, is_same_or_within, name_in_temporary, unfinished_folder
+from dlworkflow.files.writing import clear_leftovers, is_same_or_within, name_in_temporary, unfinished_folder
 
 Progress = Callable[[int, int], object]
 """Told of (pictures done, pictures in all)."""

@@ -1,0 +1,200 @@
+"""A run's diagnosis, from what its folder holds: what its curves mean, and the commands that would try to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dlworkflow import data, models
+from dlworkflow.analysis.diagnosis import Diagnosis, Tree, diagnose
+from dlworkflow.analysis.diagnosis.suggestions import Situation, cure_commands
+from dlworkflow.config import Layer, TrainConfig
+from dlworkflow.config.command_line import flat
+from dlworkflow.config.conflicts import against_task
+from dlworkflow.engine.losses import build_training_loss
+from dlworkflow.engine.tasks import get_task
+from dlworkflow.errors import DlwError, RunError
+from dlworkflow.models import torchvision_models
+from dlworkflow.models.weights.pretrained import checkpoints_folder
+from dlworkflow.runs import Run, epochs_over_samples, shows_batch_means
+from dlworkflow.training.run import fill_defaults, resolve_config
+
+_UNEQUAL = 1.5
+"""Classes are of unequal size where the largest makes up this many times what it would among equals."""
+
+
+@dataclass(frozen=True)
+class RunDiagnosis:
+    """What a run's curves say; the cures that fit it, as (why, command); and what to know before reading either."""
+
+    diagnosis: Diagnosis
+    cures: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def diagnose_run(run: Run) -> RunDiagnosis:
+    """Say what the curves of a run mean and what to try next.
+
+    Raises RunError when no epoch has ended, or when a file of the run is missing or damaged.
+    """
+    summary = run.summary()
+    history, over_batches = epochs_over_samples(summary, run.history())
+    status = run.status(summary)
+    if not history:
+        raise RunError(f"{run.name} ({status}) has not ended an epoch: there is nothing to diagnose")
+    baseline = {} if over_batches else summary["baseline"]  # that is one over samples
+    diagnosis = diagnose(
+        history,
+        baseline_acc=baseline["score"] if baseline.get("metric") == "accuracy" else None,
+        baseline_loss=baseline["score"] if baseline.get("metric") == "loss" else None,
+        collapsed_to=summary.get("collapsed_to"),
+    )
+    goes_on = status in ("interrupted", "killed") and run.state_path.is_file()
+    cures = cure_commands(diagnosis, situation_of(summary, resume=str(run.path) if goes_on else None))
+    return RunDiagnosis(
+        diagnosis, tuple(cures), tuple(_notes(summary, status, len(history), over_batches, bool(cures)))
+    )
+
+
+def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: Sequence[str], cures: bool) -> list[str]:
+    """Say what a reader of the verdict and of the commands must know.
+
+    That a run did not end; that what it shows are means over batches, and whether those over samples are known; that
+    its model or its data are not known here.
+    """
+    notes = []
+    if status != "finished":
+        planned = summary["config"]["epochs"]
+        notes.append(f"the run is {status}, {epochs} of {planned} epochs are there: the verdict is about these")
+    known = (summary.get("over_samples") or {}).get("test_acc")
+    true = f": over samples the best weights score {known:.2%} on the test split" if known is not None else ""
+    if over_batches:
+        notes.append(
+            "the run kept only means over batches, which overweight a short last batch and are not compared with what "
+            f"one answer for everything scores{true}"
+        )
+    elif shows_batch_means(summary):
+        notes.append(f"the verdict is about means over samples, not the means over batches that the run shows{true}")
+    if cures and (fault := _fault(summary["config"])):
+        notes.append(f"the commands do not run here as they are: {fault}")
+    return notes
+
+
+def situation_of(summary: Mapping[str, Any], *, resume: str | None = None) -> Situation:
+    """Return what the choice of cures needs to know of a run; `resume` is its path where it can go on."""
+    config, baseline, classes = summary["config"], summary["baseline"], summary["classes"]
+    return Situation(
+        config,
+        _usual(summary),
+        samples=summary["samples"]["train"],
+        validated="val" in summary["samples"],
+        unequal=bool(classes) and baseline.get("score", 0.0) * len(classes) >= _UNEQUAL,
+        stopped_early=bool(summary.get("stopped_early")),
+        resume=resume,
+        has_recipe=_has_recipe(config),
+        pretrained=_pretrained(summary),
+        accepts=_accepts(summary),
+    )
+
+
+def _usual(summary: Mapping[str, Any]) -> Tree | None:
+    """Return the settings of the model's recipe that the run is nearest to, all filled in, as `Situation` has them.
+
+    None where that cannot be told, as for a model of another package that is no longer there.
+    """
+    config = summary["config"]
+    try:
+        recipes = models.recipe_names(config["model"]["name"])
+        trees = [_recipe_tree(summary, which) for which in recipes]
+    except DlwError:
+        return None
+    said = flat(config).items()
+    return min(trees, key=lambda tree: len([key for key, value in said if flat(tree).get(key) != value]))
+
+
+def _recipe_tree(summary: Mapping[str, Any], which: str) -> dict[str, Any]:
+    """Return what a recipe of the run's model trains with on its data, with the run's optimizer and schedule."""
+    config = summary["config"]
+    located = {key: config["data"][key] for key in ("name", "path") if key in config["data"]}
+    said: dict[str, Any] = {"recipe": which, "model": {"name": config["model"]["name"]}, "data": located}
+    named = {key: {"name": config[key]["name"]} for key in ("optimizer", "schedule")}
+    alone = resolve_config([Layer(said)])
+    tree = fill_defaults(resolve_config([Layer(said | named)])).to_tree()
+    for key in named:
+        tree[key]["name"] = getattr(alone, key).name  # another is to be said, its usual settings are not
+    tree["loss"] = tree["loss"] or get_task(summary["task"]).losses[0]
+    if data.entries()[located["name"]].files:
+        tree["data"]["data_dir"] = str(data.data_folder().resolve())
+    return tree if which == models.USUAL else {**tree, "recipe": which}
+
+
+def _has_recipe(config: Tree) -> bool:
+    """Tell whether the recipe `best` of a run's model was found for its data, or for pictures such as the user's."""
+    name = config["model"]["name"]
+    if "best" not in models.recipe_names(name):
+        return False
+    return "path" in config["data"] or config["data"]["name"] == models.recipe(name, "best")["data"]["name"]
+
+
+def _pretrained(summary: Mapping[str, Any]) -> str | None:
+    """Say what must be fetched before a pretrained network can be trained on a run's photos; None without photos."""
+    dataset = summary["config"]["data"]
+    if summary["kind"] != "image" or not ("path" in dataset or dataset["name"] == "pizza_steak_sushi"):
+        return None
+    weights = torchvision_models.published("resnet18")
+    if (checkpoints_folder() / weights.file).is_file():
+        return ""
+    return f"downloads its weights first, {weights.size:.0f} MB"
+
+
+def _accepts(summary: Mapping[str, Any]) -> Callable[[Tree], bool]:
+    """Return what tells whether settings for a run's data contradict nothing; all do where its own do."""
+    own = summary["config"]
+
+    def accepts(tree: Tree) -> bool:
+        try:
+            _check(tree, summary)
+        except DlwError:
+            return False
+        return True
+
+    return (lambda _: True) if _fault(own) else accepts
+
+
+def _fault(config: Tree) -> str:
+    """Say what keeps a run's own settings from being used again, or nothing."""
+    try:
+        resolve_config([Layer(dict(config))])
+    except DlwError as error:
+        return str(error)
+    return ""
+
+
+def _check(tree: Tree, summary: Mapping[str, Any]) -> None:
+    """Raise DlwError for settings that training on the run's data would refuse, as far as that shows without them."""
+    config, task = resolve_config([Layer(dict(tree))]), get_task(summary["task"])
+    if found := against_task(config, task.name):
+        raise RunError(next(iter(found.values())))
+    build_training_loss(task, config.loss, label_smoothing=config.label_smoothing)
+    own, name = summary["config"]["model"], config.model.name
+    if name == own["name"] and config.model.settings != {key: own[key] for key in own if key != "name"}:
+        with torch.random.fork_rng(devices=[]):  # small pictures have no room for one block more
+            models.build(name, tuple(summary["in_shape"]), summary["n_outputs"], **config.model.settings)
+    _check_sizes(config, summary)
+
+
+def _check_sizes(config: TrainConfig, summary: Mapping[str, Any]) -> None:
+    """Raise RunError for what the number of samples, or how they are read, does not allow."""
+    n, size = summary["samples"]["train"], config.data.batch_size
+    newly_cut = config.data.val_fraction is not None and "val" not in summary["samples"]
+    streamed = config.data.name == "image_shards"
+    if streamed and (newly_cut or config.data.sampler is not None):
+        raise RunError("shards are cut whole, of which there may be too few, and not drawn from by class")
+    if newly_cut and n < 10 * max(1, len(summary["classes"])):
+        raise RunError("too few samples to cut a validation split off")
+    tabular = summary["kind"] == "tabular"  # of a picture, one sample has many places to take a mean over
+    if tabular and config.model.settings.get("batch_norm") and size != "full" and not newly_cut and n % size == 1:
+        raise RunError("one sample alone in the last batch of a batch norm")

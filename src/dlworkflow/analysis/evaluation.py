@@ -1,0 +1,263 @@
+"""A trained run on data: its own splits or another data set, scored as samples, reported, written into its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from dlworkflow import data
+from dlworkflow.config import DataSettings
+from dlworkflow.data.datasets.image_folder import OnBad, load_labelled
+from dlworkflow.data.images.transforms import parse
+from dlworkflow.data.loaders import Streamed, make_loader
+from dlworkflow.data.shards.loading import load_labelled_shards
+from dlworkflow.data.shards.names import shards_path
+from dlworkflow.data.splits import Splits, has_changed, is_former, labels_of, with_validation
+from dlworkflow.engine.device import choose_device, choose_threads, thread_count
+from dlworkflow.engine.loop import Evaluation, evaluate
+from dlworkflow.engine.tasks import build_loss, get_task
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
+from dlworkflow.files.paths import user_path
+from dlworkflow.inference.predictor import load_run_model
+from dlworkflow.metrics.report import EvaluationReport, make_report
+from dlworkflow.runs import Run
+
+STREAMED_BATCH = 256
+"""Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any.
+
+    `fingerprint` is that of a split of the run's own data as it was trained on, where it is known.
+    `skipped` unreadable pictures were left out; `notes` name them.
+    """
+
+    name: str
+    dataset: Dataset[Any]
+    fingerprint: str | None = None
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def changed(self) -> bool:
+        """Whether a split of the run's own data is not what it was trained on; best asked once it has been scored.
+
+        What has not been read by then is read for it.
+        """
+        return has_changed(self.dataset, self.fingerprint)
+
+    @property
+    def fingerprint_is_former(self) -> bool:
+        """Whether names and sizes alone are compared, as all that an older version noted of the files."""
+        return is_former(self.fingerprint, self.dataset)
+
+    @property
+    def files(self) -> Sequence[Path] | None:
+        """The picture files of the samples, in order, or None."""
+        return getattr(self.dataset, "paths", None)
+
+    @property
+    def labels(self) -> list[int] | None:
+        """The labels of the samples, in order, or None where only the samples know them."""
+        labels = labels_of(self.dataset)
+        return None if labels is None else labels.long().tolist()
+
+
+def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None, on_bad: OnBad | None = None) -> Splits:
+    """Load the data that a run was trained on, as its own settings say, `on_bad` as given.
+
+    Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
+    """
+    summary = run.summary()
+    stored = summary["config"]["data"]
+    settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
+    settings |= _on_bad(stored["name"], on_bad)
+    splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
+    if stored.get("val_fraction") is not None:
+        splits = with_validation(splits, stored["val_fraction"], random_state=stored["val_seed"])
+    if list(splits.classes) != summary["classes"]:
+        raise RunError(
+            f"the classes of {splits.name!r} are no longer those of {run.name}: "
+            f"now {few(splits.classes)}; then {few(summary['classes'])}"
+        )
+    return splits
+
+
+def load_part(
+    run: Run,
+    split: str = "test",
+    *,
+    other: str | None = None,
+    ignore_extra: bool = False,
+    on_bad: OnBad | None = None,
+    data_dir: str | None = None,
+    offline: bool = False,
+) -> Part:
+    """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
+
+    Pictures' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
+    `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own data, else an
+    error. Raises DataError when classes differ or the split is not there.
+    """
+    if other is None:
+        part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
+        return replace(part, fingerprint=run.data_fingerprints().get(split))
+    summary = run.summary()
+    if other not in data.names():
+        if summary["kind"] != "image":
+            raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
+        channels = summary["in_shape"][0]
+        pipeline = parse(summary["transform"], channels=channels)
+        options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
+        if (shards := shards_path(other)) is not None:
+            if ignore_extra:
+                raise DataError(f"--ignore-extra: shards have the run's classes or they have not: {other!r}")
+            streamed, skipped, notes = load_labelled_shards(shards, summary["classes"], pipeline, channels, **options)
+            whole = Path(shards)
+            name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
+            return Part(name, streamed, skipped=skipped, notes=notes)
+        options |= {"ignore_extra": ignore_extra}
+        found = load_labelled(other, summary["classes"], pipeline, channels, **options)
+        return Part(_name_of(Path(other), split), found.pictures, skipped=found.skipped, notes=found.notes)
+    taken = data.settings(other)
+    channels = summary["in_shape"][0]
+    given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"], "channels": channels}
+    given = (given if summary["kind"] == "image" else {}) | _on_bad(other, on_bad)
+    splits = data.load(
+        other, data_dir=data_dir, offline=offline, **{key: value for key, value in given.items() if key in taken}
+    )
+    if ignore_extra:
+        raise DataError(f"--ignore-extra: is for pictures of your own; {other!r} has the run's classes or it has not")
+    if list(splits.classes) != summary["classes"] or splits.in_shape != tuple(summary["in_shape"]):
+        raise DataError(
+            f"data {other!r} is not of the kind that {run.name} was trained on: it has classes "
+            f"{few(splits.classes) or 'none'} and samples of {splits.in_shape}, "
+            f"the run {few(summary['classes']) or 'none'} and {tuple(summary['in_shape'])}"
+        )
+    return _part(f"{other}-{split}", split, splits)
+
+
+def _name_of(path: Path, split: str) -> str:
+    """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
+    whole = user_path(path).resolve()
+    name = whole.stem if whole.is_file() else whole.name
+    return f"{whole.parent.name if name == split else name}-{split}"
+
+
+def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = "auto") -> Evaluation:
+    """Score a run's weights on a part, as samples, not as batches."""
+    summary = run.summary()
+    model = load_run_model(run, weights)
+    task = get_task(summary["task"])
+    size = summary["config"]["data"]["batch_size"]
+    if size == "full" and isinstance(part.dataset, Streamed):
+        size = STREAMED_BATCH
+    batches = make_loader(part.dataset, size, generator=torch.Generator())
+    loss_fn = build_loss(task, summary["config"]["loss"])
+    with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
+        result = evaluate(model, batches, loss_fn, choose_device(device), task=task)
+    if hasattr(part.dataset, "drop_left_out"):
+        part.dataset.drop_left_out()  # files and labels are those of the samples that were scored
+    return result
+
+
+def evaluate_run(
+    run: Run, split: str = "test", *, weights: str = "best", device: str = "auto", data_dir: str | None = None
+) -> Evaluation:
+    """Score a run's weights on a split of its own data."""
+    return evaluate_part(run, load_part(run, split, data_dir=data_dir), weights=weights, device=device)
+
+
+def report_part(run: Run, part: Part, result: Evaluation) -> EvaluationReport:
+    """Say what an evaluation is worth, against what answering without looking would score on the same samples."""
+    summary = run.summary()
+    score, answer = _baseline(summary, result)
+    return make_report(
+        result.logits,
+        result.y,
+        get_task(summary["task"]),
+        loss_name=summary["config"]["loss"],
+        classes=summary["classes"],
+        baseline=score,
+        baseline_answer=answer,
+        files=part.files,
+    )
+
+
+def report_run(run: Run, split: str = "test", *, weights: str = "best", device: str = "auto") -> EvaluationReport:
+    """Score a run's weights on a split of its own data and say what they are worth."""
+    part = load_part(run, split)
+    return report_part(run, part, evaluate_part(run, part, weights=weights, device=device))
+
+
+def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> list[Path]:
+    """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
+    tables: dict[str, list[dict[str, Any]]] = {"predictions": report.samples, "errors": report.errors()}
+    if report.matrix is not None:
+        tables["confusion_matrix"] = [
+            {"truth": name} | {f"predicted: {other}": n for other, n in zip(report.classes, row, strict=True)}
+            for name, row in zip(report.classes, report.matrix, strict=True)
+        ]
+    return run.write_evaluation(part.name, report_data(run, part, report, weights=weights), tables)
+
+
+def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> dict[str, Any]:
+    """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
+    epoch = (run.summary().get(weights) or {}).get("epoch")
+    of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name}
+    of |= {"data_changed": part.changed, "skipped": part.skipped + len(getattr(part.dataset, "left_out", ()))}
+    return of | report.to_data()
+
+
+def _part(name: str, split: str, splits: Splits) -> Part:
+    skipped = splits.skipped.get(split, 0)
+    return Part(name, _as_evaluated(splits.part(split)), skipped=skipped, notes=splits.notes if skipped else ())
+
+
+def _on_bad(name: str, on_bad: OnBad | None) -> dict[str, Any]:
+    """Return the setting for a data set of the table. Raises ConfigError where it reads no picture files."""
+    if on_bad is None:
+        return {}
+    if "on_bad" not in data.settings(name):
+        raise ConfigError(f"--on-bad: data {name!r} has no picture files that could be left out")
+    return {"on_bad": on_bad}
+
+
+def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad | None) -> Splits:
+    """Load a run's own data; where its pictures were moved, say how to name the place where they are now."""
+    try:
+        return load_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
+    except MissingDataError as error:
+        if "path" not in run.summary()["config"]["data"]:
+            raise
+        raise MissingDataError(
+            f"{error}; if it was moved, `dlw evaluate {run.name} --data FOLDER` scores it where it is now "
+            "(of class folders alone every picture, those of training included)"
+        ) from None
+
+
+def _as_evaluated(dataset: Dataset[Any]) -> Dataset[Any]:
+    """Return a data set without training's random transforms."""
+    plain: Dataset[Any] = dataset.without_augmentation() if hasattr(dataset, "without_augmentation") else dataset
+    return plain
+
+
+def _baseline(summary: dict[str, Any], result: Evaluation) -> tuple[float | None, str | None]:
+    """Return what the most frequent training class (or the training mean) scores on these samples, and its name."""
+    stored = summary.get("baseline") or {}
+    if not stored:
+        return None, None
+    if stored["metric"] == "loss":
+        task = get_task(summary["task"])
+        constant = result.y.new_full(result.y.shape, stored["answer"])
+        return float(build_loss(task, summary["config"]["loss"])(constant, result.y)), "the training mean"
+    label = summary["classes"].index(stored["answer"])
+    return float((result.y == label).double().mean()), stored["answer"]

@@ -1,0 +1,339 @@
+"""What is wrong with a folder of pictures, and what is worth knowing of it, before a model is trained on it.
+
+A fault spoils training or its numbers; a remark does not, or only perhaps. Files are only ever read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median_low
+from typing import Any
+
+from dlworkflow.data.check.facts import Facts, Progress, examine
+from dlworkflow.data.check.near_duplicates import alike
+from dlworkflow.data.check.value_ranges import judge_range
+from dlworkflow.data.folders.class_names import alike_in_case
+from dlworkflow.data.folders.layout import Layout, read_tree
+from dlworkflow.data.folders.listing import csv_faults, label_faults, look_into, read_csv
+from dlworkflow.data.images.decoding import pixel_limit
+from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_picture
+from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.files.paths import user_path
+
+IMBALANCE_RATIO = 3.0
+"""A split whose largest class has more than this many times the pictures of its smallest is remarked on."""
+
+FAULTS = {  # kind -> what a report calls it
+    "layout": "the folder cannot be trained on",
+    "empty_class": "classes without pictures",
+    "extra_class": "classes that the training split lacks",
+    "missing": "files that are not there",
+    "damaged": "shards that are damaged or not what was counted",
+    "zero_bytes": "files of zero bytes",
+    "unreadable": "pictures or folders that cannot be read",
+    "too_many_pixels": "pictures above the limit of pixels",
+    "leakage": "the same picture in several splits (leakage: it is tested on what it was trained on)",
+}
+REMARKS = {
+    "alike_in_splits": "pictures that look the same in several splits (copies of one picture? then it is leakage)",
+    "imbalance": "classes of very unequal size",
+    "alike_names": "classes that may be one",
+    "absent_class": "classes that only the training split has",
+    "duplicate": "the same picture more than once in a split",
+    "alike": "pictures that look the same in a split (copies of another size or format?)",
+    "range": "images of more than 8 bits, which are scaled to 8 by the values of the training images",
+    "wrong_extension": "names that say another format than the file is",
+    "not_a_picture": "files that are no pictures",
+    "hidden": "hidden files and folders, which are left out",
+    "empty_folder": "empty folders",
+    "unused": "pictures and folders outside of all classes, which are left out",
+}
+_SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras and scanners write under the other's name
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something found: a `kind` of FAULTS or REMARKS, a sentence where the kind does not say it all, and where.
+
+    `paths` are relative to the folder that was checked.
+    """
+
+    kind: str
+    text: str = ""
+    paths: tuple[str, ...] = ()
+
+    @property
+    def is_fault(self) -> bool:
+        """Tell a fault from a remark."""
+        return self.kind in FAULTS
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The smallest, the middle and the largest of some numbers."""
+
+    min: int
+    median: int
+    max: int
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What `check_folder` found.
+
+    `layout` is `splits` (train/<class>/), `splits in classes` (<class>/train/), `classes` (<class>/ alone), `csv` or
+    `shards`; `counts` is {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures
+    of the largest class to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the
+    pictures that can be read; `n_read` of the files were read for it, the others were as remembered.
+    """
+
+    path: str
+    layout: str
+    counts: dict[str, dict[str, int]]
+    ratios: dict[str, float]
+    width: Spread | None
+    height: Spread | None
+    modes: dict[str, int]
+    formats: dict[str, int]
+    n_files: int
+    n_read: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What spoils training or its numbers."""
+        return tuple(finding for finding in self.findings if finding.is_fault)
+
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """What is worth knowing."""
+        return tuple(finding for finding in self.findings if not finding.is_fault)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        data = asdict(self) | {"ok": not self.faults}
+        del data["findings"]
+        return data | {
+            "faults": [asdict(finding) for finding in self.faults],
+            "remarks": [asdict(finding) for finding in self.remarks],
+        }
+
+
+_Place = tuple[str, str, Path]
+"""Where a picture stands: split, class, file."""
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Which pictures there are, {split: {class: paths}} with empty classes too, and what was found on the way."""
+
+    layout: str
+    base: Path
+    pictures: dict[str, dict[str, list[Path]]]
+    findings: list[Finding] = field(default_factory=list)
+
+    def note(self, kind: str, text: str = "", *paths: Path) -> None:
+        names = (path.relative_to(self.base) if path.is_relative_to(self.base) else path for path in paths)
+        self.findings.append(Finding(kind, text, tuple(map(str, names))))
+
+    def each(self) -> Iterator[_Place]:
+        """Go through (split, class, picture)."""
+        for split, classes in self.pictures.items():
+            for name, paths in classes.items():
+                for path in paths:
+                    yield split, name, path
+
+
+def check_folder(
+    path: str | os.PathLike[str],
+    *,
+    layout: Layout = "auto",
+    use_memory: bool = True,
+    on_progress: Progress | None = None,
+    max_pixels: int | None = None,
+) -> FolderReport:
+    """Decode every picture of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
+
+    Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
+    `on_progress` is told of (files done, files in all); pictures of more than `max_pixels` are faults, see
+    `pixel_limit`. The same pixels in two splits are a fault; pictures that only look the same, as copies of another
+    size or format do, are a remark, since a few are different pictures after all. Raises DataError when there is
+    nothing of that kind.
+    """
+    root = user_path(path)
+    limit = pixel_limit(max_pixels)
+    listing = _list(root, layout)
+    every = [picture for _, _, picture in listing.each()]
+    examined = examine(every, root, use_memory=use_memory, max_pixels=limit, on_progress=on_progress)
+    facts = examined.facts
+    _judge_files(listing, facts, limit)
+    _judge_classes(listing)
+    _judge_copies(listing, facts)
+    _judge_range(listing, facts)
+    kinds = [*FAULTS, *REMARKS]
+    decoded = [found for found in facts.values() if found.digest]
+    return FolderReport(
+        path=str(root),
+        layout=listing.layout,
+        counts=_counts(listing),
+        ratios=_ratios(listing),
+        width=_spread([found.width for found in decoded]),
+        height=_spread([found.height for found in decoded]),
+        modes=_counted(found.mode for found in decoded),
+        formats=_counted(found.format for found in decoded),
+        n_files=len(facts),
+        n_read=examined.n_read,
+        findings=tuple(sorted(listing.findings, key=lambda finding: kinds.index(finding.kind))),
+    )
+
+
+def _list(root: Path, layout: str) -> _Listing:
+    if root.is_dir():
+        return _list_folder(root, layout)
+    if not root.exists():
+        raise MissingDataError(f"no such folder or file: {str(root)!r}")
+    if root.suffix.casefold() != ".csv":
+        raise DataError(f"{str(root)!r} is a file; give a folder of pictures or a CSV of path,label[,split]")
+    return _list_csv(root)
+
+
+def _list_folder(root: Path, layout: str) -> _Listing:
+    """List a folder's pictures and note what in it belongs to no class."""
+    tree = read_tree(root, layout)
+    called = {"split_first": "splits", "class_first": "splits in classes"}
+    listing = _Listing(called.get(tree.layout, "classes"), root, {})
+    if fault := tree.fault():
+        listing.note("layout", fault)
+    for entry in (entry for entries in tree.loose.values() for entry in entries):
+        if is_hidden(entry):
+            listing.note("hidden", "", entry)
+        elif entry.is_dir() or is_picture(entry.name):
+            listing.note("unused", "", entry)
+    for split, folders in tree.folders.items():
+        listing.pictures[split] = {name: _list_class(listing, split, name, top) for name, top in folders.items()}
+    return listing
+
+
+def _list_class(listing: _Listing, split: str, name: str, folder: Path) -> list[Path]:
+    found = look_into(folder)
+    for path, reason in found.closed:
+        listing.note("unreadable", f"is a folder that cannot be listed ({reason})", path)
+    for kind, paths in (("not_a_picture", found.others), ("hidden", found.hidden), ("empty_folder", found.empty)):
+        for path in paths:
+            listing.note(kind, NO_HEIC if path.suffix.lower() in HEIC_EXTENSIONS else "", path)
+    if not found.pictures:
+        listing.note("empty_class", f"class {name!r} of split {split!r} has no pictures", folder)
+    return found.pictures
+
+
+def _list_csv(file: Path) -> _Listing:
+    listing = _Listing("csv", file.parent, {})
+    given = read_csv(file)
+    for split, rows in given.items():
+        classes = listing.pictures[split] = {name: [] for name in sorted({label for _, label in rows})}
+        for path, label in rows:
+            classes[label].append(path)
+    for fault in (*csv_faults(given), *label_faults(given)):
+        listing.note("layout", fault)
+    return listing
+
+
+def _judge_files(listing: _Listing, facts: Mapping[Path, Facts], limit: int) -> None:
+    """Note the files that cannot be read, and names that say another format than the file is."""
+    from PIL import Image
+
+    format_of = Image.registered_extensions()
+    for path, found in facts.items():
+        if found.n_bytes < 0:
+            listing.note("missing", "", path)
+        elif found.n_bytes == 0:
+            listing.note("zero_bytes", "", path)
+        elif found.is_above(limit):
+            listing.note("too_many_pixels", found.fault(limit) or "", path)
+        elif found.reason:
+            listing.note("unreadable", found.reason, path)
+        else:
+            named = format_of.get(path.suffix.lower(), found.format)
+            if _SAME_FORMAT.get(named, named) != _SAME_FORMAT.get(found.format, found.format):
+                listing.note("wrong_extension", f"is {found.format}, the name says {named}", path)
+
+
+def _judge_range(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
+    """Note which range of values images of more than 8 bits have, what of it is lost and what is clipped."""
+    found: dict[str, list[Facts]] = {}
+    for split, _, path in listing.each():
+        found.setdefault(split, []).append(facts[path])
+    for sentence in judge_range(found)[1]:
+        listing.note("range", sentence)
+
+
+def _judge_classes(listing: _Listing) -> None:
+    """Note too few or unequal classes, and those that are not in every split."""
+    deciding = next((split for split in ("train", "all") if split in listing.pictures), None)
+    trained = listing.pictures[deciding] if deciding else None
+    if trained is not None and len(trained) < 2:
+        listing.note("layout", f"has one class, {next(iter(trained))!r}; a model needs two or more to tell apart")
+    for split, classes in listing.pictures.items():
+        if trained is not None and split != deciding:
+            for name in sorted(classes.keys() - trained.keys()):
+                listing.note("extra_class", f"class {name!r} is in split {split!r}, not in {deciding!r}")
+            for name in sorted(trained.keys() - classes.keys()):
+                listing.note("absent_class", f"class {name!r} is in split {deciding!r}, not in {split!r}")
+    for text in alike_in_case(list(trained or ())):
+        listing.note("alike_names", text)
+    for name, paths in listing.pictures.get("all", {}).items():
+        if len(paths) == 1:
+            listing.note("layout", f"class {name!r} has 1 picture; two are needed to split it into training and test")
+    for split, ratio in _ratios(listing).items():
+        if ratio > IMBALANCE_RATIO:
+            sizes = {name: len(paths) for name, paths in listing.pictures[split].items() if paths}
+            large, small = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
+            listing.note(
+                "imbalance",
+                f"split {split!r}: {large!r} has {sizes[large]:,} pictures, {small!r} {sizes[small]:,}: "
+                f"{ratio:.1f} times as many (more than {IMBALANCE_RATIO:g} is remarked on)",
+            )
+
+
+def _judge_copies(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
+    """Note pictures of the same pixels, and those that look the same, in one split or in several."""
+    copies: dict[str, list[_Place]] = {}
+    for place in listing.each():
+        if digest := facts[place[2]].digest:
+            copies.setdefault(digest, []).append(place)
+    for places in copies.values():
+        if len(places) > 1:
+            _note_copies(listing, places, "duplicate", "leakage")
+    different = [*copies.values()]
+    for group in alike(facts[places[0][2]].look for places in different):
+        _note_copies(listing, [place for i in group for place in different[i]], "alike", "alike_in_splits")
+
+
+def _note_copies(listing: _Listing, places: Sequence[_Place], in_one: str, in_several: str) -> None:
+    splits = list(dict.fromkeys(split for split, _, _ in places))
+    labels = sorted({name for _, name, _ in places})
+    text = f"in {' and '.join(splits)}" if splits != ["all"] else "a split by chance may put them on both sides"
+    text += f", under different classes: {few(labels)}" if len(labels) > 1 else ""
+    listing.note(in_several if len(splits) > 1 else in_one, text, *(path for _, _, path in places))
+
+
+def _counts(listing: _Listing) -> dict[str, dict[str, int]]:
+    return {split: {name: len(paths) for name, paths in classes.items()} for split, classes in listing.pictures.items()}
+
+
+def _ratios(listing: _Listing) -> dict[str, float]:
+    """Return pictures of the largest class to the smallest that has any, by split."""
+    sizes = {split: [n for n in classes.values() if n] for split, classes in _counts(listing).items()}
+    return {split: max(numbers) / min(numbers) for split, numbers in sizes.items() if numbers}
+
+
+def _spread(numbers: Sequence[int]) -> Spread | None:
+    return Spread(min(numbers), median_low(numbers), max(numbers)) if numbers else None
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())

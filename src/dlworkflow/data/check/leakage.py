@@ -1,0 +1,44 @@
+"""The same picture in training and in another split, found by what was digested as the pictures were decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from dlworkflow.data.images.decoded_cache import ImageFiles
+from dlworkflow.data.splits import Splits
+
+
+class Copy(NamedTuple):
+    """A picture of another split and the training picture that it is."""
+
+    path: Path
+    of: Path
+
+
+def find_copies(splits: Splits) -> dict[str, list[Copy]] | None:
+    """Return {split: its pictures that training has too}, by the bytes of the files or by the pixels a model sees.
+
+    Reads no file: None where the splits are no picture files, or where some have not been read yet. Pixels are
+    compared where they are kept.
+    """
+    files = {name: getattr(part, "pictures", None) for name, part in splits.parts().items()}
+    train = files.pop("train")
+    if not isinstance(train, ImageFiles) or not train.contents_known:
+        return None
+    by_bytes = {content: place for place, content in enumerate(train.contents())}
+    by_sum = {} if train.sums is None else {int(number): place for place, number in enumerate(train.sums)}
+    found: dict[str, list[Copy]] = {}
+    for name, other in files.items():
+        if not isinstance(other, ImageFiles) or not other.contents_known:
+            return None
+        sums: Any = [None] * len(other) if other.sums is None else other.sums.tolist()
+        for place, (content, number) in enumerate(zip(other.contents(), sums, strict=True)):
+            twin = by_bytes.get(content)
+            if twin is None and (likely := by_sum.get(number)) is not None:
+                twin = likely if torch.equal(other[[place]], train[[likely]]) else None
+            if twin is not None:
+                found.setdefault(name, []).append(Copy(other.paths[place], train.paths[twin]))
+    return found

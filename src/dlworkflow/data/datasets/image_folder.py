@@ -1,0 +1,350 @@
+"""Pictures in folders (`train/<class>/`, `test/<class>/`, or `<class>/` alone) or listed in a CSV file.
+
+The training split decides the classes; other splits are matched to them by name. Nothing in a folder is changed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch.utils.data import Dataset
+
+from dlworkflow.data.check.facts import examine
+from dlworkflow.data.check.value_ranges import with_range
+from dlworkflow.data.folders.class_names import alike_in_case, match_classes, nfc
+from dlworkflow.data.folders.layout import Layout, Tree, class_folders, read_tree
+from dlworkflow.data.folders.listing import (
+    Listed,
+    csv_faults,
+    in_several_splits,
+    is_there,
+    label_faults,
+    list_images,
+    none_empty,
+    not_there,
+    read_csv,
+)
+from dlworkflow.data.folders.listing import find_classes as find_classes
+from dlworkflow.data.images.dataset import ImageData, ImageFiles
+from dlworkflow.data.images.decoding import load_image, pixel_limit
+from dlworkflow.data.images.formats import is_hidden, is_picture, left_out
+from dlworkflow.data.images.transforms import Pipeline, RangeSetting, Spec, parse
+from dlworkflow.data.splits import Splits, stratified_split
+from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.files.paths import user_path
+from dlworkflow.registry import Fraction, Seed
+
+TEST_FRACTION, RANDOM_STATE = 0.2, 42
+"""How pictures are cut into training and test where nothing else is asked for."""
+
+OnBad = Literal["error", "skip"]
+"""What becomes of pictures that cannot be read: an error that names them, or they are left out and named in a note."""
+
+
+class ImageFolderCustom(Dataset[Any]):
+    """What torchvision's `ImageFolder` does, built from nothing: `targ_dir/<class>/<picture>` with labels by name.
+
+    A sample is (transform(picture), label), or (picture, label) without a transform; pictures are RGB, the way up
+    that their EXIF data says. Raises DataError for an empty class.
+    """
+
+    def __init__(self, targ_dir: str | os.PathLike[str], transform: Callable[[Any], Any] | None = None) -> None:
+        folders = class_folders(Path(targ_dir))
+        listed = list_images(folders)
+        none_empty(listed, Path(targ_dir))
+        self.classes, self.class_to_idx = [*folders], {name: label for label, name in enumerate(folders)}
+        self.paths, self.targets = listed.paths, [self.class_to_idx[name] for name in listed.names]
+        self.transform = transform
+
+    def use_classes(self, classes: Sequence[str]) -> None:
+        """Take the labels from the classes of another split, by name."""
+        labels = {nfc(name): label for label, name in enumerate(classes)}
+        self.targets = [labels[self.classes[target]] for target in self.targets]
+        self.classes, self.class_to_idx = list(classes), labels
+
+    def load_image(self, index: int) -> Any:
+        """Return one picture, RGB, untransformed."""
+        return load_image(self.paths[index])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        picture = self.load_image(index)
+        return (self.transform(picture) if self.transform else picture), self.targets[index]
+
+
+def load_image_folder(
+    *,
+    path: str,
+    image_size: int | list[int] = 64,
+    transform: Spec = None,
+    channels: Literal[1, 3] = 3,
+    test_fraction: Fraction = TEST_FRACTION,
+    random_state: Seed = RANDOM_STATE,
+    layout: Layout = "auto",
+    on_bad: OnBad = "error",
+    fast_decode: bool = False,
+    range: RangeSetting = None,
+) -> Splits:
+    """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
+
+    `layout` says how to read a folder whose names may mean several things, `auto` finds out: `split_first` is
+    `train/<class>/`, `class_first` is `<class>/train/`, `classes` is `<class>/` alone. With `on_bad` skip, images that
+    cannot be read are left out and named in the notes. `range` [low, high] are the values that become black and white
+    of images of more than 8 bits; by default the least and the greatest of the training images.
+    """
+    if not user_path(path).is_dir():
+        raise MissingDataError(f"data.path: no folder {path!r}")
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
+    tree = read_tree(user_path(path), layout)
+    if fault := tree.fault():
+        raise DataError(f"{path!r} {fault}")
+    listed = {split: list_images(folders) for split, folders in tree.folders.items()}
+    for split, own in listed.items():
+        if split in ("train", "all"):
+            none_empty(own, tree.tops[split])
+        elif not own.paths:
+            raise DataError(f"no pictures in split {split!r} of {path!r}")
+    given = {split: [*zip(own.paths, own.names, strict=True)] for split, own in listed.items()}
+    classes = [*tree.folders.get("train", tree.folders.get("all", {}))]
+    called = {
+        split: str(top) if tree.layout == "split_first" else f"{path} ({split})" for split, top in tree.tops.items()
+    }
+    numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
+    if tree.root != user_path(path):
+        notes.append(f"{path!r} is read from its folder {tree.root.name!r}")
+    if outside := tree.outside():
+        notes.append(f"left out, as they belong to no split: {few(outside)}")
+    notes += [said for split, own in listed.items() if (said := _left_out_of(tree, split, own))]
+    return _splits(tree.root, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
+
+
+def _left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
+    """Say how many files of which kinds are left out of a split's folder."""
+    loose = tree.loose.get(split, [])
+    beside = [entry for entry in loose if entry.is_file() and not is_hidden(entry)]
+    said = left_out(
+        [*listed.others, *(entry for entry in beside if not is_picture(entry.name))],
+        [*listed.hidden, *(entry for entry in loose if is_hidden(entry))],
+        [entry for entry in beside if is_picture(entry.name)],
+    )
+    return f"left out of {str(tree.tops[split])!r}: {said}" if said else None
+
+
+def load_image_csv(
+    *,
+    path: str,
+    image_size: int | list[int] = 64,
+    transform: Spec = None,
+    channels: Literal[1, 3] = 3,
+    test_fraction: Fraction = TEST_FRACTION,
+    random_state: Seed = RANDOM_STATE,
+    on_bad: OnBad = "error",
+    fast_decode: bool = False,
+    range: RangeSetting = None,
+) -> Splits:
+    """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
+
+    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
+    splits is named in the notes, one with two labels is an error. `on_bad` as for `load_image_folder`; a file that is
+    not there is an error all the same.
+    """
+    file = user_path(path)
+    if not file.exists():
+        raise MissingDataError(f"data.path: no file {path!r}")
+    given = read_csv(file)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
+    if missing := [picture for rows in given.values() for picture, _ in rows if not is_there(picture)]:
+        raise MissingDataError(f"{path!r} lists files that are not there: {not_there(missing)}")
+    for fault in (*csv_faults(given), *label_faults(given)):
+        raise DataError(f"{path!r}: {fault}")
+    classes = sorted({label for _, label in given.get("train", given.get("all", []))})
+    called = {split: f"{path} ({split})" for split in given}
+    numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
+    notes += in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
+    return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
+
+
+_Numbered = dict[str, tuple[list[Path], list[int]]]
+"""{split: (images, labels)}."""
+
+
+def _numbered(
+    given: Mapping[str, list[tuple[Path, str]]],
+    classes: Sequence[str],
+    called: Mapping[str, str],
+    path: str,
+    test_fraction: float,
+    random_state: int,
+) -> tuple[_Numbered, dict[str, list[int]] | None, list[str]]:
+    """Turn {split: [(image, class)]} into labels, cut into splits where it is not; val stands in for a missing test.
+
+    Returns the splits, the indices of a cut, and notes. `called` is how errors call a split.
+    """
+    numbers = {name: label for label, name in enumerate(classes)}
+    numbered, notes = {}, alike_in_case(classes)
+    for split, rows in given.items():
+        own = sorted({name for _, name in rows})
+        match_classes(classes, own, called.get("train", ""), called[split])
+        if missing := [name for name in classes if name not in own]:
+            notes.append(f"split {split!r} has no pictures of {few(missing)}")
+        numbered[split] = [picture for picture, _ in rows], [numbers[name] for _, name in rows]
+    if "all" in numbered:
+        cut, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
+        return cut, indices, notes
+    notes = [*_unused_settings(path, test_fraction, random_state), *notes]
+    if "test" not in numbered:
+        numbered["test"] = numbered.pop("val")
+        notes.append(f"no split 'test' in {path!r}: 'val' is used as the test split")
+    return numbered, None, notes
+
+
+class Labelled(NamedTuple):
+    """Pictures to score a model on, how many could not be read and were left out, and sentences that name those."""
+
+    pictures: ImageData
+    skipped: int
+    notes: tuple[str, ...]
+
+
+def load_labelled(
+    path: str,
+    classes: Sequence[str],
+    pipeline: Pipeline,
+    channels: int,
+    *,
+    split: str = "test",
+    ignore_extra: bool = False,
+    on_bad: OnBad = "error",
+) -> Labelled:
+    """Load pictures to score a trained model on: labels by name among `classes`, the model's own.
+
+    `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
+    DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
+    """
+    root = user_path(path)
+    labels = {nfc(name): label for label, name in enumerate(classes)}
+    labelled, notes = _labelled(root, path, split, labels)
+    found = sorted({label for _, label in labelled})
+    extra = [name for name in found if name not in labels]
+    if extra and not ignore_extra:
+        raise DataError(
+            f"{path!r} has classes that the model does not know: {few(extra)}; it has {few(found)}, "
+            f"the model {few(classes)} (--ignore-extra leaves the others out)"
+        )
+    known = [(picture, labels[label]) for picture, label in labelled if label in labels]
+    if not known:
+        raise DataError(f"{path!r} has no {split} pictures of the model's classes {few(classes)}")
+    every = [picture for picture, _ in known]
+    bad = _unreadable(root, every) if on_bad == "skip" else {}
+    notes += _left_out(split, every, bad) if bad else []
+    known = [(picture, label) for picture, label in known if picture not in bad]
+    if not known:
+        raise DataError(f"no {split} picture of {path!r} can be read: {'; '.join(_left_out(split, every, bad)[1:11])}")
+    way = pipeline.for_evaluation()
+    chosen = [picture for picture, _ in known]
+    files = ImageFiles(chosen, way, channels, part=split)
+    pictures = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen, skips=on_bad == "skip")
+    return Labelled(pictures, len(every) - len(chosen), tuple(notes))
+
+
+def _labelled(root: Path, path: str, split: str, known: Collection[str]) -> tuple[list[tuple[Path, str]], list[str]]:
+    """List (picture, class) of a split, or of all there is where nothing is split, and say what is left out."""
+    if root.is_file():
+        given = read_csv(root)
+        return given.get("all", given.get(split, [])), []
+    if not root.is_dir():
+        raise MissingDataError(f"--data: no such folder or file: {path!r}")
+    tree = read_tree(root, known=known)
+    if "all" not in tree.folders and split not in tree.folders:
+        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(tree.folders)}")
+    chosen = split if split in tree.folders else "all"
+    listed = list_images(tree.folders[chosen])
+    notes = [f"split {split!r} has no pictures of {few(listed.empty)}"] if listed.empty else []
+    if said := _left_out_of(tree, chosen, listed):
+        notes.append(said)
+    return [*zip(listed.paths, listed.names, strict=True)], notes
+
+
+def _cut(
+    paths: list[Path], labels: list[int], classes: Sequence[str], test_fraction: float, random_state: int
+) -> tuple[_Numbered, dict[str, list[int]]]:
+    train, test = stratified_split(labels, test_fraction=test_fraction, random_state=random_state, names=classes)
+    indices = {"train": train, "test": test}
+    return {
+        split: ([paths[i] for i in chosen], [labels[i] for i in chosen]) for split, chosen in indices.items()
+    }, indices
+
+
+def _unused_settings(path: str, test_fraction: float, random_state: int) -> list[str]:
+    """Say which settings of the cut were asked for though nothing is cut: a run's own settings hold the usual ones."""
+    given = {"test_fraction": test_fraction != TEST_FRACTION, "random_state": random_state != RANDOM_STATE}
+    return [f"data.{name} is not used: {path!r} has its own train and test" for name, asked in given.items() if asked]
+
+
+def _splits(
+    root: Path,
+    classes: Sequence[str],
+    numbered: _Numbered,
+    pipeline: Pipeline,
+    channels: int,
+    *,
+    on_bad: OnBad,
+    notes: Iterable[str] = (),
+    indices: dict[str, list[int]] | None = None,
+) -> Splits:
+    if len(classes) < 2:
+        raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
+    every = [path for paths, _ in numbered.values() for path in paths]
+    bad = _unreadable(root, every) if on_bad == "skip" else {}
+    data, skipped = {}, {}
+    readable = {split: [path for path in paths if path not in bad] for split, (paths, _) in numbered.items()}
+    pipeline, ranged = with_range(pipeline, root, readable)
+    notes = [*notes, *ranged]
+    for split, (paths, labels) in numbered.items():
+        keep = [index for index, path in enumerate(paths) if path not in bad]
+        if len(keep) < len(paths):
+            notes += _left_out(split, paths, bad)
+            skipped[split] = len(paths) - len(keep)
+            if lost := sorted({*labels} - {labels[index] for index in keep}):
+                raise DataError(
+                    f"no picture of {few(classes[label] for label in lost)} in split {split!r} of {str(root)!r} "
+                    f"can be read: {'; '.join(notes[-skipped[split] :][:10])}"
+                )
+            paths, labels = [paths[index] for index in keep], [labels[index] for index in keep]
+            if indices is not None:
+                indices = indices | {split: [indices[split][index] for index in keep]}
+        way = pipeline if split == "train" else pipeline.for_evaluation()
+        files, skips = ImageFiles(paths, way, channels, part=split), on_bad == "skip"
+        data[split] = ImageData(files, torch.tensor(labels), way, paths=paths, skips=skips)
+    return Splits(
+        name=root.stem if root.is_file() else root.resolve().name,
+        task="multiclass",
+        train=data["train"],
+        test=data["test"],
+        val=data.get("val"),
+        in_shape=(channels, *pipeline.size),
+        classes=tuple(classes),
+        transform=pipeline.for_evaluation(),
+        indices=indices,
+        source=str(root.resolve()),
+        notes=tuple(notes),
+        skipped=skipped,
+    )
+
+
+def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
+    """Return {picture: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
+    limit = pixel_limit()
+    found = examine(every, root, max_pixels=limit).facts
+    return {path: reason for path, facts in found.items() if (reason := facts.fault(limit))}
+
+
+def _left_out(split: str, paths: Sequence[Path], bad: dict[Path, str]) -> list[str]:
+    named = [f"left out of {split}: {str(path)!r}: {bad[path]}" for path in paths if path in bad]
+    return [f"{len(named)} of {len(paths)} {split} pictures cannot be read and are left out", *named]

@@ -1,0 +1,227 @@
+"""Which pictures a folder or a CSV file holds, of which class and split; opens no picture and changes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dlworkflow.data.folders.class_names import nfc, one_form
+from dlworkflow.data.folders.tables import as_number, read_lines, read_records
+from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, is_hidden, is_picture
+from dlworkflow.errors import DataError, MissingDataError, few, first_line
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation"),
+}
+"""How folders and cells are called that stand for a split, in any letters."""
+
+
+def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
+    """Return the class folders in `directory`, sorted, and {class: label}; hidden folders are none.
+
+    Raises MissingDataError (a FileNotFoundError) when there are none.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise MissingDataError(f"no folder {str(directory)!r}")
+    classes = sorted(entry.name for entry in entries_of(directory) if entry.is_dir() and not is_hidden(entry))
+    if not classes:
+        raise MissingDataError(f"no class folders in {str(directory)!r}; pictures are expected in <class>/<picture>")
+    return classes, {name: label for label, name in enumerate(classes)}
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """What lies below a class folder: pictures in torchvision's order, and what is no picture of the class.
+
+    `others` are no pictures by their names, `hidden` begin with a dot or are the system's, `empty` are folders with
+    nothing in them, `closed` are folders that cannot be listed, with the reason.
+    """
+
+    pictures: list[Path]
+    others: list[Path]
+    hidden: list[Path]
+    empty: list[Path]
+    closed: list[tuple[Path, str]]
+
+
+def look_into(top: Path) -> ClassFolder:
+    """List `top/**/<picture>`, following links; a folder that links lead to twice is listed once."""
+    found = ClassFolder([], [], [], [], [])
+    seen: set[str] = set()  # a link may lead back to where it stands
+    layers: list[tuple[str, list[str]]] = []
+
+    def note(error: OSError) -> None:
+        found.closed.append((Path(error.filename), error.strerror or first_line(error)))
+
+    for folder, folders, files in os.walk(top, followlinks=True, onerror=note):
+        found.hidden.extend(Path(folder, name) for name in folders if is_hidden(Path(name)))
+        if Path(folder) != top and not folders and not files:
+            found.empty.append(Path(folder))
+        folders[:] = [name for name in sorted(folders) if not is_hidden(Path(name))]
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()
+        else:
+            seen.add(real)
+            layers.append((folder, files))
+    for folder, files in sorted(layers):
+        for file in sorted(files):
+            path = Path(folder, file)
+            if is_hidden(path):
+                found.hidden.append(path)
+            else:
+                (found.pictures if is_picture(file) else found.others).append(path)
+    return found
+
+
+class Listed(NamedTuple):
+    """The images of some class folders in torchvision's order, the class of each, and what else is there."""
+
+    paths: list[Path]
+    names: list[str]
+    empty: list[str]
+    others: list[Path]
+    hidden: list[Path]
+
+
+def list_images(folders: Mapping[str, Path]) -> Listed:
+    """List `<class>/**/<image>` of {class: folder}. Raises DataError for a folder that cannot be listed."""
+    looks = {name: look_into(folder) for name, folder in folders.items()}
+    if closed := [f"{path} ({reason})" for look in looks.values() for path, reason in look.closed]:
+        raise DataError(f"cannot list folder(s) {few(closed)}")
+    return Listed(
+        [path for look in looks.values() for path in look.pictures],
+        [name for name, look in looks.items() for _ in look.pictures],
+        [name for name, look in looks.items() if not look.pictures],
+        [path for look in looks.values() for path in look.others],
+        [path for look in looks.values() for path in look.hidden],
+    )
+
+
+def none_empty(listed: Listed, root: Path) -> None:
+    """Raise DataError for classes without images."""
+    if listed.empty:
+        raise DataError(
+            f"no pictures in class folder(s) {few(listed.empty)} of {str(root)!r}; known are "
+            f"{', '.join(IMAGE_EXTENSIONS)}"
+        )
+
+
+def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
+    """Read a CSV file of path, label and perhaps split: {split: [(picture, label)]} in the file's order.
+
+    Paths are relative to the file; the only split is `all` where there is no such column. Raises DataError naming a
+    missing column or value; whether the pictures are there is not looked at.
+    """
+    given: dict[str, list[tuple[Path, str]]] = {}
+    rows = read_records(file, ("path", "label"), ("split",))
+    if not rows:
+        raise DataError(f"{str(file)!r} lists no pictures")
+    for number, row in rows:
+        split = _split_name(row["split"], file, number) if "split" in row else "all"
+        given.setdefault(split, []).append((file.parent / row["path"], row["label"]))
+    for split_rows in given.values():
+        one_form((label for _, label in split_rows), file)
+    return {split: [(path, nfc(label)) for path, label in split_rows] for split, split_rows in given.items()}
+
+
+def read_list(file: Path) -> list[Path]:
+    """Read a CSV file's column `path`, or its only one, as images; paths are relative to the file.
+
+    Raises DataError where there is no such column.
+    """
+    lines = read_lines(file)
+    columns = lines[0].cells if lines else []
+    if "path" in columns:
+        cells = [row["path"] for _, row in read_records(file, ("path",))]
+    elif len(columns) == 1:
+        is_header = not is_picture(columns[0]) and not is_there(file.parent / columns[0])
+        cells = [line.cells[0] for line in (lines[1:] if is_header else lines)]
+    else:
+        found = f"it has {few(columns)}" if columns else "it is empty"
+        raise DataError(f"{str(file)!r} needs a column 'path', or one column alone, to be a list of images; {found}")
+    if not cells:
+        raise DataError(f"{str(file)!r} lists no images")
+    return [file.parent / cell for cell in cells]
+
+
+def lists_images(file: Path) -> bool:
+    """Tell whether a CSV file lists images and no rows of numbers: it has a column `path`, or one without a number."""
+    lines = read_lines(file)
+    if not lines or "path" in lines[0].cells:
+        return bool(lines)
+    return len(lines[0].cells) == 1 and all(as_number(line.cells[0]) is None for line in lines)
+
+
+def not_there(paths: Iterable[Path]) -> str:
+    """Name files that a CSV file lists and that are not there, with what may be the reason."""
+    missing = list(paths)
+    names = few(missing, 10)
+    return names + ("; write / between folders, not \\" if any("\\" in str(path) for path in missing) else "")
+
+
+def csv_faults(splits: Collection[str]) -> list[str]:
+    """Say which splits a CSV file's column `split` must name and does not; val stands in for test."""
+    if "all" in splits:
+        return []
+    lacking = [
+        split for split in ("train", "test") if split not in splits and not (split == "test" and "val" in splits)
+    ]
+    return [f"column 'split' names no row {split!r}" for split in lacking]
+
+
+def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
+    """Say which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
+    labels: dict[str, str] = {}
+    for picture, label in (row for rows in given.values() for row in rows):
+        if (other := labels.setdefault(_absolute(picture), label)) != label:
+            return [f"{str(picture)!r} has two labels, {other!r} and {label!r}; a picture has one"]
+    return []
+
+
+def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
+    """Say how many files stand in more than one split, with the first of them; {split: pictures} in, a note or none."""
+    places: dict[str, dict[str, None]] = {}
+    for split, pictures in given.items():
+        for picture in pictures:
+            places.setdefault(_absolute(picture), {})[split] = None
+    shared = {path: splits for path, splits in places.items() if len(splits) > 1}
+    if not shared:
+        return []
+    path, splits = next(iter(shared.items()))
+    return [
+        f"{len(shared)} file(s) stand in several splits, such as {path!r} in {' and '.join(splits)}: "
+        "a model has seen them before, its score is too good"
+    ]
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, and Path.absolute keeps `..`
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted by name. Raises DataError when it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a file is there; a name that no file can have is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _split_name(given: str, file: Path, number: int) -> str:
+    for split, names in SPLIT_NAMES.items():
+        if given.strip().casefold() in names:
+            return split
+    raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")

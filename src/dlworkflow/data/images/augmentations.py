@@ -1,0 +1,149 @@
+"""Random changes of a training picture, by name: torchvision's, imported when one is used.
+
+The signature of each is the schema of its settings. They take and give a PIL picture.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from dlworkflow.errors import first_line
+from dlworkflow.registry import Count, Probability, Range, Spread
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+Augmentation = Callable[["Image.Image"], "Image.Image"]
+Byte = Annotated[int, Range(0, 255)]
+Bins = Annotated[int, Range(2, 1024)]
+
+
+def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
+    """Mirror left and right with probability `p`."""
+    from torchvision import transforms
+
+    flip: Callable[[Image.Image], Image.Image] = transforms.RandomHorizontalFlip(p=p)
+    return flip
+
+
+def _trivial_augment(*, num_magnitude_bins: Bins = 31) -> Callable[[Image.Image], Image.Image]:
+    """One random operation at a random strength (TrivialAugmentWide, torchvision's v1 transform)."""
+    from torchvision import transforms
+
+    augment: Callable[[Image.Image], Image.Image] = transforms.TrivialAugmentWide(num_magnitude_bins=num_magnitude_bins)
+    return augment
+
+
+Amount = Annotated[object, Spread()]
+
+
+def _rotation(*, degrees: Amount = 15.0, fill: Byte = 0) -> Augmentation:
+    """Turn by up to `degrees` either way; corners become `fill`."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR, fill=fill))
+
+
+def _color_jitter(
+    *, brightness: Amount = 0.2, contrast: Amount = 0.2, saturation: Amount = 0.2, hue: Amount = 0.0
+) -> Augmentation:
+    """Change brightness, contrast, saturation and hue by chance; of a grey picture, the first two."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.ColorJitter(brightness, contrast, saturation, hue))
+
+
+def _random_crop(*, padding: Annotated[int, Range(0, 1024)] = 4, size: tuple[int, int]) -> Augmentation:
+    """Lay `padding` black pixels around and cut the picture's size out somewhere."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.RandomCrop(size, padding=padding))
+
+
+def _random_resized_crop(*, scale: list[float] = [0.5, 1.0], size: tuple[int, int]) -> Augmentation:  # noqa: B006 - read only
+    """Cut out a piece with a part of the area within `scale`, and stretch it to the picture's size."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.RandomResizedCrop(size, scale=(scale[0], scale[1])))
+
+
+def _random_erasing(*, p: Probability = 0.5, scale: list[float] = [0.02, 0.33]) -> Augmentation:  # noqa: B006 - read only
+    """Blacken a rectangle with a part of the area within `scale`, with probability `p`."""
+    from torchvision.transforms import v2
+
+    return _Erasing(v2.RandomErasing(p, scale=(scale[0], scale[1])))
+
+
+class _Erasing:
+    """Erases on a tensor, as torchvision leaves pictures alone."""
+
+    def __init__(self, erase: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._erase = erase
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        from dlworkflow.data.images.pixels import to_picture, to_uint8
+
+        return to_picture(self._erase(to_uint8(image)))
+
+
+def _rand_augment(*, num_ops: Count = 2, magnitude: Annotated[int, Range(0, 30)] = 9) -> Augmentation:
+    """Apply `num_ops` random operations of strength `magnitude` of 30."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.RandAugment(num_ops, magnitude))
+
+
+def _trivial_augment_wide_v2(*, num_magnitude_bins: Bins = 31) -> Augmentation:
+    """One random operation at a random strength, torchvision's v2 transform: other draws than `trivial_augment`."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.TrivialAugmentWide(num_magnitude_bins))
+
+
+def _auto_augment(*, policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet") -> Augmentation:
+    """Two operations of a policy that was learnt on a data set."""
+    from torchvision.transforms import v2
+
+    return _as_augmentation(v2.AutoAugment(v2.AutoAugmentPolicy(policy)))
+
+
+def _as_augmentation(transform: Any) -> Augmentation:
+    found: Augmentation = transform
+    return found
+
+
+AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+    "flip": _flip,
+    "trivial_augment": _trivial_augment,
+    "rotation": _rotation,
+    "color_jitter": _color_jitter,
+    "random_crop": _random_crop,
+    "random_resized_crop": _random_resized_crop,
+    "random_erasing": _random_erasing,
+    "rand_augment": _rand_augment,
+    "trivial_augment_wide_v2": _trivial_augment_wide_v2,
+    "auto_augment": _auto_augment,
+}
+_SIZED = ("random_crop", "random_resized_crop")
+"""Augmentations that must know the size of what they give."""
+
+
+def build(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Augmentation:
+    """Return an augmentation of the table; `size` (height, width) is that of the pictures that it is to give."""
+    return AUGMENTATIONS[name](**settings, **({"size": size} if name in _SIZED else {}))
+
+
+def refused(name: str, settings: Mapping[str, Any]) -> list[str]:
+    """Return what torchvision itself has against settings whose types are right: a list too long, a range reversed."""
+    if not any(isinstance(value, (list, tuple)) for value in settings.values()):
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # it warns of a reversed range
+            build(name, settings, (8, 8))
+    except (ValueError, TypeError, IndexError, UserWarning) as error:
+        return [f"data.transform.{name}: {first_line(error)}"]
+    return []

@@ -1,0 +1,138 @@
+"""Where what can be made again is remembered: facts of picture files, their pixels, and what shards hold."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.files.paths import home_folder, parse_json, read_small, user_path
+from dlworkflow.files.writing import clear_leftovers, drop_file, finish_file, unfinished_file
+
+_TAG = "CACHEDIR.TAG"  # the name and the first line by which programs that make backups know a cache
+_MARK = b"Signature: 8a477f597d28d172789f06886806bc55\n# A cache that dlworkflow made. It may be deleted at any time.\n"
+_SUBFOLDERS = ("pictures", "checks", "shards")
+_FINISHED = re.compile(r"[0-9a-f]{24}\.(npy|json)")
+_UNUSED_DAYS = 30
+
+_log = logging.getLogger(__name__)
+
+
+def cache_folder() -> Path | None:
+    """Return where things are remembered, whether or not it is there.
+
+    None where the machine names no place, and with DLW_CACHE=0. It is a folder of its own, that holds nothing else and
+    bears a mark: in DLW_CACHE_DIR there may be anything.
+    """
+    if os.environ.get("DLW_CACHE") == "0":
+        return None
+    if given := os.environ.get("DLW_CACHE_DIR"):
+        return user_path(given) / "dlworkflow-cache"
+    if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
+        return Path(given, "dlworkflow")
+    home = home_folder()
+    return home / ".cache" / "dlworkflow" if home is not None else None
+
+
+_rechecking = False
+
+
+def believes_cache() -> bool:
+    """Tell whether what is remembered of files may be taken for what they hold now."""
+    return not _rechecking
+
+
+@contextmanager
+def rechecked(wanted: bool = True) -> Iterator[None]:
+    """Within the block, read everything from the disk and remember it anew, where that is `wanted`."""
+    global _rechecking
+    before, _rechecking = _rechecking, _rechecking or wanted
+    try:
+        yield
+    finally:
+        _rechecking = before
+
+
+def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mapping `key` of a remembered file; {} where it is missing, damaged or not to be believed.
+
+    So it is where its head is another.
+    """
+    if not believes_cache():
+        return {}
+    try:
+        check, _, text = read_small(file).partition(b"\n")
+        found = parse_json(text) if check == _check(text) else None
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict) or not isinstance(rows := found.pop(key, None), dict) or found != head:
+        return {}
+    return rows
+
+
+def write_remembered(file: Path, text: str) -> None:
+    """Write an ASCII text and its digest, whole or not at all; a place that cannot be written is no fault."""
+    with suppress(OSError):
+        make_subfolder(file.parent)
+        content = text.encode("ascii")
+        _write(file, _check(content) + b"\n" + content)
+
+
+def make_subfolder(folder: Path) -> None:
+    """Make a subfolder of the cache, and the cache folder with its mark; clear what killed processes left there.
+
+    Raises OSError where it cannot be made, or where there is a folder of that name that was not made here.
+    """
+    home = folder.parent
+    home.mkdir(parents=True, exist_ok=True)
+    if not _is_marked(home):
+        if foreign := [path for path in home.iterdir() if path.name not in _SUBFOLDERS]:  # 0.1 left no mark
+            _log.warning("nothing is cached: dlworkflow did not make %s", repr(str(foreign[0])))
+            raise FileExistsError(errno.EEXIST, "not made by dlworkflow", str(home))
+        _write(home / _TAG, _MARK)
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise FileExistsError(errno.EEXIST, "a link, not made by dlworkflow", str(folder))
+    clear_leftovers(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete the finished files in a subfolder of the cache that no run has used for a month; none but ours."""
+    if folder.is_symlink() or not _is_marked(folder.parent):
+        return
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process sweeps too
+            state = path.lstat()
+            unused = time.time() - state.st_mtime > _UNUSED_DAYS * 24 * 60 * 60
+            if unused and _FINISHED.fullmatch(path.name) and stat.S_ISREG(state.st_mode):
+                path.unlink()
+
+
+def _write(file: Path, content: bytes) -> None:
+    stream = unfinished_file(file)
+    try:
+        stream.write(content)
+        finish_file(stream, file)
+    finally:
+        drop_file(stream)
+
+
+def _is_marked(home: Path) -> bool:
+    """Tell whether a cache folder was made here."""
+    tag = home / _TAG
+    try:
+        return not tag.is_symlink() and read_small(tag, len(_MARK)) == _MARK
+    except OSError:
+        return False
+
+
+def _check(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()

@@ -1,0 +1,353 @@
+"""Opening one picture: decoded whole, refused by name when it is broken or too large; knows no data set.
+
+Files are opened for reading only. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image, ImageOps
+
+from dlworkflow.data.images.formats import EIGHT_BITS, FORMATS, known_as
+from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
+
+MAX_PIXELS = 89_478_485
+"""A picture of more pixels is refused, as a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
+
+BYTES_AT_ONCE = 2 * 1024**3
+"""All threads together hold about so many bytes of images that are being decoded; a larger one is decoded alone."""
+
+_BYTES_A_PIXEL = _BYTES_A_ROW = 8  # as decoded and as converted, at most four each; Pillow points to every row
+_TILE = 2**20  # pixels that are converted at once where that takes several steps
+_MODES = {1: "L", 3: "RGB"}
+_FORMATS = tuple(name for name in FORMATS if name != "AVIF" or find_spec("PIL.AvifImagePlugin"))  # Pillow 11.3 has it
+_EMPTY = "is empty (0 bytes)"
+_FULL = {"F": (0.0, 1.0)}  # which values are black and white where nobody says so; 16 bits for all others
+_FULL_16_BITS = (0.0, 65535.0)
+
+Range = tuple[float, float]
+"""The values of an image of more than 8 bits that become black and white; those beyond are clipped."""
+ValueRange = Range | Literal["each"] | None
+"""A range, or None for [0, 1] of floats and 16 bits of whole numbers, beyond which an image is refused. `each` is the
+rule of version 0.1, which looks at each image: [0, 1] or [0, 255] of floats, 16 or 8 bits of whole numbers."""
+
+
+class ImageError(DataError):
+    """A file that is no readable picture; `path` and `reason` say which and why.
+
+    `lasting` tells that the bytes of the file are at fault, not the system's answer, which may be another tomorrow.
+    """
+
+    def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
+        self.path, self.reason, self.lasting = path, reason, lasting
+        super().__init__(f"{str(path)!r}: {reason}")
+
+
+class TooManyPixelsError(ImageError):
+    """A picture above the limit; `pixels` is how many it would have, None where that could not be told."""
+
+    def __init__(self, path: Path, pixels: int | None, limit: int) -> None:
+        self.pixels = pixels
+        super().__init__(path, too_many_pixels(pixels, limit))
+
+
+def pixel_limit(given: int | None = None) -> int:
+    """Return how many pixels a picture may have: as given, else DLW_MAX_PIXELS, else `MAX_PIXELS`."""
+    text = os.environ.get("DLW_MAX_PIXELS", "").strip()
+    if given is not None or not text:
+        return MAX_PIXELS if given is None else given
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise ConfigError(f"DLW_MAX_PIXELS: must be a whole number of pixels, at least 1, not {text!r}")
+    return int(text)
+
+
+def too_many_pixels(pixels: int | None, limit: int) -> str:
+    """Say that a picture is refused, how large it is, and how to read it nevertheless."""
+    size = f"{pixels:,} pixels" if pixels else "more pixels"
+    way_out = f"DLW_MAX_PIXELS={pixels}" if pixels else "DLW_MAX_PIXELS"
+    return f"has {size}, above the limit of {limit:,}; set {way_out} if you trust it"
+
+
+def load_image(
+    path: str | os.PathLike[str],
+    channels: int = 3,
+    *,
+    max_pixels: int | None = None,
+    least: int | None = None,
+    content: bytes | None = None,
+    longest: int | None = None,
+    value_range: ValueRange = None,
+) -> Image.Image:
+    """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
+
+    16-bit and float pictures are scaled to 8 bits by `value_range`, transparency is laid on white. Raises ImageError
+    for a file that cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`). With `least`, a JPEG may
+    be decoded to a half, a quarter or an eighth of its size, as long as each side keeps that many pixels. With
+    `content`, these bytes are read, and `path` is what they are called. With `longest`, it is shrunk until no side has
+    more pixels.
+    """
+    limits = {"max_pixels": max_pixels, "least": least or longest}
+    with decoded(path, channels, **limits, content=content, value_range=value_range) as image:
+        if longest is not None:
+            image.thumbnail((longest, longest), reducing_gap=2.0)
+        return image
+
+
+@contextmanager
+def decoded(
+    path: str | os.PathLike[str],
+    channels: int = 3,
+    *,
+    max_pixels: int | None = None,
+    least: int | None = None,
+    content: bytes | None = None,
+    value_range: ValueRange = None,
+) -> Iterator[Image.Image]:
+    """Give a picture as `load_image` does; its memory counts as in use, and errors are the file's, within the block."""
+    with opened(path, max_pixels=max_pixels, least=least, content=content) as image:
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies pictures that are upright
+        yield to_mode(image, channels, value_range)
+
+
+@contextmanager
+def opened(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int | None = None,
+    least: int | None = None,
+    content: bytes | None = None,
+) -> Iterator[Image.Image]:
+    """Open a picture file, or its `content`, decoded whole. What goes wrong, within the block too, is an ImageError.
+
+    Waits until there is room for it beside what other threads have open (see `BYTES_AT_ONCE`): never nest two.
+    """
+    path = Path(path)
+    limit = pixel_limit(max_pixels)
+    try:
+        if content is None:
+            _check_is_file(path)
+        elif not content:
+            raise ImageError(path, _EMPTY)
+        source = path if content is None else io.BytesIO(content)
+        with _pillow_limit(limit), Image.open(source, formats=_FORMATS) as image:
+            if image.width * image.height > limit:
+                raise TooManyPixelsError(path, image.width * image.height, limit)
+            if least is not None:
+                image.draft(None, (least, least))
+            with _room_for(image.height * (image.width * _BYTES_A_PIXEL + _BYTES_A_ROW)):
+                image.load()
+                yield image
+    except DlwError:
+        raise
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        raise TooManyPixelsError(path, int(found[1]) if found else None, limit) from None
+    except Image.UnidentifiedImageError:
+        reason = known_as(_head(path) if content is None else content[:16])
+        raise ImageError(path, reason or "is no picture in a format that is known here") from None
+    except Exception as error:  # noqa: BLE001 - a broken file can lead a decoder into any error
+        system = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
+        raise ImageError(path, _reason(error), lasting=not system) from None
+
+
+def mode_of(path: Path, content: bytes | None = None) -> str:
+    """Return Pillow's name for what an image's pixels are, decoding none; '' for a file that cannot be opened."""
+    if content is None:
+        ending = path.suffix.lower()
+        if ending in EIGHT_BITS or (ending in FORMATS["PNG"] and not _has_16_bits(path)):
+            return "8 bits"
+    try:
+        with _pillow_limit(pixel_limit()):
+            if content is None:
+                _check_is_file(path)
+            with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
+                return image.mode
+    except Exception:  # noqa: BLE001 - decoding it says what is wrong
+        return ""
+
+
+def is_deep(mode: str) -> bool:
+    """Tell whether an image of this mode holds more than 8 bits: whole numbers of 16 or 32 bits, or floats."""
+    return mode in ("I", "F") or mode.startswith("I;16")
+
+
+def extremes_of(image: Image.Image) -> Range:
+    """Return the least and the greatest finite value of a picture of one channel, (0, 0) where there is none."""
+    found = [pair for box in _tiles(image.size) if (pair := _extremes(_part(image, box)))]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else (0.0, 0.0)
+
+
+def to_mode(image: Image.Image, channels: int, value_range: ValueRange = None) -> Image.Image:
+    """Bring a picture of any mode to 8-bit grey (1 channel) or RGB (3)."""
+    if channels not in _MODES:
+        raise DataError(f"pictures have 1 channel (grey) or 3 (RGB), not {channels}")
+    mode, deep = _MODES[channels], is_deep(image.mode)
+    if not deep and not image.has_transparency_data:
+        return image if image.mode == mode else image.convert(mode)
+    black_and_white = _range_for(image, value_range) if deep else None
+    result = Image.new(mode, image.size)
+    for box in _tiles(image.size):
+        tile = _part(image, box)
+        if black_and_white is not None:
+            tile = _to_8_bits(tile, *black_and_white)
+        if tile.has_transparency_data:
+            tile = tile.convert("RGBA")
+            tile = Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile)
+        result.paste(tile.convert(mode), box[:2])
+    return result
+
+
+def _range_for(image: Image.Image, value_range: ValueRange) -> Range:
+    """Return which values of a picture are black and white."""
+    full = _FULL.get(image.mode, _FULL_16_BITS)
+    if isinstance(value_range, (tuple, list)):
+        return float(value_range[0]), float(value_range[1])
+    if image.mode.startswith("I;16"):
+        return full
+    low, high = extremes_of(image)
+    if value_range == "each":
+        is_small = high <= 255 if image.mode == "I" else high > 1
+        return (0.0, 255.0) if is_small else full
+    if low < full[0] or high > full[1]:
+        raise ValueError(
+            f"its values go from {low:g} to {high:g}, and which of them are black and white is not known: train with "
+            "data.range=[low, high], or save it with 8 bits"
+        )
+    return full
+
+
+def _tiles(size: tuple[int, int]) -> Iterable[tuple[int, int, int, int]]:
+    """Give boxes of at most `_TILE` pixels that cover a picture: what converting it takes is held for one of them."""
+    width, height = size
+    across = min(width, _TILE)
+    down = max(1, _TILE // across)
+    for top in range(0, height, down):
+        for left in range(0, width, across):
+            yield left, top, min(left + across, width), min(top + down, height)
+
+
+def _part(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    return image if box == (0, 0, *image.size) else image.crop(box)
+
+
+def _extremes(tile: Image.Image) -> Range | None:
+    import numpy as np
+
+    values = np.asarray(tile)
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+def _to_8_bits(tile: Image.Image, low: float, high: float) -> Image.Image:
+    """Scale grey to 8 bits: `low` and below are black, as what is no number is, `high` and above are white."""
+    import numpy as np
+
+    values = (np.nan_to_num(np.asarray(tile).astype(np.float64), nan=low, posinf=low, neginf=low) - low) * (
+        255 / (high - low)
+    )
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+
+
+def _has_16_bits(path: Path) -> bool:
+    """Tell whether a PNG's header says so; a file that is no PNG by its first bytes is looked at more closely."""
+    head = _head(path, 26)
+    return not head.startswith(b"\x89PNG") or head[24:25] == b"\x10"
+
+
+def _check_is_file(path: Path) -> None:
+    """Raise ImageError for what is no plain file: reading a pipe or a device may never end."""
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise ImageError(path, "is a folder", lasting=False)
+    if not stat.S_ISREG(found.st_mode):
+        raise ImageError(path, "is a pipe or a device, not a file", lasting=False)
+    if found.st_size == 0:
+        raise ImageError(path, _EMPTY)
+
+
+def _head(path: Path, n_bytes: int = 16) -> bytes:
+    try:
+        _check_is_file(path)
+        with path.open("rb") as stream:
+            return stream.read(n_bytes)
+    except (OSError, ImageError):
+        return b""
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file; write / between folders, not \\" if "\\" in str(error.filename) else "no such file"
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
+    return f"cannot be decoded ({first_line(error)})"
+
+
+_room = threading.Condition()
+_in_use = 0
+
+
+@contextmanager
+def _room_for(n_bytes: int) -> Iterator[None]:
+    """Wait until so many bytes fit beside what other threads have in use, or nothing else is."""
+    global _in_use
+    with _room:
+        _room.wait_for(lambda: _in_use == 0 or _in_use + n_bytes <= BYTES_AT_ONCE)
+        _in_use += n_bytes
+    try:
+        yield
+    finally:
+        with _room:
+            _in_use -= n_bytes
+            _room.notify_all()
+
+
+def _forget_other_threads() -> None:
+    """Start afresh in a forked process, which has none of the threads that held room."""
+    global _room, _in_use
+    _room, _in_use = threading.Condition(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
+
+
+class _Limit(int):
+    """Pillow warns above its limit and refuses above twice that; twice this limit is the limit: it only refuses."""
+
+    def __rmul__(self, other: int) -> _Limit:
+        return self
+
+
+_lock = threading.Lock()
+_readers = 0
+_limit_before: int | None = None
+
+
+@contextmanager
+def _pillow_limit(limit: int) -> Iterator[None]:
+    """Let Pillow refuse what is above `limit` while pictures are read here; other code finds its own limit again."""
+    global _readers, _limit_before
+    with _lock:
+        if _readers == 0:
+            _limit_before = Image.MAX_IMAGE_PIXELS
+        _readers += 1
+        Image.MAX_IMAGE_PIXELS = _Limit(limit)
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if _readers == 0:
+                Image.MAX_IMAGE_PIXELS = _limit_before

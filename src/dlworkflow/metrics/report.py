@@ -1,0 +1,175 @@
+"""What an evaluation says: from raw scores and labels to metrics, tables and warnings; no run, no disk, no terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlworkflow.engine.tasks import Task, build_loss
+from dlworkflow.metrics.functions import (
+    ClassificationReport,
+    classification_metrics,
+    classification_report,
+    confusion_matrix,
+    regression_metrics,
+    wilson_interval,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All that is said of one split.
+
+    `samples` has a row a sample, in the split's order: index, file (where there are files), truth, prediction,
+    probability of the prediction, loss. `interval` is that of the accuracy with 95 % confidence. `matrix` counts, truth
+    by row. `warnings` are sentences that must not be overlooked.
+    """
+
+    task: str
+    loss: float
+    metrics: dict[str, float | None]
+    samples: list[Row]
+    classes: tuple[str, ...] = ()
+    report: ClassificationReport | None = None
+    matrix: list[list[int]] | None = None
+    interval: tuple[float, float] | None = None
+    baseline: float | None = None
+    baseline_answer: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    def confused_pairs(self, most: int = 5) -> list[Row]:
+        """Return the commonest wrong answers: truth, prediction, count, share of the truth's samples."""
+        pairs: list[Row] = [
+            {"truth": self.classes[i], "prediction": self.classes[j], "count": count, "share": count / sum(row)}
+            for i, row in enumerate(self.matrix or ())
+            for j, count in enumerate(row)
+            if i != j and count
+        ]
+        return sorted(pairs, key=lambda pair: (-pair["count"], pair["truth"], pair["prediction"]))[:most]
+
+    def errors(self) -> list[Row]:
+        """Return the samples that were answered wrongly (all of a regression's), the highest loss first."""
+        wrong = [row for row in self.samples if self.task == "regression" or row["truth"] != row["prediction"]]
+        return sorted(wrong, key=lambda row: -row["loss"])
+
+    def to_data(self) -> Row:
+        """Return the report without its samples, as JSON can hold it."""
+        return {
+            "task": self.task,
+            "samples": len(self.samples),
+            "loss": self.loss,
+            "metrics": self.metrics,
+            "accuracy_interval_95": self.interval,
+            "baseline": self.baseline,
+            "baseline_answer": self.baseline_answer,
+            "classes": [vars(scores) for scores in self.report.classes] if self.report else [],
+            "confusion_matrix": self.matrix,
+            "confused_pairs": self.confused_pairs(),
+            "warnings": list(self.warnings),
+        }
+
+
+def make_report(
+    logits: Tensor,
+    y: Tensor,
+    task: Task,
+    *,
+    loss_name: str | None = None,
+    classes: Sequence[str] = (),
+    baseline: float | None = None,
+    baseline_answer: str | None = None,
+    files: Sequence[object] | None = None,
+) -> EvaluationReport:
+    """Say what raw scores (n, ...) are worth for labels (n, ...).
+
+    `baseline` is what answering `baseline_answer` (a class, or a training mean) for everything scores: an accuracy, or
+    a loss for a regression.
+    """
+    losses = build_loss(task, loss_name, reduction="none")(task.align(logits, y), y).reshape(len(y), -1).mean(dim=1)
+    loss = float(losses.cpu().double().mean())
+    if not task.has_accuracy:
+        samples = _samples(files, y.reshape(len(y), -1)[:, 0], logits.reshape(len(y), -1)[:, 0], None, losses)
+        warnings = regression_warnings(loss, baseline)
+        return EvaluationReport(
+            task.name, loss, regression_metrics(y, logits), samples, baseline=baseline, warnings=warnings
+        )
+    probabilities = task.probabilities(logits)
+    truth, prediction = y.long().reshape(-1), probabilities.argmax(dim=1)
+    metrics = classification_metrics(truth, probabilities)
+    accuracy = metrics["accuracy"] or 0.0
+    interval = wilson_interval(round(accuracy * len(truth)), len(truth))
+    names = [[classes[label] for label in labels.tolist()] for labels in (truth, prediction)]
+    return EvaluationReport(
+        task.name,
+        loss,
+        metrics,
+        _samples(files, names[0], names[1], probabilities.max(dim=1).values, losses),
+        classes=tuple(classes),
+        report=classification_report(truth, prediction, classes),
+        matrix=confusion_matrix(truth, prediction, len(classes)).tolist(),
+        interval=interval,
+        baseline=baseline,
+        baseline_answer=baseline_answer,
+        warnings=classification_warnings(
+            accuracy, answered=sorted(set(names[1])), interval=interval, baseline=baseline, answer=baseline_answer
+        ),
+    )
+
+
+def classification_warnings(
+    accuracy: float,
+    *,
+    answered: Sequence[str],
+    interval: tuple[float, float] | None,
+    baseline: float | None,
+    answer: str | None,
+) -> tuple[str, ...]:
+    """Say when a model has collapsed to one answer, or does no better than giving the same answer always."""
+    warnings = []
+    if len(answered) == 1:
+        warnings.append(f"the model answers {answered[0]!r} for every sample: it has collapsed to one class")
+    if baseline is not None and accuracy <= baseline + 1e-9:
+        warnings.append(
+            f"an accuracy of {accuracy:.2%} is no better than always answering {answer!r}, which scores {baseline:.2%}"
+        )
+    elif baseline is not None and interval is not None and interval[0] <= baseline:
+        warnings.append(
+            f"an accuracy of {accuracy:.2%} cannot be told from always answering {answer!r} ({baseline:.2%}) "
+            f"with so few samples: it may lie anywhere from {interval[0]:.2%} to {interval[1]:.2%}"
+        )
+    return tuple(warnings)
+
+
+def regression_warnings(loss: float, baseline: float | None) -> tuple[str, ...]:
+    """Say when a regression does no better than answering the training mean always."""
+    if baseline is None or loss < baseline:
+        return ()
+    return (f"a loss of {loss:.5f} is no better than always answering the training mean, which has {baseline:.5f}",)
+
+
+def _samples(
+    files: Sequence[object] | None,
+    truth: Sequence[Any] | Tensor,
+    prediction: Sequence[Any] | Tensor,
+    probability: Tensor | None,
+    losses: Tensor,
+) -> list[Row]:
+    columns: dict[str, Sequence[Any]] = {"index": range(len(losses))}
+    if files is not None:
+        columns["file"] = [str(file) for file in files]
+    columns |= {"truth": _plain(truth), "prediction": _plain(prediction)}
+    if probability is not None:
+        columns["probability"] = _plain(probability)
+    columns["loss"] = [value if math.isfinite(value) else math.inf for value in losses.tolist()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _plain(values: Sequence[Any] | Tensor) -> Sequence[Any]:
+    return values.tolist() if isinstance(values, torch.Tensor) else values

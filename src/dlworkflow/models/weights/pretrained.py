@@ -1,0 +1,109 @@
+"""Pretrained weights: where they lie, how they come here, and which of them a model takes.
+
+Looked for in torch's own cache (`torch.hub.get_dir()`, set with TORCH_HOME) before anything is fetched.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from dlworkflow.data.download import is_offline
+from dlworkflow.errors import DataError, MissingDataError, ModelError, first_line
+from dlworkflow.models.backbone import classifier_name, last_layer
+from dlworkflow.models.torchvision_models import AUXILIARY, Published
+from dlworkflow.models.weights.checkpoint import (
+    StateDict,
+    apply_weights,
+    as_named,
+    list_faults,
+    log_notes,
+    weight_faults,
+)
+
+_log = logging.getLogger(__name__)
+
+_OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+_COUNTER = ".num_batches_tracked"  # files older than PyTorch 0.4.1 have none
+
+
+def checkpoints_folder() -> Path:
+    """Return where torch keeps the weights that it has fetched."""
+    return Path(torch.hub.get_dir(), "checkpoints")
+
+
+def find_or_fetch(weights: Published, *, offline: bool = False) -> Path:
+    """Return the file of published weights, fetched into torch's cache where it is missing.
+
+    What comes from where is logged first. Raises MissingDataError, naming the file and the folder, when fetching is
+    off or fails, and DataError when what came is something else.
+    """
+    folder = checkpoints_folder()
+    path = folder / weights.file
+    if path.is_file():
+        return path
+    by_hand = f"put {weights.url} into {str(folder)!r} yourself, or name the file with --weights FILE"
+    if is_offline(offline):
+        raise MissingDataError(f"--weights: {weights.file} is not in {str(folder)!r} and fetching is off; {by_hand}")
+    _log.info("fetching %s (%.1f MB) from %s into %s", weights.file, weights.size, weights.url, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(weights.url, str(path), weights.digest, progress=False)
+    except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        raise MissingDataError(f"cannot fetch {weights.file} from {weights.url} ({reason}); {by_hand}") from None
+    except RuntimeError as error:  # what torch says of another digest
+        raise DataError(f"{weights.file} from {weights.url} is not kept: {first_line(error)}; {by_hand}") from None
+    except OSError as error:
+        raise DataError(f"cannot write {str(path)!r}: {first_line(error)}; TORCH_HOME names another folder") from None
+    return path
+
+
+def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tuple[list[str], list[str]]:
+    """Copy pretrained weights into a model for other classes; return the names (taken, left as they were drawn).
+
+    The layer that gives the scores stays new; the rest of the classifier does where the file has none of it, or no
+    finite numbers (torchvision publishes such for vgg16). Raises ModelError that lists what else is missing,
+    unexpected or misshapen; the model is then as it was.
+    """
+    own = model.state_dict()
+    given = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
+    given = {name: tensor for name, tensor in given.items() if not name.startswith(AUXILIARY)}
+    given, notes = as_named(given, own)
+    new = [name for name in own if _is_new(name, model, given)]
+    expected = {name: tensor for name, tensor in own.items() if name not in new}
+    outside = {
+        name: tensor for name, tensor in given.items() if name not in new and not _below(name, last_layer(model))
+    }
+    if faults := weight_faults(expected, outside):
+        raise ModelError(f"{source} are not of this {type(model).__name__}: {_by_kind(faults)}")
+    apply_weights(model, own | outside, source=source)
+    log_notes(notes, source)
+    return list(expected), new
+
+
+def _by_kind(faults: list[str]) -> str:
+    """Return faults in one line, some of each kind: of another architecture, everything is missing and unexpected."""
+    kinds: dict[str, list[str]] = {}
+    for fault in faults:
+        word = fault.partition(" ")[0]
+        kinds.setdefault(word if word in ("missing", "unexpected") else "", []).append(fault)
+    return "; ".join(list_faults(kind, most=3) for kind in kinds.values())
+
+
+def _is_new(name: str, model: nn.Module, given: dict[str, Tensor]) -> bool:
+    """Tell whether a weight of the model is not to be looked for in the file."""
+    if name not in given:
+        return _below(name, classifier_name(model)) or name.endswith(_COUNTER)
+    hollow = _below(name, classifier_name(model)) and not given[name].isfinite().all()
+    return hollow or _below(name, last_layer(model))
+
+
+def _below(name: str, layer: str) -> bool:
+    return name.startswith(f"{layer}.")

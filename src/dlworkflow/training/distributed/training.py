@@ -1,0 +1,106 @@
+"""One run trained, or gone on with, by several processes: rank 0 writes it, the others have what they need of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.engine.loop import Epoch
+from dlworkflow.errors import RunError
+from dlworkflow.runs import Run, find_run, list_runs, runs_folder
+from dlworkflow.training.distributed.group import Processes
+from dlworkflow.training.run import Job, resume_training, train_job
+
+_FILES = ("config.yaml", "environment.json", "summary.json", "history.csv", "resume.pth")
+
+
+def train_together(
+    group: Processes,
+    job: Job,
+    *,
+    runs_dir: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    offline: bool = False,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Do what `train_job` does with what each process of the group prepared; see there.
+
+    Processes that torchrun started anew go on with the run that they had begun.
+    """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
+        begun = run_of(group.launch, runs_dir) if not group.rank else None
+        status = group.tell(begun.summary()["status"] if begun is not None else "")[0]
+        if status:
+            return _resumed(
+                group, begun, over=status == "finished", offline=offline, on_start=on_start, on_epoch=on_epoch
+            )
+    with _own_folder(group) as folder:
+        return train_job(job, runs_dir=folder or runs_dir, name=name, on_start=on_start, on_epoch=on_epoch)
+
+
+def resume_together(
+    group: Processes,
+    name: str,
+    *,
+    runs_dir: str | os.PathLike[str] | None = None,
+    epochs: int | None = None,
+    place: Mapping[str, Any] | None = None,
+    force: bool = False,
+    offline: bool = False,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> Run:
+    """Do what `resume_training` does with the run that `name` means on rank 0; the number of processes may change."""
+    run: Run | None = None
+    with group.in_turn():
+        if not group.rank:
+            run = find_run(name, runs_dir)
+    return _resumed(
+        group, run, epochs=epochs, place=place, force=force, offline=offline, on_start=on_start, on_epoch=on_epoch
+    )
+
+
+def _resumed(group: Processes, run: Run | None, *, over: bool = False, **settings: Any) -> Run:
+    """Go on with rank 0's run on every process, unless it is `over`."""
+    with _own_folder(group) as folder:
+        run = _copied(group, run, folder)
+        return run if over else resume_training(run, group=group, **settings)
+
+
+def run_of(launch: str, runs_dir: str | os.PathLike[str] | None) -> Run | None:
+    """Return the newest run that was started by this command."""
+    found = []
+    for run in list_runs(runs_folder(runs_dir)):
+        with suppress(RunError):  # a damaged one is none of ours
+            summary = run.summary()
+            if summary.get("launch") == launch:
+                found.append((str(summary["started"]), run))
+    return max(found, key=lambda pair: pair[0], default=(None, None))[1]
+
+
+@contextmanager
+def _own_folder(group: Processes) -> Iterator[Path | None]:
+    """Give a folder that lasts as long as the block to all but rank 0, which has the true one."""
+    if not group.rank:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="dlworkflow-") as folder:
+        yield Path(folder)
+
+
+def _copied(group: Processes, run: Run | None, folder: Path | None) -> Run:
+    """Send the files of rank 0's run to the folders of the others; return each its own."""
+    for file in _FILES:
+        source = run.path / file if run is not None else None
+        content = group.send(source.read_bytes() if source is not None and source.is_file() else None)
+        if content is not None and folder is not None:
+            (folder / file).write_bytes(content)
+    if run is not None:
+        return run
+    assert folder is not None
+    return Run(folder)

@@ -1,0 +1,308 @@
+"""From settings to a job: data, model, loss and device in place, and all that can fail before a run folder exists."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlworkflow import data, models
+from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
+from dlworkflow.config.conflicts import against_task, contradictions
+from dlworkflow.data.check.leakage import Copy, find_copies
+from dlworkflow.data.images.dataset import remember_all
+from dlworkflow.data.images.decoded_cache import Progress
+from dlworkflow.data.loaders import Streamed, check_streamed
+from dlworkflow.data.splits import Splits, counts_of, with_validation, without_unreadable
+from dlworkflow.engine.data_parallel import Group, check_files, check_size
+from dlworkflow.engine.device import choose_device, choose_threads, set_seeds
+from dlworkflow.engine.losses import build_training_loss, class_weights
+from dlworkflow.engine.precision import check_compiler, check_precision
+from dlworkflow.engine.tasks import LossFn, Task, build_loss, get_task
+from dlworkflow.errors import ConfigError, MissingDataError, ModelError, few
+from dlworkflow.files.paths import user_path
+from dlworkflow.models import torchvision_models
+from dlworkflow.models.backbone import Staged, classifier_name
+from dlworkflow.models.weights.checkpoint import load_matching, load_weights
+from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
+from dlworkflow.training.optimization import build_learning, check_schedule
+from dlworkflow.training.transfer import is_file, settle
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run with everything in place that could fail before its folder exists."""
+
+    config: TrainConfig
+    splits: Splits
+    model: nn.Module
+    task: Task
+    loss_fn: LossFn
+    training_loss: nn.Module
+    """What is minimised; `loss_fn` is what scores."""
+    device: torch.device
+    threads: int
+    initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    """With `init_from` or `weights`: which weights came from there, and which did not."""
+    group: Group | None = None
+    """The processes that train together, where there are several."""
+    leakage: Mapping[str, Sequence[Copy]] | None = None
+    """The pictures of other splits that training has too; None where that is not known (yet)."""
+
+    @property
+    def n_batches(self) -> int:
+        """How many batches the training split makes."""
+        size = self.config.data.batch_size
+        return 1 if size == "full" else -(-len(self.splits.train) // size)  # type: ignore[arg-type]
+
+    @property
+    def stem(self) -> str:
+        """The run's name without its number."""
+        return f"{self.config.model.name}-{self.splits.name}"
+
+
+def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
+    """Lay the user's settings over the recipe of the model they name and check everything.
+
+    `layers` go from weakest to strongest; a key `recipe` in them chooses among the model's recipes. Raises ConfigError
+    with all faults at once.
+    """
+    user = merge([locate_data(layer) for layer in layers])
+    which = user.values.pop("recipe", models.USUAL)
+    name = _section(user.values, "model").get("name")
+    faults: dict[str, str] = {}
+    recipe: dict[str, Any] = {}
+    if name is None:
+        faults["model.name"] = f"no model was named; possible: {few(models.names(), 20, quoted=False)}"
+    elif _faultless(models.check_name, name, faults, "model.name"):
+        try:
+            chosen = models.recipe(str(name), str(which))
+        except ConfigError as error:
+            faults["recipe"], chosen = str(error).removeprefix("recipe: "), models.recipe(str(name))
+        chosen = _for_data(chosen, _section(user.values, "data").get("name"))
+        recipe = {**chosen, "model": {"name": name, **chosen.get("model", {})}}
+    fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
+        {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
+    )
+    layer = merge([Layer(fallback), Layer(recipe), user])
+    if recipe:
+        layer, found = settle(layer, str(name))
+        faults |= found
+        given = {key: value for key, value in _section(layer.values, "model").items() if key != "name"}
+        faults |= {f"model.{key}": fault for key, fault in models.faults(str(name), given).items()}
+    dataset = _section(layer.values, "data")
+    if dataset.get("name") is None:
+        faults["data.name"] = f"model {name!r} has no usual data; name some with --data"
+    elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
+        given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
+        faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
+    known = data.entries().get(str(dataset.get("name")))
+    return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
+
+
+def locate_data(layer: Layer) -> Layer:
+    """Return a layer in which `data` may be a path, as after `--data`: from the working folder, where it is relative.
+
+    A name that is neither is left for the check of all settings. Raises MissingDataError for a path that is not there,
+    ConfigError for an address.
+    """
+    section = _section(layer.values, "data")
+    name = section.get("name")
+    if not isinstance(name, str) or name in data.names():
+        return layer
+    try:
+        located = data.locate(name, layer.labels.get("data.name", "data.name"))
+    except ConfigError:
+        if Path(name).name == name:
+            return layer
+        raise
+    return Layer(dict(layer.values) | {"data": {**section, **located}}, layer.labels)
+
+
+def _for_data(recipe: dict[str, Any], name: object) -> dict[str, Any]:
+    """Let a recipe's pictures be prepared alike where the user trains on other data that has settings for it."""
+    own = recipe.get("data", {})
+    if name in (None, own.get("name")) or name not in data.names():
+        return recipe
+    known = data.settings(str(name))
+    kept = {key: own[key] for key in ("image_size", "transform") if key in own and key in known}
+    served = {key: value for key, value in own.items() if key in DataSettings.model_fields}
+    return recipe | {"data": served | kept | {"name": name}}
+
+
+def prepare(
+    config: TrainConfig,
+    *,
+    offline: bool = False,
+    initialise: bool = True,
+    group: Group | None = None,
+    on_pictures: Progress | None = None,
+) -> Job:
+    """Load the data, build the model, choose the device: everything that can fail, before anything is written.
+
+    Pictures are decoded here, so that an unreadable one is named before training starts; `on_pictures` is told of
+    (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
+    In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
+    settings say otherwise.
+    """
+    with in_turn(group):
+        job = put_in_place(config, offline, initialise, group, on_pictures)
+        check_schedule(job.config, job.n_batches)
+        build_learning(job.config, job.model, job.n_batches)
+        return job
+
+
+def in_turn(group: Group | None) -> AbstractContextManager[None]:
+    """Let one process of each machine go first, where there are several."""
+    return group.in_turn() if group is not None else nullcontext()
+
+
+def put_in_place(
+    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
+) -> Job:
+    """Do what `prepare` says, whoever's turn it is."""
+    device = choose_device(config.device, process=group.local_rank if group is not None else None)
+    check_precision(config.precision, device)
+    if config.compile:
+        check_compiler(device)
+    splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
+    if config.data.val_fraction is not None:
+        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
+    if isinstance(splits.train, Streamed):
+        check_streamed(config.data.batch_size, config.data.sampler is not None)
+        if group is not None:
+            check_files(group, len(splits.train.shards))
+    task = get_task(splits.task)
+    if found := against_task(config, task.name):
+        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+    if config.channels_last and splits.kind != "image":
+        raise ConfigError(f"channels_last: is a memory format of pictures; data {splits.name!r} has numbers")
+    if config.cutmix and splits.kind != "image":
+        raise ConfigError(f"cutmix: cuts pieces out of pictures; data {splits.name!r} has numbers (mixup blends them)")
+    loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
+    set_seeds(config.seed)
+    try:
+        model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
+    except ModelError as error:
+        raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
+    initialised = None
+    if config.init_from is not None and initialise:
+        matched, others = load_matching(
+            model, load_weights(user_path(config.init_from)), source=f"weights {config.init_from!r}"
+        )
+        initialised = tuple(matched), tuple(others)
+    if config.weights is not None and initialise:
+        taken, new = _take_weights(config, model, offline)
+        initialised = tuple(taken), tuple(f"{name} (new)" for name in new)
+    if config.freeze != "none" or config.backbone_lr_scale != 1:
+        classifier_name(model)  # it must say what its backbone is before a run is made
+    _check_smallest_batch(config, splits, model)
+    remember_all(splits.parts().values(), on_pictures)
+    splits = without_unreadable(splits)
+    if group is not None and config.data.batch_size != "full":
+        check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
+    wanted = 1 if group is not None and config.threads == "auto" else config.threads
+    threads = choose_threads(wanted, model, splits.in_shape)
+    resolved = _resolved(config, task, threads, splits)
+    leakage = find_copies(splits)
+    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group, leakage)
+
+
+def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
+    """Return what is minimised: the loss that scores, or that with smoothed labels and weighed classes."""
+    weights = class_weights(config.loss_weights, splits.classes, counts_of(splits.train, len(splits.classes)))
+    return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
+
+
+def _check_smallest_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
+    """Raise ConfigError where a batch is one sample, of which a norm of the model cannot take a variance.
+
+    One place of an image is a value as well: a copy of the model is asked, in training mode.
+    """
+    n, size = len(splits.train), config.data.batch_size  # type: ignore[arg-type]
+    if (n if size == "full" else n % size or size) != 1 or not any(map(_is_norm, model.modules())):
+        return
+    asked = trial = copy.deepcopy(model)
+    entered: list[tuple[str, nn.Module]] = []
+    for found in asked.named_modules():
+        if _is_norm(found[1]):
+            found[1].register_forward_pre_hook(lambda *_, found=found: entered.append(found))
+    if config.freeze != "none" and config.freeze_epochs is None:
+        trial = Staged(asked)
+        trial.freeze()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trial.train()(torch.zeros(1, *splits.in_shape))
+    except ValueError as error:
+        if not entered:
+            raise
+        name, norm = entered[-1]
+        how = "batches of one sample" if size == 1 else f"{n} samples in batches of {size} leave one alone"
+        who = f"the model's {type(norm).__name__} {name!r}"
+        raise ConfigError(f"data.batch_size: {how}, and {who} cannot train on one; {_way_out(n, size)}") from error
+
+
+def _way_out(n: int, size: int | str) -> str:
+    """Name the batch size nearest below, or above, that leaves no sample alone."""
+    if n == 1 or size == "full":
+        return "give more training data"
+    sizes = [*range(int(size) - 1, 1, -1), *range(int(size) + 1, n + 1)]
+    return f"give another --batch-size, {next(k for k in sizes if n % k != 1)} for one"
+
+
+def _is_norm(part: nn.Module) -> bool:
+    return isinstance(part, (nn.modules.batchnorm._NormBase, nn.GroupNorm))
+
+
+def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:
+    """Load pretrained weights from their file, or from where torchvision publishes them."""
+    assert config.weights is not None
+    if is_file(config.weights):
+        path, source = user_path(config.weights), f"weights {config.weights!r}"
+        if not path.is_file():
+            raise MissingDataError(f"weights: no file {config.weights!r}")
+    else:
+        published = torchvision_models.published(config.model.name, config.weights)
+        path, source = find_or_fetch(published, offline=offline), f"weights {published.name}"
+    return take_pretrained(model, load_weights(path), source=source)
+
+
+def _resolved(config: TrainConfig, task: Task, threads: int, splits: Splits) -> TrainConfig:
+    """Fill in all that was left to a default or a rule, so that the file repeats the run whatever these become."""
+    full = fill_defaults(config)
+    dataset = full.data.model_dump()
+    if data.entries()[config.data.name].files:
+        dataset["data_dir"] = str(data.data_folder(config.data.data_dir).resolve())
+    value_range = splits.transform.value_range if splits.transform is not None else None
+    if "range" in dataset and isinstance(value_range, tuple):
+        dataset["range"] = list(value_range)
+    return full.model_copy(
+        update={"data": DataSettings(**dataset), "loss": config.loss or task.losses[0], "threads": threads}
+    )
+
+
+def fill_defaults(config: TrainConfig) -> TrainConfig:
+    """Return the settings with those of the model's and the data set's signatures filled in."""
+    model = config.model.model_dump() | models.settings(config.model.name) | config.model.settings
+    dataset = config.data.model_dump() | data.settings(config.data.name) | config.data.settings
+    return config.model_copy(update={"model": ModelSettings(**model), "data": DataSettings(**dataset)})
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = tree.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _faultless(check: Callable[[str], None], name: object, faults: dict[str, str], key: str) -> bool:
+    try:
+        check(str(name))
+    except ConfigError as error:
+        faults[key] = str(error).removeprefix(f"{key}: ")
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""What a run says of itself before it has trained: its summary and its environment, as plain data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dlworkflow._version import __version__
+from dlworkflow.data.check.leakage import Copy
+from dlworkflow.data.splits import counts_of, labels_of
+from dlworkflow.engine.data_parallel import Group
+from dlworkflow.engine.device import describe_device, describe_machine
+from dlworkflow.metrics.functions import majority_baseline
+from dlworkflow.models.weights.checkpoint import count_parameters
+from dlworkflow.training.job import Job
+
+
+def first_summary(job: Job) -> dict[str, Any]:
+    """Return what a run says of itself before its first epoch."""
+    splits = job.splits
+    return {
+        "config": job.config.to_tree(),
+        "data": splits.name,
+        "kind": splits.kind,
+        "task": splits.task,
+        "classes": list(splits.classes),
+        "in_shape": list(splits.in_shape),
+        "n_outputs": splits.n_outputs,
+        "transform": splits.transform.to_spec() if splits.transform else None,
+        "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
+        "skipped": splits.skipped,
+        "leakage": leakage(job.leakage),
+        "source": splits.source,
+        "parameters": count_parameters(job.model),
+        "device": describe_device(job.device),
+        "threads": job.threads,
+        "scored": "averaged weights" if job.config.ema is not None else "weights",
+        **processes(job.group),
+        "chosen_on": "val" if splits.val is not None else "test",
+        "baseline": _baseline(job),
+        "best": None,
+        "last": None,
+    }
+
+
+def leakage(copies: Mapping[str, Sequence[Copy]] | None) -> dict[str, int] | None:
+    """Return {split: how many of its pictures are in training too} of those that have any; None: not known."""
+    return None if copies is None else {split: len(found) for split, found in copies.items()}
+
+
+def _baseline(job: Job) -> dict[str, Any]:
+    """Return what answering without looking scores on the test split: the most frequent class, or the mean."""
+    splits = job.splits
+    if job.task.has_accuracy:
+        counts = [counts_of(part, len(splits.classes)) for part in (splits.train, splits.test)]
+        if counts[0] is None or counts[1] is None:
+            return {}
+        label, score = majority_baseline(counts[0].tolist(), counts[1].tolist())
+        return {"score": score, "metric": "accuracy", "answer": splits.classes[label]}
+    train_labels, test_labels = labels_of(splits.train), labels_of(splits.test)
+    if train_labels is None or test_labels is None:
+        return {}
+    mean = train_labels.mean(dim=0, keepdim=True)
+    score = float(job.loss_fn(mean.expand_as(test_labels), test_labels))
+    return {"score": score, "metric": "loss", "answer": float(mean.mean())}
+
+
+def environment(job: Job) -> dict[str, Any]:
+    """Return versions, machine, commit and fingerprints: what a run's figures may depend on."""
+    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "webdataset")
+    return {
+        "dlworkflow": __version__,
+        "python": sys.version.split()[0],
+        "packages": {name: found for name in packages if (found := _version(name))},
+        "command": sys.argv,
+        "machine": describe_machine(),
+        "device": describe_device(job.device),
+        "threads": job.threads,
+        **processes(job.group),
+        "git_commit": _git_commit(),
+        "data_fingerprint": job.splits.fingerprints(known=True),
+    }
+
+
+def processes(group: Group | None) -> dict[str, Any]:
+    """Return how many processes train together, how they talk, and which command started them."""
+    if group is None:
+        return {"processes": 1, "backend": None, "launch": None}
+    return {"processes": group.size, "backend": group.backend, "launch": group.launch}
+
+
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the repository that training was started in, or None outside of one."""
+    if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

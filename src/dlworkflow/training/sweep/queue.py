@@ -1,0 +1,101 @@
+"""What a sweep has still to train, task by task, and how far it is; trains nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from dlworkflow.training.sweep.folder import FAILED, FINISHED, PRUNED, Plan, Point, Sweep
+
+Stop = Literal["", "signal", "time", "runs"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Points that one process trains: one after another, or `together` as one stack of models."""
+
+    points: list[Point]
+    together: bool = False
+    watched: bool = False
+    """Whether each epoch is told, and may be answered with a wish to give the point up."""
+
+
+class Source(Protocol):
+    """Where tasks come from: a list, or a search that learns from those that ended."""
+
+    def take(self) -> Task | None:
+        """Return the next task, None when there is none."""
+
+    def hopeless(self, point: Point, number: int, loss: float) -> bool:
+        """Be told of an epoch of a watched task; say whether to give the point up."""
+
+    def ended(self, task: Task) -> None:
+        """Be told that all points of a task have ended."""
+
+
+class Listed:
+    """Tasks that are known from the start."""
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._tasks = iter(list(tasks))
+
+    def take(self) -> Task | None:
+        return next(self._tasks, None)
+
+    def hopeless(self, point: Point, number: int, loss: float) -> bool:  # noqa: ARG002 - a list gives up nothing
+        return False
+
+    def ended(self, task: Task) -> None:
+        pass
+
+
+@dataclass
+class Progress:
+    """What a sweep is told to do and how far it is in this call."""
+
+    sweep: Sweep
+    plan: Plan
+    source: Source
+    max_runs: int | None = None
+    deadline: float | None = None
+    on_end: Callable[[Point, Plan], object] | None = None
+    started: int = 0
+    stop: Stop = ""
+    returned: list[Task] = field(default_factory=list)
+
+    def next_task(self) -> Task | None:
+        """Return the next task, cut to the budget of runs; None when there is none or the sweep stops."""
+        if not self.stop and self.max_runs is not None and self.started >= self.max_runs:
+            self.stop = "runs"
+        if self.stop or self.is_late():
+            return None
+        task = self.returned.pop() if self.returned else self.source.take()
+        if task is None:
+            return None
+        if self.max_runs is not None and not task.watched:
+            task = Task(task.points[: self.max_runs - self.started], task.together)
+        self.started += len(task.points)
+        return task
+
+    def give_back(self, task: Task) -> None:
+        """Take back a task that nobody has begun: it is the next."""
+        self.started -= len(task.points)
+        self.returned.append(task)
+
+    def is_late(self) -> bool:
+        """Tell whether the time is up, and note it."""
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            self.stop = self.stop or "time"
+        return self.stop == "time"
+
+    def keep(self, task: Task, outcomes: Sequence[Point]) -> None:
+        """Write what became of a task's points, and tell whoever listens."""
+        for outcome in outcomes:
+            self.plan.points[outcome.number - 1] = outcome
+        self.sweep.write(self.plan)
+        for outcome in outcomes:
+            if self.on_end is not None and outcome.status in (FINISHED, FAILED, PRUNED):
+                self.on_end(outcome, self.plan)
+        self.source.ended(Task(list(outcomes), task.together, task.watched))

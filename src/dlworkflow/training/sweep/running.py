@@ -1,0 +1,169 @@
+"""Runs a sweep's points, in this process or in several, and keeps what became of each.
+
+A point that fails is a row with its reason and the others go on. Whatever ends a sweep early, each run is written up to
+its last whole epoch, and `run_sweep` on the same folder does what is left.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from dlworkflow.config import Layer, SweepSettings, build_sweep_settings
+from dlworkflow.engine.device import choose_device
+from dlworkflow.engine.signals import Halt
+from dlworkflow.errors import ConfigError, DlwError, RunError
+from dlworkflow.training.run import prepare
+from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
+from dlworkflow.training.sweep.plan import config_of
+from dlworkflow.training.sweep.pool import Pool
+from dlworkflow.training.sweep.queue import Listed, Progress, Source, Stop, Task
+from dlworkflow.training.sweep.training import train_task
+from dlworkflow.training.sweep.vectorized import AT_ONCE, group_of, obstacle, obstacle_in_settings
+
+WORKER_BYTES = 2**30
+"""Free memory that another worker process is given when `jobs` is left to the rule."""
+
+
+def run_sweep(
+    sweep: Sweep,
+    settings: SweepSettings | None = None,
+    *,
+    retry_failed: bool = False,
+    on_start: Callable[[Plan, int], object] | None = None,
+    on_end: Callable[[Point, Plan], object] | None = None,
+) -> tuple[Plan, Stop]:
+    """Train all points of a sweep that have not ended; return the plan, and what stopped it early, if anything did.
+
+    `settings` are those of this call, by default the sweep's own. `on_start` is told how many processes train, `on_end`
+    of every run that ends. After Ctrl-C or SIGTERM every run is written, then KeyboardInterrupt or SystemExit(143)
+    is raised. Raises RunError when another process is at it.
+    """
+    with sweep.locked():
+        plan = sweep.read()
+        settings = settings or build_sweep_settings(Layer({"sweep": plan.sweep}))
+        _take_stock(sweep, plan, retry_failed=retry_failed)
+        source, tasks = _source(sweep, plan, settings)
+        jobs = choose_jobs(settings.jobs, tasks, plan)
+        progress = Progress(sweep, plan, source, settings.max_runs, on_end=on_end)
+        if settings.max_minutes is not None:
+            progress.deadline = time.monotonic() + 60 * settings.max_minutes
+        plan.status = "running"
+        sweep.write(plan)
+        if on_start is not None:
+            on_start(plan, jobs)
+        try:
+            (_run_here if jobs == 1 else Pool(progress, jobs).run)(progress)
+        finally:
+            done = not plan.waiting() and not progress.stop
+            plan.status = "finished" if done else INTERRUPTED
+            sweep.write(plan)
+        return plan, progress.stop
+
+
+def check_vectorize(plan: Plan) -> None:
+    """Raise ConfigError that says why the runs of a plan cannot train together, where they cannot."""
+    config = config_of(plan, plan.points[0])
+    reason = obstacle_in_settings(config) or obstacle(prepare(config, offline=plan.offline))
+    if reason is not None:
+        raise ConfigError(f"--vectorize: {reason}; leave it out, and the runs train one by one")
+
+
+def choose_jobs(jobs: int | Literal["auto"], tasks: int, plan: Plan) -> int:
+    """Return how many processes train at once: as given, else one a core, each with a GiB of free memory.
+
+    Never more than there are tasks; on an accelerator one, and runs of several threads take several cores.
+    """
+    if jobs != "auto":
+        return max(1, min(jobs, tasks))
+    if choose_device(str(plan.base.get("device", "auto"))).type != "cpu":
+        return 1
+    threads = plan.base.get("threads", 1)
+    cores = available_cores() // (threads if isinstance(threads, int) else torch.get_num_threads())
+    return max(1, min(cores, tasks, _free_bytes() // WORKER_BYTES))
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _free_bytes() -> int:
+    """Return how much memory new processes can have; without Linux's own figure, that of one worker a core."""
+    with suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    return available_cores() * WORKER_BYTES
+
+
+def _take_stock(sweep: Sweep, plan: Plan, *, retry_failed: bool) -> None:
+    """Bring the plan up to what the run folders say: whoever wrote it last may have been killed."""
+    for failed in plan.points:
+        if retry_failed and failed.status == FAILED:
+            failed.status, failed.run, failed.reason = WAITING, None, None
+    by_number: dict[int, Point] = {point.number: point for point in plan.waiting()}
+    for run in sweep.runs():
+        with suppress(RunError):  # a damaged run is no run of any point: the point is trained anew
+            summary = run.summary()
+            point: Point | None = by_number.get((summary.get("sweep") or {}).get("point", 0))
+            if point is not None and summary["status"] != FAILED:
+                point.run = run.name
+                if summary["status"] in (FINISHED, PRUNED):
+                    point.status = summary["status"]
+
+
+def _source(sweep: Sweep, plan: Plan, settings: SweepSettings) -> tuple[Source, int]:
+    """Return where tasks come from, and about how many there will be."""
+    if settings.sampler == "tpe":
+        from dlworkflow.training.sweep.search import Search
+
+        search = Search(sweep, plan, settings)
+        return search, search.left
+    tasks = _tasks(plan, settings.vectorize)
+    return Listed(tasks), len(tasks)
+
+
+def _tasks(plan: Plan, vectorize: bool | None) -> list[Task]:
+    """Put points that can train together into one task, each other point into its own."""
+    groups: dict[str, list[Point]] = {}
+    for point in plan.waiting():
+        config = config_of(plan, point)
+        alone = vectorize is False or point.run is not None or obstacle_in_settings(config) is not None
+        groups.setdefault(str(point.number) if alone else group_of(config), []).append(point)
+    tasks = []
+    for points in groups.values():
+        if len(points) == 1 or not _fits_together(plan, points[0]):
+            tasks += [Task([point]) for point in points]
+            continue
+        size = min(AT_ONCE, max(10, -(-len(points) // available_cores())))
+        tasks += [Task(points[i : i + size], together=True) for i in range(0, len(points), size)]
+    return tasks
+
+
+def _fits_together(plan: Plan, point: Point) -> bool:
+    try:
+        return obstacle(prepare(config_of(plan, point), offline=plan.offline)) is None
+    except DlwError:  # each point will say so itself
+        return False
+
+
+def _run_here(progress: Progress) -> None:
+    """Train the tasks in this process."""
+
+    def watch(point: Point, epoch: int, loss: float) -> bool:
+        if progress.is_late():
+            raise Halt
+        return progress.source.hopeless(point, epoch, loss)
+
+    while (task := progress.next_task()) is not None:
+        outcomes = list(task.points)
+        try:
+            train_task(progress.sweep, progress.plan, task, watch, is_late=progress.is_late)
+        finally:
+            progress.keep(task, outcomes)

@@ -1,0 +1,178 @@
+"""Trains the points of one task, one after another or as one stack of models, and notes what became of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from dlworkflow.engine.device import thread_count
+from dlworkflow.engine.loop import Epoch
+from dlworkflow.engine.signals import Halt, noted_signals
+from dlworkflow.errors import DivergedError, DlwError, RunError, reason_of
+from dlworkflow.training.recorder import Trained
+from dlworkflow.training.run import Job, RecordedJob, prepare, resume_training, run_training
+from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
+from dlworkflow.training.sweep.plan import config_of
+from dlworkflow.training.sweep.queue import Task
+from dlworkflow.training.sweep.vectorized import train_together
+
+KEEP_SECONDS = 10.0
+"""Models that train together are written this often, where that takes little of their time."""
+
+KEEP_SHARE = 20
+"""Between two writings lies so many times what one takes."""
+
+Watch = Callable[[Point, int, float], bool]
+
+
+class _Pruned(Halt):
+    """The search gave this point up."""
+
+
+def train_task(
+    sweep: Sweep, plan: Plan, task: Task, watch: Watch, *, is_late: Callable[[], bool] = lambda: False
+) -> None:
+    """Train a task's points and note in each what became of it; a signal is raised after the epochs are written."""
+    if task.together:
+        _train_together(sweep, plan, task.points, is_late)
+        return
+    for point in task.points:
+        _train_point(sweep, plan, point, watch)
+        if point.status == INTERRUPTED:
+            return
+        if point.status == PRUNED:
+            for other in task.points:
+                if other.status == WAITING:
+                    other.status, other.reason = PRUNED, f"with seed {point.seed}"
+            return
+
+
+def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
+    def start(_: Job, run: Any) -> None:
+        point.run = run.name
+        run.update_summary(sweep=_belongs(sweep, point))
+
+    def end_of(epoch: Epoch) -> None:
+        if watch(point, epoch.number, epoch.compared.loss):
+            raise _Pruned
+
+    if point.run is not None and sweep.run(point.run).is_being_trained():
+        point.status = INTERRUPTED  # by a worker whose sweep was killed and that has yet to notice
+        return
+    try:
+        if point.run is not None:
+            resume_training(sweep.run(point.run), offline=plan.offline, on_epoch=end_of)
+        else:
+            run_training(
+                config_of(plan, point),
+                runs_dir=sweep.path,
+                name=sweep.name,
+                offline=plan.offline,
+                on_start=start,
+                on_epoch=end_of,
+            )
+        point.status = FINISHED
+    except _Pruned:
+        assert point.run is not None
+        sweep.run(point.run).update_summary(status=PRUNED)
+        point.status, point.reason = PRUNED, "worse than the median of the others at the same epoch"
+    except (Halt, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
+        point.status = INTERRUPTED
+        if not isinstance(stop, Halt):
+            raise
+    except Exception as error:  # noqa: BLE001 - whatever a model raises is this point's reason, and the others go on
+        _fail(point, error)
+
+
+def _fail(point: Point, error: Exception) -> None:
+    point.status, point.reason = FAILED, reason_of(error)
+
+
+def _belongs(sweep: Sweep, point: Point) -> dict[str, Any]:
+    return {"name": sweep.name, "point": point.number, "values": point.values}
+
+
+def _train_together(sweep: Sweep, plan: Plan, points: list[Point], is_late: Callable[[], bool]) -> None:
+    jobs: list[Job] = []
+    try:
+        jobs = [prepare(config_of(plan, point), offline=plan.offline) for point in points]
+    except DlwError as error:  # they have the same data and architecture
+        for point in points:
+            _fail(point, error)
+        return
+    with thread_count(jobs[0].threads), noted_signals() as request:
+
+        def stop() -> bool:
+            return request.signal is not None or is_late()
+
+        records = [_Record(sweep, point, job, len(jobs)) for point, job in zip(points, jobs, strict=True)]
+        pause = _Pause(KEEP_SECONDS)
+
+        def keep(results: Callable[[], Iterable[Left]]) -> None:
+            """Write what is there, so that little is lost with a process that is killed."""
+            if pause.is_over():
+                for record, (left, _) in zip(records, results(), strict=True):
+                    with suppress(RunError):  # a full disk, for one: whether it is at the end counts
+                        record.write(left, "running")
+                pause.begin()
+
+        try:
+            for record, job, (left, diverged) in zip(
+                records, jobs, train_together(jobs, stop=stop, keep=keep), strict=True
+            ):
+                whole = len(left.rows) == job.config.epochs
+                record.end(left, FAILED if diverged else FINISHED if whole else INTERRUPTED, diverged)
+        finally:
+            for record in records:
+                record.close()
+        if request.signal is not None:
+            request.raise_as_asked()
+
+
+Left = tuple[Trained, DivergedError | None]
+
+
+class _Pause:
+    """Time between two writings: at least so many seconds, and many times as long as the last took."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._began = seconds, time.monotonic()
+        self._until = self._began + seconds
+
+    def is_over(self) -> bool:
+        """Tell whether it is time to write; what follows until `begin` is taken for the writing."""
+        self._began = time.monotonic()
+        return self._began >= self._until
+
+    def begin(self) -> None:
+        """Wait anew."""
+        took = time.monotonic() - self._began
+        self._until = time.monotonic() + max(self._seconds, KEEP_SHARE * took)
+
+
+class _Record:
+    """What is written of one point that trains with others; its folder is made when there is something to write."""
+
+    def __init__(self, sweep: Sweep, point: Point, job: Job, together: int) -> None:
+        self._sweep, self._point, self._job = sweep, point, job
+        self._more = {"sweep": _belongs(sweep, point), "vectorized": together}
+        self._recorded: RecordedJob | None = None
+
+    def write(self, left: Trained, status: str) -> None:
+        if self._recorded is None:
+            self._recorded = RecordedJob(self._job, runs_dir=self._sweep.path, name=self._sweep.name, **self._more)
+            self._point.run = self._recorded.run.name
+        self._recorded.write(left, status)
+
+    def end(self, left: Trained, status: str, diverged: DivergedError | None) -> None:
+        self._point.status, self._point.reason = status, str(diverged) if diverged else None
+        try:
+            self.write(left, status)
+        except RunError as fault:
+            _fail(self._point, fault)
+
+    def close(self) -> None:
+        if self._recorded is not None:
+            self._recorded.close()

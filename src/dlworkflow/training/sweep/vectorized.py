@@ -1,0 +1,298 @@
+"""Many tiny models of one architecture trained at once, seeds and learning rates side by side in stacked tensors.
+
+What comes out is what training one by one gives, but for the order in which floats are added up. That order is all that
+may differ: there is one batch, the whole data set, and nothing is drawn at random within the loop.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from timeit import default_timer
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import stack_module_state
+
+from dlworkflow.config import TrainConfig
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.engine.loop import Epoch, Scores
+from dlworkflow.engine.tasks import build_loss
+from dlworkflow.errors import DivergedError, DlwError, first_line
+from dlworkflow.training.recorder import Trained, history_row
+from dlworkflow.training.run import Job
+from dlworkflow.training.sweep.stacked import Stacked, Weights
+
+MOST_PARAMETERS = 10_000
+"""Larger models keep a core busy by themselves and gain nothing from company."""
+
+AT_ONCE = 25
+"""So many models are stacked at most: more share the overhead of an epoch, fewer stay in a processor's cache."""
+
+
+def group_of(config: TrainConfig) -> str:
+    """Return what must be equal in models that train together: everything but the seed and the learning rate."""
+    tree = config.to_tree()
+    tree["optimizer"].pop("lr")
+    tree.pop("seed")
+    return json.dumps(tree, sort_keys=True)
+
+
+_KNOWN = {"model", "data", "optimizer", "loss", "epochs", "seed", "device", "threads", "averaging", "init_from"}
+_LEFT_ALONE = [name for name in TrainConfig.model_fields if name not in _KNOWN]
+"""Settings that must stand at their defaults: what they change is not known here, and those to come are not either."""
+
+
+def obstacle_in_settings(config: TrainConfig) -> str | None:
+    """Say which settings keep runs from training together, before any data is loaded; None where none does."""
+    if config.data.batch_size != "full" or config.data.shuffle:
+        return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
+    if config.optimizer.name not in _STEPS:
+        return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
+    if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.model_fields[name].default]:
+        return f"{changed[0]} changes what an epoch does"
+    if config.data.sampler is not None or not config.optimizer.decay_bias_and_norm:
+        return "its samples or its weight decay are not those of a plain run"
+    return None
+
+
+def obstacle(job: Job) -> str | None:
+    """Say why a job cannot train together with others of its group; None where it can."""
+    config, model = job.config, job.model
+    parameters = list(model.parameters())
+    if (found := obstacle_in_settings(config)) is not None:
+        return found
+    if any(not isinstance(_loader(part), list) for part in job.splits.parts().values()):
+        return f"data {job.splits.name!r} is not one batch that stays as it is"
+    if sum(parameter.numel() for parameter in parameters) > MOST_PARAMETERS:
+        return f"model {config.model.name!r} has more than {MOST_PARAMETERS:,} parameters"
+    if any(model.buffers()) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in model.modules()):
+        return f"model {config.model.name!r} has dropout or running statistics"
+    if not parameters or not all(parameter.requires_grad for parameter in parameters):
+        return f"model {config.model.name!r} has parameters that are not trained"
+    try:
+        _Stack([job, job]).measure("test")
+    except (RuntimeError, ValueError, DlwError) as error:  # what vmap says of randomness or branches within a model
+        return f"model {config.model.name!r} does not go through torch.vmap: {first_line(error)}"
+    return None
+
+
+def train_together(
+    jobs: Sequence[Job],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    keep: Callable[[Callable[[], Iterator[tuple[Trained, DivergedError | None]]]], object] = lambda _: None,
+) -> list[tuple[Trained, DivergedError | None]]:
+    """Train jobs of one group side by side; return what each left, and how it diverged where it did.
+
+    Ends early, after a whole epoch, when `stop()` says so; `keep` is told before every further one how to ask for what
+    each would leave now.
+    """
+    stack = _Stack(jobs)
+    for number in range(1, jobs[0].config.epochs + 1):
+        stack.train_epoch(number)
+        if stop() or not stack.alive.any():
+            break
+        keep(stack.results)
+    return list(stack.results())
+
+
+def _loader(part: Any) -> Any:
+    return make_loader(part, "full")
+
+
+def _as_often(k: int, part: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the inputs of a split (n, *in_shape) and its labels k times over (k * n, ...)."""
+    X, y = _loader(part)[0]
+    return X.to(device), y.to(device).expand(k, *y.shape).flatten(0, 1)
+
+
+class _Stack:
+    """k models, their optimizer's moments and their best weights, as tensors (k, ...)."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        first = jobs[0]
+        self._jobs, self._task = jobs, first.task
+        self._loss_fn = build_loss(first.task, first.config.loss, reduction="none")
+        self._batches = {
+            split: _as_often(len(jobs), part, first.device) for split, part in first.splits.parts().items()
+        }
+        self._chosen_on = "val" if "val" in self._batches else "test"
+        stacked, _ = stack_module_state([job.model.to(first.device) for job in jobs])
+        self._params: Weights = {name: tensor.detach().requires_grad_() for name, tensor in stacked.items()}
+        self._network = Stacked(first.model, self._params, self._batches["test"][0])
+        self._best = _copies(self._params)
+        self._moments: dict[str, Weights] = {}
+        self._gradients: Weights = {}
+        self._optimizer = first.config.optimizer.model_dump()
+        self._lr = torch.tensor([job.config.optimizer.lr for job in jobs]).to(first.device)
+        self._best_loss = torch.full((len(jobs),), torch.inf, device=first.device)
+        self._scores: list[dict[str, tuple[list[float], list[float]]]] = []
+        self._seconds: list[float] = []
+        self._errors: dict[int, DivergedError] = {}
+        self._epochs = [0] * len(jobs)
+        self.alive = torch.ones(len(jobs), dtype=torch.bool, device=first.device)
+
+    def measure(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return loss (k,) and right answers (k,) of the models on a split; the losses carry gradients where wanted."""
+        (X, labels), k, task = self._batches[split], len(self._jobs), self._task
+        logits = task.align(self._network(self._params, X, training=split == "train").flatten(0, 1), labels)
+        losses = self._loss_fn(logits, labels).reshape(k, -1).mean(dim=1)
+        if not task.has_accuracy:
+            return losses, torch.full_like(self._best_loss, torch.nan)
+        return losses, task.is_correct(logits.detach(), labels).reshape(k, -1).sum(dim=1)
+
+    def train_epoch(self, number: int) -> None:
+        """Improve every model once, measure it, and keep its best weights; one that diverges stays as it was."""
+        start = default_timer()
+        before, moments = self._params, self._moments
+        losses, rights = self.measure("train")
+        gradients = torch.autograd.grad(losses.sum(), list(before.values()))
+        measured = {"train": (losses.detach(), rights)}
+        last_gradients, self._gradients = self._gradients, dict(zip(before, gradients, strict=True))
+        with torch.no_grad():
+            self._params, self._moments = self._step(number)
+            for split in self._batches.keys() - {"train"}:
+                measured[split] = self.measure(split)
+            finite = torch.stack([found for found, _ in measured.values()]).isfinite().all(dim=0)
+            if not (finite & self.alive).all():
+                self._note_diverged(finite, measured, number, last_gradients)
+                self._params = _where(self.alive, self._params, before)
+                self._moments = {
+                    name: _where(self.alive, now, moments.get(name, _zeros(now))) for name, now in self._moments.items()
+                }
+            self._keep_best(measured[self._chosen_on][0])
+        for tensor in self._params.values():
+            tensor.requires_grad_()
+        sizes = {split: len(X) for split, (X, _) in self._batches.items()}
+        self._scores.append(
+            {
+                split: (found.tolist(), [n / sizes[split] for n in rights.tolist()])
+                for split, (found, rights) in measured.items()
+            }
+        )
+        self._seconds.append((default_timer() - start) / len(self._jobs))
+        self._epochs = [count + alive for count, alive in zip(self._epochs, self.alive.tolist(), strict=True)]
+
+    def results(self) -> Iterator[tuple[Trained, DivergedError | None]]:
+        """Yield what each model left, in the order of the jobs."""
+        for i, job in enumerate(self._jobs):
+            rows = [self._row(i, job, number) for number in range(1, self._epochs[i] + 1)]
+            best = min(rows, key=lambda row: row[f"{self._chosen_on}_loss"], default=None)
+            weights = {"best": _one(self._best, i), "last": _one(self._params, i)}
+            yield (
+                Trained(rows, best, weights, self._moments_of(i) if rows else {}, sum(self._seconds[: len(rows)])),
+                self._errors.get(i),
+            )
+
+    def _step(self, number: int) -> tuple[Weights, dict[str, Weights]]:
+        return _STEPS[self._optimizer["name"]](
+            self._params, self._gradients, self._moments, self._lr, number, self._optimizer
+        )
+
+    def _note_diverged(
+        self, finite: Tensor, measured: Mapping[str, tuple[Tensor, Tensor]], number: int, gradients: Weights
+    ) -> None:
+        """Keep the error that training a model alone would have raised."""
+        for i in (self.alive & ~finite).nonzero().flatten().tolist():
+            lr = self._jobs[i].config.optimizer.lr
+            split = next(split for split, (found, _) in measured.items() if not found[i].isfinite())
+            loss = float(measured[split][0][i])
+            if split == "train":
+                largest = max((float(part[i].abs().max()) for part in gradients.values()), default=None)
+                self._errors[i] = DivergedError(loss, 1, largest_gradient=largest).within(number, lr)
+            else:
+                self._errors[i] = DivergedError(loss, split=split, epoch=number, lr=lr)
+        self.alive &= finite
+
+    def _keep_best(self, losses: Tensor) -> None:
+        better = (losses < self._best_loss) & self.alive
+        self._best_loss = torch.where(better, losses, self._best_loss)
+        self._best = _where(better, self._params, self._best)
+
+    def _row(self, i: int, job: Job, number: int) -> dict[str, Any]:
+        scores = {split: Scores(losses[i], accs[i]) for split, (losses, accs) in self._scores[number - 1].items()}
+        both = scores if job.config.averaging == "batch" else None  # over the one batch there is, and over samples
+        lr, seconds = job.config.optimizer.lr, self._seconds[number - 1]
+        return history_row(Epoch(number, lr, seconds, **scores, over_samples=both))
+
+    def _moments_of(self, i: int) -> dict[int, dict[str, Tensor]]:
+        state = {
+            index: {kind: moment[name][i].clone() for kind, moment in self._moments.items()}
+            for index, name in enumerate(self._params)
+            if self._moments
+        }
+        if self._optimizer["name"] == "adam":
+            for moment in state.values():
+                moment["step"] = torch.tensor(float(self._epochs[i]))
+        return state
+
+
+def _sgd(
+    params: Weights,
+    gradients: Weights,
+    moments: dict[str, Weights],
+    lr: Tensor,
+    _: int,
+    settings: Mapping[str, Any],
+) -> tuple[Weights, dict[str, Weights]]:
+    """Return weights and moments after a step of `torch.optim.SGD`, each model at its own rate."""
+    decay, momentum = settings["weight_decay"], settings["momentum"]
+    kept: Weights = {}
+    new = {}
+    for name, weight in params.items():
+        gradient = gradients[name].add(weight, alpha=decay) if decay else gradients[name]
+        if momentum:
+            before = moments.get("momentum_buffer", {}).get(name)
+            kept[name] = gradient.clone() if before is None else before * momentum + gradient
+            gradient = gradient.add(kept[name], alpha=momentum) if settings["nesterov"] else kept[name]
+        new[name] = weight - _beside(lr, weight) * gradient
+    return new, {"momentum_buffer": kept} if momentum else {}
+
+
+def _adam(
+    params: Weights,
+    gradients: Weights,
+    moments: dict[str, Weights],
+    lr: Tensor,
+    number: int,
+    settings: Mapping[str, Any],
+) -> tuple[Weights, dict[str, Weights]]:
+    """Return weights and moments after step `number`, from 1, of `torch.optim.Adam`, each model at its own rate."""
+    beta1, beta2 = 0.9, 0.999
+    new, first, second = {}, {}, {}
+    for name, weight in params.items():
+        decay = settings["weight_decay"]
+        gradient = gradients[name].add(weight, alpha=decay) if decay else gradients[name]
+        mean = moments["exp_avg"][name] if moments else torch.zeros_like(weight)
+        square = moments["exp_avg_sq"][name] if moments else torch.zeros_like(weight)
+        first[name] = mean.lerp(gradient, 1 - beta1)
+        second[name] = (square * beta2).addcmul(gradient, gradient, value=1 - beta2)
+        scale = (second[name].sqrt() / (1 - beta2**number) ** 0.5).add(settings["eps"])
+        new[name] = weight - _beside(lr / (1 - beta1**number), weight) * (first[name] / scale)
+    return new, {"exp_avg": first, "exp_avg_sq": second}
+
+
+_STEPS = {"sgd": _sgd, "adam": _adam}
+
+
+def _beside(values: Tensor, weights: Tensor) -> Tensor:
+    """Give values (k,) as many dimensions as weights (k, *shape)."""
+    return values.reshape(-1, *[1] * (weights.dim() - 1))
+
+
+def _where(mask: Tensor, yes: Weights, no: Weights) -> Weights:
+    return {name: torch.where(_beside(mask, tensor), tensor, no[name]) for name, tensor in yes.items()}
+
+
+def _zeros(weights: Weights) -> Weights:
+    return {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+
+
+def _copies(weights: Weights) -> Weights:
+    return {name: tensor.detach().clone() for name, tensor in weights.items()}
+
+
+def _one(weights: Weights, i: int) -> Weights:
+    return {name: tensor[i].detach().clone() for name, tensor in weights.items()}

@@ -1,0 +1,138 @@
+"""The settings of transfer learning, checked and completed: weights by name, preprocessing of the weights, freezing.
+
+Knows settings and models; loads no data and builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlworkflow import data, models
+from dlworkflow.config import Layer, TrainConfig, Tree
+from dlworkflow.data.images.transforms import complete, parse
+from dlworkflow.errors import ConfigError
+from dlworkflow.files.paths import user_path
+from dlworkflow.models import torchvision_models
+from dlworkflow.models.torchvision_models import Published
+
+USUAL: Tree = {
+    name: TrainConfig.model_fields[name].default
+    for name in ("weights", "freeze", "freeze_epochs", "backbone_lr_scale", "cache_features")
+}
+"""The settings that only a model with a backbone has a use for, and what they are when nobody touches them."""
+
+WEIGHTS_SUFFIXES = (".pth", ".pt")
+
+
+@dataclass
+class _Settled:
+    """What is known while the settings are gone through: those of the user, and the faults so far by setting."""
+
+    model: str
+    values: Tree
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> Any:
+        return self.values.get(name, USUAL[name])
+
+
+def settle(layer: Layer, model: str) -> tuple[Layer, dict[str, str]]:
+    """Return the settings with what the backbone of `model` decides filled in, and what is wrong with them.
+
+    Weights get their full name; a data set of pictures gets the size, channels and transform that they were trained
+    with, but for what the user set of it. A model without a backbone is refused the settings for one.
+    """
+    settled = _Settled(model, dict(layer.values))
+    if models.has_backbone(model):
+        _check_freezing(settled)
+        published = _settle_weights(settled)
+        if models.is_torchvisions(model) and isinstance(settled.values.get("data"), dict):
+            settled.values["data"] = _settle_pictures(settled, published or torchvision_models.published(model))
+    else:
+        for name, usual in USUAL.items():
+            if settled.get(name) != usual:
+                settled.faults[name] = (
+                    f"model {model!r} has no backbone; the models of torchvision have (resnet18, ...)"
+                    + (", and --init-from takes weights for any model" if name == "weights" else "")
+                )
+    return Layer(settled.values, layer.labels), settled.faults
+
+
+def is_file(weights: str) -> bool:
+    """Tell whether weights are meant as a file, not as a name of torchvision's."""
+    return weights.endswith(WEIGHTS_SUFFIXES) or Path(weights).name != weights or user_path(weights).is_file()
+
+
+def _check_freezing(settled: _Settled) -> None:
+    """Note what contradicts itself in how long what is frozen and how fast it learns."""
+    frozen, until = settled.get("freeze") == "backbone", settled.get("freeze_epochs")
+    epochs = settled.values.get("epochs", TrainConfig.model_fields["epochs"].default)
+    if until is not None and not frozen:
+        settled.faults["freeze_epochs"] = "only with --freeze backbone"
+    elif isinstance(until, int) and isinstance(epochs, int) and until >= epochs > 0:
+        settled.faults["freeze_epochs"] = (
+            f"{until} of {epochs} epochs leave none to train the backbone in; give fewer, or leave it out to keep the "
+            "backbone frozen"
+        )
+    if frozen and until is None and settled.get("backbone_lr_scale") != USUAL["backbone_lr_scale"]:
+        settled.faults["backbone_lr_scale"] = "the backbone stays frozen; say with --freeze-epochs until when"
+    alone = settled.get("weights") is None and settled.values.get("init_from") is None
+    if frozen and alone and models.is_torchvisions(settled.model):
+        settled.faults["freeze"] = (
+            "the backbone would stay at the random weights it begins with; give it some with --weights default, "
+            "--weights FILE or --init-from RUN"
+        )
+
+
+def _settle_weights(settled: _Settled) -> Published | None:
+    """Put the full name of published weights in the place of `default`; return them, or None for a file or none."""
+    given, model = settled.get("weights"), settled.model
+    if not isinstance(given, str):
+        return None
+    if settled.values.get("init_from") is not None:
+        settled.faults["weights"] = "the weights of --init-from would replace them; leave one of the two out"
+    if is_file(given):
+        if not user_path(given).is_file():
+            settled.faults["weights"] = f"no file {given!r}"
+        return None
+    if not models.is_torchvisions(model):
+        settled.faults["weights"] = f"none are published for model {model!r}; give a file, not {given!r}"
+        return None
+    try:
+        published = torchvision_models.published(model, given)
+    except ConfigError as error:
+        settled.faults["weights"] = str(error).removeprefix("weights: ")
+        return None
+    settled.values["weights"] = published.name
+    return published
+
+
+def _settle_pictures(settled: _Settled, usual: Published) -> Tree:
+    """Return the settings of the data with what the weights were trained with filled in, where the data takes it."""
+    given: Tree = dict(settled.values["data"])
+    name = given.get("name")
+    taken: Mapping[str, Any] = data.settings(name) if name in data.names() else {}
+    if "channels" in taken and given.setdefault("channels", 3) != 3:
+        settled.faults["data.channels"] = f"model {settled.model!r} takes RGB pictures: 3, or leave it out"
+    if not {"image_size", "transform"} <= taken.keys():
+        return given
+    size = given.get("image_size")
+    try:
+        sides = parse(None, image_size=size, channels=3).size if size is not None else None
+        steps = complete(given.get("transform"), usual.steps(sides))
+        pipeline = parse(steps, image_size=size, channels=3)
+    except ConfigError as error:
+        for fault in error.faults:
+            key, _, sentence = fault.partition(": ")
+            settled.faults[key] = sentence
+        return given
+    by_name = settled.get("weights") == usual.name
+    if by_name and torchvision_models.has_fixed_size(settled.model) and pipeline.size != (usual.crop, usual.crop):
+        settled.faults["data.image_size"] = (
+            f"the weights {usual.name} of {settled.model!r} take pictures of {usual.crop}x{usual.crop}, "
+            f"not {pipeline.size[0]}x{pipeline.size[1]}"
+        )
+    return given | {"image_size": list(pipeline.size), "transform": pipeline.to_spec()}
