@@ -42,25 +42,26 @@ config/conflicts: config
 config/layers: errors files/paths config/settings config/yaml_text
 config/settings:
 config/yaml_text: errors
-engine:
+engine: registry
 engine/batch_check: errors engine/tasks
 engine/child_processes:
 engine/data_parallel: errors engine/losses engine/tasks
 engine/device: errors
 engine/early_stopping:
 engine/ema:
-engine/loop: errors engine/batch_check engine/data_parallel engine/optimizers engine/scores engine/tasks
+engine/loop: errors engine/batch_check engine/data_parallel engine/scores engine/tasks engine/update
 engine/losses: errors engine/tasks
 engine/mixup: engine/tasks
 engine/optimizers: errors
 engine/precision: errors
+engine/random_state:
 engine/schedules:
 engine/scores: errors engine/data_parallel engine/losses engine/tasks
 engine/signals:
 engine/tasks: errors
-engine/update: engine/losses engine/optimizers engine/tasks
+engine/update: engine/losses engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
-data/check: errors files/paths data/folders data/images data/splits
+data/check: errors files/paths registry data/folders data/images data/splits
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
 data/download: errors files/paths
 data/folders: errors files/paths data/images
@@ -69,7 +70,7 @@ data/loaders: errors engine/child_processes data/datasets data/folders data/imag
 data/shards: errors files/paths files/writing registry engine/child_processes data/check data/datasets data/folders
     data/images data/loaders data/splits
 data/splits: errors data/images
-metrics:
+metrics: registry
 metrics/functions: errors
 metrics/report: engine/tasks metrics/functions
 plotting: plotting/boundary plotting/curves plotting/dataset plotting/pictures plotting/results plotting/style
@@ -101,33 +102,42 @@ models/linear: registry
 models/recipes:
 models/tiny_vgg: registry models/activations
 models/torchvision_models: errors
-models/weights: errors files/paths files/writing data/download models models/backbone models/torchvision_models
-training:
-training/distributed: errors engine/data_parallel engine/loop runs training/run
+models/weights: errors files/paths files/writing registry data/download models models/backbone
+    models/torchvision_models
+training: registry
+training/assembly: engine/data_parallel engine/loop engine/losses engine/mixup engine/precision engine/signals
+    engine/tasks data/loaders data/splits models/backbone training/frozen_features training/job
+    training/optimization training/recorder
+training/distributed: errors engine/data_parallel engine/loop runs training/job training/resume training/run
 training/frozen_features: data/datasets data/loaders models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
-    engine/precision engine/tasks data data/check data/images data/loaders data/splits models models/backbone
-    models/torchvision_models models/weights training/optimization training/transfer
+    engine/precision engine/random_state engine/tasks data data/check data/images data/loaders data/splits models
+    models/backbone models/torchvision_models models/weights training/optimization training/settings
+    training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
-    training/run
+    training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/loop engine/optimizers engine/schedules
     engine/update models/backbone
 training/provenance: _version engine/data_parallel engine/device data/check data/splits metrics/functions
     models/weights training/job
-training/recorder: errors engine/device engine/loop runs models/weights
-training/run: errors config engine/data_parallel engine/device engine/loop engine/losses engine/mixup
-    engine/precision engine/signals engine/tasks data/check data/images data/loaders data/splits runs
-    models/backbone models/weights training/frozen_features training/job training/optimization training/provenance
-    training/recorder
+training/recorder: errors engine/loop engine/random_state runs models/weights
+training/resume: errors config engine/data_parallel engine/loop data/images data/splits runs training/assembly
+    training/job training/provenance training/run
+training/run: errors config engine/data_parallel engine/device engine/loop engine/random_state engine/signals
+    data/check data/loaders data/splits runs models/backbone models/weights training/assembly training/job
+    training/optimization training/provenance training/recorder
+training/settings: errors config config/conflicts data models training/transfer
 training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
-    engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/recorder training/run
+    engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/job training/recorder
+    training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
-inference:
-inference/predictor: errors files/paths engine/batch_check engine/device engine/tasks data/folders data/images runs
-    models models/torchvision_models models/weights
-analysis:
+inference: registry
+inference/inputs: errors files/paths data/folders data/images
+inference/predictor: errors engine/batch_check engine/device engine/tasks data/folders data/images runs models
+    models/torchvision_models models/weights
+analysis: registry
 analysis/diagnosis: errors config config/command_line config/conflicts engine/losses engine/tasks data runs models
-    models/torchvision_models models/weights training/run
+    models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
     data/loaders data/shards data/splits metrics/report runs inference/predictor
 analysis/figure_kinds:
@@ -135,7 +145,9 @@ analysis/figures: errors engine/loop engine/tasks data/images data/shards data/s
     metrics/report plotting plotting/grid plotting/style runs inference/predictor analysis/evaluation
     analysis/figure_kinds analysis/history_figures
 analysis/history_figures: errors metrics/functions plotting runs runs/comparison analysis/figure_kinds
-course:
+course: registry
+course/convolution: errors course/trace
+course/descent: errors
 course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/functions plotting
 course/trace: errors engine/tasks
 guide: errors
@@ -150,23 +162,24 @@ cli/doctor: _version engine/device data runs cli/options cli/tables
 cli/evaluate: errors files/text data/splits metrics/report runs runs/summary analysis/evaluation analysis/figures
     cli/options cli/predict cli/tables
 cli/guide: errors guide cli/options cli/tables
-cli/lr_find: errors files/paths config data plotting training/lr_finder training/run cli/options cli/train
-cli/models: errors files/text config engine/device data data/images plotting runs models models/layers
+cli/lr_find: errors files/paths config data plotting training/lr_finder training/settings cli/options cli/train
+cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
     inference/predictor cli/options cli/tables
 cli/options: errors files/paths files/text files/writing data plotting plotting/style runs models
 cli/plot: errors data plotting runs analysis/figure_kinds analysis/figures analysis/history_figures cli/evaluate
     cli/options cli/predict
 cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
-    inference/predictor cli/options cli/tables
+    inference/inputs inference/predictor cli/options cli/tables
 cli/progress: errors engine/device engine/loop data/images data/shards data/splits metrics/functions metrics/report
-    runs runs/summary models/backbone models/weights training/run cli/options cli/tables
+    runs runs/summary models/backbone models/weights training/job cli/options cli/tables
 cli/runs: files/text runs runs/comparison runs/summary cli/options cli/tables
 cli/streams:
 cli/sweep: errors files/paths config data plotting runs training/sweep cli/options cli/runs cli/tables
 cli/tables: files/text
-cli/trace: errors files/text engine/device data plotting models course/trace cli/options cli/tables
-cli/train: errors files/paths config data data/images plotting runs training/distributed training/run
-    analysis/history_figures cli/options cli/progress
+cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
+    cli/options cli/tables
+cli/train: errors files/paths config data data/images plotting runs training/distributed training/job
+    training/resume training/run training/settings analysis/history_figures cli/options cli/progress
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

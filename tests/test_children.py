@@ -14,7 +14,7 @@ TRAPS = ("random", "signal", "torch", "socket", "queue", "tempfile", "numpy", "y
 SPAWNED = """
 import multiprocessing, os
 from dlworkflow.config import from_overrides
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training import resolve_config, run_training
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")

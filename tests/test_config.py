@@ -9,7 +9,7 @@ import pytest
 from dlworkflow import config as c
 from dlworkflow.config.yaml_text import load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError
-from dlworkflow.training.run import resolve_config
+from dlworkflow.training.settings import resolve_config
 
 LINE = c.from_flags({"model.name": ("MODEL", "line")})
 

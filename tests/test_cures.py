@@ -18,8 +18,9 @@ from dlworkflow.cli.app import app, main
 from dlworkflow.config import Layer, from_overrides
 from dlworkflow.config.command_line import train_command
 from dlworkflow.data import locate
+from dlworkflow.training.job import prepare
 from dlworkflow.training.provenance import first_summary
-from dlworkflow.training.run import fill_defaults, prepare, resolve_config
+from dlworkflow.training.settings import fill_defaults, resolve_config
 
 SMALL = {"line": "data.step=0.1", "circles": "data.n_samples=40", "blobs": "data.n_samples=40"}
 

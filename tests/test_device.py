@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dlworkflow import models
-from dlworkflow.engine.device import available_devices, choose_device, choose_threads, set_seeds, thread_count
+from dlworkflow.engine.device import available_devices, choose_device, choose_threads, thread_count
+from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.errors import ConfigError
 
 

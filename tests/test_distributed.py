@@ -17,7 +17,8 @@ from dlworkflow.errors import ConfigError
 from dlworkflow.runs import Run
 from dlworkflow.training import distributed
 from dlworkflow.training.distributed.training import run_of
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 PATIENCE = 120
 DIGITS = ["train", "fashion_mnist_v0", "--data", "digits", "--set", "data.shuffle=true"]

@@ -15,7 +15,8 @@ from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.plotting import save_figure
 from dlworkflow.runs import Run
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 
 @pytest.fixture(scope="module")

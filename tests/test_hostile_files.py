@@ -16,7 +16,9 @@ from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.samples import read_samples
 from dlworkflow.errors import DataError, RunError
 from dlworkflow.runs import Run
-from dlworkflow.training.run import resolve_config, resume_training, run_training
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.sweep.folder import Sweep
 
 OLD = Path(__file__).parent / "old_runs" / "v0.1" / "runs"

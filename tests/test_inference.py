@@ -13,8 +13,10 @@ from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.images.dataset import load_image
 from dlworkflow.data.images.pixels import to_picture, to_uint8
 from dlworkflow.errors import BatchError, ConfigError, DataError, MissingDataError, ModelError
-from dlworkflow.inference.predictor import Predictor, expand_paths, read_rows
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.inference.inputs import expand_paths, read_rows
+from dlworkflow.inference.predictor import Predictor
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 
 @pytest.fixture(scope="module")

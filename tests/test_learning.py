@@ -20,8 +20,11 @@ from dlworkflow.engine.optimizers import build_optimizer, spare_bias_and_norm
 from dlworkflow.engine.update import Update
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.runs.comparison import compare_runs
+from dlworkflow.training.job import prepare
 from dlworkflow.training.optimization import build_learning
-from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 
 def settings(model, *pairs):
@@ -469,7 +472,7 @@ def test_no_setting_loads_torchs_compiler(tmp_path):
     code = f"""
 import sys
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training import resolve_config, run_training
 pairs = ["epochs=3", "schedule=one_cycle", "ema=0.9", "clip_norm=1", "clip_value=1", "mixup=0.2", "precision=fp16",
          "data.val_fraction=0.2", "loss_weights=balanced", "label_smoothing=0.1", "early_stopping.patience=2",
          "data={{sampler: balanced, shuffle: true, batch_size: 50, val_fraction: 0.2}}", "accumulate=2"]

@@ -12,7 +12,8 @@ from dlworkflow import models
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError
 from dlworkflow.training.lr_finder import search_lr, suggest
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 RATES = [10.0**power for power in range(-5, 3)]
 

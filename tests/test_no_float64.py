@@ -28,7 +28,8 @@ from dlworkflow.metrics.functions import (
     regression_metrics,
     top_k_accuracy,
 )
-from dlworkflow.training.run import prepare, resolve_config
+from dlworkflow.training.job import prepare
+from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.sweep import vectorized
 
 WHERE = torch.device("meta")  # a device that is in every build; the numbers are kept beside it

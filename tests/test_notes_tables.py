@@ -15,7 +15,8 @@ from dlworkflow.data.datasets import fashion_mnist
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.engine.device import thread_count
 from dlworkflow.inference.predictor import load_run_model
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.sweep.plan import config_of, plan_sweep
 
 CONFIGS = Path(__file__).parent.parent / "configs"

@@ -10,7 +10,8 @@ from dlworkflow.analysis.evaluation import evaluate_run
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.engine import precision as p
 from dlworkflow.errors import ConfigError
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 CPU = torch.device("cpu")
 

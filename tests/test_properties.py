@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.files.text import csv_cell
-from dlworkflow.inference.predictor import read_rows
+from dlworkflow.inference.inputs import read_rows
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.runs import Run, best_epoch, find_run, list_runs
-from dlworkflow.training.run import resolve_config, resume_training, run_training
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 few = settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -17,7 +17,9 @@ from dlworkflow.engine.signals import Stopped, noted_signals
 from dlworkflow.errors import ConfigError, DivergedError, RunError
 from dlworkflow.runs import Run
 from dlworkflow.training import recorder
-from dlworkflow.training.run import resolve_config, resume_training, run_training
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 MODELS = {
     "line": (),

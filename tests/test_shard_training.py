@@ -11,8 +11,11 @@ from dlworkflow.analysis.evaluation import evaluate_part, evaluate_run, load_par
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.index import read_index
 from dlworkflow.errors import ConfigError, DataError, RunError
+from dlworkflow.training.job import prepare
 from dlworkflow.training.lr_finder import search_lr
-from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 USUAL = ("data.image_size=16", "data.batch_size=4", "model.hidden_units=2", "threads=1", "device=cpu")
 

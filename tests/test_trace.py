@@ -11,14 +11,9 @@ import torch
 from torch import nn
 
 from dlworkflow import models
-from dlworkflow.course.trace import (
-    descent_path,
-    loss_surface,
-    trace_activations,
-    trace_classifier,
-    trace_conv,
-    trace_descent,
-)
+from dlworkflow.course.convolution import trace_conv
+from dlworkflow.course.descent import descent_path, loss_surface, trace_descent
+from dlworkflow.course.trace import trace_activations, trace_classifier
 from dlworkflow.errors import ConfigError, DlwError, ModelError
 
 HALF = {"w": 0.5, "b": 2.0, "lr": 0.03}
@@ -289,7 +284,7 @@ def test_a_convolution_that_cannot_be_is_refused_by_name(given, words):
 
 
 def test_descent_needs_no_torch():
-    code = "from dlworkflow.course.trace import trace_descent\ntrace_descent()\n"
+    code = "from dlworkflow.course.descent import trace_descent\ntrace_descent()\n"
     code += "import sys\nprint('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -15,7 +15,10 @@ from dlworkflow.errors import ConfigError, ModelError
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.models.backbone import Staged
 from dlworkflow.runs import Run
-from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.job import prepare
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 SMALL = "shufflenet_v2_x0_5"  # batch norms, and small
 

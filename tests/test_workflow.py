@@ -17,7 +17,10 @@ from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.runs import list_runs
 from dlworkflow.training import recorder
 from dlworkflow.training import run as workflow
-from dlworkflow.training.run import prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.job import prepare
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 
 def settings(model, *pairs):

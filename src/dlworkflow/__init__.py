@@ -46,13 +46,13 @@ if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits as Splits
     from dlworkflow.engine.batch_check import check_batch as check_batch
     from dlworkflow.engine.device import choose_device as choose_device
-    from dlworkflow.engine.device import set_seeds as set_seeds
     from dlworkflow.engine.loop import Epoch as Epoch
     from dlworkflow.engine.loop import Evaluation as Evaluation
     from dlworkflow.engine.loop import evaluate as evaluate
     from dlworkflow.engine.loop import test_step as test_step
     from dlworkflow.engine.loop import train as train
     from dlworkflow.engine.loop import train_step as train_step
+    from dlworkflow.engine.random_state import set_seeds as set_seeds
     from dlworkflow.engine.scores import Scores as Scores
     from dlworkflow.errors import BatchError as BatchError
     from dlworkflow.errors import ConfigError as ConfigError
@@ -94,17 +94,22 @@ if TYPE_CHECKING:
     from dlworkflow.runs import list_runs as list_runs
     from dlworkflow.runs.comparison import compare_runs as compare_runs
     from dlworkflow.runs.comparison import compare_seeds as compare_seeds
-    from dlworkflow.training.run import resolve_config as resolve_config
-    from dlworkflow.training.run import resume_training as resume_training
+    from dlworkflow.training.resume import resume_training as resume_training
     from dlworkflow.training.run import run_training as run_training
+    from dlworkflow.training.settings import resolve_config as resolve_config
 
 _ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data and so on
 
 _HOMES = {  # where each public name lives
-    "engine.batch_check": ("check_batch",),
-    "models.weights.checkpoint": ("load_weights", "save_model"),
-    "models.weights.from_weights": ("load_model",),
-    "runs.comparison": ("compare_runs", "compare_seeds"),
+    "analysis.diagnosis": ("diagnose",),
+    "analysis.diagnosis.of_run": (
+        "RunDiagnosis",
+        "diagnose_run",
+    ),
+    "analysis.evaluation": (
+        "evaluate_run",
+        "report_run",
+    ),
     "config": ("TrainConfig",),
     "course.helpers": (
         "eval_model",
@@ -115,26 +120,80 @@ _HOMES = {  # where each public name lives
         "print_train_time",
         "walk_through_dir",
     ),
-    "data.check.folder": ("FolderReport", "check_folder"),
-    "data.download": ("download_data",),
-    "data.datasets.image_folder": ("ImageFolderCustom", "find_classes"),
-    "data.images.dataset": ("ImageData", "load_image"),
-    "data.loaders": ("create_dataloaders", "make_loader"),
-    "data.splits": ("Splits",),
+    "data.check.folder": (
+        "FolderReport",
+        "check_folder",
+    ),
+    "data.datasets.image_folder": (
+        "ImageFolderCustom",
+        "find_classes",
+    ),
     "data.datasets.tabular": ("TensorData",),
-    "analysis.diagnosis": ("diagnose",),
-    "engine.device": ("choose_device", "set_seeds"),
-    "engine.loop": ("Epoch", "Evaluation", "evaluate", "test_step", "train", "train_step"),
-    "errors": ("BatchError", "ConfigError", "DataError", "DlwError", "ModelError", "RunError"),
-    "inference.predictor": ("Prediction", "Predictor", "predict_images"),
-    "analysis.diagnosis.of_run": ("RunDiagnosis", "diagnose_run"),
-    "analysis.evaluation": ("evaluate_run", "report_run"),
-    "metrics.functions": ("accuracy_fn", "classification_report", "confusion_matrix"),
+    "data.download": ("download_data",),
+    "data.images.dataset": (
+        "ImageData",
+        "load_image",
+    ),
+    "data.loaders": (
+        "create_dataloaders",
+        "make_loader",
+    ),
+    "data.splits": ("Splits",),
+    "engine.batch_check": ("check_batch",),
+    "engine.device": ("choose_device",),
+    "engine.loop": (
+        "Epoch",
+        "Evaluation",
+        "evaluate",
+        "test_step",
+        "train",
+        "train_step",
+    ),
+    "engine.random_state": ("set_seeds",),
+    "engine.scores": ("Scores",),
+    "errors": (
+        "BatchError",
+        "ConfigError",
+        "DataError",
+        "DlwError",
+        "ModelError",
+        "RunError",
+    ),
+    "inference.predictor": (
+        "Prediction",
+        "Predictor",
+        "predict_images",
+    ),
+    "metrics.functions": (
+        "accuracy_fn",
+        "classification_report",
+        "confusion_matrix",
+    ),
     "models.blobs": ("BlobModel",),
-    "models.circles": ("CircleModelV0", "CircleModelV1", "CircleModelV2"),
-    "models.fashion_mnist": ("FashionMNISTModelV0", "FashionMNISTModelV1", "FashionMNISTModelV2"),
-    "models.linear": ("LineModel", "LinearRegressionModel", "LinearRegressionModelV2"),
-    "models.tiny_vgg": ("ImprovedTinyVGG", "TinyVGG"),
+    "models.circles": (
+        "CircleModelV0",
+        "CircleModelV1",
+        "CircleModelV2",
+    ),
+    "models.fashion_mnist": (
+        "FashionMNISTModelV0",
+        "FashionMNISTModelV1",
+        "FashionMNISTModelV2",
+    ),
+    "models.linear": (
+        "LineModel",
+        "LinearRegressionModel",
+        "LinearRegressionModelV2",
+    ),
+    "models.tiny_vgg": (
+        "ImprovedTinyVGG",
+        "TinyVGG",
+    ),
+    "models.weights.checkpoint": (
+        "load_weights",
+        "save_model",
+    ),
+    "models.weights.from_weights": ("load_model",),
     "plotting": (
         "display_random_images",
         "plot_accuracy_bars",
@@ -145,9 +204,18 @@ _HOMES = {  # where each public name lives
         "plot_predictions",
         "plot_run_curves",
     ),
-    "runs": ("Run", "find_run", "list_runs"),
-    "engine.scores": ("Scores",),
-    "training.run": ("resolve_config", "resume_training", "run_training"),
+    "runs": (
+        "Run",
+        "find_run",
+        "list_runs",
+    ),
+    "runs.comparison": (
+        "compare_runs",
+        "compare_seeds",
+    ),
+    "training.resume": ("resume_training",),
+    "training.run": ("run_training",),
+    "training.settings": ("resolve_config",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

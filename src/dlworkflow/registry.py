@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from dlworkflow.errors import IN_QUOTES, plain, unknown
@@ -168,3 +170,25 @@ def _fault(value: Any, hint: Any) -> str | None:
     if hint is type(None):
         return None if value is None else f"must be left out, not {value!r}"
     return None
+
+
+def lazy_names(
+    package: str, homes: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a package whose names are imported on first use.
+
+    `homes` maps a module of the package to the names that the package has from it.
+    """
+    home_of = {name: module for module, names in homes.items() for name in names}
+
+    def resolve(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{home_of[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *home_of})
+
+    return resolve, names, sorted(home_of)

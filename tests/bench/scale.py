@@ -145,7 +145,8 @@ splits = load_image_folder(path=str(place / "data"))
 """
 PREPARE = """
 from dlworkflow.config import Layer
-from dlworkflow.training.run import prepare, resolve_config
+from dlworkflow.training.job import prepare
+from dlworkflow.training.settings import resolve_config
 started()
 data = {"name": "image_folder", "path": str(place / "data"), "image_size": 32}
 prepare(resolve_config([Layer({"model": {"name": "tinyvgg"}, "data": data})]))

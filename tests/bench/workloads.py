@@ -31,7 +31,9 @@ from dlworkflow.engine.loop import evaluate, train
 from dlworkflow.engine.optimizers import build_optimizer
 from dlworkflow.engine.tasks import build_loss, get_task
 from dlworkflow.inference.predictor import Predictor
-from dlworkflow.training.run import prepare, resolve_config, run_training, train_job
+from dlworkflow.training.job import prepare
+from dlworkflow.training.run import run_training, train_job
+from dlworkflow.training.settings import resolve_config
 
 CORES = os.cpu_count() or 1
 PHOTOS = Path(os.environ.get("DLW_DATA_DIR", "data"), "pizza_steak_sushi")

@@ -7,7 +7,8 @@ import pytest
 
 from dlworkflow import evaluate_run, find_run
 from dlworkflow.config import Layer
-from dlworkflow.training.run import resolve_config, run_training
+from dlworkflow.training.run import run_training
+from dlworkflow.training.settings import resolve_config
 
 FLAT = {"train_loss": 0.693, "train_acc": 0.51, "test_loss": 0.694, "test_acc": 0.46}
 PERFECT = {"train_loss": 0.01, "train_acc": 1.0, "test_loss": 0.01, "test_acc": 1.0}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dlworkflow import models
-from dlworkflow.engine.device import set_seeds
+from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.tasks import TASKS, build_loss
 from dlworkflow.errors import ConfigError, ModelError
 from dlworkflow.models.tiny_vgg import TinyVGG

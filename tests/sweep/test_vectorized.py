@@ -8,7 +8,10 @@ import torch
 from dlworkflow import models
 from dlworkflow.config import from_overrides
 from dlworkflow.errors import DivergedError
-from dlworkflow.training.run import RecordedJob, prepare, resolve_config, resume_training, run_training
+from dlworkflow.training.job import prepare
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import RecordedJob, run_training
+from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.sweep.vectorized import _Stack, group_of, obstacle, train_together
 
 CASES = {  # rates at which training is stable: elsewhere it makes much of the last digit of a float

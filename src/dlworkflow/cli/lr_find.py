@@ -76,7 +76,7 @@ def lr_find(
     layers = [*(read_file(user_path(path)) for path in config or ()), together(from_overrides(settings or ()), flags)]
 
     from dlworkflow.training.lr_finder import search_lr
-    from dlworkflow.training.run import resolve_config
+    from dlworkflow.training.settings import resolve_config
 
     resolved = resolve_config(layers)
     if target is not None:

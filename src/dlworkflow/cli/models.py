@@ -121,7 +121,7 @@ def _fresh(
 ) -> tuple[nn.Module, tuple[int, ...]]:
     """Build a model with new weights, always the same ones, for the notes' input or for some data."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.engine.device import set_seeds
+    from dlworkflow.engine.random_state import set_seeds
     from dlworkflow.errors import ConfigError
     from dlworkflow.models import build, entry
 

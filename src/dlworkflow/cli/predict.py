@@ -140,7 +140,7 @@ def predict(
     else:
         if numbers is not None and not any(map(_is_here, names)):
             raise DlwError(f"{predictor.name} takes pictures, not numbers")
-        from dlworkflow.inference.predictor import expand_paths
+        from dlworkflow.inference.inputs import expand_paths
 
         paths = expand_paths(names, on_left_out=say)
         if target is not None:
@@ -315,7 +315,7 @@ def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]
 
 
 def _rows(predictor: Predictor, names: Sequence[str], numbers: list[list[float]] | None) -> list[list[float]]:
-    from dlworkflow.inference.predictor import read_rows
+    from dlworkflow.inference.inputs import read_rows
 
     width = predictor.in_shape[0]
     if numbers is None:

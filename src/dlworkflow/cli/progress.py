@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
     from dlworkflow.engine.loop import Epoch
     from dlworkflow.runs import Run
-    from dlworkflow.training.run import Job
+    from dlworkflow.training.job import Job
 
 LINES_BESIDE_BAR = 50
 """A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""

@@ -18,7 +18,9 @@ from dlworkflow.files.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
-    from dlworkflow.course.trace import ClassifierTrace, ConvTrace, DescentStep, LayerStep, SampleLoss, WorkedSum
+    from dlworkflow.course.convolution import ConvTrace
+    from dlworkflow.course.descent import DescentStep
+    from dlworkflow.course.trace import ClassifierTrace, LayerStep, SampleLoss, WorkedSum
 
 MOST_SHOWN = 10
 """Numbers shown of a layer, and terms of a sum, before an ellipsis stands for the rest."""
@@ -139,7 +141,7 @@ def _trace_activations(target: FigureFile | None, output: Format) -> None:
 
 
 def _trace_descent(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.course.trace import descent_path, loss_surface, trace_descent
+    from dlworkflow.course.descent import descent_path, loss_surface, trace_descent
 
     x, y = (_numbers(f"--{name}", given.pop(name, usual)) for name, usual in (("x", "1,2,3"), ("y", "2,4,6")))
     taken = _flagged(lambda: trace_descent(x, y, **given))
@@ -196,7 +198,7 @@ def _trace_model(name: str, output: Format, *, data: str | None = None, samples:
     import torch
 
     from dlworkflow.course.trace import trace_classifier
-    from dlworkflow.engine.device import set_seeds
+    from dlworkflow.engine.random_state import set_seeds
 
     set_seeds(seed)
     model = models.build(name, splits.in_shape, splits.n_outputs)
@@ -251,7 +253,7 @@ def _sum_of_powers(sample: SampleLoss) -> float:
 
 
 def _trace_conv(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.course.trace import trace_conv
+    from dlworkflow.course.convolution import trace_conv
 
     if "shape" in given:
         given["in_shape"] = _whole_numbers("--shape", given.pop("shape"))

@@ -246,7 +246,9 @@ def train(
     else:
         if force:
             raise ConfigError("--force: only with --resume RUN")
-        from dlworkflow.training.run import fill_defaults, prepare, resolve_config, train_job
+        from dlworkflow.training.job import prepare
+        from dlworkflow.training.run import train_job
+        from dlworkflow.training.settings import fill_defaults, resolve_config
 
         resolved = resolve_config(layers)
         if print_config and not quiet:
@@ -298,7 +300,7 @@ def _resume(
     from dlworkflow.runs import find_run
 
     found, epochs = find_run(name, runs_dir), _epochs(layers)
-    from dlworkflow.training.run import resume_training
+    from dlworkflow.training.resume import resume_training
 
     given: dict[str, Any] = {"epochs": epochs, "place": _place(layers), "force": force, "offline": offline}
     with progress, file_bar() as on_pictures:
@@ -310,7 +312,7 @@ def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: boo
     from dlworkflow.runs import find_run
 
     found, epochs = find_run(name, runs_dir), _epochs(layers)
-    from dlworkflow.training.run import prepare_resume
+    from dlworkflow.training.resume import prepare_resume
 
     job = prepare_resume(found, epochs=epochs, place=_place(layers), force=force, offline=offline)
     say_job(job)

@@ -18,9 +18,9 @@ from torch.optim import Optimizer
 
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.data_parallel import Group
-from dlworkflow.engine.optimizers import Stepper
 from dlworkflow.engine.scores import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
+from dlworkflow.engine.update import Stepper
 from dlworkflow.errors import DivergedError
 
 Batch = tuple[Tensor, Tensor]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 
 from dlworkflow.errors import ConfigError, first_line, unknown
 
@@ -59,22 +59,6 @@ def _biases_and_norms(model: nn.Module) -> Iterator[nn.Parameter]:
         for name, parameter in part.named_parameters(recurse=False):
             if isinstance(part, _NORMS) or name == "bias" or name.endswith("_bias"):
                 yield parameter
-
-
-class Stepper:
-    """What a batch's loss does to the weights: its gradients, then a step of the optimizer."""
-
-    def __init__(self, optimizer: optim.Optimizer) -> None:
-        self.optimizer = optimizer
-
-    def __call__(self, loss: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> None:  # noqa: ARG002 - for `Update`
-        """Improve the weights by the gradients of `loss`, what `loss_fn` gave of a batch with labels `y`."""
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def finish(self) -> None:
-        """Do what is left to do at the end of an epoch."""
 
 
 def _bare(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 from dlworkflow.engine.losses import batch_share, is_sum
-from dlworkflow.engine.optimizers import Stepper
 from dlworkflow.engine.tasks import LossFn
+
+
+class Stepper:
+    """What a batch's loss does to the weights: its gradients, then a step of the optimizer."""
+
+    def __init__(self, optimizer: optim.Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def __call__(self, loss: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> None:  # noqa: ARG002 - for `Update`
+        """Improve the weights by the gradients of `loss`, what `loss_fn` gave of a batch with labels `y`."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
+    def finish(self) -> None:
+        """Do what is left to do at the end of an epoch."""
 
 
 class Update(Stepper):

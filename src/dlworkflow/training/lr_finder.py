@@ -19,7 +19,7 @@ from dlworkflow.engine.loop import Batch, train_step
 from dlworkflow.engine.optimizers import build_optimizer
 from dlworkflow.errors import ConfigError, DivergedError
 from dlworkflow.models.backbone import Staged
-from dlworkflow.training.run import Job, prepare
+from dlworkflow.training.job import Job, prepare
 
 _SMOOTHING = 0.9
 """Weight of the past in the running mean that tells whether the losses of single batches diverge."""

@@ -17,7 +17,7 @@ from dlworkflow.config import CosineSettings, OneCycleSettings, PlateauSettings,
 from dlworkflow.engine.early_stopping import EarlyStopping
 from dlworkflow.engine.ema import WeightAverage
 from dlworkflow.engine.loop import Epoch
-from dlworkflow.engine.optimizers import Stepper, build_optimizer, spare_bias_and_norm
+from dlworkflow.engine.optimizers import build_optimizer, spare_bias_and_norm
 from dlworkflow.engine.schedules import (
     Curve,
     Plateau,
@@ -29,7 +29,7 @@ from dlworkflow.engine.schedules import (
     one_cycle,
     step,
 )
-from dlworkflow.engine.update import Update
+from dlworkflow.engine.update import Stepper, Update
 from dlworkflow.errors import ConfigError
 from dlworkflow.models.backbone import parameter_groups
 

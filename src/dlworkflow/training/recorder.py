@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dlworkflow.engine.device import GeneratorWatch, plain_states, restore_generators
 from dlworkflow.engine.loop import Epoch
+from dlworkflow.engine.random_state import GeneratorWatch, plain_states, restore_generators
 from dlworkflow.errors import DlwError, RunError, first_line, short
 from dlworkflow.models.weights.checkpoint import apply_weights, load_state, save_state, save_weights, unlike
 from dlworkflow.runs import OVER_SAMPLES, Run, now

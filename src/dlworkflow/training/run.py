@@ -9,51 +9,37 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
-from timeit import default_timer
 from typing import Any
 
 import torch
-from torch import nn
 
-from dlworkflow.config import Layer, TrainConfig, build_config
+from dlworkflow.config import TrainConfig
 from dlworkflow.data.check.leakage import find_copies
-from dlworkflow.data.images.decoded_cache import Progress
 from dlworkflow.data.loaders import explained_workers, make_loader
-from dlworkflow.data.splits import ONLY_NAMES, counts_of, has_changed, is_former, labels_of
-from dlworkflow.engine.data_parallel import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of
-from dlworkflow.engine.device import set_seeds, thread_count
+from dlworkflow.data.splits import counts_of, has_changed
+from dlworkflow.engine.data_parallel import OwnDraws
+from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import Epoch, evaluate, train
-from dlworkflow.engine.losses import sample_weights
-from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
-from dlworkflow.engine.precision import Autocast
-from dlworkflow.engine.signals import Halt, Stoppable, Stopped, StopRequest, noted_signals
-from dlworkflow.engine.tasks import LossFn
-from dlworkflow.errors import ConfigError, DlwError, MissingDataError, RunError, few, reason_of
-from dlworkflow.models.backbone import Classifier, Staged
+from dlworkflow.engine.random_state import set_seeds
+from dlworkflow.engine.signals import Halt, Stoppable, Stopped, noted_signals
+from dlworkflow.errors import DlwError, RunError, few, reason_of
+from dlworkflow.models.backbone import Classifier
 from dlworkflow.models.weights.checkpoint import apply_weights
 from dlworkflow.runs import OVER_SAMPLES, Run, runs_folder
-from dlworkflow.training.frozen_features import remember_features
-from dlworkflow.training.job import Job as Job
-from dlworkflow.training.job import fill_defaults as fill_defaults
-from dlworkflow.training.job import in_turn, put_in_place
-from dlworkflow.training.job import locate_data as locate_data
-from dlworkflow.training.job import prepare as prepare
-from dlworkflow.training.job import resolve_config as resolve_config
-from dlworkflow.training.optimization import Learning, build_learning
-from dlworkflow.training.provenance import environment, first_summary, leakage, processes
+from dlworkflow.training.assembly import (
+    as_seen_by_the_classifier,
+    as_staged,
+    as_trained,
+    build_learner,
+    build_loaders,
+    shared_loss,
+)
+from dlworkflow.training.job import Job, prepare
+from dlworkflow.training.optimization import Learning
+from dlworkflow.training.provenance import environment, first_summary, leakage
 from dlworkflow.training.recorder import Learner, Recorder, Trained
 
-FEATURE_BATCH = 256
-"""Samples that go through a frozen backbone at once where the settings say `full`."""
-
-
 _log = logging.getLogger(__name__)
-
-
-def _shared(loss_fn: LossFn, group: Group | None) -> LossFn:
-    """Return a loss over whole batches, of which each process has a slice."""
-    return loss_fn if group is None else SharedLoss(loss_fn, group)
 
 
 def run_training(
@@ -86,10 +72,10 @@ def train_job(
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
     """Train what `prepare` put in place; see `run_training`."""
-    learner, learning = _learner(job)  # whatever can fail does so before there is a folder
+    learner, learning = build_learner(job)  # whatever can fail does so before there is a folder
     run = _create_run(job, runs_dir, name)
     with run.locked():
-        _train(job, run, learner, learning, on_start=on_start, on_epoch=on_epoch)
+        train_recorded(job, run, learner, learning, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
@@ -114,7 +100,7 @@ class RecordedJob:
     def __init__(
         self, job: Job, *, runs_dir: str | os.PathLike[str] | None = None, name: str | None = None, **more: Any
     ) -> None:
-        learner, _ = _learner(job)
+        learner, _ = build_learner(job)
         self._job, self.run = job, _create_run(job, runs_dir, name, **more)
         self._recorder = Recorder(self.run, learner)
         self._held = ExitStack()
@@ -136,99 +122,12 @@ class RecordedJob:
         self._held.close()
 
 
-def resume_training(
-    run: Run,
-    *,
-    epochs: int | None = None,
-    place: Mapping[str, Any] | None = None,
-    force: bool = False,
-    offline: bool = False,
-    group: Group | None = None,
-    on_start: Callable[[Job, Run], object] | None = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
-    on_pictures: Progress | None = None,
-) -> Run:
-    """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
-
-    `epochs` is the number in all; it may be raised. `place` says where the data is now: settings such as `path` or
-    `data_dir`, which the run keeps from then on. Raises RunError when the run has all its epochs, has no state, is
-    being trained by another process, or when its data has changed, unless `force`.
-    """
-    with run.locked():
-        with in_turn(group):
-            job = prepare_resume(
-                run, epochs=epochs, place=place, force=force, offline=offline, group=group, on_pictures=on_pictures
-            )
-        learner, learning = _learner(job)
-        run.sweep()
-        run.write_config(job.config.to_yaml())
-        now = {"config": job.config.to_tree(), "source": job.splits.source, "leakage": leakage(job.leakage)}
-        now |= {"reason": None} if "reason" in run.summary() else {}
-        run.update_summary(status="running", **now, **processes(group))
-        _train(job, run, learner, learning, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
-    return run
-
-
-def prepare_resume(
-    run: Run,
-    *,
-    epochs: int | None = None,
-    place: Mapping[str, Any] | None = None,
-    force: bool = False,
-    offline: bool = False,
-    group: Group | None = None,
-    on_pictures: Progress | None = None,
-) -> Job:
-    """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
-    summary = run.summary()
-    tree = dict(summary["config"])
-    if place:
-        tree["data"] = _placed(run, tree["data"], place)
-    done, planned = len(run.history()), build_config(Layer(tree)).epochs
-    if epochs is not None and epochs < planned and epochs < done:
-        raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
-    tree["epochs"] = epochs or planned
-    if not force:
-        _refuse_to_stretch(run, summary, planned, tree["epochs"])
-    if summary["status"] == "finished" and tree["epochs"] <= done:
-        raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
-    if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
-        raise RunError(
-            f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
-        )
-    fresh = not run.state_path.is_file()
-    try:
-        job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_pictures)
-    except MissingDataError as error:
-        if place or "path" not in tree["data"]:
-            raise
-        raise MissingDataError(
-            f"{error}; if the data was moved: dlw train --resume {run.name} --data NEWPATH"
-        ) from None
-    if not force:
-        then, unread = run.data_fingerprints(), {} if place else _unread(job)
-        _refuse_changed(run, job, [split for split, part in job.splits.parts().items() if split not in unread], place)
-        if any(is_former(then.get(split), part) for split, part in job.splits.parts().items()):
-            _log.info("%s %s", run.name, ONLY_NAMES)
-    return job
-
-
-def _placed(run: Run, stored: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings of its data with another place to find it. Raises ConfigError for other data."""
-    if (name := place.get("name", stored["name"])) != stored["name"]:
-        raise ConfigError(
-            f"--data: {run.name} was trained on data {stored['name']!r}, and this is {name!r}; a run is resumed on its "
-            "own data, wherever that is now"
-        )
-    return {**stored, **place}
-
-
-def _unread(job: Job) -> dict[str, Any]:
+def unread_digests(job: Job) -> dict[str, Any]:
     """Return the splits whose fingerprint is not known before they have been gone through once."""
     return {split: part for split, part in job.splits.parts().items() if not getattr(part, "fingerprint_known", True)}
 
 
-def _refuse_changed(run: Run, job: Job, splits: Iterable[str], moved: object = None) -> None:
+def refuse_changed(run: Run, job: Job, splits: Iterable[str], moved: object = None) -> None:
     """Raise RunError where these splits are not what the run was trained on, or where that cannot be told of `moved`.
 
     So it is where the classes have other names.
@@ -256,14 +155,14 @@ def _read_through(job: Job, run: Run, on_end: Callable[[Epoch], object], compare
 
     An epoch on data that has changed is not kept.
     """
-    unread = _unread(job)
+    unread = unread_digests(job)
     if not unread:
         return on_end
 
     def end(epoch: Epoch) -> None:
         then = run.data_fingerprints()
         if unread and compare:
-            _refuse_changed(run, job, unread)
+            refuse_changed(run, job, unread)
         if new := {split: part.fingerprint() for split, part in unread.items() if split not in then}:
             run.add_fingerprints(new)
         if (copies := find_copies(job.splits)) is not None:
@@ -274,23 +173,7 @@ def _read_through(job: Job, run: Run, on_end: Callable[[Epoch], object], compare
     return end
 
 
-def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
-    """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
-    given = summary["config"].get("schedule")
-    schedule = given.get("name") if isinstance(given, dict) else None
-    if epochs != planned and schedule in ("cosine", "one_cycle"):
-        raise RunError(
-            f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
-            "so that the run is no longer one that had them from the start"
-        )
-    if summary.get("stopped_early"):
-        raise RunError(
-            f"{run.name} has stopped early, after {len(run.history())} of {planned} epochs; --force waits as many "
-            "epochs again"
-        )
-
-
-def _train(
+def train_recorded(
     job: Job,
     run: Run,
     learner: Learner,
@@ -323,20 +206,20 @@ def _train(
                         run.update_summary(stopped_early=False)
                 elif resume:  # it was stopped before its first state was written
                     run.cut_history(0)
-                seen = _as_seen_by_the_classifier(job, request)
+                seen = as_seen_by_the_classifier(job, request)
                 if config.compile:
                     seen.model.compile()  # in place: names of weights stay
                 draws = OwnDraws(config.seed, group.rank) if group is not None else None
-                loaders = _loaders(seen, val_draws, draws, recorder.epochs_done)
+                loaders = build_loaders(seen, val_draws, draws, recorder.epochs_done)
                 batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
-                model, on_end = _staged(seen, recorder, learning)
-                trained, minimised = _as_trained(job, model, draws)
+                model, on_end = as_staged(seen, recorder, learning)
+                trained, minimised = as_trained(job, model, draws)
                 train(
                     trained if group is None else group.share(trained),
                     batches["train"],
                     batches["test"],
                     learning.optimizer,
-                    _shared(job.loss_fn, group),
+                    shared_loss(job.loss_fn, group),
                     config.epochs,
                     task=job.task,
                     averaging=config.averaging,
@@ -364,75 +247,6 @@ def _train(
             _finish_after(error, recorder, status, {"reason": reason_of(error)} if status == "failed" else {})
         raise
     recorder.finish(status)
-
-
-def _learner(job: Job) -> tuple[Learner, Learning]:
-    """Put the model on its device and what trains it together."""
-    job.model.to(job.device)
-    if job.config.channels_last:
-        job.model.to(memory_format=torch.channels_last)
-    learning = build_learning(job.config, job.model, job.n_batches)
-    averaged = learning.average.averaged if learning.average else None
-    draws = {"val": torch.Generator().manual_seed(job.config.seed)}
-    return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
-
-
-def _as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
-    """Return the job of training the classifier on features, where a frozen backbone gives the same in every epoch."""
-    config = job.config
-    if config.freeze == "none" or config.freeze_epochs is not None or not config.cache_features:
-        return job
-    if config.mixup or config.cutmix:  # blends are new in every epoch
-        return job
-    started = default_timer()
-    size = config.data.batch_size
-    features = remember_features(
-        job.model,
-        job.splits.parts(),
-        size if size != "full" else FEATURE_BATCH,
-        watch=lambda batches: Stoppable(batches, request),
-    )
-    if features is None:
-        return job
-    count = sum(map(len, features.splits.values()))
-    _log.info("features of %s samples computed once, in %.1f s", f"{count:,}", default_timer() - started)
-    served = config.data.model_copy(update={"num_workers": 0})
-    return replace(
-        job,
-        config=config.model_copy(update={"data": served}),
-        splits=replace(job.splits, **features.splits),  # type: ignore[arg-type] # names of splits, all data sets
-        model=features.classifier,
-    )
-
-
-def _as_trained(job: Job, model: nn.Module, draws: OwnDraws | None) -> tuple[nn.Module, LossFn]:
-    """Return the model and the loss as they are trained: in half precision and on blends where the settings say so."""
-    if job.config.precision != "fp32":
-        model = Autocast(model, job.config.precision, job.device)
-    mixing, loss = Mixing(job.config.mixup, job.config.cutmix), _shared(job.training_loss.to(job.device), job.group)
-    if job.group is not None and draws is not None:
-        mixing.before, mixing.drawing = sample_before(job.group), draws.together
-    if not mixing.mixup and not mixing.cutmix:
-        return model, loss
-    return Mixed(model, mixing), MixedLoss(loss, mixing)
-
-
-def _staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:
-    """Return the model as it is trained, its backbone frozen as long as the settings say, and what ends an epoch."""
-    record = learning.before(recorder)
-    if job.config.freeze == "none" or isinstance(job.model, Classifier):
-        return job.model, record
-    staged, until = Staged(job.model), job.config.freeze_epochs
-
-    def begin(number: int) -> None:
-        staged.freeze(until is None or number <= until)
-
-    def end(epoch: Epoch) -> None:
-        record(epoch)
-        begin(epoch.number + 1)
-
-    begin(recorder.epochs_done + 1)
-    return staged, end
 
 
 def _finish_after(error: BaseException, recorder: Recorder, status: str, why: Mapping[str, str]) -> None:
@@ -466,30 +280,3 @@ def _look_at_the_best(job: Job, recorder: Recorder) -> dict[str, Any]:
     answered = job.task.labels(result.logits).unique()
     found = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
     return found | known | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
-
-
-def _loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, epochs_done: int) -> dict[str, Any]:
-    """Return each split's batches; in a group, this process's slices of them."""
-    parts, group = job.splits.parts(), job.group
-    if group is None or draws is None:
-        return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
-    loaders = {split: _loader(job, split, slice_of(part, group, draws), val_draws) for split, part in parts.items()}
-    return loaders | {"train": OwnEpoch(loaders["train"], draws, epochs_done)}
-
-
-def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
-    """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
-    settings = job.config.data
-    generator = val_draws if split == "val" else None
-    weights = None
-    if settings.sampler == "balanced" and split == "train":
-        weights = sample_weights(job.splits.classes, labels_of(job.splits.train))
-    return make_loader(
-        part,
-        settings.batch_size,
-        shuffle=settings.shuffle and split == "train",
-        num_workers=settings.num_workers,
-        generator=generator,
-        device=job.device,
-        weights=weights,
-    )

@@ -1,6 +1,6 @@
 """Reading the curves of a run: what they say of the fit, in numbers, and which changes might mend it.
 
-Plain arithmetic on what a run wrote down; knows no model, no data set and no folder. `cures` turns the
+Plain arithmetic on what a run wrote down; knows no model, no data set and no folder. `suggestions` turns the
 changes into commands.
 """
 

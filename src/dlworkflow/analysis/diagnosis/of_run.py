@@ -20,7 +20,7 @@ from dlworkflow.errors import DlwError, RunError
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.pretrained import checkpoints_folder
 from dlworkflow.runs import Run, epochs_over_samples, shows_batch_means
-from dlworkflow.training.run import fill_defaults, resolve_config
+from dlworkflow.training.settings import fill_defaults, resolve_config
 
 _UNEQUAL = 1.5
 """Classes are of unequal size where the largest makes up this many times what it would among equals."""

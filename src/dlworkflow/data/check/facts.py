@@ -44,8 +44,8 @@ class Facts:
     `format` and `mode` are Pillow's names; `width` and `height` are those of the upright picture; `digest` is one of
     the pixels as a model sees them, 8-bit RGB, or of those of more than 8 bits, whose extremes are `low` and `high`;
     `look` is nearly the same for copies of another size or format, and
-    empty where there is too little to see (see `likeness`). Otherwise `reason` says why not; a picture above the limit
-    has none, but `pixels` alone, since another limit may let it in.
+    empty where there is too little to see (see `near_duplicates`). Otherwise `reason` says why not; a picture above the
+    limit has none, but `pixels` alone, since another limit may let it in.
     """
 
     n_bytes: int = -1

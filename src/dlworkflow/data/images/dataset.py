@@ -1,6 +1,6 @@
 """Pictures as models take them, for training, evaluation and prediction alike.
 
-A picture is decoded and resized once and remembered (see `remembered`); random transforms run on what is remembered.
+A picture is decoded and resized once and remembered (see `decoded_cache`); random transforms run on what is remembered.
 """
 
 from __future__ import annotations

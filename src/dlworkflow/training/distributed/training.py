@@ -13,7 +13,9 @@ from dlworkflow.engine.loop import Epoch
 from dlworkflow.errors import RunError
 from dlworkflow.runs import Run, find_run, list_runs, runs_folder
 from dlworkflow.training.distributed.group import Processes
-from dlworkflow.training.run import Job, resume_training, train_job
+from dlworkflow.training.job import Job
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import train_job
 
 _FILES = ("config.yaml", "environment.json", "summary.json", "history.csv", "resume.pth")
 

@@ -8,7 +8,7 @@ from typing import Any
 from dlworkflow.config import Layer, SweepSettings, TrainConfig, Tree, build_sweep_settings, merge
 from dlworkflow.errors import ConfigError, unknown
 from dlworkflow.runs.comparison import SCORES
-from dlworkflow.training.run import locate_data, resolve_config
+from dlworkflow.training.settings import locate_data, resolve_config
 from dlworkflow.training.sweep.folder import Plan, Point
 from dlworkflow.training.sweep.points import (
     Combination,

@@ -19,7 +19,7 @@ from dlworkflow.config import Layer, SweepSettings, build_sweep_settings
 from dlworkflow.engine.device import choose_device
 from dlworkflow.engine.signals import Halt
 from dlworkflow.errors import ConfigError, DlwError, RunError
-from dlworkflow.training.run import prepare
+from dlworkflow.training.job import prepare
 from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.plan import config_of
 from dlworkflow.training.sweep.pool import Pool

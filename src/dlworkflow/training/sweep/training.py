@@ -11,8 +11,10 @@ from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import Epoch
 from dlworkflow.engine.signals import Halt, noted_signals
 from dlworkflow.errors import DivergedError, DlwError, RunError, reason_of
+from dlworkflow.training.job import Job, prepare
 from dlworkflow.training.recorder import Trained
-from dlworkflow.training.run import Job, RecordedJob, prepare, resume_training, run_training
+from dlworkflow.training.resume import resume_training
+from dlworkflow.training.run import RecordedJob, run_training
 from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.plan import config_of
 from dlworkflow.training.sweep.queue import Task

@@ -20,8 +20,8 @@ from dlworkflow.data.loaders import make_loader
 from dlworkflow.engine.loop import Epoch, Scores
 from dlworkflow.engine.tasks import build_loss
 from dlworkflow.errors import DivergedError, DlwError, first_line
+from dlworkflow.training.job import Job
 from dlworkflow.training.recorder import Trained, history_row
-from dlworkflow.training.run import Job
 from dlworkflow.training.sweep.stacked import Stacked, Weights
 
 MOST_PARAMETERS = 10_000

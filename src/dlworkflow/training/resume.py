@@ -1,0 +1,125 @@
+"""Continuing a run: its settings, its data and its state are checked against what it wrote."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlworkflow.config import Layer, build_config
+from dlworkflow.data.images.decoded_cache import Progress
+from dlworkflow.data.splits import ONLY_NAMES, is_former
+from dlworkflow.engine.data_parallel import Group
+from dlworkflow.engine.loop import Epoch
+from dlworkflow.errors import ConfigError, MissingDataError, RunError
+from dlworkflow.runs import Run
+from dlworkflow.training.assembly import build_learner
+from dlworkflow.training.job import Job as Job
+from dlworkflow.training.job import in_turn, put_in_place
+from dlworkflow.training.provenance import leakage, processes
+from dlworkflow.training.run import refuse_changed, train_recorded, unread_digests
+
+_log = logging.getLogger(__name__)
+
+
+def resume_training(
+    run: Run,
+    *,
+    epochs: int | None = None,
+    place: Mapping[str, Any] | None = None,
+    force: bool = False,
+    offline: bool = False,
+    group: Group | None = None,
+    on_start: Callable[[Job, Run], object] | None = None,
+    on_epoch: Callable[[Epoch], object] | None = None,
+    on_pictures: Progress | None = None,
+) -> Run:
+    """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
+
+    `epochs` is the number in all; it may be raised. `place` says where the data is now: settings such as `path` or
+    `data_dir`, which the run keeps from then on. Raises RunError when the run has all its epochs, has no state, is
+    being trained by another process, or when its data has changed, unless `force`.
+    """
+    with run.locked():
+        with in_turn(group):
+            job = prepare_resume(
+                run, epochs=epochs, place=place, force=force, offline=offline, group=group, on_pictures=on_pictures
+            )
+        learner, learning = build_learner(job)
+        run.sweep()
+        run.write_config(job.config.to_yaml())
+        now = {"config": job.config.to_tree(), "source": job.splits.source, "leakage": leakage(job.leakage)}
+        now |= {"reason": None} if "reason" in run.summary() else {}
+        run.update_summary(status="running", **now, **processes(group))
+        train_recorded(job, run, learner, learning, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
+    return run
+
+
+def prepare_resume(
+    run: Run,
+    *,
+    epochs: int | None = None,
+    place: Mapping[str, Any] | None = None,
+    force: bool = False,
+    offline: bool = False,
+    group: Group | None = None,
+    on_pictures: Progress | None = None,
+) -> Job:
+    """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
+    summary = run.summary()
+    tree = dict(summary["config"])
+    if place:
+        tree["data"] = _placed(run, tree["data"], place)
+    done, planned = len(run.history()), build_config(Layer(tree)).epochs
+    if epochs is not None and epochs < planned and epochs < done:
+        raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
+    tree["epochs"] = epochs or planned
+    if not force:
+        _refuse_to_stretch(run, summary, planned, tree["epochs"])
+    if summary["status"] == "finished" and tree["epochs"] <= done:
+        raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
+    if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
+        raise RunError(
+            f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
+        )
+    fresh = not run.state_path.is_file()
+    try:
+        job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_pictures)
+    except MissingDataError as error:
+        if place or "path" not in tree["data"]:
+            raise
+        raise MissingDataError(
+            f"{error}; if the data was moved: dlw train --resume {run.name} --data NEWPATH"
+        ) from None
+    if not force:
+        then, unread = run.data_fingerprints(), {} if place else unread_digests(job)
+        refuse_changed(run, job, [split for split, part in job.splits.parts().items() if split not in unread], place)
+        if any(is_former(then.get(split), part) for split, part in job.splits.parts().items()):
+            _log.info("%s %s", run.name, ONLY_NAMES)
+    return job
+
+
+def _placed(run: Run, stored: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings of its data with another place to find it. Raises ConfigError for other data."""
+    if (name := place.get("name", stored["name"])) != stored["name"]:
+        raise ConfigError(
+            f"--data: {run.name} was trained on data {stored['name']!r}, and this is {name!r}; a run is resumed on its "
+            "own data, wherever that is now"
+        )
+    return {**stored, **place}
+
+
+def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
+    """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
+    given = summary["config"].get("schedule")
+    schedule = given.get("name") if isinstance(given, dict) else None
+    if epochs != planned and schedule in ("cosine", "one_cycle"):
+        raise RunError(
+            f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
+            "so that the run is no longer one that had them from the start"
+        )
+    if summary.get("stopped_early"):
+        raise RunError(
+            f"{run.name} has stopped early, after {len(run.history())} of {planned} epochs; --force waits as many "
+            "epochs again"
+        )
