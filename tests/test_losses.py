@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.engine.losses import build_training_loss, class_weights, sample_weights
+from dlworkflow.engine.losses import (
+    BinaryCrossEntropy,
+    build_training_loss,
+    class_weights,
+    sample_weights,
+    shares_of,
+)
+from dlworkflow.engine.scores import Total
 from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION
 from dlworkflow.errors import ConfigError
 
@@ -79,3 +86,20 @@ def test_samples_of_a_rare_class_weigh_as_much_together_as_those_of_another():
 def test_a_loss_that_has_no_use_for_a_setting_refuses_it(task, name, more, fault):
     with pytest.raises(ConfigError, match=fault):
         build_training_loss(task, name, **more)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1), (0, 4, 4)])
+def test_a_batch_of_which_this_process_has_no_sample_adds_nothing(shape):
+    labels = torch.zeros(shape)
+    weighed = BinaryCrossEntropy(torch.tensor([1.0, 5.0]))
+
+    assert shares_of(weighed)(labels).shape == (0,)
+    assert shares_of(nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0])))(labels.long()).shape == (0,)
+
+
+def test_scores_count_an_empty_batch_as_nothing():
+    total = Total(MULTICLASS, "sample", nn.CrossEntropyLoss())
+    total.add(torch.tensor(1.0), torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
+    total.add(0.0, torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+
+    assert total.scores() == (1.0, 1.0)

@@ -5,6 +5,7 @@ And what the mean of a loss divides by, which whoever combines the means of seve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -63,7 +64,9 @@ class BinaryCrossEntropy(nn.BCEWithLogitsLoss):
 
     def sample_shares(self, labels: Tensor) -> Tensor | None:
         """Return what each sample adds to what the mean divides by; see `shares_of`."""
-        return None if self.classes is None else self.classes[labels.long()].reshape(len(labels), -1).sum(dim=1)
+        if self.classes is None:
+            return None
+        return self.classes[labels.long()].reshape(len(labels), math.prod(labels.shape[1:])).sum(dim=1)
 
 
 Shares = Callable[[Tensor], Tensor | None]
@@ -89,7 +92,7 @@ def _class_shares(y: Tensor, *, weights: Tensor | None, ignored: int | None) -> 
     shares = counted = torch.ne(y, -100 if ignored is None else ignored)
     if weights is not None:
         shares = torch.where(counted, weights[y.long().clamp(0, len(weights) - 1)], 0.0)
-    return shares if y.ndim == 1 else shares.reshape(len(y), -1).sum(dim=1)
+    return shares if y.ndim == 1 else shares.flatten(1).sum(dim=1)
 
 
 def batch_share(loss_fn: LossFn, y: Tensor) -> Tensor | int:

@@ -108,7 +108,7 @@ class Total:
         self._answers, self._n_waiting = [], 0
         right = self.task.is_correct(logits, y, self._ignored)
         if self._ignored is not None:
-            known = (y != self._ignored).reshape(len(y), -1).any(dim=1)
+            known = (y != self._ignored).reshape(len(y), math.prod(y.shape[1:])).any(dim=1)
             right = right & known
             self._known.append(known)
         self._right.append(right)
