@@ -100,6 +100,6 @@ def test_a_batch_of_which_this_process_has_no_sample_adds_nothing(shape):
 def test_scores_count_an_empty_batch_as_nothing():
     total = Total(MULTICLASS, "sample", nn.CrossEntropyLoss())
     total.add(torch.tensor(1.0), torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
-    total.add(0.0, torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+    total.add(torch.tensor(0.0), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
 
     assert total.scores() == (1.0, 1.0)

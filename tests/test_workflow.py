@@ -15,7 +15,7 @@ from dlworkflow.config import from_flags, from_overrides, read_file
 from dlworkflow.errors import ConfigError, DataError, DlwError, RunError
 from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.runs import list_runs
-from dlworkflow.training import recorder
+from dlworkflow.training import assembly, recorder
 from dlworkflow.training import run as workflow
 from dlworkflow.training.job import prepare
 from dlworkflow.training.resume import resume_training
@@ -257,7 +257,7 @@ def test_a_failure_before_the_first_epoch_is_in_the_summary_and_gone_when_the_ru
 
 def test_whatever_fails_as_training_is_put_together_leaves_no_folder(tmp_path, monkeypatch):
     job = prepare(settings("line"))
-    monkeypatch.setattr(workflow, "build_learning", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(assembly, "build_learning", lambda *_, **__: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         workflow.train_job(job, runs_dir=tmp_path / "runs")
