@@ -45,3 +45,11 @@ def test_data_of_scikit_learns_loads_it_and_no_figures(in_tmp):
 
     assert "sklearn" in found
     assert not {"matplotlib", "torchvision", "torchmetrics", "torch._dynamo"} & set(found)
+
+
+def test_a_notebook_completes_every_public_name_before_it_is_used():
+    code = "import dlworkflow as d; print(set(d.__all__) <= set(dir(d)))"
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert found.strip() == "True"

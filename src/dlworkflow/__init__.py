@@ -10,10 +10,10 @@ Every public name is resolved on first use, so that `import dlworkflow` costs no
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlworkflow._version import __version__
+from dlworkflow.registry import lazy_names
 
 if TYPE_CHECKING:
     from dlworkflow import data as data
@@ -217,20 +217,6 @@ _HOMES = {  # where each public name lives
     "training.run": ("run_training",),
     "training.settings": ("resolve_config",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__getattr__, __dir__, _names = lazy_names(__name__, _HOMES, rooms=_ROOMS)
 
-__all__ = ["__version__", *_ROOMS, *sorted(_HOME_OF)]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"dlworkflow.{name}")
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'dlworkflow' has no attribute {name!r}")
-    value = getattr(import_module(f"dlworkflow.{_HOME_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = ["__version__", *_names]
