@@ -44,7 +44,7 @@ def photos():
 
 @pytest.fixture
 def paint():
-    """Write a picture of noise, the same for the same seed; its format follows from the name."""
+    """Write an image of noise, the same for the same seed; its format follows from the name."""
 
     def write(path, seed=0, size=(9, 7), mode="RGB"):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ def test_training_on_a_line_loads_torch_alone(in_tmp):
     assert imported(in_tmp, "train", "line", "--epochs", "2") == []
 
 
-def test_training_on_pictures_and_predicting_them_loads_torch_and_pillow_alone(in_tmp, pets):
+def test_training_on_images_and_predicting_them_loads_torch_and_pillow_alone(in_tmp, pets):
     train = imported(in_tmp, "train", "tinyvgg", "--data", str(pets), "--epochs", "1")
     predict = imported(in_tmp, "predict", str(pets / "test"))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 def write_digits(folder: Path) -> None:
     from dlworkflow import data
-    from dlworkflow.data.images.pixels import to_picture
+    from dlworkflow.data.images.pixels import to_pil
 
     folder.mkdir(parents=True, exist_ok=True)
     test = data.load("digits").test
     for index in range(9):
-        picture = to_picture(test.pictures[index])
+        picture = to_pil(test.images[index])
         picture.save(folder / f"{index}_shows_{int(test.labels[index])}.png")
 
 

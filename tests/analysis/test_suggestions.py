@@ -53,7 +53,7 @@ def quick():
 
 
 def summary_of(model, *said, data=None, **facts):
-    """What a run of a model says of itself before it has trained; pictures are those of the folder `data`."""
+    """What a run of a model says of itself before it has trained; images are those of the folder `data`."""
     located = locate(str(data)) if data is not None else {}
     layers = [Layer({"model": {"name": model}, **({"data": located} if located else {})}), from_overrides(said)]
     return first_summary(prepare(resolve_config(layers))) | facts

@@ -16,7 +16,7 @@ SEED = 42
 
 
 def fashion_loaders(root: Path) -> tuple[DataLoader, DataLoader]:
-    """Loaders of 32 over torchvision's data set, which converts one picture after the other."""
+    """Loaders of 32 over torchvision's data set, which converts one image after the other."""
     parts = [datasets.FashionMNIST(root, train=train, transform=transforms.ToTensor()) for train in (True, False)]
     return DataLoader(parts[0], 32, shuffle=True), DataLoader(parts[1], 32, shuffle=False)
 

@@ -128,9 +128,9 @@ class Fashion:
         index = torch.randperm(len(splits.train), generator=order)
         batches = [
             (X.float().div_(255), y)
-            for X, y in zip(splits.train.pictures[index].split(32), splits.train.labels[index].split(32), strict=True)
+            for X, y in zip(splits.train.images[index].split(32), splits.train.labels[index].split(32), strict=True)
         ]
-        test = floors.batches(splits.test.pictures, splits.test.labels, shuffle=False)
+        test = floors.batches(splits.test.images, splits.test.labels, shuffle=False)
 
         def run() -> list[float]:
             with thread_count(self.threads):
@@ -174,7 +174,7 @@ def _evaluation() -> dict[str, Way]:
     def floor() -> Timed:
         model, _ = fashion.build()
         splits = data.load("fashion_mnist", offline=True)
-        batches = floors.batches(splits.test.pictures, splits.test.labels, shuffle=False)
+        batches = floors.batches(splits.test.images, splits.test.labels, shuffle=False)
         return partial(_with_threads, 1, lambda: floors.evaluate(model, batches))
 
     return {"ours": ours, "notes": notes, "floor": floor}

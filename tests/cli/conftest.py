@@ -107,11 +107,11 @@ def runs(in_tmp, trained):
 def pictures(in_tmp):
     """A folder `pictures` of three digits of the test split, 0.png, 1.png and 2.png, as any user's files."""
     from dlworkflow import data
-    from dlworkflow.data.images.pixels import to_picture
+    from dlworkflow.data.images.pixels import to_pil
 
     folder = in_tmp / "pictures"
     folder.mkdir()
     test = data.load("digits").test
     for index in range(3):
-        to_picture(test.pictures[index]).save(folder / f"{index}.png")
+        to_pil(test.images[index]).save(folder / f"{index}.png")
     return folder

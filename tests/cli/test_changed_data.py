@@ -54,7 +54,7 @@ def with_one_bit_flipped(path):
 
 @pytest.fixture(params=["kept", "decoded when asked for", "asked by workers"])
 def way(request, monkeypatch):
-    """Pictures that are kept, and pictures that are too many to be kept: their bytes are known after an epoch."""
+    """Pictures that are kept, and images that are too many to be kept: their bytes are known after an epoch."""
     if request.param != "kept":
         monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
         monkeypatch.setenv("DLW_CACHE", "0")

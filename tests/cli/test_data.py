@@ -95,8 +95,8 @@ def test_data_get_says_where_the_files_are(dlw, photos):
         (["info", "circles", "--set", "data.noise=-1"], 2, "--set data.noise", "at least 0"),
         (["info", "pizza_steak_sushi", "--offline", "--data-dir", "there"], 1, "'there'", "https://"),
         (["check", "no/such"], 1, "'no/such'", "no such folder or file"),
-        (["check", "/etc/hostname"], 1, "'/etc/hostname'", "a folder of pictures or a CSV"),
-        (["check", "."], 1, "'.'", "<class>/<picture>"),
+        (["check", "/etc/hostname"], 1, "'/etc/hostname'", "a folder of images or a CSV"),
+        (["check", "."], 1, "'.'", "<class>/<image>"),
         (["check", ".", "--max-pixels", "0"], 2, "--max-pixels", "at least 1"),
         (["get", "digit"], 2, "'digit'", "'digits'"),
         (["get", "digits"], 1, "'digits'", "no files"),
@@ -153,11 +153,11 @@ def test_data_check_of_the_photos_finds_nothing_wrong(dlw, photos):
 
 
 def test_data_check_of_a_fault_exits_with_1_and_names_it(dlw, pets):
-    (pets / "train" / "cat" / "0.png").write_text("no picture")
+    (pets / "train" / "cat" / "0.png").write_text("no image")
     answer = dlw("data", "check", pets)
 
     assert (answer.code, answer.err) == (1, "")
-    assert "\nfault: pictures or folders that cannot be read: 1\n  train/cat/0.png: is no picture in" in answer.out
+    assert "\nfault: images or folders that cannot be read: 1\n  train/cat/0.png: is no image in" in answer.out
 
 
 def test_data_check_of_a_remark_alone_exits_with_0(dlw, pets):
@@ -222,16 +222,16 @@ def test_data_check_prints_any_name_harmlessly(name, dlw, pets):
     from dlworkflow.files.text import printable
 
     (pets / "train" / name).mkdir()
-    (pets / "train" / name / f"{name}.png").write_text("no picture")
+    (pets / "train" / name / f"{name}.png").write_text("no image")
     out = dlw("data", "check", pets).out
 
-    assert f"  train/{printable(name)}/{printable(name)}.png: is no picture" in out
+    assert f"  train/{printable(name)}/{printable(name)}.png: is no image" in out
     assert all(line.isprintable() for line in out.split("\n"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_data_check_json_holds_any_name(name, dlw, pets):
-    (pets / "train" / "cat" / f"{name}.png").write_text("no picture")
+    (pets / "train" / "cat" / f"{name}.png").write_text("no image")
     out = dlw("data", "check", pets, "--json").out
 
     assert [fault["paths"] for fault in json.loads(out)["faults"]] == [[f"train/cat/{name}.png"]]
@@ -310,7 +310,7 @@ def test_training_stops_at_a_picture_that_cannot_be_read_and_names_it(dlw, in_tm
     answer = dlw("train", "tinyvgg", "--data", pets)
 
     assert answer.code == 1
-    assert answer.err.endswith(f"1 of 9 pictures cannot be read: '{pets}/train/cat/1.png': is empty (0 bytes)\n")
+    assert answer.err.endswith(f"1 of 9 images cannot be read: '{pets}/train/cat/1.png': is empty (0 bytes)\n")
 
 
 def test_on_bad_takes_error_or_skip(dlw, in_tmp, pets):

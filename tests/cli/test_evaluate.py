@@ -123,7 +123,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, code, words, dlw, r
 def test_data_that_is_gone_is_named_and_nothing_is_written(dlw, other, in_tmp):
     dlw("train", "tinyvgg", "--data", str(other), "--set", "data.test_fraction=0.5", "--epochs", "1", "--name", "own")
     run = next((in_tmp / "runs").glob("own-*"), None)
-    if run is None:  # two pictures cannot be split: make them four
+    if run is None:  # two images cannot be split: make them four
         for name in ("0", "1"):
             shutil.copy(other / name / "a.png", other / name / "b.png")
         dlw(
@@ -192,7 +192,7 @@ def test_pictures_none_of_which_can_be_read_are_an_error(dlw, other):
         path.write_bytes(b"")
     answer = evaluated(dlw, "tinyvgg", "--data", other, "--on-bad", "skip")
 
-    assert (answer.code, "no test picture" in answer.complaints[-1]) == (1, True)
+    assert (answer.code, "no test image" in answer.complaints[-1]) == (1, True)
 
 
 def test_a_runs_own_pictures_that_broke_since_are_left_out_when_asked(dlw, pets, in_tmp):

@@ -13,7 +13,7 @@ CLASSES = ["caf\udce9", "dog\x1b[31m\nx"]  # the first is b"caf\xe9": Latin-1, n
 
 @pytest.fixture
 def odd(in_tmp, paint):
-    """Work in a folder with pictures of oddly named classes, files and all."""
+    """Work in a folder with images of oddly named classes, files and all."""
     for seed, (split, name) in enumerate((split, name) for split in ("train", "test") for name in CLASSES):
         for number in range(2):
             paint(in_tmp / "odd\udcff" / split / name / f"p\udce9{number}.png", 10 * seed + number)

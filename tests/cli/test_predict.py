@@ -134,7 +134,7 @@ def test_the_real_photos_are_predicted(dlw, in_tmp, photos):
 @pytest.fixture
 def with_bad(pictures):
     """The pictures with one between them that is none, an empty one, and one that is cut short."""
-    (pictures / "0_text.png").write_text("no picture")
+    (pictures / "0_text.png").write_text("no image")
     (pictures / "1_empty.png").touch()
     (pictures / "2_cut.png").write_bytes((pictures / "2.png").read_bytes()[:60])
     return pictures

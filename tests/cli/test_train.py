@@ -482,7 +482,7 @@ def test_the_real_photos_are_trained_on_from_the_data_folder(photos, dlw, in_tmp
         ("circles_v2 --data circle", 2, "--data: unknown data set 'circle'", "'circles'"),
         ("tinyvgg --data nosuch", 2, "'nosuch'", "digits"),
         ("tinyvgg --data no/such", 1, "--data", "'no/such'"),
-        ("tinyvgg --data plain.txt", 1, "'plain.txt'", "a folder of pictures, a CSV"),
+        ("tinyvgg --data plain.txt", 1, "'plain.txt'", "a folder of images, a CSV"),
         ("line --device cuda:99", 2, "--device: 'cuda:99'", "cpu"),
         ("line --device gpu", 2, "--device: 'gpu'", "cpu"),
         ("line --epochs 0", 2, "--epochs", "at least 1, not 0"),
@@ -525,12 +525,12 @@ def test_the_real_photos_are_trained_on_from_the_data_folder(photos, dlw, in_tmp
         ("line --config wrong.yaml", 2, "wrong.yaml: epochs", "at least 1, not 0"),
         ("line --config tagged.yaml", 2, "tagged.yaml", "constructor"),
         ("pizza --data folder", 2, "'pizza'", "dlw models"),
-        ("tinyvgg --data folder", 1, "no class folders", "<class>/<picture>"),
+        ("tinyvgg --data folder", 1, "no class folders", "<class>/<image>"),
         ("tinyvgg --data empty_class", 1, "'b'", ".png"),
         ("tinyvgg --data one_class", 1, "'a'", "two or more"),
         ("tinyvgg --data test_only", 1, "'c'", "'a', 'b'"),
         ("tinyvgg --data no_test", 1, "no_test' has a folder 'train'", "no 'test'; add one"),
-        ("tinyvgg --data not_pictures", 1, "b/1.png", "no picture"),
+        ("tinyvgg --data not_pictures", 1, "b/1.png", "no image"),
         ("tinyvgg --data few", 1, "data.test_fraction", "0.2 of 4"),
         ("tinyvgg --data no_path.csv", 1, "no_path.csv", "it has 'file', 'label'"),
         ("tinyvgg --data no_label.csv", 1, "no_label.csv", "'label'; it has 'path'"),
@@ -587,7 +587,7 @@ def hostile(in_tmp, pictures):
             (path if file.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
             if not file.endswith("/"):
                 path.write_bytes((pictures / "0.png").read_bytes())
-    (in_tmp / "not_pictures/b/1.png").write_text("no picture at all")
+    (in_tmp / "not_pictures/b/1.png").write_text("no image at all")
     return in_tmp
 
 

@@ -227,9 +227,9 @@ def test_pictures_are_read_when_the_loader_is_made_and_not_again(pets):
 
 
 def test_an_unreadable_picture_is_named_when_the_loader_is_made(pets):
-    (pets / "train" / "dog" / "1.png").write_text("no picture")
+    (pets / "train" / "dog" / "1.png").write_text("no image")
 
-    with pytest.raises(DataError, match=r"dog/1\.png': is no picture"):
+    with pytest.raises(DataError, match=r"dog/1\.png': is no image"):
         make_loader(load_image_folder(path=str(pets)).train, 4)
 
 

@@ -198,7 +198,7 @@ def test_a_csv_file_is_located_as_a_list_of_pictures(in_tmp):
 def test_another_file_is_refused(in_tmp):
     Path("photos.zip").touch()
 
-    with pytest.raises(DataError, match=r"--data: 'photos\.zip' is a file; give a folder of pictures, a CSV"):
+    with pytest.raises(DataError, match=r"--data: 'photos\.zip' is a file; give a folder of images, a CSV"):
         data.locate("photos.zip")
 
 

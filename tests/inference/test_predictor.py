@@ -11,7 +11,7 @@ from torch import nn
 from dlworkflow import data, models
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.images.dataset import load_image
-from dlworkflow.data.images.pixels import to_picture, to_uint8
+from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.errors import BatchError, ConfigError, DataError, MissingDataError, ModelError
 from dlworkflow.inference.inputs import expand_paths, read_rows
 from dlworkflow.inference.predictor import Predictor
@@ -43,7 +43,7 @@ def write_digits(folder, n):
     test = data.load("digits").test
     paths = [folder / f"{index}.png" for index in range(n)]
     for index, path in enumerate(paths):
-        to_picture(test.pictures[index]).save(path)
+        to_pil(test.images[index]).save(path)
     return paths, test
 
 
@@ -82,12 +82,12 @@ def test_top_k_is_sorted_sums_to_one_and_stops_at_the_classes(digits_run, tmp_pa
 def test_unreadable_files_are_rows_in_their_place(digits_run, tmp_path):
     [good], _ = write_digits(tmp_path, 1)
     bad = tmp_path / "bad.png"
-    bad.write_text("no picture")
+    bad.write_text("no image")
 
     found = list(Predictor.from_run(digits_run).predict_images([bad, good, tmp_path / "none.png"]))
 
     assert [prediction.error for prediction in found] == [
-        "is no picture in a format that is known here",
+        "is no image in a format that is known here",
         None,
         "no such file",
     ]

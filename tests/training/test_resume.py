@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.data.images.pixels import to_picture
+from dlworkflow.data.images.pixels import to_pil
 from dlworkflow.engine.signals import Stopped, noted_signals
 from dlworkflow.errors import ConfigError, DivergedError, RunError
 from dlworkflow.runs import Run
@@ -169,7 +169,7 @@ def test_a_validation_split_resumes_to_the_bit(tmp_path):
         for index in range(0, len(part), 12):
             folder = tmp_path / "own" / split / str(int(part.labels[index]))
             folder.mkdir(parents=True, exist_ok=True)
-            to_picture(part.pictures[index]).save(folder / f"{index}.png")
+            to_pil(part.images[index]).save(folder / f"{index}.png")
     (tmp_path / "own" / "test").rename(tmp_path / "own" / "val")
     import shutil
 

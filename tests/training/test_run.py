@@ -233,7 +233,7 @@ def test_pictures_that_were_left_out_are_counted_in_the_summary(tmp_path, paint)
     for name in ("cat", "dog"):
         for index in range(6):
             paint(tmp_path / "own" / name / f"{index}.png", seed=index)
-    (tmp_path / "own" / "cat" / "bad.png").write_text("no picture")
+    (tmp_path / "own" / "cat" / "bad.png").write_text("no image")
     pairs = (f"data={{name: image_folder, path: {tmp_path / 'own'}, image_size: 8, on_bad: skip}}", "epochs=1")
 
     run = run_training(settings("tinyvgg", *pairs), runs_dir=tmp_path / "runs")

@@ -126,7 +126,7 @@ def load_part(
             return Part(name, streamed, skipped=skipped, notes=notes)
         options |= {"ignore_extra": ignore_extra}
         found = load_labelled(other, summary["classes"], pipeline, channels, **options)
-        return Part(_name_of(Path(other), split), found.pictures, skipped=found.skipped, notes=found.notes)
+        return Part(_name_of(Path(other), split), found.images, skipped=found.skipped, notes=found.notes)
     taken = data.settings(other)
     channels = summary["in_shape"][0]
     given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"], "channels": channels}

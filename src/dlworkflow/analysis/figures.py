@@ -188,13 +188,13 @@ def picture_of(dataset: Any, index: int, *, longest: int | None = None) -> Any:
     A file of more pixels is shrunk to `longest` on its longer side.
     """
     if isinstance(dataset, ShardData):
-        return dataset.at([index]).pictures[torch.tensor([0])][0]
+        return dataset.at([index]).images[torch.tensor([0])][0]
     if not isinstance(dataset, ImageData):
         return dataset[index][0]
     if dataset.paths is not None:
         value_range = dataset.pipeline.value_range
         return load_image(dataset.paths[index], dataset.channels, longest=longest, value_range=value_range)
-    return dataset.pictures[torch.tensor([index])][0]
+    return dataset.images[torch.tensor([index])][0]
 
 
 def _held(part: Any) -> Any:
@@ -212,7 +212,7 @@ class _Unnormalised:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self._dataset.pictures[torch.tensor([index])][0], int(self._dataset.labels[index])
+        return self._dataset.images[torch.tensor([index])][0], int(self._dataset.labels[index])
 
 
 def _draw_transforms(splits: Splits, seed: int, n: int = 3) -> Figure:

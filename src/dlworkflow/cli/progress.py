@@ -129,7 +129,7 @@ def _where_pictures_are(splits: Splits) -> str:
     held = [
         pictures
         for part in splits.parts().values()
-        if isinstance(pictures := getattr(part, "pictures", None), ImageFiles)
+        if isinstance(pictures := getattr(part, "images", None), ImageFiles)
     ]
     if not held:
         return ""

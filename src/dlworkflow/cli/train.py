@@ -255,8 +255,8 @@ def train(
             typer.echo(fill_defaults(resolved).to_yaml().rstrip())
         if print_config:
             return
-        with file_bar() as on_pictures:
-            job = prepare(resolved, offline=offline, group=group, on_pictures=on_pictures)
+        with file_bar() as on_images:
+            job = prepare(resolved, offline=offline, group=group, on_images=on_images)
         if dry_run and not quiet:
             say_job(job)
             typer.echo("dry run: all settings fit; nothing was written")
@@ -303,8 +303,8 @@ def _resume(
     from dlworkflow.training.resume import resume_training
 
     given: dict[str, Any] = {"epochs": epochs, "place": _place(layers), "force": force, "offline": offline}
-    with progress, file_bar() as on_pictures:
-        return resume_training(found, **given, on_pictures=on_pictures, **told)
+    with progress, file_bar() as on_images:
+        return resume_training(found, **given, on_images=on_images, **told)
 
 
 def _dry_resume(name: str, layers: list[Layer], runs_dir: str | None, force: bool, offline: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every data set by the name a user types; knows files, tensors and pictures, no model, no run and no terminal.
+"""Every data set by the name a user types; knows files, tensors and images, no model, no run and no terminal.
 
 The table is text, so that listing data sets imports nothing heavy. Add your own with `register`, or from another
 package through the entry-point group `dlworkflow.data` (name -> loader).
@@ -41,19 +41,19 @@ _DATA_SETS: dict[str, DataEntry] = {
     "spirals": DataEntry("datasets.synthetic:load_spirals", "multiclass", "three spiral arms, 900 points"),
     "digits": DataEntry("datasets.digits:load_digits", "multiclass", "1,797 handwritten digits, 8x8 grey, no download"),
     "fashion_mnist": DataEntry(
-        "datasets.fashion_mnist:load_fashion_mnist", "multiclass", "70,000 pictures of clothes, 28x28 grey", files=True
+        "datasets.fashion_mnist:load_fashion_mnist", "multiclass", "70,000 images of clothes, 28x28 grey", files=True
     ),
     "pizza_steak_sushi": DataEntry(
         "datasets.pizza_steak_sushi:load_pizza_steak_sushi", "multiclass", "300 photos of three dishes", files=True
     ),
     "image_folder": DataEntry(
-        "datasets.image_folder:load_image_folder", "multiclass", "your pictures: train/<class>/..."
+        "datasets.image_folder:load_image_folder", "multiclass", "your images: train/<class>/..."
     ),
     "image_csv": DataEntry(
-        "datasets.image_folder:load_image_csv", "multiclass", "your pictures: CSV of path,label[,split]"
+        "datasets.image_folder:load_image_csv", "multiclass", "your images: CSV of path,label[,split]"
     ),
     "image_shards": DataEntry(
-        "shards.loading:load_shards", "multiclass", "your pictures: tar shards of `dlw data shard`"
+        "shards.loading:load_shards", "multiclass", "your images: tar shards of `dlw data shard`"
     ),
 }
 
@@ -90,7 +90,7 @@ def check_name(name: str) -> None:
 
 
 def locate(text: str, typed: str = "--data") -> dict[str, str]:
-    """Return the settings for what a user typed after `--data`: a name of the table, or a path to pictures, a CSV
+    """Return the settings for what a user typed after `--data`: a name of the table, or a path to images, a CSV
     or shards. Messages name it as it was `typed`.
 
     Raises ConfigError for an unknown name or an address and MissingDataError for a path that is not there.
@@ -107,7 +107,7 @@ def locate(text: str, typed: str = "--data") -> dict[str, str]:
     if path.is_file():
         if path.suffix.casefold() != ".csv":
             raise DataError(
-                f"{typed}: {text!r} is a file; give a folder of pictures, a CSV of path,label[,split], or .tar shards"
+                f"{typed}: {text!r} is a file; give a folder of images, a CSV of path,label[,split], or .tar shards"
             )
         return {"name": "image_csv", "path": str(path.resolve())}
     if path.name != text or path.suffix.casefold() == ".csv":
@@ -190,7 +190,7 @@ def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
     else:
         yield user_path(path)
         if name == "image_csv":
-            yield from (picture for rows in read_csv(user_path(path)).values() for picture, _ in rows)
+            yield from (image for rows in read_csv(user_path(path)).values() for image, _ in rows)
 
 
 def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Path:

@@ -279,7 +279,7 @@ def create_dataloaders(
 ) -> tuple[DataLoader[Any], DataLoader[Any], list[str]]:
     """Return (train_dataloader, test_dataloader, class_names) of two folders of class folders.
 
-    `transform` takes a PIL picture and returns a tensor; without one, pictures are resized to 64x64 and scaled to
+    `transform` takes a PIL image and returns a tensor; without one, images are resized to 64x64 and scaled to
     [0, 1]. The test folder's classes are matched to the training folder's by name. Raises DataError when the test
     folder has a class of its own.
     """

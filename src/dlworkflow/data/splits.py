@@ -81,7 +81,7 @@ ONLY_NAMES = "is of an older version: its files have the names and sizes that th
 
 
 def is_former(fingerprint: str | None, part: Any) -> bool:
-    """Tell whether a fingerprint is of names and sizes alone, as version 0.1 took it of picture files."""
+    """Tell whether a fingerprint is of names and sizes alone, as version 0.1 took it of image files."""
     if fingerprint is None or ":" in fingerprint or not hasattr(part, "former_fingerprint"):
         return False
     return part.former_fingerprint() is not None

@@ -39,7 +39,7 @@ def _expanded(argument: str, on_left_out: Callable[[str], object] | None) -> lis
     named = matching_paths(argument)
     looks = {path: look_into(path) for path in named if path.is_dir()}
     found = [
-        picture for path in named for picture in (sorted(looks[path].pictures) if path in looks else _files_of(path))
+        picture for path in named for picture in (sorted(looks[path].images) if path in looks else _files_of(path))
     ]
     said = left_out(
         [path for look in looks.values() for path in look.others],

@@ -73,17 +73,17 @@ def prepare(
     offline: bool = False,
     initialise: bool = True,
     group: Group | None = None,
-    on_pictures: Progress | None = None,
+    on_images: Progress | None = None,
 ) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    Pictures are decoded here, so that an unreadable one is named before training starts; `on_pictures` is told of
+    Pictures are decoded here, so that an unreadable one is named before training starts; `on_images` is told of
     (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
     In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
     settings say otherwise.
     """
     with in_turn(group):
-        job = put_in_place(config, offline, initialise, group, on_pictures)
+        job = put_in_place(config, offline, initialise, group, on_images)
         check_schedule(job.config, job.n_batches)
         build_learning(job.config, job.model, job.n_batches)
         return job
@@ -95,7 +95,7 @@ def in_turn(group: Group | None) -> AbstractContextManager[None]:
 
 
 def put_in_place(
-    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_pictures: Progress | None
+    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_images: Progress | None
 ) -> Job:
     """Do what `prepare` says, whoever's turn it is."""
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
@@ -134,7 +134,7 @@ def put_in_place(
     if config.freeze != "none" or config.backbone_lr_scale != 1:
         classifier_name(model)  # it must say what its backbone is before a run is made
     _check_smallest_batch(config, splits, model)
-    remember_all(splits.parts().values(), on_pictures)
+    remember_all(splits.parts().values(), on_images)
     splits = without_unreadable(splits)
     if group is not None and config.data.batch_size != "full":
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]

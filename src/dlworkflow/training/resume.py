@@ -32,7 +32,7 @@ def resume_training(
     group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
-    on_pictures: Progress | None = None,
+    on_images: Progress | None = None,
 ) -> Run:
     """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
 
@@ -43,7 +43,7 @@ def resume_training(
     with run.locked():
         with in_turn(group):
             job = prepare_resume(
-                run, epochs=epochs, place=place, force=force, offline=offline, group=group, on_pictures=on_pictures
+                run, epochs=epochs, place=place, force=force, offline=offline, group=group, on_images=on_images
             )
         learner, learning = build_learner(job)
         run.sweep()
@@ -63,7 +63,7 @@ def prepare_resume(
     force: bool = False,
     offline: bool = False,
     group: Group | None = None,
-    on_pictures: Progress | None = None,
+    on_images: Progress | None = None,
 ) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
@@ -84,7 +84,7 @@ def prepare_resume(
         )
     fresh = not run.state_path.is_file()
     try:
-        job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_pictures)
+        job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_images)
     except MissingDataError as error:
         if place or "path" not in tree["data"]:
             raise

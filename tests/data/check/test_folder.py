@@ -173,9 +173,9 @@ def test_a_picture_that_only_begins_well_is_decoded_to_its_end(pets, paint):
 
 
 def test_a_text_named_as_a_picture_is_a_fault(pets):
-    (pets / "test" / "dog" / "0.png").write_text("no picture")
+    (pets / "test" / "dog" / "0.png").write_text("no image")
 
-    assert found(pets, "unreadable") == [("is no picture in a format that is known here", ("test/dog/0.png",))]
+    assert found(pets, "unreadable") == [("is no image in a format that is known here", ("test/dog/0.png",))]
 
 
 def test_a_file_of_zero_bytes_is_a_fault_of_its_own(pets):
@@ -188,7 +188,7 @@ def test_a_file_of_zero_bytes_is_a_fault_of_its_own(pets):
 def test_an_empty_class_is_a_fault(pets):
     (pets / "train" / "eel").mkdir()
 
-    assert found(pets, "empty_class") == [("class 'eel' of split 'train' has no pictures", ("train/eel",))]
+    assert found(pets, "empty_class") == [("class 'eel' of split 'train' has no images", ("train/eel",))]
 
 
 def test_a_class_of_hidden_files_alone_is_empty(pets, paint):
@@ -295,7 +295,7 @@ def test_a_file_with_two_labels_is_a_fault(listed):
     add(listed, "train/cat/0.png,dog,train")
 
     [text] = [text for text, _ in found(listed, "layout")]
-    assert text.endswith("cat/0.png' has two labels, 'cat' and 'dog'; a picture has one")
+    assert text.endswith("cat/0.png' has two labels, 'cat' and 'dog'; an image has one")
 
 
 def test_one_class_is_a_fault(flat):
@@ -308,7 +308,7 @@ def test_a_class_of_one_picture_that_must_be_split_is_a_fault(flat):
     (flat / "dog" / "3.png").unlink()
 
     assert [text for text, _ in found(flat, "layout")] == [
-        "class 'dog' has 1 picture; two are needed to split it into training and test"
+        "class 'dog' has 1 image; two are needed to split it into training and test"
     ]
 
 
@@ -348,7 +348,7 @@ def test_imbalance_names_classes_counts_and_ratio(pets, paint):
         paint(pets / "train" / "dog" / f"{number}.png", 100 + number)
 
     [(text, _)] = found(pets, "imbalance")
-    assert text.startswith("split 'train': 'dog' has 20 pictures, 'cat' 5: 4.0 times as many")
+    assert text.startswith("split 'train': 'dog' has 20 images, 'cat' 5: 4.0 times as many")
 
 
 def test_the_ratio_of_largest_to_smallest_is_told_by_split(pets):
@@ -492,7 +492,7 @@ def test_a_memory_of_before_there_were_looks_is_read_again(pets, cache):
     "name", ["a b.png", "日本 é.png", "line\nbreak.png", "\x1b[2Jred.png", "\udcff.png", "=1+1.png"]
 )
 def test_any_name_is_checked_and_found(name, pets):
-    (pets / "train" / "cat" / name).write_text("no picture")
+    (pets / "train" / "cat" / name).write_text("no image")
 
     assert places(pets, "unreadable") == [(f"train/cat/{name}",)]
 
@@ -516,14 +516,14 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_file_that_is_no_list_is_refused(pets):
-    with pytest.raises(DataError, match=r"0\.png' is a file; give a folder of pictures or a CSV of path,label"):
+    with pytest.raises(DataError, match=r"0\.png' is a file; give a folder of images or a CSV of path,label"):
         check_folder(pets / "train" / "cat" / "0.png")
 
 
 def test_a_folder_without_classes_is_refused(tmp_path):
     (tmp_path / "none").mkdir()
 
-    with pytest.raises(MissingDataError, match=r"no class folders in '.*none'; pictures are expected in <class>/"):
+    with pytest.raises(MissingDataError, match=r"no class folders in '.*none'; images are expected in <class>/"):
         check_folder(tmp_path / "none")
 
 
@@ -549,13 +549,13 @@ def test_a_second_check_reads_nothing(pets, decoded):
 def test_a_second_check_finds_the_same(kind, request):
     path = request.getfixturevalue(kind)
     folder = path.parent if path.is_file() else path
-    next(folder.rglob("0.png")).write_text("no picture")
+    next(folder.rglob("0.png")).write_text("no image")
 
     assert check_folder(path).findings == check_folder(path).findings != ()
 
 
 def test_broken_files_are_remembered_too(pets, decoded):
-    (pets / "train" / "cat" / "0.png").write_text("no picture")
+    (pets / "train" / "cat" / "0.png").write_text("no image")
     check_folder(pets)
     decoded.clear()
     check_folder(pets)

@@ -28,7 +28,7 @@ def deep(tmp_path):
 
 def greys(part):
     """Return the value of each image of one value, as bytes."""
-    return [int(part.pictures[torch.tensor([index])].float().mean()) for index in range(len(part))]
+    return [int(part.images[torch.tensor([index])].float().mean()) for index in range(len(part))]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_images_are_scored_by_the_range_of_the_run(deep):
     root = deep({"train": train, "test": {"dark": [40], "bright": [100]}}, np.uint16)
     pipeline = load_image_folder(path=str(root), image_size=4, channels=1).transform
 
-    assert greys(load_labelled(str(root), ["bright", "dark"], pipeline, 1).pictures) == [255, 102]
+    assert greys(load_labelled(str(root), ["bright", "dark"], pipeline, 1).images) == [255, 102]
 
 
 def test_shards_carry_the_range_of_the_images_they_were_written_from(deep, tmp_path):

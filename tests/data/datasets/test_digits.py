@@ -7,7 +7,7 @@ from torchvision import transforms
 
 from dlworkflow import data
 from dlworkflow.data.images.dataset import load_image
-from dlworkflow.data.images.pixels import to_picture, to_uint8
+from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.errors import DataError, DlwError
 
 
@@ -24,7 +24,7 @@ def order(digits):
 
 def test_every_digit_is_in_one_split_with_its_own_pixels(digits, order):
     values, _ = datasets.load_digits(return_X_y=True)
-    pixels = torch.cat([digits.train.pictures, digits.test.pictures]).numpy()[order]
+    pixels = torch.cat([digits.train.images, digits.test.images]).numpy()[order]
 
     assert np.array_equal(pixels.reshape(1797, 64), np.round(values * 255 / 16))
 
@@ -36,11 +36,11 @@ def test_every_digit_keeps_its_label(digits, order):
 
 
 def test_a_digit_comes_back_from_a_png_file_with_the_same_pixels(digits, tmp_path):
-    for index, picture in enumerate(digits.test.pictures):
-        to_picture(picture).save(tmp_path / f"{index}.png")
+    for index, picture in enumerate(digits.test.images):
+        to_pil(picture).save(tmp_path / f"{index}.png")
     back = [to_uint8(load_image(tmp_path / f"{index}.png", channels=1)) for index in range(len(digits.test))]
 
-    assert torch.equal(torch.stack(back), digits.test.pictures)
+    assert torch.equal(torch.stack(back), digits.test.images)
 
 
 def test_every_digit_has_its_share_in_the_test_split(digits):
@@ -65,7 +65,7 @@ def test_a_batch_is_grey_floats_up_to_one(digits):
 
 def test_a_larger_image_size_is_what_torchvision_makes_of_the_picture(digits):
     larger = data.load("digits", image_size=[12, 20])
-    picture = Image.fromarray(digits.test.pictures[0, 0].numpy())
+    picture = Image.fromarray(digits.test.images[0, 0].numpy())
     way = transforms.Compose([transforms.Resize((12, 20)), transforms.ToTensor()])
 
     assert torch.equal(larger.test[0][0], way(picture))

@@ -85,7 +85,7 @@ def test_unpacked_files_are_read_as_torchvision_reads_them(split, raw):
     theirs = stock(raw, split == "train")
     mine = data.load("fashion_mnist").part(split)
 
-    assert equal([(mine.pictures[:, 0], mine.labels)], [(theirs.data, theirs.targets)])
+    assert equal([(mine.images[:, 0], mine.labels)], [(theirs.data, theirs.targets)])
 
 
 def test_packed_files_are_read_as_unpacked_ones(raw):
@@ -199,7 +199,7 @@ def test_a_packed_file_that_is_no_gzip_file_is_named(content, packed):
         ("train-images-idx3-ubyte", torch.zeros(30)),
         ("train-images-idx3-ubyte", torch.zeros(30, 28, 28, 3)),
     ],
-    ids=["one label short", "an eleventh class", "two labels a picture", "no pictures", "colour"],
+    ids=["one label short", "an eleventh class", "two labels a picture", "no images", "colour"],
 )
 def test_files_that_do_not_belong_together_are_refused(name, values, raw):
     (raw / name).write_bytes(as_idx(values))
@@ -241,7 +241,7 @@ def test_loading_leaves_the_files_alone(packed, state_of):
 def test_the_real_files_are_read_as_torchvision_reads_them(split, real):
     theirs, mine = real[0][split == "train"], real[1].part(split)
 
-    assert equal([(mine.pictures[:, 0], mine.labels)], [(theirs.data, theirs.targets)])
+    assert equal([(mine.images[:, 0], mine.labels)], [(theirs.data, theirs.targets)])
 
 
 def test_the_real_training_pass_begins_as_the_stock_loaders(real):

@@ -132,7 +132,7 @@ def test_an_empty_file_is_named(write):
 
 
 def test_a_file_with_a_header_alone_is_named(write):
-    with pytest.raises(DataError, match=r"list\.csv' lists no pictures"):
+    with pytest.raises(DataError, match=r"list\.csv' lists no images"):
         load_image_csv(path=write("path,label\n"))
 
 
@@ -246,7 +246,7 @@ def test_a_list_of_train_and_val_alone_is_read_as_such_a_folder_is(write):
 
 
 def test_a_class_that_no_row_of_the_test_split_has_is_noted(write):
-    assert load_image_csv(path=write(SPLIT)).notes == ("split 'test' has no pictures of 'cat'",)
+    assert load_image_csv(path=write(SPLIT)).notes == ("split 'test' has no images of 'cat'",)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -286,7 +286,7 @@ def test_a_file_twice_in_training_is_nothing_to_tell(write):
 
 
 def test_a_file_with_two_labels_is_refused_with_both(write):
-    with pytest.raises(DataError, match=r"cat/0\.png' has two labels, 'cat' and 'dog'; a picture has one"):
+    with pytest.raises(DataError, match=r"cat/0\.png' has two labels, 'cat' and 'dog'; an image has one"):
         load_image_csv(path=write(SPLIT + "train/cat/0.png,dog,test\n"))
 
 

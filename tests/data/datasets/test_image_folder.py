@@ -58,7 +58,7 @@ def test_files_are_no_classes(pets):
 
 
 def test_a_folder_without_classes_is_a_file_not_found_error_as_in_the_notes(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no class folders in '.*'; pictures are expected in <class>/"):
+    with pytest.raises(FileNotFoundError, match=r"no class folders in '.*'; images are expected in <class>/"):
         find_classes(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_a_grey_picture_is_given_as_rgb(tmp_path, paint):
 def test_an_empty_class_is_named(pets):
     (pets / "train" / "eel").mkdir()
 
-    with pytest.raises(DataError, match=r"no pictures in class folder\(s\) 'eel' of '.*train'; known are \.jpg"):
+    with pytest.raises(DataError, match=r"no images in class folder\(s\) 'eel' of '.*train'; known are \.jpg"):
         ImageFolderCustom(pets / "train")
 
 
@@ -242,21 +242,21 @@ def test_a_class_that_is_empty_in_another_split_is_noted_like_one_that_is_missin
     for path in (pets / split / "cat").iterdir():
         path.unlink()
 
-    assert load_image_folder(path=str(pets)).notes == (f"split {split!r} has no pictures of 'cat'",)
+    assert load_image_folder(path=str(pets)).notes == (f"split {split!r} has no images of 'cat'",)
 
 
 def test_a_split_without_any_image_is_refused(pets):
     for path in (pets / "test").glob("*/*"):
         path.unlink()
 
-    with pytest.raises(DataError, match="no pictures in split 'test' of"):
+    with pytest.raises(DataError, match="no images in split 'test' of"):
         load_image_folder(path=str(pets))
 
 
 def test_a_class_that_the_test_split_lacks_is_noted(pets):
     shutil.rmtree(pets / "test" / "cat")
 
-    assert load_image_folder(path=str(pets)).notes == ("split 'test' has no pictures of 'cat'",)
+    assert load_image_folder(path=str(pets)).notes == ("split 'test' has no images of 'cat'",)
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
@@ -422,7 +422,7 @@ def broken(pets):
 
 
 def test_unreadable_pictures_are_an_error_where_nothing_else_is_said(broken):
-    with pytest.raises(DataError, match=r"1 of 9 pictures cannot be read: '.*cat/1\.png': is empty \(0 bytes\)"):
+    with pytest.raises(DataError, match=r"1 of 9 images cannot be read: '.*cat/1\.png': is empty \(0 bytes\)"):
         load_image_folder(path=str(broken)).train.remember()
 
 
@@ -453,9 +453,9 @@ def test_pictures_that_are_left_out_are_all_named(broken):
     notes = load_image_folder(path=str(broken), on_bad="skip").notes
 
     assert [note.replace(f"{broken}/", "") for note in notes[:3]] == [
-        "1 of 9 train pictures cannot be read and are left out",
+        "1 of 9 train images cannot be read and are left out",
         "left out of train: 'train/cat/1.png': is empty (0 bytes)",
-        "1 of 4 test pictures cannot be read and are left out",
+        "1 of 4 test images cannot be read and are left out",
     ]
     assert "dog/0.png': cannot be decoded (" in notes[3]
 
@@ -481,9 +481,9 @@ def test_nothing_is_counted_as_left_out_where_all_can_be_read(pets):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_class_that_loses_all_its_pictures_is_an_error(split, pets):
     for path in (pets / split / "dog").iterdir():
-        path.write_text("no picture")
+        path.write_text("no image")
 
-    with pytest.raises(DataError, match=rf"no picture of 'dog' in split '{split}' of '.*pets' can be read: .*'.*dog/0"):
+    with pytest.raises(DataError, match=rf"no image of 'dog' in split '{split}' of '.*pets' can be read: .*'.*dog/0"):
         load_image_folder(path=str(pets), on_bad="skip")
 
 

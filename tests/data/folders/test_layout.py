@@ -50,7 +50,7 @@ def test_a_check_reads_splits_inside_of_classes_as_training_does(fill):
 def test_splits_inside_of_classes_are_scored_on_by_split(fill):
     found = load_labelled(fill(*CLASS_FIRST), ["a", "b"], Pipeline((8, 8)), 3)
 
-    assert {path.parent.name for path in found.pictures.paths} == {"test"}
+    assert {path.parent.name for path in found.images.paths} == {"test"}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_folder_that_holds_nothing_but_the_folder_of_the_images_is_looked_into
 def test_a_class_of_the_model_is_no_wrapper(fill):
     found = load_labelled(fill("a/2023", "a/2024"), ["a", "b"], Pipeline((8, 8)), 3)
 
-    assert len(found.pictures) == 4
+    assert len(found.images) == 4
 
 
 @pytest.mark.parametrize("names", [("train", "Train"), ("train", "training"), ("val", "valid"), ("test", "testing")])
@@ -108,7 +108,7 @@ def test_classes_called_as_a_split_is_are_trained_where_the_setting_says_so(fill
 def test_classes_called_as_a_split_is_are_scored_where_the_model_knows_them(fill):
     found = load_labelled(fill("bus", "car", "train"), ["bus", "car", "train"], Pipeline((8, 8)), 3)
 
-    assert found.pictures.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.images.labels.tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_what_a_forced_reading_leaves_out_is_noted(fill):
@@ -141,7 +141,7 @@ def test_classes_of_two_splits_are_matched_whatever_their_unicode_form(fill):
 
 
 def test_a_model_of_another_unicode_form_is_scored(fill):
-    assert load_labelled(fill(NFC, "z"), [NFD, "z"], Pipeline((8, 8)), 3).pictures.labels.tolist() == [0, 0, 1, 1]
+    assert load_labelled(fill(NFC, "z"), [NFD, "z"], Pipeline((8, 8)), 3).images.labels.tolist() == [0, 0, 1, 1]
 
 
 def test_the_notes_class_reads_a_folder_of_another_unicode_form(fill):

@@ -17,7 +17,7 @@ from dlworkflow.data.images import decoded_cache as remembered
 from dlworkflow.data.images import decoding
 from dlworkflow.data.images.dataset import ImageData, load_image, resize_all
 from dlworkflow.data.images.decoded_cache import ImageFiles
-from dlworkflow.data.images.pixels import to_picture, to_uint8
+from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.data.images.transforms import Pipeline, parse
 from dlworkflow.errors import ConfigError, DataError
 
@@ -94,7 +94,7 @@ def saved(tmp_path):
 
 @pytest.fixture
 def two_files(tmp_path, paint):
-    """Two pictures of different size as the data of two classes."""
+    """Two images of different size as the data of two classes."""
     return [paint(tmp_path / "a.png", 0, (20, 13)), paint(tmp_path / "b.png", 1, (9, 31))]
 
 
@@ -219,7 +219,7 @@ def test_a_picture_is_shrunk_to_the_longest_side_asked_for(tmp_path, paint):
 
 
 def test_two_channels_are_refused():
-    with pytest.raises(DataError, match=r"pictures have 1 channel \(grey\) or 3 \(RGB\), not 2"):
+    with pytest.raises(DataError, match=r"images have 1 channel \(grey\) or 3 \(RGB\), not 2"):
         decoding.to_mode(Image.new("L", (1, 1)), 2)
 
 
@@ -261,9 +261,9 @@ def test_a_folder_is_named(tmp_path):
 
 
 def test_a_text_is_named(tmp_path):
-    (tmp_path / "x.png").write_text("no picture")
+    (tmp_path / "x.png").write_text("no image")
 
-    with pytest.raises(images.ImageError, match=r"x\.png': is no picture in a format that is known here"):
+    with pytest.raises(images.ImageError, match=r"x\.png': is no image in a format that is known here"):
         load_image(tmp_path / "x.png")
 
 
@@ -367,7 +367,7 @@ def test_reading_a_picture_changes_nothing(tmp_path, paint, state_of):
 def test_pixels_come_back_from_a_picture(channels):
     pixels = torch.arange(channels * 6, dtype=torch.uint8).view(channels, 2, 3)
 
-    assert torch.equal(to_uint8(to_picture(pixels)), pixels)
+    assert torch.equal(to_uint8(to_pil(pixels)), pixels)
 
 
 def test_samples_and_batches_are_the_same(two_files):
@@ -431,16 +431,16 @@ def test_pictures_over_the_memory_budget_are_not_kept(two_files, monkeypatch):
 
 
 def test_remembering_names_the_pictures_that_cannot_be_read(two_files):
-    two_files[1].write_text("no picture")
+    two_files[1].write_text("no image")
 
-    with pytest.raises(DataError, match=r"1 of 2 pictures cannot be read: '.*b\.png': is no picture"):
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be read: '.*b\.png': is no image"):
         as_data(two_files, Pipeline((8, 8))).remember()
 
 
 def test_many_unreadable_pictures_are_counted_and_ten_named():
     data = as_data([Path(f"none{number}.png") for number in range(12)], Pipeline((8, 8)))
 
-    with pytest.raises(DataError, match=r"12 of 12 pictures cannot be read: 'none0\.png'.*'none9\.png'.*; and 2 more$"):
+    with pytest.raises(DataError, match=r"12 of 12 images cannot be read: 'none0\.png'.*'none9\.png'.*; and 2 more$"):
         data.remember()
 
 

@@ -178,7 +178,7 @@ def test_a_damaged_file_is_made_anew(paths, cache, damage):
     if damage == "pickle":
         np.save(found.file, np.array([{"a": 1}]), allow_pickle=True)
     else:
-        found.file.write_bytes({"torn": whole[:-100], "empty": b"", "text": b"no pictures"}[damage])
+        found.file.write_bytes({"torn": whole[:-100], "empty": b"", "text": b"no images"}[damage])
     again = files(paths)
 
     assert again.n_decoded == 5
@@ -239,16 +239,16 @@ def test_nothing_is_written_among_the_pictures(paths, monkeypatch):
 
 
 def test_an_unreadable_picture_is_named_and_nothing_is_left_behind(paths, cache):
-    paths[2].write_bytes(b"no picture")
+    paths[2].write_bytes(b"no image")
 
-    with pytest.raises(DataError, match=r"1 of 5 pictures cannot be read: '.*2\.png'"):
+    with pytest.raises(DataError, match=r"1 of 5 images cannot be read: '.*2\.png'"):
         files(paths)
     assert cached(cache) == []
 
 
 def test_a_picture_that_became_unreadable_is_named_although_it_was_remembered(paths):
     files(paths)
-    paths[2].write_bytes(b"no picture")
+    paths[2].write_bytes(b"no image")
 
     with pytest.raises(DataError, match=r"2\.png"):
         files(paths)

@@ -8,7 +8,7 @@ from PIL import Image
 import dlworkflow
 from dlworkflow.data.check.folder import check_folder
 from dlworkflow.data.images.decoding import ImageError, load_image
-from dlworkflow.data.images.formats import FORMATS, IMAGE_EXTENSIONS, is_picture
+from dlworkflow.data.images.formats import FORMATS, IMAGE_EXTENSIONS, is_image
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
 WRITTEN = ("jpg", "jpe", "jfif", "png", "apng", "bmp", "dib", "gif", "ppm", "pbm", "tif", "webp", "avif", "jp2")
@@ -77,7 +77,7 @@ def test_pillow_knows_every_format_and_extension():
 def test_a_file_of_every_format_is_an_image_and_read(tmp_path, paint, kind):
     path = paint(tmp_path / f"x.{kind}", mode="L")
 
-    assert is_picture(path.name)
+    assert is_image(path.name)
     assert load_image(path).size == (9, 7)
 
 

@@ -167,7 +167,7 @@ def test_a_resize_step_is_not_silently_overruled():
         ([3], "data.transform: a step is a name or {name: {setting: value}}, not 3"),
         (3, "data.transform: must be a name or a list of steps, not 3"),
         ({"flip": {"p": 0.5}}, "data.transform: must be a name or a list of steps"),
-        ("normalize,flip", "data.transform: 'flip' works on pictures and must stand before 'normalize'"),
+        ("normalize,flip", "data.transform: 'flip' works on images and must stand before 'normalize'"),
         (
             [{"normalize": {"mean": [0.5], "std": 0.5}}],
             "data.transform.normalize.mean: must be 3 number(s), one a channel, not [0.5]",

@@ -276,8 +276,8 @@ def test_files_beside_picture_and_label_are_not_read_into_anything(write_tar, pi
     ("members", "complaint"),
     [
         ({"a.png": b"x", "b.cls": b"0"}, r"a\.tar': sample 'a' has no label: no member 'a\.cls' beside 'a\.png'"),
-        ({"a.cls": b"0"}, r"a\.tar': sample 'a' has no picture; one is needed, such as 'a\.jpg'"),
-        ({"a.png": b"x", "a.jpg": b"x", "a.cls": b"0"}, "sample 'a' has several pictures"),
+        ({"a.cls": b"0"}, r"a\.tar': sample 'a' has no image; one is needed, such as 'a\.jpg'"),
+        ({"a.png": b"x", "a.jpg": b"x", "a.cls": b"0"}, "sample 'a' has several images"),
         ({"a.png": b"x", "a.cls": b"cat"}, r"member 'a\.cls' holds 'cat'; a label is a number from 0 to 99,999"),
         ({"a.png": b"x", "a.cls": b"-1"}, r"member 'a\.cls' holds '-1'"),
         ({"a.png": b"x", "a.cls": b"999999999999"}, r"member 'a\.cls' holds '999999999999'"),
@@ -327,11 +327,11 @@ def test_a_member_that_claims_more_than_it_holds_is_refused(foreign, monkeypatch
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_picture_that_cannot_be_read_is_named_with_shard_and_member(workers, write_tar, picture):
-    members = {"a.png": picture(), "a.cls": b"0", "b.png": b"no picture", "b.cls": b"1"}
+    members = {"a.png": picture(), "a.cls": b"0", "b.png": b"no image", "b.cls": b"1"}
     other = write_tar("test.tar", {"a.png": picture(), "a.cls": b"0", "b.png": picture(1), "b.cls": b"1"})
     splits = load_shards(path=str(write_tar("a.tar", members)), test=str(other))
 
-    with pytest.raises(DataError, match=r"a\.tar': member 'b\.png': is no picture .*--on-bad skip") as caught:
+    with pytest.raises(DataError, match=r"a\.tar': member 'b\.png': is no image .*--on-bad skip") as caught:
         gone_through(splits.train, num_workers=workers)
     assert "Traceback" not in str(caught.value)
 
@@ -346,7 +346,7 @@ def test_pictures_that_cannot_be_read_are_left_out_and_named_where_that_was_aske
 
     assert (len(splits.test), class_counts(splits)["test"], splits.skipped) == (3, [1, 1, 1], {"test": 1})
     assert keys(gone_through(splits.test)).total() == 3
-    assert splits.notes[-1].endswith("9-test.tar': member 'a.png': is no picture in a format that is known here")
+    assert splits.notes[-1].endswith("9-test.tar': member 'a.png': is no image in a format that is known here")
     assert torch.equal(splits.test[0][0], gone_through(splits.test)[0][0][0])
 
 
@@ -406,7 +406,7 @@ def test_a_check_names_every_damaged_shard_and_picture(pet_shards):
     (pet_shards / "test-00.tar").unlink()
     with (pet_shards / "train-02.tar").open("r+b") as stream:
         stream.seek(512)
-        stream.write(b"no picture")
+        stream.write(b"no image")
 
     report = check_shards(str(pet_shards))
 

@@ -1,7 +1,7 @@
-"""What a look into picture files found, remembered by path, size, inode and times: none is read twice unchanged.
+"""What a look into image files found, remembered by path, size, inode and times: none is read twice unchanged.
 
 Remembered in one file a folder, under DLW_CACHE_DIR, XDG_CACHE_HOME/dlworkflow or ~/.cache/dlworkflow; where that
-cannot be written, everything is read again. Nothing is ever written beside the pictures.
+cannot be written, everything is read again. Nothing is ever written beside the images.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _FORMAT = 5  # to be raised with the fields of Facts and what they mean
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file holds: its size in bytes (-1 where there is none) and, where it could be decoded, the picture.
+    """What one file holds: its size in bytes (-1 where there is none) and, where it could be decoded, the image.
 
-    `format` and `mode` are Pillow's names; `width` and `height` are those of the upright picture; `digest` is one of
+    `format` and `mode` are Pillow's names; `width` and `height` are those of the upright image; `digest` is one of
     the pixels as a model sees them, 8-bit RGB, or of those of more than 8 bits, whose extremes are `low` and `high`;
     `look` is nearly the same for copies of another size or format, and
-    empty where there is too little to see (see `near_duplicates`). Otherwise `reason` says why not; a picture above the
+    empty where there is too little to see (see `near_duplicates`). Otherwise `reason` says why not; an image above the
     limit has none, but `pixels` alone, since another limit may let it in.
     """
 
@@ -61,11 +61,11 @@ class Facts:
     high: float = 0.0
 
     def is_above(self, limit: int) -> bool:
-        """Tell whether the picture has more pixels than `limit`."""
+        """Tell whether the image has more pixels than `limit`."""
         return self.pixels > limit
 
     def fault(self, limit: int) -> str | None:
-        """Say why the picture cannot be read with this limit of pixels, or None."""
+        """Say why the image cannot be read with this limit of pixels, or None."""
         return too_many_pixels(self.pixels, limit) if self.is_above(limit) else self.reason or None
 
 
@@ -85,7 +85,7 @@ def examine(
     max_pixels: int | None = None,
     on_progress: Progress | None = None,
 ) -> Examined:
-    """Decode picture files whole, on all cores, but for those that are as remembered from another look at `root`."""
+    """Decode image files whole, on all cores, but for those that are as remembered from another look at `root`."""
     every = list(dict.fromkeys(paths))
     limit = pixel_limit(max_pixels)
     tell = on_progress or _silent
@@ -153,12 +153,12 @@ def _state(path: Path) -> tuple[str, int]:
 
 
 def _holds(known: Facts, limit: int) -> bool:
-    """Tell whether facts still hold with this limit: a picture that was refused by another may be read now."""
+    """Tell whether facts still hold with this limit: an image that was refused by another may be read now."""
     return bool(known.digest or known.reason) or known.is_above(limit)
 
 
 def _memory_file(root: Path) -> Path | None:
-    """Return the file that remembers what was found in `root`; None where it would lie among the user's pictures."""
+    """Return the file that remembers what was found in `root`; None where it would lie among the user's images."""
     folder = cache_folder()
     try:
         home = folder.resolve() if folder else None

@@ -1,4 +1,4 @@
-"""What is wrong with a folder of pictures, and what is worth knowing of it, before a model is trained on it.
+"""What is wrong with a folder of images, and what is worth knowing of it, before a model is trained on it.
 
 A fault spoils training or its numbers; a remark does not, or only perhaps. Files are only ever read.
 """
@@ -20,37 +20,37 @@ from dlworkflow.data.folders.class_names import alike_in_case
 from dlworkflow.data.folders.layout import Layout, read_tree
 from dlworkflow.data.folders.listing import csv_faults, label_faults, look_into, read_csv
 from dlworkflow.data.images.decoding import pixel_limit
-from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_picture
+from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_image
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
 
 IMBALANCE_RATIO = 3.0
-"""A split whose largest class has more than this many times the pictures of its smallest is remarked on."""
+"""A split whose largest class has more than this many times the images of its smallest is remarked on."""
 
 FAULTS = {  # kind -> what a report calls it
     "layout": "the folder cannot be trained on",
-    "empty_class": "classes without pictures",
+    "empty_class": "classes without images",
     "extra_class": "classes that the training split lacks",
     "missing": "files that are not there",
     "damaged": "shards that are damaged or not what was counted",
     "zero_bytes": "files of zero bytes",
-    "unreadable": "pictures or folders that cannot be read",
-    "too_many_pixels": "pictures above the limit of pixels",
-    "leakage": "the same picture in several splits (leakage: it is tested on what it was trained on)",
+    "unreadable": "images or folders that cannot be read",
+    "too_many_pixels": "images above the limit of pixels",
+    "leakage": "the same image in several splits (leakage: it is tested on what it was trained on)",
 }
 REMARKS = {
-    "alike_in_splits": "pictures that look the same in several splits (copies of one picture? then it is leakage)",
+    "alike_in_splits": "images that look the same in several splits (copies of one image? then it is leakage)",
     "imbalance": "classes of very unequal size",
     "alike_names": "classes that may be one",
     "absent_class": "classes that only the training split has",
-    "duplicate": "the same picture more than once in a split",
-    "alike": "pictures that look the same in a split (copies of another size or format?)",
+    "duplicate": "the same image more than once in a split",
+    "alike": "images that look the same in a split (copies of another size or format?)",
     "range": "images of more than 8 bits, which are scaled to 8 by the values of the training images",
     "wrong_extension": "names that say another format than the file is",
-    "not_a_picture": "files that are no pictures",
+    "not_a_picture": "files that are no images",
     "hidden": "hidden files and folders, which are left out",
     "empty_folder": "empty folders",
-    "unused": "pictures and folders outside of all classes, which are left out",
+    "unused": "images and folders outside of all classes, which are left out",
 }
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras and scanners write under the other's name
 
@@ -86,9 +86,9 @@ class FolderReport:
     """What `check_folder` found.
 
     `layout` is `splits` (train/<class>/), `splits in classes` (<class>/train/), `classes` (<class>/ alone), `csv` or
-    `shards`; `counts` is {split: {class: pictures}}, the split being `all` where there are none; `ratios` are pictures
+    `shards`; `counts` is {split: {class: images}}, the split being `all` where there are none; `ratios` are images
     of the largest class to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the
-    pictures that can be read; `n_read` of the files were read for it, the others were as remembered.
+    images that can be read; `n_read` of the files were read for it, the others were as remembered.
     """
 
     path: str
@@ -124,16 +124,16 @@ class FolderReport:
 
 
 _Place = tuple[str, str, Path]
-"""Where a picture stands: split, class, file."""
+"""Where an image stands: split, class, file."""
 
 
 @dataclass(frozen=True)
 class _Listing:
-    """Which pictures there are, {split: {class: paths}} with empty classes too, and what was found on the way."""
+    """Which images there are, {split: {class: paths}} with empty classes too, and what was found on the way."""
 
     layout: str
     base: Path
-    pictures: dict[str, dict[str, list[Path]]]
+    images: dict[str, dict[str, list[Path]]]
     findings: list[Finding] = field(default_factory=list)
 
     def note(self, kind: str, text: str = "", *paths: Path) -> None:
@@ -141,8 +141,8 @@ class _Listing:
         self.findings.append(Finding(kind, text, tuple(map(str, names))))
 
     def each(self) -> Iterator[_Place]:
-        """Go through (split, class, picture)."""
-        for split, classes in self.pictures.items():
+        """Go through (split, class, image)."""
+        for split, classes in self.images.items():
             for name, paths in classes.items():
                 for path in paths:
                     yield split, name, path
@@ -156,18 +156,18 @@ def check_folder(
     on_progress: Progress | None = None,
     max_pixels: int | None = None,
 ) -> FolderReport:
-    """Decode every picture of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
+    """Decode every image of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
 
     Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
-    `on_progress` is told of (files done, files in all); pictures of more than `max_pixels` are faults, see
-    `pixel_limit`. The same pixels in two splits are a fault; pictures that only look the same, as copies of another
-    size or format do, are a remark, since a few are different pictures after all. Raises DataError when there is
+    `on_progress` is told of (files done, files in all); images of more than `max_pixels` are faults, see
+    `pixel_limit`. The same pixels in two splits are a fault; images that only look the same, as copies of another
+    size or format do, are a remark, since a few are different images after all. Raises DataError when there is
     nothing of that kind.
     """
     root = user_path(path)
     limit = pixel_limit(max_pixels)
     listing = _list(root, layout)
-    every = [picture for _, _, picture in listing.each()]
+    every = [image for _, _, image in listing.each()]
     examined = examine(every, root, use_memory=use_memory, max_pixels=limit, on_progress=on_progress)
     facts = examined.facts
     _judge_files(listing, facts, limit)
@@ -197,12 +197,12 @@ def _list(root: Path, layout: str) -> _Listing:
     if not root.exists():
         raise MissingDataError(f"no such folder or file: {str(root)!r}")
     if root.suffix.casefold() != ".csv":
-        raise DataError(f"{str(root)!r} is a file; give a folder of pictures or a CSV of path,label[,split]")
+        raise DataError(f"{str(root)!r} is a file; give a folder of images or a CSV of path,label[,split]")
     return _list_csv(root)
 
 
 def _list_folder(root: Path, layout: str) -> _Listing:
-    """List a folder's pictures and note what in it belongs to no class."""
+    """List a folder's images and note what in it belongs to no class."""
     tree = read_tree(root, layout)
     called = {"split_first": "splits", "class_first": "splits in classes"}
     listing = _Listing(called.get(tree.layout, "classes"), root, {})
@@ -211,10 +211,10 @@ def _list_folder(root: Path, layout: str) -> _Listing:
     for entry in (entry for entries in tree.loose.values() for entry in entries):
         if is_hidden(entry):
             listing.note("hidden", "", entry)
-        elif entry.is_dir() or is_picture(entry.name):
+        elif entry.is_dir() or is_image(entry.name):
             listing.note("unused", "", entry)
     for split, folders in tree.folders.items():
-        listing.pictures[split] = {name: _list_class(listing, split, name, top) for name, top in folders.items()}
+        listing.images[split] = {name: _list_class(listing, split, name, top) for name, top in folders.items()}
     return listing
 
 
@@ -225,16 +225,16 @@ def _list_class(listing: _Listing, split: str, name: str, folder: Path) -> list[
     for kind, paths in (("not_a_picture", found.others), ("hidden", found.hidden), ("empty_folder", found.empty)):
         for path in paths:
             listing.note(kind, NO_HEIC if path.suffix.lower() in HEIC_EXTENSIONS else "", path)
-    if not found.pictures:
-        listing.note("empty_class", f"class {name!r} of split {split!r} has no pictures", folder)
-    return found.pictures
+    if not found.images:
+        listing.note("empty_class", f"class {name!r} of split {split!r} has no images", folder)
+    return found.images
 
 
 def _list_csv(file: Path) -> _Listing:
     listing = _Listing("csv", file.parent, {})
     given = read_csv(file)
     for split, rows in given.items():
-        classes = listing.pictures[split] = {name: [] for name in sorted({label for _, label in rows})}
+        classes = listing.images[split] = {name: [] for name in sorted({label for _, label in rows})}
         for path, label in rows:
             classes[label].append(path)
     for fault in (*csv_faults(given), *label_faults(given)):
@@ -273,11 +273,11 @@ def _judge_range(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
 
 def _judge_classes(listing: _Listing) -> None:
     """Note too few or unequal classes, and those that are not in every split."""
-    deciding = next((split for split in ("train", "all") if split in listing.pictures), None)
-    trained = listing.pictures[deciding] if deciding else None
+    deciding = next((split for split in ("train", "all") if split in listing.images), None)
+    trained = listing.images[deciding] if deciding else None
     if trained is not None and len(trained) < 2:
         listing.note("layout", f"has one class, {next(iter(trained))!r}; a model needs two or more to tell apart")
-    for split, classes in listing.pictures.items():
+    for split, classes in listing.images.items():
         if trained is not None and split != deciding:
             for name in sorted(classes.keys() - trained.keys()):
                 listing.note("extra_class", f"class {name!r} is in split {split!r}, not in {deciding!r}")
@@ -285,22 +285,22 @@ def _judge_classes(listing: _Listing) -> None:
                 listing.note("absent_class", f"class {name!r} is in split {deciding!r}, not in {split!r}")
     for text in alike_in_case(list(trained or ())):
         listing.note("alike_names", text)
-    for name, paths in listing.pictures.get("all", {}).items():
+    for name, paths in listing.images.get("all", {}).items():
         if len(paths) == 1:
-            listing.note("layout", f"class {name!r} has 1 picture; two are needed to split it into training and test")
+            listing.note("layout", f"class {name!r} has 1 image; two are needed to split it into training and test")
     for split, ratio in _ratios(listing).items():
         if ratio > IMBALANCE_RATIO:
-            sizes = {name: len(paths) for name, paths in listing.pictures[split].items() if paths}
+            sizes = {name: len(paths) for name, paths in listing.images[split].items() if paths}
             large, small = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
             listing.note(
                 "imbalance",
-                f"split {split!r}: {large!r} has {sizes[large]:,} pictures, {small!r} {sizes[small]:,}: "
+                f"split {split!r}: {large!r} has {sizes[large]:,} images, {small!r} {sizes[small]:,}: "
                 f"{ratio:.1f} times as many (more than {IMBALANCE_RATIO:g} is remarked on)",
             )
 
 
 def _judge_copies(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
-    """Note pictures of the same pixels, and those that look the same, in one split or in several."""
+    """Note images of the same pixels, and those that look the same, in one split or in several."""
     copies: dict[str, list[_Place]] = {}
     for place in listing.each():
         if digest := facts[place[2]].digest:
@@ -322,11 +322,11 @@ def _note_copies(listing: _Listing, places: Sequence[_Place], in_one: str, in_se
 
 
 def _counts(listing: _Listing) -> dict[str, dict[str, int]]:
-    return {split: {name: len(paths) for name, paths in classes.items()} for split, classes in listing.pictures.items()}
+    return {split: {name: len(paths) for name, paths in classes.items()} for split, classes in listing.images.items()}
 
 
 def _ratios(listing: _Listing) -> dict[str, float]:
-    """Return pictures of the largest class to the smallest that has any, by split."""
+    """Return images of the largest class to the smallest that has any, by split."""
     sizes = {split: [n for n in classes.values() if n] for split, classes in _counts(listing).items()}
     return {split: max(numbers) / min(numbers) for split, numbers in sizes.items() if numbers}
 

@@ -1,4 +1,4 @@
-"""The same picture in training and in another split, found by what was digested as the pictures were decoded."""
+"""The same image in training and in another split, found by what was digested as the images were decoded."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dlworkflow.data.splits import Splits
 
 
 class Copy(NamedTuple):
-    """A picture of another split and the training picture that it is."""
+    """An image of another split and the training image that it is."""
 
     path: Path
     of: Path
 
 
 def find_copies(splits: Splits) -> dict[str, list[Copy]] | None:
-    """Return {split: its pictures that training has too}, by the bytes of the files or by the pixels a model sees.
+    """Return {split: its images that training has too}, by the bytes of the files or by the pixels a model sees.
 
-    Reads no file: None where the splits are no picture files, or where some have not been read yet. Pixels are
+    Reads no file: None where the splits are no image files, or where some have not been read yet. Pixels are
     compared where they are kept.
     """
-    files = {name: getattr(part, "pictures", None) for name, part in splits.parts().items()}
+    files = {name: getattr(part, "images", None) for name, part in splits.parts().items()}
     train = files.pop("train")
     if not isinstance(train, ImageFiles) or not train.contents_known:
         return None

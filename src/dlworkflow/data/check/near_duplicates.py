@@ -1,4 +1,4 @@
-"""Which pictures look the same though their pixels differ, as re-encoded and resized copies do; knows no file."""
+"""Which images look the same though their pixels differ, as re-encoded and resized copies do; knows no file."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from PIL import Image
 
 FARTHEST = 4
-"""Looks that differ in up to this many of their 128 bits are of one picture.
+"""Looks that differ in up to this many of their 128 bits are of one image.
 
 Of 300 photos and their copies (JPEG of quality 30 to 90, 64 pixels to half their size), copies were at most 4 bits
 apart and different photos at least 31.
 """
 SMALLEST_SIDE = 32
-"""Smaller pictures have no look: icons and drawings of so few pixels are alike without being copies."""
+"""Smaller images have no look: icons and drawings of so few pixels are alike without being copies."""
 
 _SIDE = 8
 _CELLS = [(_SIDE + 1) * row + column for row in range(_SIDE) for column in range(_SIDE)]
@@ -23,7 +23,7 @@ _MOST_IN_A_BAND = 100
 
 
 def look_of(image: Image.Image) -> str:
-    """Return how a picture looks as 32 hexadecimal digits, or nothing where there is too little in it to tell.
+    """Return how an image looks as 32 hexadecimal digits, or nothing where there is too little in it to tell.
 
     A difference hash: of 9 x 9 grey fields, is each brighter than its right neighbour, and than the one below.
     """

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn carries: real 8x8 grey pictures that need no download."""
+"""The 1,797 handwritten digits that scikit-learn carries: real 8x8 grey images that need no download."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_digits(
 ) -> Splits:
     """Load the digits as uint8 `round(v * 255 / 16)`, so that a PNG of one gives back the same pixels.
 
-    With `channels` 3 they are grey pictures in RGB, as a model of photos takes them.
+    With `channels` 3 they are grey images in RGB, as a model of photos takes them.
     """
     import numpy as np
     import torch
@@ -30,16 +30,16 @@ def load_digits(
     from dlworkflow.data.images.dataset import ImageData, resize_all
 
     values, labels = datasets.load_digits(return_X_y=True)
-    pictures = torch.from_numpy(np.rint(values.reshape(-1, 1, 8, 8) * 255 / 16).astype(np.uint8))
+    images = torch.from_numpy(np.rint(values.reshape(-1, 1, 8, 8) * 255 / 16).astype(np.uint8))
     targets = torch.from_numpy(labels).to(torch.int64)
     pipeline = parse(transform, image_size=image_size, channels=channels)
-    pictures = resize_all(pictures, pipeline).expand(-1, channels, -1, -1)
+    images = resize_all(images, pipeline).expand(-1, channels, -1, -1)
     train, test = stratified_split(targets, test_fraction=test_fraction, random_state=random_state, names=CLASSES)
     return Splits(
         "digits",
         "multiclass",
-        train=ImageData(pictures[train], targets[train], pipeline),
-        test=ImageData(pictures[test], targets[test], pipeline.for_evaluation()),
+        train=ImageData(images[train], targets[train], pipeline),
+        test=ImageData(images[test], targets[test], pipeline.for_evaluation()),
         in_shape=(channels, *pipeline.size),
         classes=CLASSES,
         transform=pipeline.for_evaluation(),

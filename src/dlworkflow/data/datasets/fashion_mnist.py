@@ -1,4 +1,4 @@
-"""FashionMNIST: 60,000 + 10,000 grey 28x28 pictures of clothes, read from the four files that it is published as."""
+"""FashionMNIST: 60,000 + 10,000 grey 28x28 images of clothes, read from the four files that it is published as."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def load_fashion_mnist(
 ) -> Splits:
     """Load torchvision's files, those of Debian's package `dataset-fashion-mnist`, or fetch them.
 
-    With `channels` 3 they are grey pictures in RGB, as a model of photos takes them.
+    With `channels` 3 they are grey images in RGB, as a model of photos takes them.
     """
     from dlworkflow.data.images.dataset import ImageData, resize_all
 
@@ -75,13 +75,13 @@ def load_fashion_mnist(
     folder = get(data_dir, offline=offline)
     parts = {}
     for split, stem in (("train", "train"), ("test", "t10k")):
-        pictures = _read_idx(folder, f"{stem}-images-idx3-ubyte.gz").unsqueeze(1)
+        images = _read_idx(folder, f"{stem}-images-idx3-ubyte.gz").unsqueeze(1)
         labels = _read_idx(folder, f"{stem}-labels-idx1-ubyte.gz").long()
-        shapes_fit = pictures.ndim == 4 and labels.ndim == 1 and len(pictures) == len(labels) > 0
+        shapes_fit = images.ndim == 4 and labels.ndim == 1 and len(images) == len(labels) > 0
         if not shapes_fit or int(labels.max()) >= len(CLASSES):
             raise DataError(f"{str(folder)!r}: the {split} files do not belong together")
         way = pipeline if split == "train" else pipeline.for_evaluation()
-        parts[split] = ImageData(resize_all(pictures, way).expand(-1, channels, -1, -1), labels, way)
+        parts[split] = ImageData(resize_all(images, way).expand(-1, channels, -1, -1), labels, way)
     return Splits(
         "fashion_mnist",
         "multiclass",

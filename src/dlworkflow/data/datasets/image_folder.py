@@ -1,4 +1,4 @@
-"""Pictures in folders (`train/<class>/`, `test/<class>/`, or `<class>/` alone) or listed in a CSV file.
+"""Images in folders (`train/<class>/`, `test/<class>/`, or `<class>/` alone) or listed in a CSV file.
 
 The training split decides the classes; other splits are matched to them by name. Nothing in a folder is changed.
 """
@@ -31,7 +31,7 @@ from dlworkflow.data.folders.listing import (
 from dlworkflow.data.folders.listing import find_classes as find_classes
 from dlworkflow.data.images.dataset import ImageData, ImageFiles
 from dlworkflow.data.images.decoding import load_image, pixel_limit
-from dlworkflow.data.images.formats import is_hidden, is_picture, left_out
+from dlworkflow.data.images.formats import is_hidden, is_image, left_out
 from dlworkflow.data.images.transforms import Pipeline, RangeSetting, Spec, parse
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.errors import DataError, MissingDataError, few
@@ -39,16 +39,16 @@ from dlworkflow.files.paths import user_path
 from dlworkflow.registry import Fraction, Seed
 
 TEST_FRACTION, RANDOM_STATE = 0.2, 42
-"""How pictures are cut into training and test where nothing else is asked for."""
+"""How images are cut into training and test where nothing else is asked for."""
 
 OnBad = Literal["error", "skip"]
-"""What becomes of pictures that cannot be read: an error that names them, or they are left out and named in a note."""
+"""What becomes of images that cannot be read: an error that names them, or they are left out and named in a note."""
 
 
 class ImageFolderCustom(Dataset[Any]):
-    """What torchvision's `ImageFolder` does, built from nothing: `targ_dir/<class>/<picture>` with labels by name.
+    """What torchvision's `ImageFolder` does, built from nothing: `targ_dir/<class>/<image>` with labels by name.
 
-    A sample is (transform(picture), label), or (picture, label) without a transform; pictures are RGB, the way up
+    A sample is (transform(image), label), or (image, label) without a transform; images are RGB, the way up
     that their EXIF data says. Raises DataError for an empty class.
     """
 
@@ -67,15 +67,15 @@ class ImageFolderCustom(Dataset[Any]):
         self.classes, self.class_to_idx = list(classes), labels
 
     def load_image(self, index: int) -> Any:
-        """Return one picture, RGB, untransformed."""
+        """Return one image, RGB, untransformed."""
         return load_image(self.paths[index])
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        picture = self.load_image(index)
-        return (self.transform(picture) if self.transform else picture), self.targets[index]
+        image = self.load_image(index)
+        return (self.transform(image) if self.transform else image), self.targets[index]
 
 
 def load_image_folder(
@@ -109,7 +109,7 @@ def load_image_folder(
         if split in ("train", "all"):
             none_empty(own, tree.tops[split])
         elif not own.paths:
-            raise DataError(f"no pictures in split {split!r} of {path!r}")
+            raise DataError(f"no images in split {split!r} of {path!r}")
     given = {split: [*zip(own.paths, own.names, strict=True)] for split, own in listed.items()}
     classes = [*tree.folders.get("train", tree.folders.get("all", {}))]
     called = {
@@ -129,9 +129,9 @@ def _left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
     loose = tree.loose.get(split, [])
     beside = [entry for entry in loose if entry.is_file() and not is_hidden(entry)]
     said = left_out(
-        [*listed.others, *(entry for entry in beside if not is_picture(entry.name))],
+        [*listed.others, *(entry for entry in beside if not is_image(entry.name))],
         [*listed.hidden, *(entry for entry in loose if is_hidden(entry))],
-        [entry for entry in beside if is_picture(entry.name)],
+        [entry for entry in beside if is_image(entry.name)],
     )
     return f"left out of {str(tree.tops[split])!r}: {said}" if said else None
 
@@ -148,7 +148,7 @@ def load_image_csv(
     fast_decode: bool = False,
     range: RangeSetting = None,
 ) -> Splits:
-    """Load pictures listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
+    """Load images listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
     Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
     splits is named in the notes, one with two labels is an error. `on_bad` as for `load_image_folder`; a file that is
@@ -159,14 +159,14 @@ def load_image_csv(
         raise MissingDataError(f"data.path: no file {path!r}")
     given = read_csv(file)
     pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
-    if missing := [picture for rows in given.values() for picture, _ in rows if not is_there(picture)]:
+    if missing := [image for rows in given.values() for image, _ in rows if not is_there(image)]:
         raise MissingDataError(f"{path!r} lists files that are not there: {not_there(missing)}")
     for fault in (*csv_faults(given), *label_faults(given)):
         raise DataError(f"{path!r}: {fault}")
     classes = sorted({label for _, label in given.get("train", given.get("all", []))})
     called = {split: f"{path} ({split})" for split in given}
     numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
-    notes += in_several_splits({split: pictures for split, (pictures, _) in numbered.items()})
+    notes += in_several_splits({split: images for split, (images, _) in numbered.items()})
     return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
 
 
@@ -192,8 +192,8 @@ def _numbered(
         own = sorted({name for _, name in rows})
         match_classes(classes, own, called.get("train", ""), called[split])
         if missing := [name for name in classes if name not in own]:
-            notes.append(f"split {split!r} has no pictures of {few(missing)}")
-        numbered[split] = [picture for picture, _ in rows], [numbers[name] for _, name in rows]
+            notes.append(f"split {split!r} has no images of {few(missing)}")
+        numbered[split] = [image for image, _ in rows], [numbers[name] for _, name in rows]
     if "all" in numbered:
         cut, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
         return cut, indices, notes
@@ -205,9 +205,9 @@ def _numbered(
 
 
 class Labelled(NamedTuple):
-    """Pictures to score a model on, how many could not be read and were left out, and sentences that name those."""
+    """Images to score a model on, how many could not be read and were left out, and sentences that name those."""
 
-    pictures: ImageData
+    images: ImageData
     skipped: int
     notes: tuple[str, ...]
 
@@ -222,10 +222,10 @@ def load_labelled(
     ignore_extra: bool = False,
     on_bad: OnBad = "error",
 ) -> Labelled:
-    """Load pictures to score a trained model on: labels by name among `classes`, the model's own.
+    """Load images to score a trained model on: labels by name among `classes`, the model's own.
 
     `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
-    DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its pictures out.
+    DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its images out.
     """
     root = user_path(path)
     labels = {nfc(name): label for label, name in enumerate(classes)}
@@ -237,24 +237,24 @@ def load_labelled(
             f"{path!r} has classes that the model does not know: {few(extra)}; it has {few(found)}, "
             f"the model {few(classes)} (--ignore-extra leaves the others out)"
         )
-    known = [(picture, labels[label]) for picture, label in labelled if label in labels]
+    known = [(image, labels[label]) for image, label in labelled if label in labels]
     if not known:
-        raise DataError(f"{path!r} has no {split} pictures of the model's classes {few(classes)}")
-    every = [picture for picture, _ in known]
+        raise DataError(f"{path!r} has no {split} images of the model's classes {few(classes)}")
+    every = [image for image, _ in known]
     bad = _unreadable(root, every) if on_bad == "skip" else {}
     notes += _left_out(split, every, bad) if bad else []
-    known = [(picture, label) for picture, label in known if picture not in bad]
+    known = [(image, label) for image, label in known if image not in bad]
     if not known:
-        raise DataError(f"no {split} picture of {path!r} can be read: {'; '.join(_left_out(split, every, bad)[1:11])}")
+        raise DataError(f"no {split} image of {path!r} can be read: {'; '.join(_left_out(split, every, bad)[1:11])}")
     way = pipeline.for_evaluation()
-    chosen = [picture for picture, _ in known]
+    chosen = [image for image, _ in known]
     files = ImageFiles(chosen, way, channels, part=split)
-    pictures = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen, skips=on_bad == "skip")
-    return Labelled(pictures, len(every) - len(chosen), tuple(notes))
+    images = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen, skips=on_bad == "skip")
+    return Labelled(images, len(every) - len(chosen), tuple(notes))
 
 
 def _labelled(root: Path, path: str, split: str, known: Collection[str]) -> tuple[list[tuple[Path, str]], list[str]]:
-    """List (picture, class) of a split, or of all there is where nothing is split, and say what is left out."""
+    """List (image, class) of a split, or of all there is where nothing is split, and say what is left out."""
     if root.is_file():
         given = read_csv(root)
         return given.get("all", given.get(split, [])), []
@@ -265,7 +265,7 @@ def _labelled(root: Path, path: str, split: str, known: Collection[str]) -> tupl
         raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(tree.folders)}")
     chosen = split if split in tree.folders else "all"
     listed = list_images(tree.folders[chosen])
-    notes = [f"split {split!r} has no pictures of {few(listed.empty)}"] if listed.empty else []
+    notes = [f"split {split!r} has no images of {few(listed.empty)}"] if listed.empty else []
     if said := _left_out_of(tree, chosen, listed):
         notes.append(said)
     return [*zip(listed.paths, listed.names, strict=True)], notes
@@ -313,7 +313,7 @@ def _splits(
             skipped[split] = len(paths) - len(keep)
             if lost := sorted({*labels} - {labels[index] for index in keep}):
                 raise DataError(
-                    f"no picture of {few(classes[label] for label in lost)} in split {split!r} of {str(root)!r} "
+                    f"no image of {few(classes[label] for label in lost)} in split {split!r} of {str(root)!r} "
                     f"can be read: {'; '.join(notes[-skipped[split] :][:10])}"
                 )
             paths, labels = [paths[index] for index in keep], [labels[index] for index in keep]
@@ -339,7 +339,7 @@ def _splits(
 
 
 def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
-    """Return {picture: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
+    """Return {image: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
     limit = pixel_limit()
     found = examine(every, root, max_pixels=limit).facts
     return {path: reason for path, facts in found.items() if (reason := facts.fault(limit))}
@@ -347,4 +347,4 @@ def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
 
 def _left_out(split: str, paths: Sequence[Path], bad: dict[Path, str]) -> list[str]:
     named = [f"left out of {split}: {str(path)!r}: {bad[path]}" for path in paths if path in bad]
-    return [f"{len(named)} of {len(paths)} {split} pictures cannot be read and are left out", *named]
+    return [f"{len(named)} of {len(paths)} {split} images cannot be read and are left out", *named]

@@ -12,7 +12,7 @@ from typing import Literal
 
 from dlworkflow.data.folders.class_names import folded, nfc, one_form
 from dlworkflow.data.folders.listing import SPLIT_NAMES, entries_of, look_into
-from dlworkflow.data.images.formats import is_hidden, is_picture
+from dlworkflow.data.images.formats import is_hidden, is_image
 from dlworkflow.errors import DataError, MissingDataError, few
 
 Layout = Literal["auto", "split_first", "class_first", "classes"]
@@ -36,7 +36,7 @@ class Tree:
     def outside(self) -> list[Path]:
         """Return images, and folders that hold some, which belong to no split."""
         seen = [entry for entry in self.loose.get("", ()) if not is_hidden(entry)]
-        return [e for e in seen if (look_into(e).pictures if e.is_dir() else is_picture(e.name))]
+        return [e for e in seen if (look_into(e).images if e.is_dir() else is_image(e.name))]
 
     def fault(self) -> str | None:
         """Say what a model cannot be trained without, or None; val stands in for test."""
@@ -68,7 +68,7 @@ def class_folders(folder: Path) -> dict[str, Path]:
         raise MissingDataError(f"no folder {str(folder)!r}")
     found = _folders(folder)
     if not found:
-        raise MissingDataError(f"no class folders in {str(folder)!r}; pictures are expected in <class>/<picture>")
+        raise MissingDataError(f"no class folders in {str(folder)!r}; images are expected in <class>/<image>")
     one_form((path.name for path in found), folder)
     return {nfc(path.name): path for path in found}
 
@@ -169,8 +169,8 @@ def _others(root: Path, used: Iterable[Path]) -> list[Path]:
 
 def _images_in(folder: Path) -> bool:
     """Tell whether images are in a folder itself."""
-    return any(is_picture(entry.name) and not is_hidden(entry) and not entry.is_dir() for entry in entries_of(folder))
+    return any(is_image(entry.name) and not is_hidden(entry) and not entry.is_dir() for entry in entries_of(folder))
 
 
 def _with_images(folders: Iterable[Path]) -> list[Path]:
-    return [folder for folder in folders if look_into(folder).pictures]
+    return [folder for folder in folders if look_into(folder).images]

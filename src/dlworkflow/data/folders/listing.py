@@ -1,4 +1,4 @@
-"""Which pictures a folder or a CSV file holds, of which class and split; opens no picture and changes nothing."""
+"""Which images a folder or a CSV file holds, of which class and split; opens no image and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dlworkflow.data.folders.class_names import nfc, one_form
 from dlworkflow.data.folders.tables import as_number, read_lines, read_records
-from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, is_hidden, is_picture
+from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, is_hidden, is_image
 from dlworkflow.errors import DataError, MissingDataError, few, first_line
 
 SPLIT_NAMES = {
@@ -31,19 +31,19 @@ def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str
         raise MissingDataError(f"no folder {str(directory)!r}")
     classes = sorted(entry.name for entry in entries_of(directory) if entry.is_dir() and not is_hidden(entry))
     if not classes:
-        raise MissingDataError(f"no class folders in {str(directory)!r}; pictures are expected in <class>/<picture>")
+        raise MissingDataError(f"no class folders in {str(directory)!r}; images are expected in <class>/<image>")
     return classes, {name: label for label, name in enumerate(classes)}
 
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """What lies below a class folder: pictures in torchvision's order, and what is no picture of the class.
+    """What lies below a class folder: images in torchvision's order, and what is no image of the class.
 
-    `others` are no pictures by their names, `hidden` begin with a dot or are the system's, `empty` are folders with
+    `others` are no images by their names, `hidden` begin with a dot or are the system's, `empty` are folders with
     nothing in them, `closed` are folders that cannot be listed, with the reason.
     """
 
-    pictures: list[Path]
+    images: list[Path]
     others: list[Path]
     hidden: list[Path]
     empty: list[Path]
@@ -51,7 +51,7 @@ class ClassFolder:
 
 
 def look_into(top: Path) -> ClassFolder:
-    """List `top/**/<picture>`, following links; a folder that links lead to twice is listed once."""
+    """List `top/**/<image>`, following links; a folder that links lead to twice is listed once."""
     found = ClassFolder([], [], [], [], [])
     seen: set[str] = set()  # a link may lead back to where it stands
     layers: list[tuple[str, list[str]]] = []
@@ -75,7 +75,7 @@ def look_into(top: Path) -> ClassFolder:
             if is_hidden(path):
                 found.hidden.append(path)
             else:
-                (found.pictures if is_picture(file) else found.others).append(path)
+                (found.images if is_image(file) else found.others).append(path)
     return found
 
 
@@ -95,9 +95,9 @@ def list_images(folders: Mapping[str, Path]) -> Listed:
     if closed := [f"{path} ({reason})" for look in looks.values() for path, reason in look.closed]:
         raise DataError(f"cannot list folder(s) {few(closed)}")
     return Listed(
-        [path for look in looks.values() for path in look.pictures],
-        [name for name, look in looks.items() for _ in look.pictures],
-        [name for name, look in looks.items() if not look.pictures],
+        [path for look in looks.values() for path in look.images],
+        [name for name, look in looks.items() for _ in look.images],
+        [name for name, look in looks.items() if not look.images],
         [path for look in looks.values() for path in look.others],
         [path for look in looks.values() for path in look.hidden],
     )
@@ -107,21 +107,21 @@ def none_empty(listed: Listed, root: Path) -> None:
     """Raise DataError for classes without images."""
     if listed.empty:
         raise DataError(
-            f"no pictures in class folder(s) {few(listed.empty)} of {str(root)!r}; known are "
+            f"no images in class folder(s) {few(listed.empty)} of {str(root)!r}; known are "
             f"{', '.join(IMAGE_EXTENSIONS)}"
         )
 
 
 def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
-    """Read a CSV file of path, label and perhaps split: {split: [(picture, label)]} in the file's order.
+    """Read a CSV file of path, label and perhaps split: {split: [(image, label)]} in the file's order.
 
     Paths are relative to the file; the only split is `all` where there is no such column. Raises DataError naming a
-    missing column or value; whether the pictures are there is not looked at.
+    missing column or value; whether the images are there is not looked at.
     """
     given: dict[str, list[tuple[Path, str]]] = {}
     rows = read_records(file, ("path", "label"), ("split",))
     if not rows:
-        raise DataError(f"{str(file)!r} lists no pictures")
+        raise DataError(f"{str(file)!r} lists no images")
     for number, row in rows:
         split = _split_name(row["split"], file, number) if "split" in row else "all"
         given.setdefault(split, []).append((file.parent / row["path"], row["label"]))
@@ -140,7 +140,7 @@ def read_list(file: Path) -> list[Path]:
     if "path" in columns:
         cells = [row["path"] for _, row in read_records(file, ("path",))]
     elif len(columns) == 1:
-        is_header = not is_picture(columns[0]) and not is_there(file.parent / columns[0])
+        is_header = not is_image(columns[0]) and not is_there(file.parent / columns[0])
         cells = [line.cells[0] for line in (lines[1:] if is_header else lines)]
     else:
         found = f"it has {few(columns)}" if columns else "it is empty"
@@ -178,18 +178,18 @@ def csv_faults(splits: Collection[str]) -> list[str]:
 def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
     """Say which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
     labels: dict[str, str] = {}
-    for picture, label in (row for rows in given.values() for row in rows):
-        if (other := labels.setdefault(_absolute(picture), label)) != label:
-            return [f"{str(picture)!r} has two labels, {other!r} and {label!r}; a picture has one"]
+    for image, label in (row for rows in given.values() for row in rows):
+        if (other := labels.setdefault(_absolute(image), label)) != label:
+            return [f"{str(image)!r} has two labels, {other!r} and {label!r}; an image has one"]
     return []
 
 
 def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
-    """Say how many files stand in more than one split, with the first of them; {split: pictures} in, a note or none."""
+    """Say how many files stand in more than one split, with the first of them; {split: images} in, a note or none."""
     places: dict[str, dict[str, None]] = {}
-    for split, pictures in given.items():
-        for picture in pictures:
-            places.setdefault(_absolute(picture), {})[split] = None
+    for split, images in given.items():
+        for image in images:
+            places.setdefault(_absolute(image), {})[split] = None
     shared = {path: splits for path, splits in places.items() if len(splits) > 1}
     if not shared:
         return []

@@ -1,6 +1,6 @@
-"""Random changes of a training picture, by name: torchvision's, imported when one is used.
+"""Random changes of a training image, by name: torchvision's, imported when one is used.
 
-The signature of each is the schema of its settings. They take and give a PIL picture.
+The signature of each is the schema of its settings. They take and give a PIL image.
 """
 
 from __future__ import annotations
@@ -50,21 +50,21 @@ def _rotation(*, degrees: Amount = 15.0, fill: Byte = 0) -> Augmentation:
 def _color_jitter(
     *, brightness: Amount = 0.2, contrast: Amount = 0.2, saturation: Amount = 0.2, hue: Amount = 0.0
 ) -> Augmentation:
-    """Change brightness, contrast, saturation and hue by chance; of a grey picture, the first two."""
+    """Change brightness, contrast, saturation and hue by chance; of a grey image, the first two."""
     from torchvision.transforms import v2
 
     return _as_augmentation(v2.ColorJitter(brightness, contrast, saturation, hue))
 
 
 def _random_crop(*, padding: Annotated[int, Range(0, 1024)] = 4, size: tuple[int, int]) -> Augmentation:
-    """Lay `padding` black pixels around and cut the picture's size out somewhere."""
+    """Lay `padding` black pixels around and cut the image's size out somewhere."""
     from torchvision.transforms import v2
 
     return _as_augmentation(v2.RandomCrop(size, padding=padding))
 
 
 def _random_resized_crop(*, scale: list[float] = [0.5, 1.0], size: tuple[int, int]) -> Augmentation:  # noqa: B006 - read only
-    """Cut out a piece with a part of the area within `scale`, and stretch it to the picture's size."""
+    """Cut out a piece with a part of the area within `scale`, and stretch it to the image's size."""
     from torchvision.transforms import v2
 
     return _as_augmentation(v2.RandomResizedCrop(size, scale=(scale[0], scale[1])))
@@ -78,15 +78,15 @@ def _random_erasing(*, p: Probability = 0.5, scale: list[float] = [0.02, 0.33]) 
 
 
 class _Erasing:
-    """Erases on a tensor, as torchvision leaves pictures alone."""
+    """Erases on a tensor, as torchvision leaves images alone."""
 
     def __init__(self, erase: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._erase = erase
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        from dlworkflow.data.images.pixels import to_picture, to_uint8
+        from dlworkflow.data.images.pixels import to_pil, to_uint8
 
-        return to_picture(self._erase(to_uint8(image)))
+        return to_pil(self._erase(to_uint8(image)))
 
 
 def _rand_augment(*, num_ops: Count = 2, magnitude: Annotated[int, Range(0, 30)] = 9) -> Augmentation:
@@ -132,7 +132,7 @@ _SIZED = ("random_crop", "random_resized_crop")
 
 
 def build(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Augmentation:
-    """Return an augmentation of the table; `size` (height, width) is that of the pictures that it is to give."""
+    """Return an augmentation of the table; `size` (height, width) is that of the images that it is to give."""
     return AUGMENTATIONS[name](**settings, **({"size": size} if name in _SIZED else {}))
 
 

@@ -1,4 +1,4 @@
-"""Where what can be made again is remembered: facts of picture files, their pixels, and what shards hold."""
+"""Where what can be made again is remembered: facts of image files, their pixels, and what shards hold."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Pictures as models take them, for training, evaluation and prediction alike.
+"""Images as models take them, for training, evaluation and prediction alike.
 
-A picture is decoded and resized once and remembered (see `decoded_cache`); random transforms run on what is remembered.
+An image is decoded and resized once and remembered (see `decoded_cache`); random transforms run on what is remembered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from dlworkflow.data.images.decoded_cache import ImageFiles, Progress, UnreadableError
 from dlworkflow.data.images.decoding import ImageError as ImageError
 from dlworkflow.data.images.decoding import load_image as load_image
-from dlworkflow.data.images.pixels import to_picture, to_uint8
+from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.errors import DataError
 
@@ -28,25 +28,25 @@ _log = logging.getLogger(__name__)
 
 
 class ImageData(Dataset[Any]):
-    """Pictures with labels: (float32 (c, h, w), int label) a sample, whole batches by `batch`.
+    """Images with labels: (float32 (c, h, w), int label) a sample, whole batches by `batch`.
 
-    `pictures` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` says whether augmentation runs.
+    `images` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` says whether augmentation runs.
     `paths` names the files where there are any. With `skips`, files that cannot be read are left out and noted in
     `left_out` as soon as that shows: where all are decoded at once the data set is shorter then, else the batch is.
     """
 
     def __init__(
         self,
-        pictures: Tensor | ImageFiles,
+        images: Tensor | ImageFiles,
         labels: Tensor,
         pipeline: Pipeline,
         *,
         paths: Sequence[Path] | None = None,
         skips: bool = False,
     ) -> None:
-        self.pictures, self.labels, self.pipeline = pictures, labels, pipeline
+        self.images, self.labels, self.pipeline = images, labels, pipeline
         self.paths = list(paths) if paths is not None else None
-        self.channels = pictures.channels if isinstance(pictures, ImageFiles) else pictures.shape[1]
+        self.channels = images.channels if isinstance(images, ImageFiles) else images.shape[1]
         self.skips, self.left_out = skips, dict[Path, ImageError]()
         self._augment = pipeline.augmentation if pipeline.flip_alone is None else None
 
@@ -60,17 +60,17 @@ class ImageData(Dataset[Any]):
         return X[0], int(y[0])
 
     def remember(self, on_progress: Progress | None = None) -> None:
-        """Decode picture files now where they can be kept.
+        """Decode image files now where they can be kept.
 
         Raises DataError naming unreadable ones, unless they are skipped and leave some of every class.
         """
-        if not isinstance(self.pictures, ImageFiles):
+        if not isinstance(self.images, ImageFiles):
             return
         try:
-            self.pictures.remember(on_progress)
+            self.images.remember(on_progress)
         except UnreadableError as error:
             bad = {fault.path: fault for fault in error.bad}
-            left = [int(y) for path, y in zip(self.pictures.paths, self.labels, strict=True) if path not in bad]
+            left = [int(y) for path, y in zip(self.images.paths, self.labels, strict=True) if path not in bad]
             if not self.skips or {*left} != {*self.labels.tolist()}:
                 raise
             self.left_out |= bad
@@ -79,34 +79,34 @@ class ImageData(Dataset[Any]):
 
     def drop_left_out(self) -> None:
         """Be without the files that could not be read, so that indices are those of the others."""
-        if not isinstance(self.pictures, ImageFiles) or not self.left_out:
+        if not isinstance(self.images, ImageFiles) or not self.left_out:
             return
-        keep = [index for index, path in enumerate(self.pictures.paths) if path not in self.left_out]
-        self.pictures, self.labels = self.pictures.subset(keep), self.labels[keep]
+        keep = [index for index, path in enumerate(self.images.paths) if path not in self.left_out]
+        self.images, self.labels = self.images.subset(keep), self.labels[keep]
         self.paths = [self.paths[index] for index in keep] if self.paths is not None else None
 
     @property
     def n_bytes_of_fixed_sample(self) -> int | None:
         """Size of one sample's inputs where they lie in memory and are the same every time, else None."""
-        if self.pipeline.augmentations or (isinstance(self.pictures, ImageFiles) and not self.pictures.kept):
+        if self.pipeline.augmentations or (isinstance(self.images, ImageFiles) and not self.images.kept):
             return None
         return 4 * self.channels * math.prod(self.pipeline.size)
 
     @property
     def n_bytes(self) -> int:
-        """Size of all pictures, as bytes."""
+        """Size of all images, as bytes."""
         return len(self) * self.channels * math.prod(self.pipeline.size)
 
     def on_device(self, device: torch.device) -> ImageData:
-        """Return the same pictures as tensors on a device, to be scaled there; indices may lie anywhere."""
-        pictures = self.pictures[range(len(self))] if isinstance(self.pictures, ImageFiles) else self.pictures
-        return ImageData(pictures.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
+        """Return the same images as tensors on a device, to be scaled there; indices may lie anywhere."""
+        images = self.images[range(len(self))] if isinstance(self.images, ImageFiles) else self.images
+        return ImageData(images.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return float32 (n, c, h, w) and int64 (n,) of many samples at once; fewer where some are skipped."""
         chosen = torch.as_tensor(indices, device=self.labels.device)
         try:
-            pictures = self._pictures(chosen)
+            images = self._images(chosen)
         except UnreadableError as error:
             if not self.skips:
                 raise
@@ -114,64 +114,64 @@ class ImageData(Dataset[Any]):
             for path in bad.keys() - self.left_out.keys():
                 _log.warning("left out: %s", bad[path])
             self.left_out |= bad
-            files: Any = self.pictures
+            files: Any = self.images
             return self.batch([index for index in chosen.tolist() if files.paths[index] not in bad])
-        return self.pipeline.to_float(self._augmented(pictures)), self.labels.index_select(0, chosen)
+        return self.pipeline.to_float(self._augmented(images)), self.labels.index_select(0, chosen)
 
     def augmented(self, index: int) -> Tensor:
-        """Return one picture after resizing and augmentation, before normalisation: uint8 (c, h, w)."""
-        return self._augmented(self._pictures(torch.tensor([index])))[0]
+        """Return one image after resizing and augmentation, before normalisation: uint8 (c, h, w)."""
+        return self._augmented(self._images(torch.tensor([index])))[0]
 
-    def _augmented(self, pictures: Tensor) -> Tensor:
+    def _augmented(self, images: Tensor) -> Tensor:
         if self.pipeline.flip_alone is not None:
-            return _flipped(pictures, self.pipeline.flip_alone)
+            return _flipped(images, self.pipeline.flip_alone)
         if self._augment is None:
-            return pictures
-        return torch.stack([to_uint8(self._augment(to_picture(picture))) for picture in pictures])
+            return images
+        return torch.stack([to_uint8(self._augment(to_pil(image))) for image in images])
 
-    def _pictures(self, indices: Tensor) -> Tensor:
-        pictures = self.pictures
-        return pictures[indices] if isinstance(pictures, ImageFiles) else pictures.index_select(0, indices)
+    def _images(self, indices: Tensor) -> Tensor:
+        images = self.images
+        return images[indices] if isinstance(images, ImageFiles) else images.index_select(0, indices)
 
     def without_augmentation(self) -> ImageData:
-        """Return the same pictures as evaluation sees them."""
+        """Return the same images as evaluation sees them."""
         way = self.pipeline.for_evaluation()
-        return ImageData(self.pictures, self.labels, way, paths=self.paths, skips=self.skips)
+        return ImageData(self.images, self.labels, way, paths=self.paths, skips=self.skips)
 
     def subset(self, indices: Sequence[int], *, name: str = "") -> ImageData:
-        """Return some of the pictures, in this order; files are remembered apart under `name`."""
-        chosen, pictures = torch.as_tensor(indices), self.pictures
-        some = pictures.subset(indices, name) if isinstance(pictures, ImageFiles) else pictures.index_select(0, chosen)
+        """Return some of the images, in this order; files are remembered apart under `name`."""
+        chosen, images = torch.as_tensor(indices), self.images
+        some = images.subset(indices, name) if isinstance(images, ImageFiles) else images.index_select(0, chosen)
         paths = [self.paths[index] for index in indices] if self.paths is not None else None
         return ImageData(some, self.labels.index_select(0, chosen), self.pipeline, paths=paths, skips=self.skips)
 
     @property
     def fingerprint_known(self) -> bool:
         """Whether `fingerprint` reads no file any more."""
-        return not isinstance(self.pictures, ImageFiles) or self.pictures.contents_known
+        return not isinstance(self.images, ImageFiles) or self.images.contents_known
 
     def fingerprint(self) -> str:
         """Return a digest that changes when the data does: of pixels in memory, or of the files.
 
         Of files, it is one of each one's name, label and bytes, in their order, wherever the folder is.
         """
-        if not isinstance(self.pictures, ImageFiles):
+        if not isinstance(self.images, ImageFiles):
             digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
-            digest.update(self.pictures.numpy().tobytes())
+            digest.update(self.images.numpy().tobytes())
             return digest.hexdigest()
         digest = hashlib.blake2b(digest_size=16)
-        contents, labels = self.pictures.contents(), self.labels.tolist()
-        for path, label, content in zip(self.pictures.paths, labels, contents, strict=True):
+        contents, labels = self.images.contents(), self.labels.tolist()
+        for path, label, content in zip(self.images.paths, labels, contents, strict=True):
             digest.update(os.fsencode(f"{path.name}\0{label}\0"))
             digest.update(content)
         return f"2:{digest.hexdigest()}"
 
     def former_fingerprint(self) -> str | None:
         """Return the fingerprint of files as version 0.1 took it, of names, sizes and labels; None for other data."""
-        if not isinstance(self.pictures, ImageFiles):
+        if not isinstance(self.images, ImageFiles):
             return None
         digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
-        for path in self.pictures.paths:
+        for path in self.images.paths:
             try:
                 size = path.stat().st_size
             except OSError as error:
@@ -180,14 +180,14 @@ class ImageData(Dataset[Any]):
         return digest.hexdigest()
 
 
-def _flipped(pictures: Tensor, p: float) -> Tensor:
+def _flipped(images: Tensor, p: float) -> Tensor:
     """Mirror some of uint8 (n, c, h, w), with the draws and pixels of torchvision's flip of one after the other."""
-    mirrored = (torch.rand(len(pictures)) < p).to(pictures.device)
-    return torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
+    mirrored = (torch.rand(len(images)) < p).to(images.device)
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
 def remember_all(parts: Iterable[Any], on_progress: Progress | None = None) -> None:
-    """Have every data set that can remember its samples do so, now; `on_progress` is told of picture files."""
+    """Have every data set that can remember its samples do so, now; `on_progress` is told of image files."""
     for part in parts:
         if isinstance(part, ImageData):
             part.remember(on_progress)
@@ -195,8 +195,8 @@ def remember_all(parts: Iterable[Any], on_progress: Progress | None = None) -> N
             part.remember()
 
 
-def resize_all(pictures: Tensor, pipeline: Pipeline) -> Tensor:
-    """Resize uint8 (n, c, h, w) that is in memory already; pictures of that size are left as they are."""
-    if tuple(pictures.shape[2:]) == pipeline.size:
-        return pictures
-    return torch.stack([to_uint8(pipeline.resize(to_picture(picture))) for picture in pictures])
+def resize_all(images: Tensor, pipeline: Pipeline) -> Tensor:
+    """Resize uint8 (n, c, h, w) that is in memory already; images of that size are left as they are."""
+    if tuple(images.shape[2:]) == pipeline.size:
+        return images
+    return torch.stack([to_uint8(pipeline.resize(to_pil(image))) for image in images])

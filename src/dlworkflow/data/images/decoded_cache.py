@@ -1,7 +1,7 @@
-"""Decoded and resized pictures, remembered so that none is decoded twice: in memory, and in a file for the next run.
+"""Decoded and resized images, remembered so that none is decoded twice: in memory, and in a file for the next run.
 
-The file lies under the cache folder (see `cache_folder`), one a folder of pictures and way of resizing. It knows each
-picture by path, size, inode and times, has a checksum of every row, and may be deleted at any time. DLW_CACHE=0 does
+The file lies under the cache folder (see `cache_folder`), one a folder of images and way of resizing. It knows each
+image by path, size, inode and times, has a checksum of every row, and may be deleted at any time. DLW_CACHE=0 does
 without. What is decoded is digested on the way, from the same bytes: a data set's fingerprint needs no second read.
 """
 
@@ -32,7 +32,7 @@ from dlworkflow.errors import DataError
 from dlworkflow.files.writing import drop_file, finish_file, unfinished_file
 
 MEMORY_BUDGET = 2 * 1024**3
-"""Decoded pictures up to this many bytes are kept in memory; more are read from the file, or decoded when needed."""
+"""Decoded images up to this many bytes are kept in memory; more are read from the file, or decoded when needed."""
 
 _FREE_SHARE = 4
 """A file takes no more than this part of the free disk: one in four bytes."""
@@ -43,20 +43,20 @@ _HEAD = [("check", "<u8"), ("key", "V16"), ("content", "u1", (DIGEST_BYTES,)), (
 """What a row has before its pixels: `sum` is a checksum of these, `check` of the rest of the head."""
 
 Progress = Callable[[int, int], object]
-"""Told of (pictures done, pictures in all)."""
+"""Told of (images done, images in all)."""
 
 
 class UnreadableError(DataError):
-    """Pictures that cannot be read, each with its own error in `bad`."""
+    """Images that cannot be read, each with its own error in `bad`."""
 
     def __init__(self, bad: Sequence[ImageError], n: int) -> None:
         self.bad = list(bad)
         named = "; ".join(map(str, bad[:10])) + (f"; and {len(bad) - 10} more" if len(bad) > 10 else "")
-        super().__init__(f"{len(bad)} of {n} pictures cannot be read: {named}")
+        super().__init__(f"{len(bad)} of {n} images cannot be read: {named}")
 
 
 class ImageFiles:
-    """Picture files behind indices: `self[indices]` is uint8 (n, channels, *pipeline.size).
+    """Image files behind indices: `self[indices]` is uint8 (n, channels, *pipeline.size).
 
     `remember` decodes and resizes all of them once; without it, or where they can be kept neither in memory nor in a
     file, they are decoded when asked for. `part` is the split that they are of: parts of one folder have a file each.
@@ -88,7 +88,7 @@ class ImageFiles:
         return pixels
 
     def _read(self, indices: Sequence[int]) -> tuple[Tensor, Any, list[ImageError]]:
-        """Decode some pictures: their pixels, the digests of their files, and what could not be read."""
+        """Decode some images: their pixels, the digests of their files, and what could not be read."""
         pixels = torch.empty((len(indices), self.channels, *self._pipeline.size), dtype=torch.uint8)
         contents = np.zeros((len(indices), DIGEST_BYTES), np.uint8)
         paths = [self.paths[index] for index in indices]
@@ -114,7 +114,7 @@ class ImageFiles:
             self._contents.share_memory_()  # workers write into it
 
     def _take(self, file: Path | None, rows: Any, keys: Any) -> bool:
-        """Take up the rows of a file, and tell whether they are of these pictures and whole."""
+        """Take up the rows of a file, and tell whether they are of these images and whole."""
         if rows is None or not np.array_equal(rows["key"], keys) or not _sound(rows, whole=False).all():
             return False
         if self.n_bytes <= MEMORY_BUDGET:
@@ -131,7 +131,7 @@ class ImageFiles:
     def _decoded(
         self, file: Path | None, row: np.dtype[Any], keys: Any, known: Any, on_progress: Progress | None
     ) -> Tensor | None:
-        """Decode all pictures into memory where they fit, and into the file where it can be written."""
+        """Decode all images into memory where they fit, and into the file where it can be written."""
         fits = self.n_bytes <= MEMORY_BUDGET
         kept = torch.empty((len(self), *row["pixels"].shape), dtype=torch.uint8) if fits else None
         sums = np.zeros(len(self), np.uint64)
@@ -155,7 +155,7 @@ class ImageFiles:
         return kept
 
     def _chunks(self, keys: Any, known: Any) -> Iterator[tuple[int, Tensor, Any, list[ImageError]]]:
-        """Give (first index, pixels, digests, what could not be read) of a thousand pictures after the other."""
+        """Give (first index, pixels, digests, what could not be read) of a thousand images after the other."""
         old = {}
         if known is not None:
             old = {bytes(known["key"][index]): index for index in np.flatnonzero(_sound(known, whole=True))}
@@ -201,7 +201,7 @@ class ImageFiles:
 
     @property
     def sums(self) -> Any:
-        """A checksum of each picture's pixels, (n,) uint64, where they are kept; else None."""
+        """A checksum of each image's pixels, (n,) uint64, where they are kept; else None."""
         return self._sums
 
     def subset(self, indices: Sequence[int], name: str | None = None) -> ImageFiles:
@@ -211,18 +211,18 @@ class ImageFiles:
 
     @property
     def kept(self) -> bool:
-        """Whether no picture has to be decoded any more."""
+        """Whether no image has to be decoded any more."""
         return self._kept is not None
 
     @property
     def n_bytes(self) -> int:
-        """Size of all pictures once decoded and resized."""
+        """Size of all images once decoded and resized."""
         height, width = self._pipeline.size
         return len(self.paths) * self.channels * height * width
 
 
 def decode(paths: Sequence[Path], pipeline: Pipeline, channels: int) -> Tensor:
-    """Read pictures on all cores: uint8 (n, channels, *pipeline.size).
+    """Read images on all cores: uint8 (n, channels, *pipeline.size).
 
     Raises DataError that names the first ten files that cannot be read.
     """
@@ -232,7 +232,7 @@ def decode(paths: Sequence[Path], pipeline: Pipeline, channels: int) -> Tensor:
 def decode_into(
     pixels: Tensor, contents: Any, paths: Sequence[Path], indices: Sequence[int], pipeline: Pipeline, channels: int
 ) -> list[ImageError]:
-    """Read the pictures of these indices into their places, on all cores; return what could not be read.
+    """Read the images of these indices into their places, on all cores; return what could not be read.
 
     Each file is read once: `contents` (n, 16) gets the digest of the very bytes that are decoded.
     """
@@ -260,7 +260,7 @@ def _raise_for(bad: Sequence[ImageError], n: int) -> None:
 
 
 def _file_for(paths: Sequence[Path], pipeline: Pipeline, channels: int, part: str) -> Path | None:
-    """Return the file that remembers these pictures; None where nothing is to be remembered, or among the pictures."""
+    """Return the file that remembers these images; None where nothing is to be remembered, or among the images."""
     folder = cache_folder()
     if folder is None:
         return None
@@ -277,7 +277,7 @@ def _file_for(paths: Sequence[Path], pipeline: Pipeline, channels: int, part: st
 
 
 def _keys(paths: Sequence[Path]) -> Any:
-    """Return what each picture is known by, (n,) of 16 bytes: a digest of path, size, inode and times of change."""
+    """Return what each image is known by, (n,) of 16 bytes: a digest of path, size, inode and times of change."""
     digests = []
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""Opening one picture: decoded whole, refused by name when it is broken or too large; knows no data set.
+"""Opening one image: decoded whole, refused by name when it is broken or too large; knows no data set.
 
 Files are opened for reading only. Imports no torch.
 """
@@ -22,7 +22,7 @@ from dlworkflow.data.images.formats import EIGHT_BITS, FORMATS, known_as
 from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 MAX_PIXELS = 89_478_485
-"""A picture of more pixels is refused, as a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
+"""An image of more pixels is refused, as a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
 
 BYTES_AT_ONCE = 2 * 1024**3
 """All threads together hold about so many bytes of images that are being decoded; a larger one is decoded alone."""
@@ -43,7 +43,7 @@ rule of version 0.1, which looks at each image: [0, 1] or [0, 255] of floats, 16
 
 
 class ImageError(DataError):
-    """A file that is no readable picture; `path` and `reason` say which and why.
+    """A file that is no readable image; `path` and `reason` say which and why.
 
     `lasting` tells that the bytes of the file are at fault, not the system's answer, which may be another tomorrow.
     """
@@ -54,7 +54,7 @@ class ImageError(DataError):
 
 
 class TooManyPixelsError(ImageError):
-    """A picture above the limit; `pixels` is how many it would have, None where that could not be told."""
+    """An image above the limit; `pixels` is how many it would have, None where that could not be told."""
 
     def __init__(self, path: Path, pixels: int | None, limit: int) -> None:
         self.pixels = pixels
@@ -62,7 +62,7 @@ class TooManyPixelsError(ImageError):
 
 
 def pixel_limit(given: int | None = None) -> int:
-    """Return how many pixels a picture may have: as given, else DLW_MAX_PIXELS, else `MAX_PIXELS`."""
+    """Return how many pixels an image may have: as given, else DLW_MAX_PIXELS, else `MAX_PIXELS`."""
     text = os.environ.get("DLW_MAX_PIXELS", "").strip()
     if given is not None or not text:
         return MAX_PIXELS if given is None else given
@@ -72,7 +72,7 @@ def pixel_limit(given: int | None = None) -> int:
 
 
 def too_many_pixels(pixels: int | None, limit: int) -> str:
-    """Say that a picture is refused, how large it is, and how to read it nevertheless."""
+    """Say that an image is refused, how large it is, and how to read it nevertheless."""
     size = f"{pixels:,} pixels" if pixels else "more pixels"
     way_out = f"DLW_MAX_PIXELS={pixels}" if pixels else "DLW_MAX_PIXELS"
     return f"has {size}, above the limit of {limit:,}; set {way_out} if you trust it"
@@ -88,9 +88,9 @@ def load_image(
     longest: int | None = None,
     value_range: ValueRange = None,
 ) -> Image.Image:
-    """Read a picture of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
+    """Read an image of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
 
-    16-bit and float pictures are scaled to 8 bits by `value_range`, transparency is laid on white. Raises ImageError
+    16-bit and float images are scaled to 8 bits by `value_range`, transparency is laid on white. Raises ImageError
     for a file that cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`). With `least`, a JPEG may
     be decoded to a half, a quarter or an eighth of its size, as long as each side keeps that many pixels. With
     `content`, these bytes are read, and `path` is what they are called. With `longest`, it is shrunk until no side has
@@ -113,9 +113,9 @@ def decoded(
     content: bytes | None = None,
     value_range: ValueRange = None,
 ) -> Iterator[Image.Image]:
-    """Give a picture as `load_image` does; its memory counts as in use, and errors are the file's, within the block."""
+    """Give an image as `load_image` does; its memory counts as in use, and errors are the file's, within the block."""
     with opened(path, max_pixels=max_pixels, least=least, content=content) as image:
-        ImageOps.exif_transpose(image, in_place=True)  # else it copies pictures that are upright
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies images that are upright
         yield to_mode(image, channels, value_range)
 
 
@@ -127,7 +127,7 @@ def opened(
     least: int | None = None,
     content: bytes | None = None,
 ) -> Iterator[Image.Image]:
-    """Open a picture file, or its `content`, decoded whole. What goes wrong, within the block too, is an ImageError.
+    """Open an image file, or its `content`, decoded whole. What goes wrong, within the block too, is an ImageError.
 
     Waits until there is room for it beside what other threads have open (see `BYTES_AT_ONCE`): never nest two.
     """
@@ -154,7 +154,7 @@ def opened(
         raise TooManyPixelsError(path, int(found[1]) if found else None, limit) from None
     except Image.UnidentifiedImageError:
         reason = known_as(_head(path) if content is None else content[:16])
-        raise ImageError(path, reason or "is no picture in a format that is known here") from None
+        raise ImageError(path, reason or "is no image in a format that is known here") from None
     except Exception as error:  # noqa: BLE001 - a broken file can lead a decoder into any error
         system = isinstance(error, MemoryError) or getattr(error, "errno", None) is not None
         raise ImageError(path, _reason(error), lasting=not system) from None
@@ -182,15 +182,15 @@ def is_deep(mode: str) -> bool:
 
 
 def extremes_of(image: Image.Image) -> Range:
-    """Return the least and the greatest finite value of a picture of one channel, (0, 0) where there is none."""
+    """Return the least and the greatest finite value of an image of one channel, (0, 0) where there is none."""
     found = [pair for box in _tiles(image.size) if (pair := _extremes(_part(image, box)))]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else (0.0, 0.0)
 
 
 def to_mode(image: Image.Image, channels: int, value_range: ValueRange = None) -> Image.Image:
-    """Bring a picture of any mode to 8-bit grey (1 channel) or RGB (3)."""
+    """Bring an image of any mode to 8-bit grey (1 channel) or RGB (3)."""
     if channels not in _MODES:
-        raise DataError(f"pictures have 1 channel (grey) or 3 (RGB), not {channels}")
+        raise DataError(f"images have 1 channel (grey) or 3 (RGB), not {channels}")
     mode, deep = _MODES[channels], is_deep(image.mode)
     if not deep and not image.has_transparency_data:
         return image if image.mode == mode else image.convert(mode)
@@ -208,7 +208,7 @@ def to_mode(image: Image.Image, channels: int, value_range: ValueRange = None) -
 
 
 def _range_for(image: Image.Image, value_range: ValueRange) -> Range:
-    """Return which values of a picture are black and white."""
+    """Return which values of an image are black and white."""
     full = _FULL.get(image.mode, _FULL_16_BITS)
     if isinstance(value_range, (tuple, list)):
         return float(value_range[0]), float(value_range[1])
@@ -227,7 +227,7 @@ def _range_for(image: Image.Image, value_range: ValueRange) -> Range:
 
 
 def _tiles(size: tuple[int, int]) -> Iterable[tuple[int, int, int, int]]:
-    """Give boxes of at most `_TILE` pixels that cover a picture: what converting it takes is held for one of them."""
+    """Give boxes of at most `_TILE` pixels that cover an image: what converting it takes is held for one of them."""
     width, height = size
     across = min(width, _TILE)
     down = max(1, _TILE // across)
@@ -337,7 +337,7 @@ _limit_before: int | None = None
 
 @contextmanager
 def _pillow_limit(limit: int) -> Iterator[None]:
-    """Let Pillow refuse what is above `limit` while pictures are read here; other code finds its own limit again."""
+    """Let Pillow refuse what is above `limit` while images are read here; other code finds its own limit again."""
     global _readers, _limit_before
     with _lock:
         if _readers == 0:

@@ -34,7 +34,7 @@ _OF_THE_SYSTEM = {  # what file servers, archives and desktops leave beside imag
 }
 
 
-def is_picture(name: str) -> bool:
+def is_image(name: str) -> bool:
     """Tell whether a file's name ends as an image's does."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
 

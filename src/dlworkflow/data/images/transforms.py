@@ -1,7 +1,7 @@
-"""What happens to a picture between file and model, as plain data that a run folder can hold.
+"""What happens to an image between file and model, as plain data that a run folder can hold.
 
 A pipeline has four parts in this order: the `range` of values by which images of more than 8 bits are scaled to these,
-`resize` and `center_crop` (always the same result), random augmentation of the picture (training only), `normalize` of
+`resize` and `center_crop` (always the same result), random augmentation of the image (training only), `normalize` of
 the tensor.
 """
 
@@ -28,7 +28,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-_MOST_PIXELS = 89_478_485  # no picture file has more (decoding.MAX_PIXELS), and no tensor is as large as a typing error
+_MOST_PIXELS = 89_478_485  # no image file has more (decoding.MAX_PIXELS), and no tensor is as large as a typing error
 _GEOMETRY = ("resize", "center_crop")
 _MOST_RESIZED = 2**24  # pixels of an image between file and crop, beyond which its middle alone is resized
 _LONGEST_SIDE = 2**20  # pixels of a side, beyond which a filter's weights would take more memory than the image
@@ -43,7 +43,7 @@ Spec = str | Sequence[str | Mapping[str, Any]] | None
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The way of a picture: resized to `size` (height, width), augmented, normalised.
+    """The way of an image: resized to `size` (height, width), augmented, normalised.
 
     With `shorter`, its shorter side is resized to that many pixels, keeping its shape, and `size` is cut from the
     middle; without, it is stretched to `size`. With `fast_decode`, a JPEG is decoded no larger than is needed for that
@@ -83,7 +83,7 @@ class Pipeline:
         return steps
 
     def read(self, path: str | os.PathLike[str], channels: int, content: bytes | None = None) -> Image.Image:
-        """Open a picture file, or its `content`, grey (1 channel) or RGB (3), resized and cropped.
+        """Open an image file, or its `content`, grey (1 channel) or RGB (3), resized and cropped.
 
         Raises ImageError naming the file.
         """
@@ -94,9 +94,9 @@ class Pipeline:
             return self.resize(image)
 
     def resize(self, image: Image.Image) -> Image.Image:
-        """Resize and crop as torchvision's `Resize` and `CenterCrop` do on a picture (antialiased).
+        """Resize and crop as torchvision's `Resize` and `CenterCrop` do on an image (antialiased).
 
-        Of a picture that would become very large in between, as a long and narrow one does, no more than the crop is
+        Of an image that would become very large in between, as a long and narrow one does, no more than the crop is
         resized: its pixels differ by one level at most.
         """
         from PIL import Image
@@ -120,20 +120,20 @@ class Pipeline:
 
     @cached_property
     def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
-        """The random part as one function on pictures, or None; it draws from torch's global generator."""
+        """The random part as one function on images, or None; it draws from torch's global generator."""
         if not self.augmentations:
             return None
         return _Chain([build(name, dict(settings), self.size) for name, settings in self.augmentations])
 
     @cached_property
     def flip_alone(self) -> float | None:
-        """How likely a picture is mirrored, where nothing else is random; None otherwise."""
+        """How likely an image is mirrored, where nothing else is random; None otherwise."""
         if len(self.augmentations) != 1 or self.augmentations[0][0] != "flip":
             return None
         return float(dict(self.augmentations[0][1]).get("p", 0.5))
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """Take one picture (grey or RGB) all the way: float32 (c, h, w)."""
+        """Take one image (grey or RGB) all the way: float32 (c, h, w)."""
         from dlworkflow.data.images.pixels import to_uint8
 
         augment, image = self.augmentation, self.resize(image)
@@ -167,7 +167,7 @@ def _resized_part(
 
 
 class _Chain:
-    """Functions on pictures, one after the other; a class, so that workers can be sent one."""
+    """Functions on images, one after the other; a class, so that workers can be sent one."""
 
     def __init__(self, steps: Sequence[Callable[[Image.Image], Image.Image]]) -> None:
         self._steps = steps
@@ -217,7 +217,7 @@ def parse(
         elif name == "normalize":
             mean, std = _statistics(settings, channels, faults)
         elif mean:
-            faults.append(f"data.transform: {name!r} works on pictures and must stand before 'normalize'")
+            faults.append(f"data.transform: {name!r} works on images and must stand before 'normalize'")
         else:
             wrong = faults_of(AUGMENTATIONS[name], settings, supplied=("size",), owner=f"transform {name!r}")
             faults += [f"data.transform.{name}.{key}: {sentence}" for key, sentence in wrong.items()]
@@ -227,7 +227,7 @@ def parse(
         faults.append("data.image_size: is missing")
     if size is not None and resize.shorter is not None and resize.shorter < max(size):
         faults.append(
-            f"data.transform.resize.shorter: must be at least {max(size)}, as pictures of {size[0]}x{size[1]} are cut "
+            f"data.transform.resize.shorter: must be at least {max(size)}, as images of {size[0]}x{size[1]} are cut "
             f"from it, not {resize.shorter}"
         )
     if faults or size is None:
@@ -237,7 +237,7 @@ def parse(
 
 
 def faults(spec: Spec, image_size: int | Sequence[int] | None = None, value_range: Any = None) -> dict[str, str]:
-    """Return what is wrong with a pipeline whatever the pictures are, {setting: sentence}."""
+    """Return what is wrong with a pipeline whatever the images are, {setting: sentence}."""
     for channels in (1, 3):  # a normalisation of either is right until the data is known
         try:
             parse(spec, image_size=image_size or 1, channels=channels, value_range=value_range)

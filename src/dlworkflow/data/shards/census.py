@@ -33,9 +33,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Census:
-    """What one shard holds: samples of each label, the file's size, and where pictures were decoded the broken ones.
+    """What one shard holds: samples of each label, the file's size, and where images were decoded the broken ones.
 
-    `bad` is {position: (label, sentence)}; None where no picture was looked at.
+    `bad` is {position: (label, sentence)}; None where no image was looked at.
     """
 
     counts: dict[int, int]
@@ -46,7 +46,7 @@ class Census:
 def count_samples(
     paths: Sequence[Path], *, decode: bool = False, on_progress: Progress | None = None
 ) -> dict[Path, Census]:
-    """Read the labels of every shard, and with `decode` its pictures too, but for what is remembered.
+    """Read the labels of every shard, and with `decode` its images too, but for what is remembered.
 
     Raises DataError for a damaged shard and for one without samples.
     """
@@ -103,19 +103,19 @@ def _look(path: Path, decode: bool) -> Census:
     n_bytes = path.stat().st_size
     counts: Counter[int] = Counter()
     bad: dict[int, tuple[int, str]] = {}
-    for position, sample in enumerate(read_samples(path, pictures=decode)):
+    for position, sample in enumerate(read_samples(path, images=decode)):
         counts[sample.label] += 1
-        if decode and (reason := picture_fault(sample.picture)):
+        if decode and (reason := image_fault(sample.image)):
             bad[position] = sample.label, sample.fault(reason)
     if not counts:
         raise DataError(f"{str(path)!r} holds no sample: no members such as '0.jpg' and '0.cls'")
     return Census(dict(counts), n_bytes, bad if decode else None)
 
 
-def picture_fault(content: bytes) -> str | None:
-    """Say why a picture's bytes cannot be read, or None."""
+def image_fault(content: bytes) -> str | None:
+    """Say why an image's bytes cannot be read, or None."""
     try:
-        with opened("picture", content=content):
+        with opened("image", content=content):
             return None
     except ImageError as error:
         return error.reason

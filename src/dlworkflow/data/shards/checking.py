@@ -1,4 +1,4 @@
-"""What is wrong with shards: every byte is held against the index, every sample read, every picture decoded."""
+"""What is wrong with shards: every byte is held against the index, every sample read, every image decoded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlworkflow.errors import DataError, first_line
 def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: int | None = None) -> FolderReport:
     """Read all shards of a folder or pattern once and say what is wrong with them; nothing is changed.
 
-    The same picture in several splits is not looked for: `check_folder` does so before shards are written. Raises
+    The same image in several splits is not looked for: `check_folder` does so before shards are written. Raises
     DataError where it cannot even be said which shards and classes there are.
     """
     need_webdataset()
@@ -51,7 +51,7 @@ def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: 
 
 
 class _Seen:
-    """What was seen of the pictures so far."""
+    """What was seen of the images so far."""
 
     def __init__(self, max_pixels: int | None) -> None:
         self._max_pixels = max_pixels
@@ -70,14 +70,14 @@ class _Seen:
                     "damaged", "its bytes are not those that its index tells of; copy or write it again", (name,)
                 )
             for sample in samples_of(shard, n_classes):
-                if (fault := self._picture(f"{name}/{sample.member}", sample.picture)) is not None:
+                if (fault := self._image(f"{name}/{sample.member}", sample.image)) is not None:
                     yield fault
         except OSError as error:
             yield Finding("damaged", f"cannot be read: {error.strerror or first_line(error)}", (name,))
         except DataError as error:
             yield Finding("damaged", str(error), (name,))
 
-    def _picture(self, name: str, content: bytes) -> Finding | None:
+    def _image(self, name: str, content: bytes) -> Finding | None:
         try:
             with opened(name, content=content, max_pixels=self._max_pixels) as image:
                 self.widths[image.width] += 1

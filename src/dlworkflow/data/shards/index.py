@@ -50,7 +50,7 @@ class Index:
 
 
 def index_text(classes: Sequence[str], shards: Sequence[Shard], value_range: tuple[float, float] | None = None) -> str:
-    """Return an index as it is written; it names no folder, so that equal pictures give equal bytes."""
+    """Return an index as it is written; it names no folder, so that equal images give equal bytes."""
     rows = [
         {
             "file": shard.path.name,

@@ -62,7 +62,7 @@ def load_shards(
     Splits and classes are those of the index that `dlw data shard` wrote beside them. Shards without one are counted
     once; their classes are `classes`, else the lines of a `classes.txt` beside them, else numbers, and their test split
     is `test`, a path or pattern too, else the `test_fraction` of whole shards. Every process holds at most
-    `shuffle_buffer` undecoded samples and a batch. With `on_bad` skip, all shards are read once, and pictures that
+    `shuffle_buffer` undecoded samples and a batch. With `on_bad` skip, all shards are read once, and images that
     cannot be read are left out and named in the notes. `range` [low, high] are the values that become black and white
     of images of more than 8 bits; by default those that the index tells.
     """
@@ -112,7 +112,7 @@ def load_labelled_shards(
 ) -> tuple[ShardData, int, tuple[str, ...]]:
     """Load shards to score a trained model on: of a folder those of the split, of a pattern all that it names.
 
-    Returns the data, how many pictures could not be read and were left out, and sentences that name those. Raises
+    Returns the data, how many images could not be read and were left out, and sentences that name those. Raises
     DataError with both lists where their index names other classes than the model's.
     """
     need_webdataset()
@@ -211,7 +211,7 @@ def _by_index(files: Sequence[Path], *, whole: bool, train: bool = True) -> Shar
 def _check_depth(found: ShardSet) -> None:
     """Raise DataError where the first training image holds more than 8 bits and nothing says how to scale it."""
     first = next(read_samples(found.splits["train"][0].path), None)
-    if found.value_range is None and first is not None and is_deep(mode := mode_of(Path(first.member), first.picture)):
+    if found.value_range is None and first is not None and is_deep(mode := mode_of(Path(first.member), first.image)):
         raise DataError(
             f"data.range: {first.fault(f'holds more than 8 bits (mode {mode})')}, and which values are black and white "
             "is not known; give data.range=[low, high]"
@@ -297,7 +297,7 @@ def _shard(file: Path, split: str, census: Census) -> Shard:
 
 
 def _without_bad(found: ShardSet) -> ShardSet:
-    """Read every picture once and leave out those that cannot be."""
+    """Read every image once and leave out those that cannot be."""
     pixel_limit()
     counted = count_samples([shard.path for shard in found.shards], decode=True)
     notes, skipped, splits = [*found.notes], {}, {}
@@ -307,7 +307,7 @@ def _without_bad(found: ShardSet) -> ShardSet:
         if bad:
             total = sum(shard.samples for shard in shards)
             skipped[split] = len(bad)
-            notes.append(f"{len(bad)} of {total} {split} pictures cannot be read and are left out")
+            notes.append(f"{len(bad)} of {total} {split} images cannot be read and are left out")
             notes += [f"left out of {split}: {fault}" for fault in bad]
     return replace(found, splits=splits, notes=tuple(notes), skipped=skipped)
 

@@ -1,4 +1,4 @@
-"""Pictures that stay in their shards: batches are decoded as the files are read, and nothing but a buffer is held.
+"""Images that stay in their shards: batches are decoded as the files are read, and nothing but a buffer is held.
 
 Several processes and workers read different shards. Each batch has as many samples in all as one process would give it,
 so that they take the same number of steps and every sample counts once.
@@ -74,7 +74,7 @@ class ShardData(Dataset[Any]):
         return digest.hexdigest()
 
     def without_augmentation(self) -> ShardData:
-        """Return the same pictures as evaluation sees them."""
+        """Return the same images as evaluation sees them."""
         return replace(self, pipeline=self.pipeline.for_evaluation())
 
     def shared(self, reader: int, readers: int, take_over: Callable[[], object]) -> ShardData:
@@ -110,9 +110,9 @@ class ShardData(Dataset[Any]):
         return ImageData(pixels, torch.tensor([sample.label for sample in samples]), self.pipeline)
 
     def _read(self, sample: Sample) -> Tensor | str:
-        """Return a picture as uint8 (c, h, w), or what is wrong with it."""
+        """Return an image as uint8 (c, h, w), or what is wrong with it."""
         try:
-            return to_uint8(self.pipeline.read(sample.member, self.channels, sample.picture))
+            return to_uint8(self.pipeline.read(sample.member, self.channels, sample.image))
         except ImageError as error:
             return sample.fault(error.reason)
 

@@ -1,4 +1,4 @@
-"""The samples of one tar file, in its order and held one at a time; each is a picture's bytes and a label.
+"""The samples of one tar file, in its order and held one at a time; each is an image's bytes and a label.
 
 Members belong together by WebDataset's convention: `key.jpg` and `key.cls`, one after the other. Nothing is extracted
 to the disk, unpickled or decoded here.
@@ -24,11 +24,11 @@ _MOST_DIGITS = 5  # a class more than that is a mistake, and each would be count
 
 
 class Sample(NamedTuple):
-    """A picture's bytes, empty where only labels were asked for, its label, and where both stand."""
+    """An image's bytes, empty where only labels were asked for, its label, and where both stand."""
 
     shard: Path
     member: str
-    picture: bytes
+    image: bytes
     label: int
 
     def fault(self, reason: str) -> str:
@@ -42,22 +42,22 @@ def need_webdataset() -> None:
         raise DataError("shards are read with the package webdataset: pip install 'dlworkflow[shards]'")
 
 
-def read_samples(path: Path, *, pictures: bool = True) -> Iterator[Sample]:
-    """Give the samples of a tar file from first to last; without `pictures`, these are skipped, not read.
+def read_samples(path: Path, *, images: bool = True) -> Iterator[Sample]:
+    """Give the samples of a tar file from first to last; without `images`, these are skipped, not read.
 
     Raises DataError naming the file and, where it is one, the member, for what is damaged or no sample.
     """
     from webdataset.tariterators import group_by_keys
 
     try:
-        for members in group_by_keys(_members(path, pictures)):
+        for members in group_by_keys(_members(path, images)):
             yield _sample(path, members)
     except ValueError as error:  # a member that stands twice
         what = str(error.args[0]).partition(" in tar file")[0]
         raise DataError(f"{str(path)!r}: {what}; write the shard again") from None
 
 
-def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
+def _members(path: Path, images: bool) -> Iterator[dict[str, Any]]:
     """Give the files within a tar file as webdataset has them."""
     try:
         with open_regular(path, buffering=_AT_ONCE) as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -67,7 +67,7 @@ def _members(path: Path, pictures: bool) -> Iterator[dict[str, Any]]:
                     continue
                 if member.issparse() or member.size > MOST_BYTES:
                     raise DataError(f"{str(path)!r}: member {member.name!r} claims {member.size:,} bytes; refused")
-                stream = tar.extractfile(member) if pictures or member.name.lower().endswith(".cls") else None
+                stream = tar.extractfile(member) if images or member.name.lower().endswith(".cls") else None
                 data = stream.read() if stream is not None else b""
                 yield {"fname": member.name, "data": data, "__url__": str(path)}
             file.seek(tar.offset)  # a damaged header looks like the end
@@ -96,14 +96,14 @@ def _damaged(path: Path, what: str) -> DataError:
 
 
 def _sample(path: Path, members: dict[str, Any]) -> Sample:
-    """Take the picture and the label out of what belongs together."""
+    """Take the image and the label out of what belongs together."""
     key = members["__key__"]
     found = [extension for extension in members if f".{extension}" in IMAGE_EXTENSIONS]
     if "cls" not in members:
         others = ", ".join(repr(f"{key}.{extension}") for extension in members if not extension.startswith("__"))
         raise DataError(f"{str(path)!r}: sample {key!r} has no label: no member {f'{key}.cls'!r} beside {others}")
     if len(found) != 1:
-        what = "several pictures" if found else "no picture"
+        what = "several images" if found else "no image"
         raise DataError(f"{str(path)!r}: sample {key!r} has {what}; one is needed, such as {f'{key}.jpg'!r}")
     text = members["cls"].strip()
     if not text.isdigit() or len(text) > _MOST_DIGITS:

@@ -1,7 +1,7 @@
-"""Pictures of a folder or a CSV written into tar shards: their bytes as they are, in an order drawn by a seed.
+"""Images of a folder or a CSV written into tar shards: their bytes as they are, in an order drawn by a seed.
 
 All is written into a hidden folder beside the one that was asked for, which then takes its name: it is whole or not
-there. The same pictures and settings give the same bytes.
+there. The same images and settings give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dlworkflow.errors import ConfigError, DataError, first_line
 from dlworkflow.files.writing import clear_leftovers, is_same_or_within, name_in_temporary, unfinished_folder
 
 Progress = Callable[[int, int], object]
-"""Told of (pictures done, pictures in all)."""
+"""Told of (images done, images in all)."""
 
 SHARD_MEGABYTES = 100
 _CONTENTS = rf"({'|'.join(SPLITS)})-\d+{re.escape(SUFFIX)}|{re.escape(INDEX_NAME)}"
@@ -36,7 +36,7 @@ _LONGEST_NAME = 60  # with a number and a suffix within the 100 bytes that every
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledFile:
     """A file to be written, and its label."""
 
     path: Path
@@ -53,26 +53,26 @@ def write_shards(
     on_check: Progress | None = None,
     on_write: Progress | None = None,
 ) -> list[Shard]:
-    """Write every split of some picture files into the new folder `out`, with an index; return the shards.
+    """Write every split of some image files into the new folder `out`, with an index; return the shards.
 
     `shards` is how many training makes, else each has about so many `megabytes`; the other splits get shards of the
-    same size. `on_check` is told of pictures that were decoded to be sure of them, `on_write` of those written. Raises
-    DataError naming pictures that cannot be read, ConfigError where `out` is taken or there are fewer pictures than
+    same size. `on_check` is told of images that were decoded to be sure of them, `on_write` of those written. Raises
+    DataError naming images that cannot be read, ConfigError where `out` is taken or there are fewer images than
     shards; then nothing is written, as after any other failure.
     """
-    pictures = {split: _pictures_of(splits, split) for split in splits.parts()}
-    every = [picture.path for part in pictures.values() for picture in part]
+    images = {split: _images_of(splits, split) for split in splits.parts()}
+    every = [image.path for part in images.values() for image in part]
     check_free(out)
     _check_readable(every, Path(splits.source), on_check)
-    counts = {name: _n_shards(name, part, pictures["train"], shards, megabytes) for name, part in pictures.items()}
-    writer = _Writer(splits.classes, sum(map(len, pictures.values())), on_write)
+    counts = {name: _n_shards(name, part, images["train"], shards, megabytes) for name, part in images.items()}
+    writer = _Writer(splits.classes, sum(map(len, images.values())), on_write)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _check_space(every, out.parent)
         clear_leftovers(out.parent, name_in_temporary(out.name), _CONTENTS)
         with unfinished_folder(out) as whole:
             written = []
-            for split, part in pictures.items():
+            for split, part in images.items():
                 mixed = random.Random(f"{seed} {split}").sample(part, len(part))
                 written += writer.write_split(whole, split, mixed, counts[split])
             value_range = splits.transform.value_range if splits.transform is not None else None
@@ -104,11 +104,11 @@ def check_apart(out: Path, inputs: Iterable[Path]) -> None:
             raise ConfigError(f"--out: {str(out)!r} is within the data, {str(whole)!r}; name a folder outside it")
 
 
-def _pictures_of(splits: Splits, split: str) -> list[Picture]:
+def _images_of(splits: Splits, split: str) -> list[LabelledFile]:
     part: Any = splits.part(split)
     if not getattr(part, "paths", None):
-        raise DataError(f"data {splits.name!r} is no folder or CSV of picture files; shards are written from these")
-    return [Picture(path, label) for path, label in zip(part.paths, part.labels.tolist(), strict=True)]
+        raise DataError(f"data {splits.name!r} is no folder or CSV of image files; shards are written from these")
+    return [LabelledFile(path, label) for path, label in zip(part.paths, part.labels.tolist(), strict=True)]
 
 
 def _check_readable(paths: Sequence[Path], root: Path, on_check: Progress | None) -> None:
@@ -118,7 +118,7 @@ def _check_readable(paths: Sequence[Path], root: Path, on_check: Progress | None
     if bad:
         more = f"; and {len(bad) - 10} more" if len(bad) > 10 else ""
         raise DataError(
-            f"{len(bad)} of {len(found)} pictures cannot be read: {'; '.join(bad[:10])}{more}; "
+            f"{len(bad)} of {len(found)} images cannot be read: {'; '.join(bad[:10])}{more}; "
             "--on-bad skip leaves them out"
         )
 
@@ -131,13 +131,13 @@ def _check_space(paths: Sequence[Path], folder: Path) -> None:
 
 
 def _n_shards(
-    split: str, part: Sequence[Picture], train: Sequence[Picture], shards: int | None, megabytes: float
+    split: str, part: Sequence[LabelledFile], train: Sequence[LabelledFile], shards: int | None, megabytes: float
 ) -> int:
     """Return how many shards a split makes."""
     if shards is None:
-        return min(len(part), math.ceil(sum(picture.path.stat().st_size for picture in part) / (megabytes * 1e6)) or 1)
+        return min(len(part), math.ceil(sum(image.path.stat().st_size for image in part) / (megabytes * 1e6)) or 1)
     if split == "train" and shards > len(part):
-        raise ConfigError(f"--shards: {shards} are more than the {len(part)} training pictures")
+        raise ConfigError(f"--shards: {shards} are more than the {len(part)} training images")
     return shards if split == "train" else max(1, min(len(part), round(shards * len(part) / len(train))))
 
 
@@ -148,24 +148,24 @@ class _Writer:
         self._classes, self._total, self._on_write = classes, total, on_write
         self._done = 0
 
-    def write_split(self, folder: Path, split: str, pictures: Sequence[Picture], n: int) -> list[Shard]:
+    def write_split(self, folder: Path, split: str, images: Sequence[LabelledFile], n: int) -> list[Shard]:
         width = max(2, len(str(n - 1)))
-        cuts = [len(pictures) * number // n for number in range(n + 1)]
+        cuts = [len(images) * number // n for number in range(n + 1)]
         return [
-            self._write(folder / f"{split}-{number:0{width}}{SUFFIX}", split, pictures[cuts[number] : cuts[number + 1]])
+            self._write(folder / f"{split}-{number:0{width}}{SUFFIX}", split, images[cuts[number] : cuts[number + 1]])
             for number in range(n)
         ]
 
-    def _write(self, path: Path, split: str, pictures: Sequence[Picture]) -> Shard:
+    def _write(self, path: Path, split: str, images: Sequence[LabelledFile]) -> Shard:
         counts = [0] * len(self._classes)
         with path.open("xb") as file:
             hashed = _Hashed(file)
             with tarfile.open(fileobj=hashed, mode="w|", format=tarfile.USTAR_FORMAT) as tar:  # type: ignore[call-overload] # it writes, which is all that is asked of it
-                for picture in pictures:
-                    key = f"{self._done:08}-{_plain(self._classes[picture.label])}-{_plain(picture.path.stem)}"
-                    _add(tar, f"{key[:_LONGEST_NAME]}{picture.path.suffix.lower()}", picture.path.read_bytes())
-                    _add(tar, f"{key[:_LONGEST_NAME]}.cls", str(picture.label).encode())
-                    counts[picture.label] += 1
+                for image in images:
+                    key = f"{self._done:08}-{_plain(self._classes[image.label])}-{_plain(image.path.stem)}"
+                    _add(tar, f"{key[:_LONGEST_NAME]}{image.path.suffix.lower()}", image.path.read_bytes())
+                    _add(tar, f"{key[:_LONGEST_NAME]}.cls", str(image.label).encode())
+                    counts[image.label] += 1
                     self._done += 1
                     if self._on_write is not None:
                         self._on_write(self._done, self._total)
