@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import pytest
 
-from dlworkflow.registry import Count, Fraction, Positive, Range, choices_of, faults_of, settings_of
+from dlworkflow.errors import ConfigError
+from dlworkflow.registry import (
+    Count,
+    Fraction,
+    Others,
+    Positive,
+    Range,
+    Registry,
+    choices_of,
+    faults_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -80,3 +92,70 @@ def test_a_list_of_names_is_looked_at_name_by_name():
 
     assert "put a name in quotes" in faults_of(load, {"classes": ["yes", False]}, owner="data")["classes"]
     assert faults_of(load, {"classes": ["yes", "no"]}, owner="data") == {}
+
+
+def plain_thing(*, n: Count = 3) -> int:
+    """Do one thing.
+
+    And say more.
+    """
+    return n
+
+
+def picky_thing(*, needed: int, shape: tuple[int, ...] = ()) -> int:
+    """Need a setting."""
+    return needed
+
+
+def make_registry(**more):
+    table = {"plain": plain_thing, "text": "torch_free:Thing", "picky": picky_thing}
+    return Registry("toy", table, group="toys", supplied=("shape",), **more)
+
+
+def test_a_thing_is_known_by_its_name_and_its_settings_by_its_signature():
+    toys = make_registry()
+
+    assert toys["plain"] is plain_thing
+    assert (toys.settings("plain"), toys.about("plain")) == ({"n": 3}, "Do one thing")
+    assert toys.faults("plain", {"n": 0, "m": 1}) == {
+        "n": "must be at least 1, not 0",
+        "m": "toy 'plain': unknown setting 'm'; possible: n",
+    }
+
+
+def test_a_setting_without_a_default_must_be_given():
+    assert make_registry().faults("picky", {}) == {"needed": "toy 'picky' needs it"}
+
+
+def test_a_thing_named_as_text_is_imported_on_first_use(tmp_path, monkeypatch):
+    (tmp_path / "torch_free.py").write_text('class Thing:\n    """A thing.\n\n    More.\n    """\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    toys = make_registry()
+
+    assert toys.about("text") == "A thing"  # read, not imported
+    assert "torch_free" not in sys.modules
+    assert toys["text"].__name__ == "Thing"
+    monkeypatch.delitem(sys.modules, "torch_free")
+
+
+def test_a_registered_thing_cannot_take_a_name_of_the_table():
+    toys = make_registry()
+    toys.register("mine", picky_thing)
+
+    assert toys.names()[-1] == "mine"
+    with pytest.raises(ConfigError, match="toy 'plain' is the library's own"):
+        toys.register("plain", picky_thing)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"toy\.name: unknown toy 'plian'; did you mean 'plain'\? \(see\)"):
+        make_registry(hint="see").check_name("plian")
+
+
+def test_another_library_stands_behind_the_table():
+    toys = make_registry(others=Others(lambda: ["far"], lambda name: plain_thing, "any of theirs"))
+
+    assert "far" not in toys.names()
+    assert ("far" in toys, toys.is_other("far"), toys["far"]) == (True, True, plain_thing)
+    with pytest.raises(ConfigError, match="any of theirs"):
+        toys.check_name("zzzzz")

@@ -1,7 +1,6 @@
-"""A callable's signature as the schema of its settings: which are known, of what type, in what range.
+"""Names that a user types and the things they stand for; a thing's signature is the schema of its settings.
 
-Models and data sets name their settings once, as parameters with a type and a default; this reads them back,
-so that a wrong key or value is refused before anything runs. Knows no model, no data set and no file.
+Knows no model, no data set and no file.
 """
 
 from __future__ import annotations
@@ -10,12 +9,182 @@ import inspect
 import math
 import sys
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from dlworkflow.errors import IN_QUOTES, plain, unknown
+from dlworkflow.errors import IN_QUOTES, ConfigError, first_line, nearest, plain, unknown
+
+Thing = TypeVar("Thing", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Others(Generic[Thing]):
+    """Things of another library that a registry knows besides its own: their names, and how one is made."""
+
+    names: Callable[[], Iterable[str]]
+    get: Callable[[str], Thing]
+    called: str
+    """What the message for an unknown name says of them: "any of torchvision's"."""
+
+
+@dataclass
+class Registry(Generic[Thing]):
+    """Things of one `kind` by the names that a user types: the library's, registered ones, those of other packages.
+
+    `table` maps a name to the thing itself, to "module:attribute" in `package` (imported on first use), or to an entry
+    with this text as `target` and, if it likes, one line of help as `about`. Other packages add theirs through the
+    entry-point group `dlworkflow.<group>`. `supplied` are parameters that are no settings: the caller gives them.
+    `section` is the part of the settings that the name is in; `hint` ends the message for an unknown name.
+    """
+
+    kind: str
+    table: Mapping[str, Any]
+    group: str
+    package: str = ""
+    section: str = ""
+    hint: str = ""
+    supplied: Collection[str] = ()
+    others: Others[Thing] | None = None
+    registered: dict[str, Thing] = field(default_factory=dict)
+
+    def register(self, name: str, thing: Thing) -> None:
+        """Add a thing of your own. Raises ConfigError for a name that the library has."""
+        if name in self.table:
+            raise ConfigError(f"{self.kind} {name!r} is the library's own; register yours under another name")
+        self.registered[name] = thing
+
+    def names(self) -> list[str]:
+        """Return all names but those of `others`, the library's own first."""
+        return list(dict.fromkeys([*self.table, *self.registered, *self._plugins()]))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in self.names() or self.is_other(name))
+
+    def __getitem__(self, name: str) -> Thing:
+        """Return a thing; imports it on first use. Raises ConfigError for an unknown name."""
+        self.check_name(name)
+        if name in self.registered:
+            return self.registered[name]
+        if name in self.table:
+            found: Thing = _import(target) if (target := self._target(name)) else self.table[name]
+            return found
+        if (point := self._plugins().get(name)) is not None:
+            return self._load(point)
+        assert self.others is not None
+        return self.others.get(name)
+
+    def is_other(self, name: str) -> bool:
+        """Tell whether a name is only known as one of `others`."""
+        return self.others is not None and name not in self.names() and name in self.others.names()
+
+    def check_name(self, name: str) -> None:
+        """Raise ConfigError, with the nearest name, unless `name` is known."""
+        known = self.names()
+        if name in known or self.is_other(name):
+            return
+        if self.others is not None:
+            every = [*known, *self.others.names()]
+            known = every if nearest(str(name), every) else [*known, self.others.called]
+        where = f"{self._section}.name: " if self._section else ""
+        raise ConfigError(f"{where}{unknown(self.kind, name, known)}{self.hint and f' ({self.hint})'}")
+
+    def settings(self, name: str) -> dict[str, Any]:
+        """Return the settings that a thing takes, with their defaults; None for one without a default."""
+        return settings_of(self[name], supplied=self.supplied)
+
+    def choices(self, name: str) -> dict[str, tuple[Any, ...]]:
+        """Return the settings of a thing that take one of a few values, with those, the default first."""
+        return choices_of(self[name])
+
+    def faults(self, name: str, given: Mapping[str, Any]) -> dict[str, str]:
+        """Return what is wrong with the settings `given` for a thing: {setting: sentence}."""
+        owner = f"{self._section or self.kind} {name!r}"
+        missing = [key for key in _required(self[name], self.supplied) if key not in given]
+        return dict.fromkeys(missing, f"{owner} needs it") | faults_of(
+            self[name], given, supplied=self.supplied, owner=owner
+        )
+
+    def about(self, name: str) -> str:
+        """Return one line of help: the entry's own, else the first line of the docstring, read without importing."""
+        entry = self.table.get(name) if name not in self.registered else self.registered[name]
+        if about := getattr(entry, "about", ""):
+            return str(about)
+        if name in self.table and (target := self._target(name)):
+            return _docstring_at(target)
+        if entry is not None:
+            return _first_sentence(inspect.getdoc(entry))
+        if (point := self._plugins().get(name)) is not None:
+            return f"of the package {point.dist.name}" if point.dist is not None else f"of {point.value}"
+        return _first_sentence(inspect.getdoc(self[name]))
+
+    def origin(self, name: str) -> str:
+        """Return where a thing comes from, as "module:attribute"."""
+        if name in self.registered:
+            thing = self.registered[name]
+            return f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
+        return self._target(name) if name in self.table else str(self._plugins()[name].value)
+
+    @property
+    def _section(self) -> str:
+        return self.section or self.kind
+
+    def _target(self, name: str) -> str:
+        """Return where an entry of the table says that its thing is; nothing where it is the thing."""
+        entry = self.table[name]
+        target = entry if isinstance(entry, str) else getattr(entry, "target", "")
+        return f"{self.package}.{target}" if target and self.package else str(target)
+
+    def _plugins(self) -> dict[str, Any]:
+        return {point.name: point for point in entry_points_of(self.group)}
+
+    def _load(self, point: Any) -> Thing:
+        try:
+            found: Thing = point.load()
+        except Exception as error:  # another package may fail in any way
+            raise ConfigError(
+                f"{self.kind} {point.name!r}: cannot import {point.value}: {type(error).__name__}: {first_line(error)}"
+            ) from error
+        return found
+
+
+def entry_points_of(group: str) -> list[Any]:
+    """Return the entry points of other packages in the group `dlworkflow.<group>`."""
+    return list(_entry_points().select(group=f"dlworkflow.{group}"))
+
+
+@cache
+def _entry_points() -> Any:
+    """Return all entry points; looked for once per process, as each look reads the disk."""
+    from importlib.metadata import entry_points
+
+    return entry_points()
+
+
+def _import(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _docstring_at(target: str) -> str:
+    """Return the first sentence of what "module:attribute" says of itself; the module is read, not imported."""
+    import ast
+    from importlib.util import find_spec
+
+    module, _, attribute = target.partition(":")
+    spec = find_spec(module)
+    if spec is None or spec.loader is None or not hasattr(spec.loader, "get_source"):
+        return ""
+    for node in ast.parse(spec.loader.get_source(module) or "").body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == attribute:
+            return _first_sentence(ast.get_docstring(node))
+    return ""
+
+
+def _first_sentence(docstring: str | None) -> str:
+    return (docstring or "").strip().partition("\n")[0].removesuffix(".")
 
 
 @dataclass(frozen=True)
@@ -87,6 +256,17 @@ def settings_of(function: Callable[..., Any], *, supplied: Collection[str] = ())
         for name, parameter in inspect.signature(function).parameters.items()
         if name not in supplied and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }
+
+
+def _required(function: Callable[..., Any], supplied: Collection[str]) -> list[str]:
+    """Return the settings that have no default."""
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is parameter.empty
+        and name not in supplied
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
 
 
 def choices_of(function: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from dlworkflow import models
 @pytest.fixture
 def registered(monkeypatch):
     """A model of the user's own, `mine`, known for this test."""
-    monkeypatch.setattr(models, "_registered", {})
+    monkeypatch.setattr(models.REGISTRY, "registered", {})
 
     class Mine(nn.Sequential):
         def __init__(self, in_features: int, n_outputs: int) -> None:

@@ -1,10 +1,11 @@
 import subprocess
 import sys
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
 
-from dlworkflow import data, models
+from dlworkflow import data, models, registry
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
 
 OWN = [
@@ -25,16 +26,16 @@ OWN = [
 @pytest.fixture
 def registered(monkeypatch):
     """Register data sets for one test only."""
-    monkeypatch.setattr(data, "_registered", {})
+    monkeypatch.setattr(data.REGISTRY, "registered", {})
     return data.register
 
 
 @pytest.fixture
 def installed():
     """Look anew for other packages, before the test and after it."""
-    data._plugins.cache_clear()
+    registry._entry_points.cache_clear()
     yield
-    data._plugins.cache_clear()
+    registry._entry_points.cache_clear()
 
 
 def load_mine(*, n_samples: int = 10, data_dir: str = "none", offline: bool = False):
@@ -163,12 +164,12 @@ def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, mon
 
 @pytest.mark.parametrize("room", [data, models])
 def test_other_packages_are_looked_for_once(room, monkeypatch):
-    room._plugins.cache_clear()
+    registry._entry_points.cache_clear()
     looks = []
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: looks.append(group) or [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda: looks.append(1) or EntryPoints())
     room.names()
     room.names()
-    room._plugins.cache_clear()
+    registry._entry_points.cache_clear()
 
     assert len(looks) == 1
 

@@ -501,7 +501,7 @@ def test_an_image_size_for_a_model_of_numbers_is_refused(tmp_path):
 
 
 def test_a_registered_model_takes_weights_too(tmp_path, monkeypatch):
-    monkeypatch.setitem(models._registered, "mine", ScriptVGG)
+    monkeypatch.setitem(models.REGISTRY.registered, "mine", ScriptVGG)
     path = saved(ScriptVGG(3, 4, 3, side=16), tmp_path)
 
     predictor = Predictor.from_weights("mine", path, classes=FOOD, image_size=64)

@@ -206,7 +206,7 @@ def own_model():
 
     models.register("own", Own)
     yield Own
-    del models._registered["own"]
+    del models.REGISTRY.registered["own"]
 
 
 def test_a_registered_model_is_filled_from_the_data_by_its_parameters_names(own_model):
@@ -234,7 +234,7 @@ def test_a_lazy_layer_can_be_trained_after_it_was_built():
     try:
         model = models.build("lazy", (1, 8, 8), 3)
     finally:
-        del models._registered["lazy"]
+        del models.REGISTRY.registered["lazy"]
 
     model(torch.rand(2, 1, 8, 8)).sum().backward()
 

@@ -87,7 +87,7 @@ def test_a_frozen_backbone_stays_frozen(monkeypatch):
             made.append(self)
 
     made = []
-    monkeypatch.setitem(models._registered, "net", Net)
+    monkeypatch.setitem(models.REGISTRY.registered, "net", Net)
 
     search_lr(settings("net", "data=digits", "freeze=backbone"), steps=20)
 

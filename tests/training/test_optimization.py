@@ -336,7 +336,7 @@ class Frozen(nn.Module):
 
 @pytest.mark.parametrize("more", [(), ("freeze_epochs=1", "schedule=cosine"), ("mixup=0.2",)])
 def test_a_frozen_backbone_may_be_averaged_too(tmp_path, monkeypatch, more):
-    monkeypatch.setitem(models._registered, "frozen", Frozen)
+    monkeypatch.setitem(models.REGISTRY.registered, "frozen", Frozen)
     pairs = ("data=digits", "freeze=backbone", "epochs=3", "ema=0.5", *more)
 
     run = trained(tmp_path, "frozen", *pairs)
@@ -359,7 +359,7 @@ def unequal(tmp_path):
     splits = Splits("unequal", "binary", part(), part(), in_shape=(2,), classes=("common", "rare"))
     data.register("unequal", lambda: splits)
     yield
-    data._registered.pop("unequal")
+    data.REGISTRY.registered.pop("unequal")
 
 
 def recall_of_the_rare(tmp_path, *pairs):

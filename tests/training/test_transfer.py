@@ -69,7 +69,7 @@ class Net(nn.Module):
 
 @pytest.fixture
 def own_net(monkeypatch):
-    monkeypatch.setitem(models._registered, "own_net", Net)
+    monkeypatch.setitem(models.REGISTRY.registered, "own_net", Net)
     return "own_net"
 
 
@@ -240,7 +240,7 @@ def test_a_model_that_does_more_after_its_classifier_gets_no_remembered_features
         def forward(self, x):
             return super().forward(x) * 2
 
-    monkeypatch.setitem(models._registered, "scaled", Scaled)
+    monkeypatch.setitem(models.REGISTRY.registered, "scaled", Scaled)
     pairs = ("freeze=backbone", "init_from=null")
     ways = [
         run_training(settings(*pairs, f"cache_features={cached}", model="scaled"), runs_dir=tmp_path)

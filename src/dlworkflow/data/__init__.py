@@ -1,7 +1,7 @@
 """Every data set by the name a user types; knows files, tensors and images, no model, no run and no terminal.
 
-The table is text, so that listing data sets imports nothing heavy. Add your own with `register`, or from another
-package through the entry-point group `dlworkflow.data` (name -> loader).
+The table is text, so that listing data sets imports nothing heavy: a new data set is its file and its line here. Add
+your own with `register`, or from another package through the entry-point group `dlworkflow.data` (name -> loader).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.data.shards.names import shards_path
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, unknown
 from dlworkflow.files.paths import user_path
-from dlworkflow.registry import faults_of, settings_of
+from dlworkflow.registry import Registry
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
@@ -58,8 +57,21 @@ _DATA_SETS: dict[str, DataEntry] = {
 }
 
 Loader = Callable[..., "Splits"]
-_registered: dict[str, Loader] = {}
 _ELSEWHERE = ("data_dir", "offline")  # given by the caller, not settings of one data set
+
+REGISTRY: Registry[Loader] = Registry(
+    "data set",
+    _DATA_SETS,
+    group="data",
+    package="dlworkflow.data",
+    section="data",
+    hint="`dlw data list`, or give a path",
+    supplied=_ELSEWHERE,
+)
+names = REGISTRY.names
+check_name = REGISTRY.check_name
+settings = REGISTRY.settings
+loader = REGISTRY.__getitem__
 
 
 def register(name: str, loader: Loader) -> None:
@@ -68,25 +80,12 @@ def register(name: str, loader: Loader) -> None:
     `loader` takes its settings as keywords and returns `Splits`; `data_dir` and `offline` are given where it has them.
     Raises ConfigError for a name that the library has.
     """
-    if name in _DATA_SETS:
-        raise ConfigError(f"data set {name!r} is the library's own; register yours under another name")
-    _registered[name] = loader
-
-
-def names() -> list[str]:
-    """Return the names of all data sets, the library's own first."""
-    return list(dict.fromkeys([*_DATA_SETS, *_registered, *_plugins()]))
+    REGISTRY.register(name, loader)
 
 
 def entries() -> dict[str, DataEntry]:
     """Return {name: entry} of all data sets; loads none."""
     return {name: _DATA_SETS.get(name) or DataEntry("", about="registered") for name in names()}
-
-
-def check_name(name: str) -> None:
-    """Raise ConfigError unless `name` is a known data set."""
-    if name not in (known := names()):
-        raise ConfigError(f"data.name: {unknown('data set', name, known)} (`dlw data list`, or give a path)")
 
 
 def locate(text: str, typed: str = "--data") -> dict[str, str]:
@@ -116,45 +115,15 @@ def locate(text: str, typed: str = "--data") -> dict[str, str]:
     raise ConfigError(f"{typed}: {unknown('data set', text, known)} (and there is no folder of that name here)")
 
 
-def settings(name: str) -> dict[str, Any]:
-    """Return the settings that a data set takes, with their defaults."""
-    return settings_of(loader(name), supplied=_ELSEWHERE)
-
-
 def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with the settings `given` for a data set: {setting: sentence}."""
-    found = loader(name)
-    wrong = faults_of(found, given, supplied=_ELSEWHERE, owner=f"data {name!r}")
-    for parameter in inspect.signature(found).parameters.values():
-        if (
-            parameter.default is parameter.empty
-            and parameter.name not in (*given, *_ELSEWHERE)
-            and parameter.kind
-            not in (
-                parameter.VAR_KEYWORD,
-                parameter.VAR_POSITIONAL,
-            )
-        ):
-            wrong[parameter.name] = f"data {name!r} needs it"
+    wrong = REGISTRY.faults(name, given)
     value_range = given.get("range") if name in _DATA_SETS else None
     if (given.get("transform") is not None or value_range is not None) and not wrong:
         from dlworkflow.data.images import transforms
 
         wrong |= transforms.faults(given.get("transform"), given.get("image_size"), value_range)
     return wrong
-
-
-def loader(name: str) -> Loader:
-    """Return the function that loads a data set. Raises ConfigError for an unknown name."""
-    check_name(name)
-    if name in _registered:
-        return _registered[name]
-    if name in _DATA_SETS:
-        module, _, attribute = _DATA_SETS[name].target.partition(":")
-        found: Loader = getattr(import_module(f"dlworkflow.data.{module}"), attribute)
-        return found
-    loaded: Loader = _plugins()[name].load()
-    return loaded
 
 
 def load(name: str, *, data_dir: str | None = None, offline: bool = False, **given: Any) -> Splits:
@@ -211,11 +180,3 @@ def data_folder(data_dir: str | None = None) -> Path:
 def _lives_in_files(name: str) -> bool:
     check_name(name)
     return name in _DATA_SETS and _DATA_SETS[name].files
-
-
-@cache
-def _plugins() -> dict[str, Any]:
-    """Return the entry points of other packages by name; looked for once a process, as each look reads the disk."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group="dlworkflow.data")}

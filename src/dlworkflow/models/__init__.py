@@ -1,8 +1,8 @@
 """Every architecture by the name a user types; knows shapes and settings, no data set, no run and no terminal.
 
-The table is text, so that listing models does not import torch. Add your own with `register`, or from another
-package through the entry-point group `dlworkflow.models` (name -> class). A name that is none of these is looked for
-among the classification models of torchvision.
+The table is text, so that listing models does not import torch: a new model is its file and its line here. Add your
+own with `register`, or from another package through the entry-point group `dlworkflow.models` (name -> class). Any
+other name is looked up among the classification models of torchvision.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.errors import ConfigError, ModelError, first_line, nearest, unknown
+from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.recipes import RECIPES, USUAL
-from dlworkflow.registry import choices_of, faults_of, settings_of
+from dlworkflow.registry import Others, Registry
 
 if TYPE_CHECKING:
     import torch
@@ -63,8 +61,6 @@ _MODELS: dict[str, ModelEntry] = {
     "improved_tinyvgg": ModelEntry("tiny_vgg:ImprovedTinyVGG", "multiclass", "digits", (3, 64, 64), 3, 1_313_847),
 }
 
-_registered: dict[str, Callable[..., nn.Module]] = {}
-
 # Parameters of a constructor that the data decides, and what it decides them to be.
 _FROM_DATA: dict[str, Callable[[tuple[int, ...], int], object]] = {
     "in_shape": lambda in_shape, _: in_shape,
@@ -81,24 +77,33 @@ _FROM_DATA: dict[str, Callable[[tuple[int, ...], int], object]] = {
 }
 
 
+REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
+    "model",
+    _MODELS,
+    group="models",
+    package="dlworkflow.models",
+    hint="`dlw models` lists them all",
+    supplied=tuple(_FROM_DATA),
+    others=Others(torchvision_models.names, torchvision_models.constructor, "any of torchvision's"),
+)
+names = REGISTRY.names
+check_name = REGISTRY.check_name
+settings = REGISTRY.settings
+choices = REGISTRY.choices
+is_torchvisions = REGISTRY.is_other
+
+
 def register(name: str, cls: Callable[..., nn.Module]) -> None:
     """Make `dlw train NAME` and `build(NAME, ...)` know a model of your own.
 
     `cls` is called with its settings, and with those of these parameters that it has, filled from the data:
     `in_shape`, `image_size`, `input_shape`/`in_channels` (channels), `input_features` (numbers in a row),
     `in_features` (all numbers of a sample), `output_shape`/`output_features`/`out_features`/`n_outputs`/
-    `num_classes`. A class may say otherwise in a static method `from_shapes(in_shape, n_outputs) -> dict`. One with an
-    attribute `classifier_layer`, the name of its last part ("fc"), has a backbone that can be frozen: all the rest.
-    Raises ConfigError for a name that the library has.
+    `num_classes`. A class may compute others in a static method `from_shapes(in_shape, n_outputs) -> dict`. A class
+    with an attribute `classifier_layer`, the name of its last part ("fc"), has a backbone that can be frozen: all the
+    rest. Raises ConfigError for a name that the library has.
     """
-    if name in _MODELS:
-        raise ConfigError(f"model {name!r} is the library's own; register yours under another name")
-    _registered[name] = cls
-
-
-def names() -> list[str]:
-    """Return the names of all models but torchvision's, the library's own first."""
-    return list(dict.fromkeys([*_MODELS, *_registered, *_plugins()]))
+    REGISTRY.register(name, cls)
 
 
 def library_names() -> list[str]:
@@ -108,7 +113,7 @@ def library_names() -> list[str]:
 
 def entries() -> dict[str, ModelEntry]:
     """Return {name: entry} of all models but torchvision's; does not import torch."""
-    return {name: _MODELS.get(name) or ModelEntry(_origin(name)) for name in names()}
+    return {name: _MODELS.get(name) or ModelEntry(REGISTRY.origin(name)) for name in names()}
 
 
 def entry(name: str) -> ModelEntry:
@@ -136,20 +141,6 @@ def recipe_names(name: str) -> list[str]:
     return [which for which, settings in RECIPES.items() if which == USUAL or name in settings]
 
 
-def check_name(name: str) -> None:
-    """Raise ConfigError unless `name` is a known model."""
-    if name in (known := names()) or name in torchvision_models.names():
-        return
-    everything = [*known, *torchvision_models.names()]
-    sentence = unknown("model", name, everything if nearest(name, everything) else [*known, "any of torchvision's"])
-    raise ConfigError(f"model.name: {sentence} (`dlw models` lists them all)")
-
-
-def is_torchvisions(name: str) -> bool:
-    """Tell whether `name` is a model of torchvision, and none that the library or its user calls so."""
-    return name not in names() and name in torchvision_models.names()
-
-
 def has_backbone(name: str) -> bool:
     """Tell whether a model says which part of it is the classifier, so that the rest can be frozen."""
     return is_torchvisions(name) or hasattr(model_class(name), "classifier_layer")
@@ -157,34 +148,15 @@ def has_backbone(name: str) -> bool:
 
 def model_class(name: str) -> Callable[..., nn.Module]:
     """Return the class that `name` stands for. Raises ConfigError for an unknown name."""
-    check_name(name)
-    if name in _registered:
-        return _registered[name]
-    if name in _MODELS:
-        module, _, attribute = _MODELS[name].target.partition(":")
-        found: Callable[..., nn.Module] = getattr(import_module(f"dlworkflow.models.{module}"), attribute)
-        return found
-    if is_torchvisions(name):
-        return torchvision_models.constructor(name)
-    loaded: Callable[..., nn.Module] = _plugins()[name].load()
-    return loaded
-
-
-def settings(name: str) -> dict[str, Any]:
-    """Return the settings that a model takes, with their defaults."""
-    cls = model_class(name)
-    return settings_of(cls, supplied=_supplied(cls))
-
-
-def choices(name: str) -> dict[str, tuple[Any, ...]]:
-    """Return the settings of a model that take one of a few values, with those, the default first."""
-    return choices_of(model_class(name))
+    return REGISTRY[name]
 
 
 def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Return what is wrong with the settings `given` for a model: {setting: sentence}."""
-    cls = model_class(name)
-    return faults_of(cls, given, supplied=_supplied(cls), owner=f"model {name!r}")
+    found = REGISTRY.faults(name, given)
+    if hasattr(REGISTRY[name], "from_shapes"):  # it may compute what it needs
+        return {key: sentence for key, sentence in found.items() if key in given}
+    return found
 
 
 def build(name: str, in_shape: tuple[int, ...], n_outputs: int, **given: Any) -> nn.Module:
@@ -273,18 +245,3 @@ def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outp
 
 def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "no"
-
-
-def _origin(name: str) -> str:
-    if name in _registered:
-        cls = _registered[name]
-        return f"{cls.__module__}:{getattr(cls, '__qualname__', name)}"
-    return _plugins()[name].value
-
-
-@cache
-def _plugins() -> dict[str, Any]:
-    """Return the entry points of other packages by name; looked for once a process, as each look reads the disk."""
-    from importlib.metadata import entry_points
-
-    return {point.name: point for point in entry_points(group="dlworkflow.models")}

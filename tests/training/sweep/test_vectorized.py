@@ -151,7 +151,7 @@ class Noisy(torch.nn.Linear):
 
 
 def test_a_model_that_draws_random_numbers_trains_alone(monkeypatch):
-    monkeypatch.setitem(models._registered, "noisy", Noisy)
+    monkeypatch.setitem(models.REGISTRY.registered, "noisy", Noisy)
     job = prepare(config("noisy", "data=circles", "data.batch_size=full", "data.shuffle=false", "optimizer=sgd"))
 
     assert "torch.vmap" in obstacle(job)
