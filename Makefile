@@ -7,7 +7,7 @@ READY := $(VENV)/.dlworkflow-ready
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults bench bench-scale lint types cov figures wheel-smoke check clean
+.PHONY: help setup demo test test-slow test-faults test-oldest bench bench-scale lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,12 @@ test-slow: $(READY) ## run the slow tests: the notes' long tables, the wheel
 
 test-faults: $(READY) ## run the tests of faults: kills, a full disk, damaged files (about five minutes)
 	$(PYTEST) -m faults
+
+test-oldest: ## run the tests with the oldest versions that pyproject.toml allows, in .venv-oldest (no part of CI)
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python tests/oldest.py >.venv-oldest/constraints.txt
+	.venv-oldest/bin/python -m pip install --quiet --constraint .venv-oldest/constraints.txt --editable '.[dev]'
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest -n auto -m "not slow and not faults"
 
 bench: $(READY) ## time the work against the notes' way and the floor; ARGS="--json --only V0" (about ten minutes)
 	@$(BIN)/python tests/bench/bench.py $(ARGS)

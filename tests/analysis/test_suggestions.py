@@ -7,14 +7,13 @@ import io
 import shlex
 
 import pytest
-import typer
 import yaml
 
 from dlworkflow import models
 from dlworkflow.analysis.diagnosis import RULES, Diagnosis
 from dlworkflow.analysis.diagnosis.of_run import situation_of
 from dlworkflow.analysis.diagnosis.suggestions import _OTHER_MODELS, MOST, Situation, cure_commands
-from dlworkflow.cli.app import app, main
+from dlworkflow.cli.app import main
 from dlworkflow.config import Layer, from_overrides
 from dlworkflow.config.command_line import train_command
 from dlworkflow.data import locate
@@ -41,14 +40,12 @@ def food(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Build the command line once, and keep to one thread: so small a convolution gains nothing from a second."""
+    """Keep to one thread: so small a convolution gains nothing from a second."""
     import torch
 
-    threads, built = torch.get_num_threads(), typer.main.get_command(app)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("typer.main.get_command", lambda _: built)
-        yield
+    yield
     torch.set_num_threads(threads)
 
 

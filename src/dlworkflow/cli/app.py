@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -100,7 +101,7 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     rest, debug = _take_debug(given)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow says of odd metadata is nothing to act on
-    command = typer.main.get_command(app)
+    command = _command_tree()
     log = logging.getLogger("dlworkflow")
     log.setLevel(logging.INFO)
     if not log.handlers:
@@ -144,6 +145,12 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     if code == 130:  # typer's own answer to Ctrl-C
         _fail("interrupted", 130, debug)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@cache
+def _command_tree() -> Any:
+    """Build the commands from their signatures, once per process: it takes as long as most commands that only look."""
+    return typer.main.get_command(app)
 
 
 def _leave_a_closed_pipe(code: int = 0) -> NoReturn:
@@ -197,7 +204,7 @@ def _usage(error: typer.TyperException, arguments: Sequence[str]) -> str:
 def _command_path(arguments: Sequence[str]) -> str:
     """Return the command that arguments start with: `dlw train`, `dlw data get`."""
     path = ["dlw"]
-    command: Any = typer.main.get_command(app)
+    command = _command_tree()
     for name in arguments:
         command = getattr(command, "commands", {}).get(name)
         if command is None:

@@ -61,7 +61,7 @@ def _can(precision: str, device: torch.device) -> bool:
 def check_compiler(device: torch.device) -> None:
     """Raise ConfigError unless `torch.compile` can make something that runs on `device`."""
     try:
-        torch.compile(F.relu)(torch.ones(2, device=device))
+        torch.compile(nn.ReLU())(torch.ones(2, device=device))  # torch 2.6 does not compile its own functions
     except (RuntimeError, OSError, ImportError) as error:
         raise ConfigError(
             f"compile: torch.compile does not work here on {device}: {first_line(error)}; on a CPU it needs a C++ "
