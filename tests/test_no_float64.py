@@ -24,10 +24,10 @@ from dlworkflow.engine.update import Update
 from dlworkflow.metrics.functions import (
     accuracy_fn,
     calibration_bins,
-    classification_report,
     regression_metrics,
     top_k_accuracy,
 )
+from dlworkflow.metrics.per_class import classification_report
 from dlworkflow.training.job import prepare
 from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.sweep import vectorized

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from dlworkflow.inference.predictor import Predictor as Predictor
     from dlworkflow.inference.predictor import predict_images as predict_images
     from dlworkflow.metrics.functions import accuracy_fn as accuracy_fn
-    from dlworkflow.metrics.functions import classification_report as classification_report
     from dlworkflow.metrics.functions import confusion_matrix as confusion_matrix
+    from dlworkflow.metrics.per_class import classification_report as classification_report
     from dlworkflow.models.blobs import BlobModel as BlobModel
     from dlworkflow.models.circles import CircleModelV0 as CircleModelV0
     from dlworkflow.models.circles import CircleModelV1 as CircleModelV1
@@ -166,9 +166,9 @@ _HOMES = {  # where each public name lives
     ),
     "metrics.functions": (
         "accuracy_fn",
-        "classification_report",
         "confusion_matrix",
     ),
+    "metrics.per_class": ("classification_report",),
     "models.blobs": ("BlobModel",),
     "models.circles": (
         "CircleModelV0",

@@ -107,6 +107,10 @@ class Registry(Generic[Thing]):
             self[name], given, supplied=self.supplied, owner=owner
         )
 
+    def needs(self, name: str) -> set[str]:
+        """Return those of the `supplied` parameters that a thing takes."""
+        return set(inspect.signature(self[name]).parameters) & set(self.supplied)
+
     def about(self, name: str) -> str:
         """Return one line of help: the entry's own, else the first line of the docstring, read without importing."""
         entry = self.table.get(name) if name not in self.registered else self.registered[name]

@@ -14,13 +14,13 @@ from dlworkflow.metrics.functions import (
     accuracy_fn,
     calibration_bins,
     classification_metrics,
-    classification_report,
     confusion_matrix,
     majority_baseline,
     regression_metrics,
     top_k_accuracy,
     wilson_interval,
 )
+from dlworkflow.metrics.per_class import classification_report
 
 
 def random_case(seed, n=200, classes=5):

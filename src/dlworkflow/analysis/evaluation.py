@@ -25,6 +25,7 @@ from dlworkflow.engine.tasks import build_loss, get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.predictor import load_run_model
+from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.report import EvaluationReport, make_report
 from dlworkflow.runs import Run
 
@@ -176,8 +177,8 @@ def evaluate_run(
     return evaluate_part(run, load_part(run, split, data_dir=data_dir), weights=weights, device=device)
 
 
-def report_part(run: Run, part: Part, result: Evaluation) -> EvaluationReport:
-    """Say what an evaluation is worth, against what answering without looking would score on the same samples."""
+def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | None = None) -> EvaluationReport:
+    """Return the report of an evaluation, with the baseline on the same samples; `settings` are those of metrics."""
     summary = run.summary()
     score, answer = _baseline(summary, result)
     return make_report(
@@ -189,6 +190,7 @@ def report_part(run: Run, part: Part, result: Evaluation) -> EvaluationReport:
         baseline=score,
         baseline_answer=answer,
         files=part.files,
+        settings=settings,
     )
 
 

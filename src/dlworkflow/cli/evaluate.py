@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 MOST_CLASSES = 25
 """A terminal shows the table of up to this many classes; evaluation.json holds them all."""
 
-_PERCENT = ("accuracy", "top_3_accuracy", "top_5_accuracy")
-
 
 class Split(StrEnum):
     """Which part of a data set."""
@@ -54,6 +52,12 @@ def evaluate(
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Also draw the figures.")] = True,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="METRIC.SETTING=VALUE", help="A setting of a metric: --set calibration_error.n_bins=10."
+        ),
+    ] = None,
     device: DeviceOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
@@ -75,9 +79,12 @@ def evaluate(
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
 
     from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_data, report_part, write_report
+    from dlworkflow.config import from_overrides
     from dlworkflow.data.splits import ONLY_NAMES
+    from dlworkflow.metrics.functions import check_settings
     from dlworkflow.runs.summary import leakage_warnings
 
+    chosen = check_settings(from_overrides(settings or ()).values)
     say(f"run {found.path} ({weights.value} weights)")
     bad = on_bad.value if on_bad else None
     options: dict[str, Any] = {"ignore_extra": ignore_extra, "on_bad": bad, "data_dir": data_dir, "offline": offline}
@@ -91,7 +98,7 @@ def evaluate(
         say(f"note: {found.name} {ONLY_NAMES}")
     if data is None and (shown := _as_trained(found.summary(), split.value, weights.value)):
         say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
-    report = report_part(found, part, result)
+    report = report_part(found, part, result, chosen)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
         paths = write_report(found, part, report, weights=weights.value)
     finally:
@@ -135,7 +142,7 @@ def _print(data: dict[str, Any], report: EvaluationReport, output: Format) -> No
         return
     hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline")
     shown = [
-        {"what": key.replace("_", " "), "value": percent(value) if key in _PERCENT else number(value)}
+        {"what": key.replace("_", " "), "value": percent(value) if key.endswith("accuracy") else number(value)}
         for key, value in row.items()
         if value is not None and key not in hidden
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,24 +12,24 @@ from torch import Tensor
 
 from dlworkflow.engine.tasks import Task, build_loss
 from dlworkflow.metrics.functions import (
-    ClassificationReport,
+    Settings,
     classification_metrics,
-    classification_report,
     confusion_matrix,
     regression_metrics,
     wilson_interval,
 )
+from dlworkflow.metrics.per_class import ClassificationReport, classification_report
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """All that is said of one split.
+    """The evaluation of one split.
 
-    `samples` has a row a sample, in the split's order: index, file (where there are files), truth, prediction,
-    probability of the prediction, loss. `interval` is that of the accuracy with 95 % confidence. `matrix` counts, truth
-    by row. `warnings` are sentences that must not be overlooked.
+    `samples` has one row per sample, in the split's order: index, file (where there are files), truth, prediction,
+    probability of the prediction, loss. `interval` is the 95 % confidence interval of the accuracy. `matrix` counts,
+    with the true class by row. `settings` are those of metrics that differ from their defaults.
     """
 
     task: str
@@ -43,9 +43,10 @@ class EvaluationReport:
     baseline: float | None = None
     baseline_answer: str | None = None
     warnings: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=dict)
 
     def confused_pairs(self, most: int = 5) -> list[Row]:
-        """Return the commonest wrong answers: truth, prediction, count, share of the truth's samples."""
+        """Return the most frequent errors: truth, prediction, count, share of the samples of the true class."""
         pairs: list[Row] = [
             {"truth": self.classes[i], "prediction": self.classes[j], "count": count, "share": count / sum(row)}
             for i, row in enumerate(self.matrix or ())
@@ -55,7 +56,7 @@ class EvaluationReport:
         return sorted(pairs, key=lambda pair: (-pair["count"], pair["truth"], pair["prediction"]))[:most]
 
     def errors(self) -> list[Row]:
-        """Return the samples that were answered wrongly (all of a regression's), the highest loss first."""
+        """Return the wrongly predicted samples (all of a regression), the highest loss first."""
         wrong = [row for row in self.samples if self.task == "regression" or row["truth"] != row["prediction"]]
         return sorted(wrong, key=lambda row: -row["loss"])
 
@@ -66,6 +67,7 @@ class EvaluationReport:
             "samples": len(self.samples),
             "loss": self.loss,
             "metrics": self.metrics,
+            **({"metric_settings": self.settings} if self.settings else {}),
             "accuracy_interval_95": self.interval,
             "baseline": self.baseline,
             "baseline_answer": self.baseline_answer,
@@ -86,23 +88,25 @@ def make_report(
     baseline: float | None = None,
     baseline_answer: str | None = None,
     files: Sequence[object] | None = None,
+    settings: Settings | None = None,
 ) -> EvaluationReport:
-    """Say what raw scores (n, ...) are worth for labels (n, ...).
+    """Score raw outputs (n, ...) against labels (n, ...).
 
-    `baseline` is what answering `baseline_answer` (a class, or a training mean) for everything scores: an accuracy, or
-    a loss for a regression.
+    `baseline` is the score of always answering `baseline_answer` (a class, or the training mean): an accuracy, or a
+    loss for a regression. `settings` are those of single metrics: {metric: {setting: value}}.
     """
     losses = build_loss(task, loss_name, reduction="none")(task.align(logits, y), y).reshape(len(y), -1).mean(dim=1)
     loss = float(losses.cpu().double().mean())
     if not task.has_accuracy:
         samples = _samples(files, y.reshape(len(y), -1)[:, 0], logits.reshape(len(y), -1)[:, 0], None, losses)
         warnings = regression_warnings(loss, baseline)
+        metrics = regression_metrics(y, logits, settings)
         return EvaluationReport(
-            task.name, loss, regression_metrics(y, logits), samples, baseline=baseline, warnings=warnings
+            task.name, loss, metrics, samples, baseline=baseline, warnings=warnings, settings=settings or {}
         )
     probabilities = task.probabilities(logits)
     truth, prediction = y.long().reshape(-1), probabilities.argmax(dim=1)
-    metrics = classification_metrics(truth, probabilities)
+    metrics = classification_metrics(truth, probabilities, settings)
     accuracy = metrics["accuracy"] or 0.0
     interval = wilson_interval(round(accuracy * len(truth)), len(truth))
     names = [[classes[label] for label in labels.tolist()] for labels in (truth, prediction)]
@@ -120,6 +124,7 @@ def make_report(
         warnings=classification_warnings(
             accuracy, answered=sorted(set(names[1])), interval=interval, baseline=baseline, answer=baseline_answer
         ),
+        settings=settings or {},
     )
 
 
@@ -131,7 +136,7 @@ def classification_warnings(
     baseline: float | None,
     answer: str | None,
 ) -> tuple[str, ...]:
-    """Say when a model has collapsed to one answer, or does no better than giving the same answer always."""
+    """Warn of a model that has collapsed to one answer, or is no better than always giving the same answer."""
     warnings = []
     if len(answered) == 1:
         warnings.append(f"the model answers {answered[0]!r} for every sample: it has collapsed to one class")
@@ -148,7 +153,7 @@ def classification_warnings(
 
 
 def regression_warnings(loss: float, baseline: float | None) -> tuple[str, ...]:
-    """Say when a regression does no better than answering the training mean always."""
+    """Warn of a regression that is no better than always answering the training mean."""
     if baseline is None or loss < baseline:
         return ()
     return (f"a loss of {loss:.5f} is no better than always answering the training mean, which has {baseline:.5f}",)
