@@ -70,11 +70,11 @@ data/loaders: errors engine/child_processes data/datasets data/folders data/imag
 data/shards: errors files/paths files/writing registry engine/child_processes data/check data/datasets data/folders
     data/images data/loaders data/splits
 data/splits: errors data/images
-metrics: registry
-metrics/functions: errors
-metrics/report: engine/tasks metrics/functions
-plotting: plotting/boundary plotting/curves plotting/dataset plotting/pictures plotting/results plotting/style
-    plotting/sweeps plotting/teaching
+metrics:
+metrics/functions: errors registry
+metrics/per_class: metrics/functions
+metrics/report: engine/tasks metrics/functions metrics/per_class
+plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
@@ -136,15 +136,16 @@ inference/inputs: errors files/paths data/folders data/images
 inference/predictor: errors engine/batch_check engine/device engine/tasks data/folders data/images runs models
     models/torchvision_models models/weights
 analysis: registry
+analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
+analysis/data_figures: errors data/images data/shards data/splits plotting
 analysis/diagnosis: errors config config/command_line config/conflicts engine/losses engine/tasks data runs models
     models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
-    data/loaders data/shards data/splits metrics/report runs inference/predictor
-analysis/figure_kinds:
-analysis/figures: errors engine/loop engine/tasks data/images data/shards data/splits metrics/functions
-    metrics/report plotting plotting/grid plotting/style runs inference/predictor analysis/evaluation
-    analysis/figure_kinds analysis/history_figures
-analysis/history_figures: errors metrics/functions plotting runs runs/comparison analysis/figure_kinds
+    data/loaders data/shards data/splits metrics/functions metrics/report runs inference/predictor
+analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
+    analysis/evaluation analysis/run_figures
+analysis/run_figures: errors registry engine/loop engine/tasks data/splits metrics/functions metrics/report plotting
+    plotting/grid runs runs/comparison inference/predictor analysis/data_figures analysis/evaluation
 course: registry
 course/convolution: errors course/trace
 course/descent: errors
@@ -154,20 +155,19 @@ guide: errors
 cli:
 cli/app: _version errors data/shards cli/compare cli/data cli/diagnose cli/doctor cli/evaluate cli/guide cli/lr_find
     cli/models cli/options cli/plot cli/predict cli/runs cli/streams cli/sweep cli/trace cli/train
-cli/compare: errors runs runs/comparison training/sweep analysis/history_figures cli/options cli/runs cli/tables
+cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
 cli/data: errors files/paths files/text config data data/check data/folders data/images data/shards data/splits
-    analysis/figures cli/options cli/tables
+    analysis/data_figures cli/options cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
-cli/evaluate: errors files/text data/splits metrics/report runs runs/summary analysis/evaluation analysis/figures
-    cli/options cli/predict cli/tables
+cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs runs/summary
+    analysis/evaluation analysis/figures cli/options cli/predict cli/tables
 cli/guide: errors guide cli/options cli/tables
 cli/lr_find: errors files/paths config data plotting training/lr_finder training/settings cli/options cli/train
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
     inference/predictor cli/options cli/tables
 cli/options: errors files/paths files/text files/writing data plotting plotting/style runs models
-cli/plot: errors data plotting runs analysis/figure_kinds analysis/figures analysis/history_figures cli/evaluate
-    cli/options cli/predict
+cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options cli/predict
 cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
     inference/inputs inference/predictor cli/options cli/tables
 cli/progress: errors engine/device engine/loop data/images data/shards data/splits metrics/functions metrics/report
@@ -179,7 +179,7 @@ cli/tables: files/text
 cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
     cli/options cli/tables
 cli/train: errors files/paths config data data/images plotting runs training/distributed training/job
-    training/resume training/run training/settings analysis/history_figures cli/options cli/progress
+    training/resume training/run training/settings analysis/figures cli/options cli/progress
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from dlworkflow import data
-from dlworkflow.analysis import figures
+from dlworkflow.analysis import evaluation, figures
+from dlworkflow.analysis.comparison_figures import draw_runs
+from dlworkflow.analysis.data_figures import draw_data
 from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_part
-from dlworkflow.analysis.figures import draw, draw_data, draw_evaluation
-from dlworkflow.analysis.history_figures import draw_runs, fitting_kinds, history_lists
+from dlworkflow.analysis.figures import draw, draw_evaluation, fitting_kinds
+from dlworkflow.analysis.run_figures import history_lists
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.plotting import save_figure
@@ -102,7 +104,7 @@ def test_bars_of_runs_without_accuracy_are_refused(runs, tmp_path):
 
 
 def test_a_history_becomes_what_train_returns(runs):
-    assert list(history_lists(runs["blobs"])) == ["train_loss", "train_acc", "test_loss", "test_acc"]
+    assert list(history_lists(runs["blobs"].history())) == ["train_loss", "train_acc", "test_loss", "test_acc"]
 
 
 @pytest.mark.parametrize("name", ["line", "circles", "blobs", "spirals", "digits"])
@@ -127,14 +129,14 @@ def test_transforms_are_drawn_without_touching_the_global_generator():
 
 
 def test_points_of_more_than_two_numbers_are_refused():
-    with pytest.raises(DataError, match="3 numbers a sample"):
+    with pytest.raises(DataError, match="3 numbers per sample"):
         draw_data(data.load("blobs", n_features=3))
 
 
 def test_classes_of_a_regression_and_transforms_of_points_are_refused():
     with pytest.raises(DataError, match="no classes"):
         draw_data(data.load("line"), what="balance")
-    with pytest.raises(DataError, match="no pictures"):
+    with pytest.raises(DataError, match="no images"):
         draw_data(data.load("circles"), what="transforms")
 
 
@@ -159,8 +161,8 @@ def test_a_perfect_run_is_drawn_without_a_grid_of_errors_that_nobody_named(runs,
 
 def test_several_figures_score_the_run_once(runs, monkeypatch):
     calls = []
-    original = figures.evaluate_part
-    monkeypatch.setattr(figures, "evaluate_part", lambda *a, **k: (calls.append(1), original(*a, **k))[1])
+    original = evaluation.evaluate_part
+    monkeypatch.setattr(evaluation, "evaluate_part", lambda *a, **k: (calls.append(1), original(*a, **k))[1])
 
     list(figures.draw_all(runs["tinyvgg"]))
 

@@ -85,7 +85,7 @@ def test_names_that_nobody_gave_are_numbered(dlw, in_tmp):
 
 
 def test_a_file_that_appears_while_it_is_drawn_stays(dlw, in_tmp, monkeypatch):
-    from dlworkflow.analysis import figures
+    from dlworkflow.analysis import data_figures as figures
 
     draw = figures.draw_data
 

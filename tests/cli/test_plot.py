@@ -37,7 +37,7 @@ def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
         ("plot circles --out f.png", 2, "name one figure"),
         ("compare --plot f.xyz", 1, "f.xyz"),
         ("compare line-line-001 --plot f.png --plot-kind bars", 1, "accuracy"),
-        ("data show circles --what transforms", 1, "no pictures"),
+        ("data show circles --what transforms", 1, "no images"),
         ("data show nosuch", 2, "'nosuch'"),
         ("summary circles_v2 --trace x.png", 2, "dlw trace circles_v2"),
         ("summary tinyvgg --trace none.png", 1, "none.png"),

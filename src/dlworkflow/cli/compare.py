@@ -99,7 +99,7 @@ def compare(
         why = "as there is no validation split; expect a little less on new data"
         say(f"best epoch{which}: the lowest test loss, {why}")
     if target is not None:
-        from dlworkflow.analysis.history_figures import draw_runs
+        from dlworkflow.analysis.comparison_figures import draw_runs
 
         kept = [row["path"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
         by_path = {str(run.path): run for run in found}

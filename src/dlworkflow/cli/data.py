@@ -124,7 +124,7 @@ def show(
     target = figure_file("--out", out, overwrite, input_files({"data_dir": data_dir, **given}))
     splits = _load(given, data_dir, offline)
 
-    from dlworkflow.analysis.figures import draw_data
+    from dlworkflow.analysis.data_figures import draw_data
 
     figure = draw_data(splits, what=what.value, seed=seed)
     echo_path(target.save(figure) if target else save_under_free_name(figure, f"{splits.name}-{what.value}"))

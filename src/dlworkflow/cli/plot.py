@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dlworkflow.analysis.figure_kinds import KINDS, OF_A_SPLIT, OF_THE_HISTORY
+from dlworkflow.analysis.run_figures import FIGURES
 from dlworkflow.cli.evaluate import Split
 from dlworkflow.cli.options import (
     RUN_HELP,
@@ -23,14 +22,9 @@ from dlworkflow.cli.options import (
 from dlworkflow.cli.predict import Weights
 from dlworkflow.errors import ConfigError, RunError, nearest
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from dlworkflow.runs import Run
-
 
 def _complete(incomplete: str) -> list[str]:
-    return [*complete_runs(incomplete), *(kind for kind in KINDS if kind.startswith(incomplete))]
+    return [*complete_runs(incomplete), *(kind for kind in FIGURES.names() if kind.startswith(incomplete))]
 
 
 def plot(
@@ -38,7 +32,7 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [FIGURE]...",
-            help=f"{RUN_HELP} Figures: {', '.join(KINDS)}; all that fit when none is named.",
+            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)}; all that fit when none is named.",
             autocompletion=_complete,
         ),
     ] = None,
@@ -62,37 +56,26 @@ def plot(
     """
     from dlworkflow.runs import find_run
 
-    kinds = [name for name in names or () if name in KINDS]
-    runs = [name for name in names or () if name not in KINDS]
+    known = FIGURES.names()
+    kinds = [name for name in names or () if name in known]
+    runs = [name for name in names or () if name not in known]
     if len(runs) > 1:
-        raise ConfigError(f"one run at a time, and {runs[-1]!r} is no figure; figures are {', '.join(KINDS)}")
+        raise ConfigError(f"one run at a time, and {runs[-1]!r} is no figure; figures are {', '.join(known)}")
     try:
         found = find_run(runs[0] if runs else None, runs_dir)
     except RunError as error:
-        if runs and (guess := nearest(runs[0], KINDS)):
+        if runs and (guess := nearest(runs[0], known)):
             raise RunError(f"{error}; or did you mean the figure {guess!r}?") from None
         raise
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
+    from dlworkflow.analysis.figures import draw_all, file_stem
     from dlworkflow.data import input_files
     from dlworkflow.plotting import save_figure
 
     target = figure_file("--out", out, overwrite, input_files(found.summary()["config"]["data"]))
     say(f"run {found.path}")
-    tail = "" if split is Split.test else f"-{split.value}"
-    which = "" if weights is Weights.best else f"-{weights.value}"
-    for kind, figure in _drawn(found, kinds, split.value, data_dir, weights.value):
-        own = kind if kind in OF_THE_HISTORY else f"{kind}{tail if kind in OF_A_SPLIT else ''}{which}"
-        echo_path(target.save(figure) if target else save_figure(figure, found.plot_path(own)))
-
-
-def _drawn(run: Run, kinds: list[str], split: str, data_dir: str | None, weights: str) -> Iterator[tuple[str, Figure]]:
-    """Draw figures; those of the history alone need no model, and no import of torch."""
-    if kinds and set(kinds) <= set(OF_THE_HISTORY):
-        from dlworkflow.analysis.history_figures import draw_history
-
-        return ((kind, draw_history(run, kind)) for kind in kinds)
-    from dlworkflow.analysis.figures import draw_all
-
-    return draw_all(run, kinds, split=split, data_dir=data_dir, weights=weights)
+    for kind, figure in draw_all(found, kinds, split=split.value, data_dir=data_dir, weights=weights.value):
+        path = found.plot_path(file_stem(kind, split.value, weights.value))
+        echo_path(target.save(figure) if target else save_figure(figure, path))

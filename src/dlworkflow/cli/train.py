@@ -274,10 +274,10 @@ def train(
         return
     print_end(run)
     if plots or (plots is None and sys.stdout.isatty()):
-        from dlworkflow.analysis.history_figures import draw_history
+        from dlworkflow.analysis.figures import draw
         from dlworkflow.plotting import save_figure
 
-        say(f"figure  {save_figure(draw_history(run), run.plot_path('curves'))}")
+        say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
 
 
 def _resume(

@@ -1,0 +1,186 @@
+"""The figures of one run, a function each, and their table; imports neither torch nor matplotlib before one is drawn.
+
+The names of its parameters say what a figure needs. Each is loaded once, when the first figure asks for it:
+
+    run           the `Run`
+    history       its epochs, a row each; RunError where there are none
+    splits        the data that it was trained on, `Splits`
+    predictor     its model with the chosen weights, `Predictor`
+    part          the chosen split, `Part`
+    evaluation    outputs and labels of that split, `Evaluation`
+    report        their `EvaluationReport`
+
+A figure that does not suit every run says so with `fits`. The drawing itself is in `plotting`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow import plotting
+from dlworkflow.errors import DataError
+from dlworkflow.registry import Registry
+from dlworkflow.runs import Run, shows_batch_means
+from dlworkflow.runs.comparison import SCORES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlworkflow.analysis.evaluation import Part
+    from dlworkflow.data.splits import Splits
+    from dlworkflow.engine.loop import Evaluation
+    from dlworkflow.inference.predictor import Predictor
+    from dlworkflow.metrics.report import EvaluationReport
+
+GRID = 9
+"""Images in a grid of predictions or errors: the notes' 3x3."""
+
+Draw = Callable[..., "Figure"]
+History = Sequence[Mapping[str, Any]]
+
+
+class NothingToDrawError(DataError):
+    """A figure fits the run and would be empty; it is left out unless it was asked for by name."""
+
+
+def fits(suits: Callable[[Mapping[str, Any]], bool]) -> Callable[[Draw], Draw]:
+    """Mark a figure as one for runs whose summary `suits` it; without this mark it is for every run."""
+
+    def mark(draw: Draw) -> Draw:
+        draw.fits = suits  # type: ignore[attr-defined] # functions take attributes
+        return draw
+
+    return mark
+
+
+def draw_curves(run: Run, history: History) -> Figure:
+    """Draw loss and accuracy by epoch."""
+    summary = run.summary()
+    best = summary.get("best")
+    return plotting.plot_loss_curves(
+        history_lists(history),
+        best_epoch=int(best["epoch"]) if best else None,
+        loss_label=loss_label([run]),
+        note="means over batches (averaging: batch)" if shows_batch_means(summary) else "",
+    )
+
+
+def draw_learning_rate(history: History) -> Figure:
+    """Draw the learning rate by epoch."""
+    return plotting.plot_learning_rate([row["lr"] for row in history])
+
+
+@fits(lambda summary: summary["in_shape"] == [2] and bool(summary["classes"]))
+def draw_boundary(splits: Splits, predictor: Predictor) -> Figure:
+    """Draw the decision regions of a model of points in the plane, with the points of every split."""
+    import torch
+
+    from dlworkflow.analysis.data_figures import arrays_of
+
+    def predict(points: Any) -> Any:
+        logits = predictor.logits(torch.as_tensor(points, dtype=torch.float32))
+        return predictor.task.probabilities(logits).argmax(dim=1).numpy()
+
+    return plotting.plot_decision_regions(arrays_of(splits), predict, splits.classes)
+
+
+@fits(lambda summary: summary["in_shape"] == [1] and not summary["classes"])
+def draw_fit(splits: Splits, predictor: Predictor) -> Figure:
+    """Draw training, test and predicted values of a regression over its one input."""
+    import torch
+
+    from dlworkflow.analysis.data_figures import arrays_of
+
+    arrays = arrays_of(splits)
+    predicted = predictor.logits(torch.as_tensor(arrays["test"][0])).numpy()
+    return plotting.plot_predictions(*arrays["train"], *arrays["test"], predicted)
+
+
+@fits(lambda summary: bool(summary["classes"]))
+def draw_confusion(report: EvaluationReport) -> Figure:
+    """Draw the confusion matrix."""
+    return plotting.plot_confusion_matrix(report.matrix, report.classes)
+
+
+@fits(lambda summary: bool(summary["classes"]))
+def draw_calibration(run: Run, evaluation: Evaluation) -> Figure:
+    """Draw accuracy by confidence (a reliability diagram)."""
+    from dlworkflow.engine.tasks import get_task
+    from dlworkflow.metrics.functions import calibration_bins, calibration_error
+
+    y, probabilities = evaluation.y.reshape(-1), get_task(run.summary()["task"]).probabilities(evaluation.logits)
+    bins = calibration_bins(y, probabilities)
+    error = calibration_error(y, probabilities)
+    return plotting.plot_reliability(bins["confidence"], bins["accuracy"], bins["count"], ece=error)
+
+
+@fits(lambda summary: summary["kind"] == "image")
+def draw_predictions(part: Part, report: EvaluationReport) -> Figure:
+    """Draw nine random images with the predicted and the true class."""
+    rows = random.Random(42).sample(report.samples, min(GRID, len(report.samples)))
+    return plotting.plot_prediction_grid(*_columns(part, rows), names=_names(part, rows))
+
+
+@fits(lambda summary: summary["kind"] == "image")
+def draw_errors(run: Run, part: Part, report: EvaluationReport) -> Figure:
+    """Draw the nine wrongly predicted images of highest loss."""
+    rows = report.errors()[:GRID]
+    if not rows:
+        raise NothingToDrawError(f"{run.name} makes no errors on its {part.name} split: there is nothing to draw")
+    losses = [row["loss"] for row in rows]
+    return plotting.plot_worst_errors(*_columns(part, rows), losses, names=_names(part, rows))
+
+
+FIGURES: Registry[Draw] = Registry(
+    "figure",
+    {
+        "curves": draw_curves,
+        "lr": draw_learning_rate,
+        "boundary": draw_boundary,
+        "fit": draw_fit,
+        "confusion": draw_confusion,
+        "calibration": draw_calibration,
+        "predictions": draw_predictions,
+        "errors": draw_errors,
+    },
+    "figures",
+    supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report"),
+)
+"""The figures of a run, in the order in which one looks at them. `FIGURES.register(name, function)` adds yours, as
+does the entry-point group `dlworkflow.figures` of another package.
+"""
+
+
+def history_lists(history: History) -> dict[str, list[float]]:
+    """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
+    return {key: [row[key] for row in history] for key in SCORES if history and key in history[0]}
+
+
+_LOSS_LABELS = {
+    "l1": "mean absolute error",
+    "mse": "mean squared error",
+    "binary_cross_entropy": "binary cross entropy (nats)",
+    "cross_entropy": "cross entropy (nats)",
+}
+
+
+def loss_label(runs: Sequence[Run]) -> str:
+    """Name the loss of all runs with its unit; just `loss` where they differ."""
+    names = {run.summary()["config"].get("loss") for run in runs}
+    return _LOSS_LABELS.get(names.pop(), "loss") if len(names) == 1 else "loss"
+
+
+def _columns(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Return the images, true classes, predicted classes and probabilities of some samples of a report."""
+    from dlworkflow.analysis.data_figures import image_of
+    from dlworkflow.plotting.grid import LONGEST_SIDE
+
+    images = [image_of(part.dataset, row["index"], longest=LONGEST_SIDE) for row in rows]
+    return [images, *([row[key] for row in rows] for key in ("truth", "prediction", "probability"))]
+
+
+def _names(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [Path(row["file"]).name for row in rows] if part.files else []
