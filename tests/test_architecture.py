@@ -61,15 +61,17 @@ engine/signals:
 engine/tasks: errors
 engine/update: engine/losses engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
-data/check: errors files/paths registry data/folders data/images data/splits
+data/check: errors files/paths registry data/folders data/images data/protocol data/splits
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
 data/download: errors files/paths
 data/folders: errors files/paths data/images
-data/images: errors files/paths files/writing registry
-data/loaders: errors engine/child_processes data/datasets data/folders data/images
+data/images: errors files/paths files/writing registry data/protocol
+data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
+data/protocol:
 data/shards: errors files/paths files/writing registry engine/child_processes data/check data/datasets data/folders
-    data/images data/loaders data/splits
-data/splits: errors data/images
+    data/images data/loaders data/protocol data/splits
+data/slices: engine/data_parallel data/protocol
+data/splits: errors data/images data/protocol
 metrics:
 metrics/functions: errors registry
 metrics/per_class: metrics/functions
@@ -106,26 +108,25 @@ models/weights: errors files/paths files/writing registry data/download models m
     models/torchvision_models
 training: registry
 training/assembly: engine/data_parallel engine/loop engine/losses engine/mixup engine/precision engine/signals
-    engine/tasks data/loaders data/splits models/backbone training/frozen_features training/job
+    engine/tasks data/loaders data/protocol data/slices models/backbone training/frozen_features training/job
     training/optimization training/recorder
 training/distributed: errors engine/data_parallel engine/loop runs training/job training/resume training/run
-training/frozen_features: data/datasets data/loaders models/backbone
+training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
-    engine/precision engine/random_state engine/tasks data data/check data/images data/loaders data/splits models
-    models/backbone models/torchvision_models models/weights training/optimization training/settings
-    training/transfer
+    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
+    models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
     training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/loop engine/optimizers engine/schedules
     engine/update models/backbone
-training/provenance: _version engine/data_parallel engine/device data/check data/splits metrics/functions
+training/provenance: _version engine/data_parallel engine/device data/check data/protocol metrics/functions
     models/weights training/job
 training/recorder: errors engine/loop engine/random_state runs models/weights
-training/resume: errors config engine/data_parallel engine/loop data/images data/splits runs training/assembly
+training/resume: errors config engine/data_parallel engine/loop data/protocol data/splits runs training/assembly
     training/job training/provenance training/run
 training/run: errors config engine/data_parallel engine/device engine/loop engine/random_state engine/signals
-    data/check data/loaders data/splits runs models/backbone models/weights training/assembly training/job
-    training/optimization training/provenance training/recorder
+    data/check data/loaders data/protocol data/splits runs models/backbone models/weights training/assembly
+    training/job training/optimization training/provenance training/recorder
 training/settings: errors config config/conflicts data models training/transfer
 training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
     engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/job training/recorder
@@ -137,15 +138,16 @@ inference/predictor: errors engine/batch_check engine/device engine/tasks data/f
     models/torchvision_models models/weights
 analysis: registry
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
-analysis/data_figures: errors data/images data/shards data/splits plotting
+analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
 analysis/diagnosis: errors config config/command_line config/conflicts engine/losses engine/tasks data runs models
     models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
-    data/loaders data/shards data/splits metrics/functions metrics/report runs inference/predictor
+    data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs inference/predictor
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
     analysis/evaluation analysis/run_figures
-analysis/run_figures: errors registry engine/loop engine/tasks data/splits metrics/functions metrics/report plotting
-    plotting/grid runs runs/comparison inference/predictor analysis/data_figures analysis/evaluation
+analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
+    metrics/report plotting plotting/grid runs runs/comparison inference/predictor analysis/data_figures
+    analysis/evaluation
 course: registry
 course/convolution: errors course/trace
 course/descent: errors
@@ -178,8 +180,8 @@ cli/sweep: errors files/paths config data plotting runs training/sweep cli/optio
 cli/tables: files/text
 cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
     cli/options cli/tables
-cli/train: errors files/paths config data data/images plotting runs training/distributed training/job
-    training/resume training/run training/settings analysis/figures cli/options cli/progress
+cli/train: errors files/paths config data data/images plotting runs training/distributed training/job training/resume
+    training/run training/settings analysis/figures cli/options cli/progress
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

@@ -25,7 +25,7 @@ from torch import nn, optim
 from dlworkflow import data, models
 from dlworkflow.config import Layer
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.splits import all_of
+from dlworkflow.data.protocol import all_of
 from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import evaluate, train
 from dlworkflow.engine.optimizers import build_optimizer

@@ -56,7 +56,7 @@ def with_one_bit_flipped(path):
 def way(request, monkeypatch):
     """Pictures that are kept, and images that are too many to be kept: their bytes are known after an epoch."""
     if request.param != "kept":
-        monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
+        monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 1)
         monkeypatch.setenv("DLW_CACHE", "0")
     return ("--set", "data.num_workers=2") if request.param == "asked by workers" else ()
 
@@ -92,7 +92,7 @@ def test_evaluate_says_nothing_of_data_that_is_as_it_was(dlw, train, way):
 
 
 def test_pictures_drawn_with_replacement_are_all_noted(dlw, train, pets, monkeypatch):
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 1)
     monkeypatch.setenv("DLW_CACHE", "0")
     train("--set", "data.sampler=balanced")
 
@@ -259,7 +259,7 @@ def test_skip_leaves_out_what_fails_as_it_is_decoded_though_an_earlier_look_foun
 
 def test_an_evaluation_that_skips_pairs_each_answer_with_its_own_file(dlw, train, pets, monkeypatch):
     train("--on-bad", "skip")
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 1)
     monkeypatch.setenv("DLW_CACHE", "0")
     one = pets / "test" / "cat" / "0.png"
     monkeypatch.setattr(Pipeline, "read", all_but(one))

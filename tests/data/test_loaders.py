@@ -8,7 +8,8 @@ from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.transforms import parse
-from dlworkflow.data.loaders import _moved, create_dataloaders, make_loader
+from dlworkflow.data.loaders import create_dataloaders, make_loader
+from dlworkflow.data.protocol import on_device
 from dlworkflow.errors import DataError
 
 
@@ -211,6 +212,20 @@ def test_full_is_augmented_anew_each_pass(pets):
     assert not torch.equal(first, second)
 
 
+class Noise(Batched):
+    """A data set of the user's own whose samples are new each time."""
+
+    def batch(self, indices):
+        return torch.rand(len(indices), 1), torch.arange(len(indices))
+
+
+def test_full_of_a_data_set_that_may_be_random_is_read_anew_each_pass():
+    loader = make_loader(Noise(), "full")
+    [(first, _)], [(second, _)] = list(loader), list(loader)
+
+    assert not torch.equal(first, second)
+
+
 def test_full_of_the_test_split_is_never_augmented(pets):
     splits = load_image_folder(path=str(pets), image_size=16, transform="trivial_augment")
     [(X, _)] = make_loader(splits.test, "full")
@@ -285,9 +300,8 @@ def test_dataloaders_refuse_a_class_that_only_the_test_folder_has(pets, paint):
 
 
 def test_on_an_accelerator_samples_lie_there_and_are_gathered_there(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
     there = torch.device("meta")  # a device that every machine has
-    monkeypatch.setattr("dlworkflow.data.loaders._moved", lambda dataset, device: dataset.on_device(device))
+    monkeypatch.setattr("dlworkflow.data.loaders.free_memory", lambda device: 10**9)
     pictures = torch.zeros(9, 3, 4, 4, dtype=torch.uint8)
     way = parse("normalize", image_size=4)
     for dataset in (points(), ImageData(pictures, torch.arange(9), way)):
@@ -297,10 +311,9 @@ def test_on_an_accelerator_samples_lie_there_and_are_gathered_there(monkeypatch)
 
 @pytest.mark.parametrize(("free", "moved"), [(160, True), (159, False)])
 def test_samples_that_take_more_than_half_of_an_accelerators_memory_stay(monkeypatch, free, moved):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
     asked = []
     monkeypatch.setattr(TensorData, "on_device", lambda self, device: asked.append(device) or self)
-    _moved(points(), torch.device("cuda:0"))  # ten points of two floats: 80 bytes
+    on_device(points(), torch.device("cuda:0"), free)  # ten points of two floats: 80 bytes
 
     assert bool(asked) is moved
 

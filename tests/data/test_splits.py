@@ -7,7 +7,8 @@ from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.data.datasets.tabular import TensorData
-from dlworkflow.data.splits import Splits, class_counts, counts_of, labels_of, stratified_split, with_validation
+from dlworkflow.data.protocol import labels_of
+from dlworkflow.data.splits import Splits, class_counts, stratified_split, with_validation
 from dlworkflow.errors import DataError
 
 UNEVEN = [0] * 60 + [1] * 30 + [2] * 10
@@ -126,25 +127,6 @@ def test_a_fingerprint_stays_with_the_data():
     assert points().fingerprint() == points().fingerprint()
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 1], torch.tensor([[0], [1], [1]]), torch.tensor([0, 1, 1]).numpy()])
-def test_labels_may_be_a_list_an_array_or_a_column(labels):
-    from types import SimpleNamespace
-
-    from dlworkflow.data.splits import labels_of
-
-    assert labels_of(SimpleNamespace(labels=labels)).tolist() == [0, 1, 1]
-    assert labels_of(SimpleNamespace(targets=labels)).tolist() == [0, 1, 1]
-    assert labels_of(object()) is None
-
-
-def test_a_whole_split_is_gathered_from_a_plain_data_set():
-    from dlworkflow.data.splits import all_of
-
-    X, y = all_of(torch.utils.data.TensorDataset(torch.arange(6.0).view(3, 2), torch.tensor([0, 1, 0])))
-
-    assert (X.shape, y.tolist()) == ((3, 2), [0, 1, 0])
-
-
 def test_a_validation_split_is_cut_off_the_training_data_class_by_class():
     whole = data.load("digits")
 
@@ -209,9 +191,3 @@ def test_a_second_validation_split_is_refused():
 
     with pytest.raises(DataError, match="has a validation split already"):
         with_validation(cut, 0.2, random_state=1)
-
-
-def test_the_numbers_of_a_regression_are_not_counted_as_classes():
-    splits = data.load("line", intercept=-1.0)
-
-    assert counts_of(splits.train, len(splits.classes)) is None

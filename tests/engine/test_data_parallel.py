@@ -14,11 +14,11 @@ from torch import nn
 
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.slices import Slice
 from dlworkflow.engine.data_parallel import (
     OwnDraws,
     OwnEpoch,
     SharedLoss,
-    Slice,
     check_size,
     sample_before,
     share_batch_norms,

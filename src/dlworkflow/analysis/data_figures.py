@@ -9,9 +9,10 @@ import torch
 from matplotlib.figure import Figure
 
 from dlworkflow import plotting
-from dlworkflow.data.images.dataset import ImageData, load_image
+from dlworkflow.data.images.dataset import ImageData
+from dlworkflow.data.protocol import all_of, original_of
 from dlworkflow.data.shards.reading import ShardData
-from dlworkflow.data.splits import Splits, all_of, class_counts
+from dlworkflow.data.splits import Splits, class_counts
 from dlworkflow.errors import DataError
 
 HELD = 100
@@ -56,24 +57,9 @@ def _draw_transforms(splits: Splits, seed: int, n: int = 3) -> Figure:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformed = [part.augmented(index) for index in chosen]
-    originals = [image_of(part, index) for index in chosen]
+    originals = [original_of(part, index) for index in chosen]
     titles = [splits.classes[int(part.labels[index])] for index in chosen]
     return plotting.plot_image_pairs(originals, transformed, titles)
-
-
-def image_of(dataset: Any, index: int, *, longest: int | None = None) -> Any:
-    """Return a sample as a person sees it: its file, or its pixels as a tensor (c, h, w) before any normalization.
-
-    A larger file is shrunk to `longest` pixels on its longer side.
-    """
-    if isinstance(dataset, ShardData):
-        return dataset.at([index]).images[torch.tensor([0])][0]
-    if not isinstance(dataset, ImageData):
-        return dataset[index][0]
-    if dataset.paths is not None:
-        value_range = dataset.pipeline.value_range
-        return load_image(dataset.paths[index], dataset.channels, longest=longest, value_range=value_range)
-    return dataset.images[torch.tensor([index])][0]
 
 
 def arrays_of(splits: Splits) -> dict[str, tuple[Any, Any]]:

@@ -15,10 +15,11 @@ from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.datasets.image_folder import OnBad, load_labelled
 from dlworkflow.data.images.transforms import parse
-from dlworkflow.data.loaders import Streamed, make_loader
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.protocol import Streamed, drop_left_out, files_of, labels_of, left_out_of, without_augmentation
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
-from dlworkflow.data.splits import Splits, has_changed, is_former, labels_of, with_validation
+from dlworkflow.data.splits import Splits, has_changed, is_former, with_validation
 from dlworkflow.engine.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine.loop import Evaluation, evaluate
 from dlworkflow.engine.tasks import build_loss, get_task
@@ -63,7 +64,7 @@ class Part:
     @property
     def files(self) -> Sequence[Path] | None:
         """The picture files of the samples, in order, or None."""
-        return getattr(self.dataset, "paths", None)
+        return files_of(self.dataset)
 
     @property
     def labels(self) -> list[int] | None:
@@ -165,8 +166,7 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
     loss_fn = build_loss(task, summary["config"]["loss"])
     with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
         result = evaluate(model, batches, loss_fn, choose_device(device), task=task)
-    if hasattr(part.dataset, "drop_left_out"):
-        part.dataset.drop_left_out()  # files and labels are those of the samples that were scored
+    drop_left_out(part.dataset)  # files and labels are those of the samples that were scored
     return result
 
 
@@ -215,13 +215,13 @@ def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str 
     """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
     epoch = (run.summary().get(weights) or {}).get("epoch")
     of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name}
-    of |= {"data_changed": part.changed, "skipped": part.skipped + len(getattr(part.dataset, "left_out", ()))}
+    of |= {"data_changed": part.changed, "skipped": part.skipped + len(left_out_of(part.dataset))}
     return of | report.to_data()
 
 
 def _part(name: str, split: str, splits: Splits) -> Part:
     skipped = splits.skipped.get(split, 0)
-    return Part(name, _as_evaluated(splits.part(split)), skipped=skipped, notes=splits.notes if skipped else ())
+    return Part(name, without_augmentation(splits.part(split)), skipped=skipped, notes=splits.notes if skipped else ())
 
 
 def _on_bad(name: str, on_bad: OnBad | None) -> dict[str, Any]:
@@ -244,12 +244,6 @@ def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad 
             f"{error}; if it was moved, `dlw evaluate {run.name} --data FOLDER` scores it where it is now "
             "(of class folders alone every picture, those of training included)"
         ) from None
-
-
-def _as_evaluated(dataset: Dataset[Any]) -> Dataset[Any]:
-    """Return a data set without training's random transforms."""
-    plain: Dataset[Any] = dataset.without_augmentation() if hasattr(dataset, "without_augmentation") else dataset
-    return plain
 
 
 def _baseline(summary: dict[str, Any], result: Evaluation) -> tuple[float | None, str | None]:

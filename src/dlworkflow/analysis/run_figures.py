@@ -175,10 +175,10 @@ def loss_label(runs: Sequence[Run]) -> str:
 
 def _columns(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     """Return the images, true classes, predicted classes and probabilities of some samples of a report."""
-    from dlworkflow.analysis.data_figures import image_of
+    from dlworkflow.data.protocol import original_of
     from dlworkflow.plotting.grid import LONGEST_SIDE
 
-    images = [image_of(part.dataset, row["index"], longest=LONGEST_SIDE) for row in rows]
+    images = [original_of(part.dataset, row["index"], longest=LONGEST_SIDE) for row in rows]
     return [images, *([row[key] for row in rows] for key in ("truth", "prediction", "probability"))]
 
 

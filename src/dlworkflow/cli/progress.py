@@ -124,20 +124,17 @@ def say_job(job: Job) -> None:
 
 def _where_pictures_are(splits: Splits) -> str:
     """Say how many picture files were decoded and where they are kept; nothing where there are none."""
-    from dlworkflow.data.images.decoded_cache import MEMORY_BUDGET, ImageFiles
+    from dlworkflow.data.images.dataset import image_files
+    from dlworkflow.data.images.decoded_cache import DECODED_MEMORY_BUDGET
 
-    held = [
-        pictures
-        for part in splits.parts().values()
-        if isinstance(pictures := getattr(part, "images", None), ImageFiles)
-    ]
+    held = [files for part in splits.parts().values() if (files := image_files(part)) is not None]
     if not held:
         return ""
     size = f"{sum(files.n_bytes for files in held) / 2**20:,.1f} MiB"
     if not all(files.kept for files in held):
         return f"{size}, decoded anew in every epoch: they fit neither in memory nor on the disk"
     decoded, total = sum(files.n_decoded for files in held), sum(map(len, held))
-    place = "in memory" if all(files.n_bytes <= MEMORY_BUDGET for files in held) else "read from the disk"
+    place = "in memory" if all(files.n_bytes <= DECODED_MEMORY_BUDGET for files in held) else "read from the disk"
     folders = {str(files.file.parent) for files in held if files.file}
     return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
 

@@ -9,56 +9,24 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
+from dlworkflow.data.protocol import (
+    AnswersBatches,
+    Samples,
+    Streamed,
+    is_random,
+    n_bytes_of_fixed_sample,
+    on_device,
+    remember,
+    skips,
+)
 from dlworkflow.engine.child_processes import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.errors import ConfigError, DataError, first_line
-
-Batch = tuple[Tensor, Tensor]
-
-
-@runtime_checkable
-class AnswersBatches(Protocol):
-    """A data set that answers many indices at once with (inputs (n, *in_shape), labels (n, ...))."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> Any: ...
-
-    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
-        """Return inputs and labels of these samples, stacked.
-
-        A data set whose samples are in memory and always the same may say so by an attribute
-        `n_bytes_of_fixed_sample`: then many batches are asked for at once, and cut.
-        """
-        ...
-
-
-@runtime_checkable
-class Streamed(Protocol):
-    """A data set that is read from first to last, file after file, and makes its own batches of what it reads."""
-
-    @property
-    def shards(self) -> Sequence[Any]:
-        """Its files, each of which is read by one reader."""
-        ...
-
-    def stream_batches(
-        self,
-        batch_size: int,
-        *,
-        shuffle: bool = False,
-        num_workers: int = 0,
-        generator: torch.Generator | None = None,
-        pinned: bool = False,
-    ) -> Iterable[Batch]:
-        """Return batches, to be gone through once an epoch; with `pinned`, in memory that a GPU copies from soon."""
-        ...
-
 
 _CHUNK_BYTES = 8 * 2**20
 """So much of an epoch is gathered at once and then cut into batches, where that is more than one batch."""
@@ -86,10 +54,10 @@ class BatchLoader:
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Samples]:
         self._draw()  # a DataLoader seeds its workers, even where it has none
         order = self._order()
-        n_bytes = getattr(self.dataset, "n_bytes_of_fixed_sample", None)
+        n_bytes = n_bytes_of_fixed_sample(self.dataset)
         if not n_bytes:
             for indices in order.split(self.batch_size):
                 yield self._copied_soon(self.dataset.batch(indices.tolist()))
@@ -99,7 +67,7 @@ class BatchLoader:
             X, y = self._copied_soon(self.dataset.batch(indices))
             yield from zip(X.split(self.batch_size), y.split(self.batch_size), strict=True)
 
-    def _copied_soon(self, batch: Batch) -> Batch:
+    def _copied_soon(self, batch: Samples) -> Samples:
         """Pin a batch that has still to be copied to the accelerator."""
         X, y = batch
         return (X.pin_memory(), y.pin_memory()) if self._pinned and X.device.type == "cpu" else batch
@@ -128,7 +96,7 @@ class _NotEmpty:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Samples]:
         return (batch for batch in self._batches if len(batch[1]))
 
 
@@ -144,14 +112,14 @@ class _BatchView(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return self._dataset[index]
 
-    def __getitems__(self, indices: Sequence[int]) -> Batch | DataError:
+    def __getitems__(self, indices: Sequence[int]) -> Samples | DataError:
         try:
             return self._dataset.batch(indices)
         except DataError as error:  # raised in a worker it would come as a traceback
             return DataError(str(error))
 
 
-def _as_it_is(batch: Batch | DataError) -> Batch | DataError:
+def _as_it_is(batch: Samples | DataError) -> Samples | DataError:
     return batch
 
 
@@ -170,7 +138,7 @@ def make_loader(
     generator: torch.Generator | None = None,
     device: torch.device | None = None,
     weights: Tensor | None = None,
-) -> Iterable[Batch]:
+) -> Iterable[Samples]:
     """Return batches of (inputs, labels), to be gone through once an epoch.
 
     Shuffles and draws exactly as `DataLoader(dataset, batch_size, shuffle=shuffle)` does; `full` is the whole data set
@@ -191,16 +159,15 @@ def make_loader(
         )
     whole: AnswersBatches | None = dataset if isinstance(dataset, AnswersBatches) else None
     size = len(dataset)  # type: ignore[arg-type]
-    if hasattr(dataset, "remember"):
-        dataset.remember()  # before workers are forked, so that they share it
-    if batch_size == "full" and whole is not None and not shuffle and weights is None and not _is_random(dataset):
+    remember(dataset)  # before workers are forked, so that they share it
+    if batch_size == "full" and whole is not None and not shuffle and weights is None and not is_random(dataset):
         return [whole.batch(range(size))]
     batch_size = size if batch_size == "full" else batch_size
     if whole is not None and not num_workers:
         if device is not None and device.type != "cpu":
-            whole = _moved(whole, device)
+            whole = on_device(whole, device, free_memory(device))
         loader = BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
-        return _NotEmpty(loader) if getattr(dataset, "skips", False) else loader
+        return _NotEmpty(loader) if skips(dataset) else loader
     served = WorkerLoader(
         _BatchView(whole) if whole is not None else dataset,
         batch_size=batch_size,
@@ -212,7 +179,7 @@ def make_loader(
         pin_memory=pinned,
         worker_init_fn=leave_interrupts_to_the_parent if num_workers else None,
     )
-    return _NotEmpty(served) if getattr(dataset, "skips", False) else served
+    return _NotEmpty(served) if skips(dataset) else served
 
 
 class WorkerLoader(DataLoader[Any]):
@@ -255,19 +222,9 @@ def check_streamed(batch_size: int | Literal["full"], balanced: bool) -> None:
         )
 
 
-def _moved(dataset: AnswersBatches, device: torch.device) -> AnswersBatches:
-    """Return the data set with its samples on an accelerator, where it can and half of the free memory holds them."""
-    movable: Any = dataset
-    if not hasattr(dataset, "on_device") or not getattr(dataset, "n_bytes_of_fixed_sample", None):
-        return dataset
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
-    moved: AnswersBatches = movable.on_device(device) if movable.n_bytes <= free // 2 else dataset
-    return moved
-
-
-def _is_random(dataset: Any) -> bool:
-    pipeline = getattr(dataset, "pipeline", None)
-    return bool(pipeline and pipeline.augmentations)
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a CUDA device; 0 for other devices, which do not tell."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 
 def create_dataloaders(

@@ -8,6 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dlworkflow.data.protocol import (
+    counts_of,
+    cut_files,
+    fingerprint_of,
+    former_fingerprint_of,
+    knows_fingerprint,
+    labels_of,
+    left_out_of,
+    subset_of,
+    without_augmentation,
+)
 from dlworkflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,12 +72,8 @@ class Splits:
 
         Where files have not been read yet they are read for it; with `known`, such splits are left out.
         """
-        parts = {name: part for name, part in self.parts().items() if hasattr(part, "fingerprint")}
-        return {
-            name: part.fingerprint()
-            for name, part in parts.items()
-            if not known or getattr(part, "fingerprint_known", True)
-        }
+        parts = {name: part for name, part in self.parts().items() if not known or knows_fingerprint(part)}
+        return {name: found for name, part in parts.items() if (found := fingerprint_of(part)) is not None}
 
     def part(self, name: str) -> Dataset[Any]:
         """Return one split. Raises DataError that names those that are there."""
@@ -82,9 +89,7 @@ ONLY_NAMES = "is of an older version: its files have the names and sizes that th
 
 def is_former(fingerprint: str | None, part: Any) -> bool:
     """Tell whether a fingerprint is of names and sizes alone, as version 0.1 took it of image files."""
-    if fingerprint is None or ":" in fingerprint or not hasattr(part, "former_fingerprint"):
-        return False
-    return part.former_fingerprint() is not None
+    return fingerprint is not None and ":" not in fingerprint and former_fingerprint_of(part) is not None
 
 
 def has_changed(part: Any, fingerprint: str | None) -> bool:
@@ -92,45 +97,10 @@ def has_changed(part: Any, fingerprint: str | None) -> bool:
 
     Not where that cannot be told. Files that have not been read yet are read for it.
     """
-    if fingerprint is None or not hasattr(part, "fingerprint"):
+    if fingerprint is None:
         return False
-    now = part.former_fingerprint() if is_former(fingerprint, part) else part.fingerprint()
-    return bool(now != fingerprint)
-
-
-def labels_of(part: Dataset[Any]) -> Tensor | None:
-    """Return the labels of a split as they are kept beside the samples, (n,), or None where only the samples know them.
-
-    Those of your own data sets may be a list, an array or a tensor, in an attribute `labels` or `targets`.
-    """
-    import torch
-
-    labels = getattr(part, "labels", getattr(part, "targets", None))
-    return None if labels is None else torch.as_tensor(labels).reshape(-1)
-
-
-def counts_of(part: Dataset[Any], n_classes: int) -> Tensor | None:
-    """Return how many samples of each class a split has, (n_classes,) int64, or None where that is not known.
-
-    A data set that does not keep its labels may count them all the same, in an attribute `samples_a_class`.
-    """
-    import torch
-
-    if (counts := getattr(part, "samples_a_class", None)) is not None:
-        return torch.as_tensor(counts)
-    labels = labels_of(part) if n_classes else None  # the labels of a regression are no classes
-    return None if labels is None else torch.bincount(labels.long(), minlength=n_classes)
-
-
-def all_of(part: Any) -> tuple[Tensor, Tensor]:
-    """Return inputs (n, ...) and labels (n, ...) of a whole split at once."""
-    if hasattr(part, "batch"):
-        batch: tuple[Tensor, Tensor] = part.batch(range(len(part)))
-        return batch
-    import torch
-
-    inputs, labels = zip(*(part[index] for index in range(len(part))), strict=True)
-    return torch.stack([torch.as_tensor(x) for x in inputs]), torch.stack([torch.as_tensor(y) for y in labels])
+    now = former_fingerprint_of(part) if is_former(fingerprint, part) else fingerprint_of(part)
+    return now not in (None, fingerprint)
 
 
 def class_counts(splits: Splits) -> dict[str, list[int]]:
@@ -148,17 +118,16 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     """
     if splits.val is not None:
         raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
-    if hasattr(splits.train, "cut"):
-        train, val, note = splits.train.cut(fraction, random_state)
+    if (files := cut_files(splits.train, fraction, random_state)) is not None:
+        train, val, note = files
         return replace(splits, train=train, val=val, notes=(*splits.notes, note))
     kept, chosen = _chosen(splits, fraction, random_state)
     indices = splits.indices
     if indices is not None:
         own = indices["train"]
         indices = {**indices, "train": [own[index] for index in kept], "val": [own[index] for index in chosen]}
-    train, val = _subset(splits.train, kept, "train without val"), _subset(splits.train, chosen, "val of train")
-    if hasattr(val, "without_augmentation"):
-        val = val.without_augmentation()
+    train = subset_of(splits.train, kept, name="train without val")
+    val = without_augmentation(subset_of(splits.train, chosen, name="val of train"))
     return replace(splits, train=train, val=val, indices=indices)
 
 
@@ -166,7 +135,7 @@ def without_unreadable(splits: Splits) -> Splits:
     """Return splits that say what was left out of them as they were decoded."""
     notes, skipped = [*splits.notes], dict(splits.skipped)
     for name, part in splits.parts().items():
-        if left_out := getattr(part, "left_out", None):
+        if left_out := left_out_of(part):
             skipped[name] = skipped.get(name, 0) + len(left_out)
             notes += [f"left out of {name}: {fault}" for fault in left_out.values()]
     return splits if skipped == splits.skipped else replace(splits, notes=tuple(notes), skipped=skipped)
@@ -194,18 +163,6 @@ def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[in
         raise DataError(f"data.val_fraction: {fraction:g} of {n} samples leaves training or validation without any")
     kept, chosen = train_test_split(range(n), test_size=round(n * fraction), random_state=random_state)
     return sorted(kept), sorted(chosen)
-
-
-def _subset(part: Any, indices: list[int], name: str) -> Any:
-    """Return some samples of a split; a data set of your own is asked for them one by one."""
-    if not hasattr(part, "subset"):
-        from torch.utils.data import Subset
-
-        chosen: Any = Subset(part, indices)
-        labels = labels_of(part)
-        chosen.labels = None if labels is None else labels[indices]
-        return chosen
-    return part.subset(indices, name=name) if hasattr(part, "pipeline") else part.subset(indices)
 
 
 def stratified_split(

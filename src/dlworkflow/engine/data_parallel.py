@@ -7,13 +7,13 @@ the processes find each other and talk stands in `distributed`; here a group is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, default_collate, get_worker_info
+from torch.utils.data import get_worker_info
 
 from dlworkflow.engine.losses import batch_share, is_sum
 from dlworkflow.engine.tasks import LossFn
@@ -49,59 +49,6 @@ class Group(Protocol):
     def in_turn(self) -> AbstractContextManager[None]:
         """Let one process of each machine go first; what fails on one process then fails on all, told once."""
         ...
-
-
-class Slice(Dataset[Any]):
-    """A data set that answers for this process's part of the samples that it is asked for at once.
-
-    Of n samples each process gets n // size, the first n % size one more; that may be none: inputs (0, *in_shape).
-    """
-
-    def __init__(self, dataset: Dataset[Any], group: Group, draws: OwnDraws | None = None) -> None:
-        self._dataset, self._draws = dataset, draws
-        self._rank, self._size = group.rank, group.size
-
-    def __len__(self) -> int:
-        return len(self._dataset)  # type: ignore[arg-type]
-
-    def __getitem__(self, index: int) -> Any:
-        return self._dataset[index]
-
-    @property
-    def pipeline(self) -> Any:
-        """How the data set makes pictures, where it does: a loader asks it whether they are random."""
-        return getattr(self._dataset, "pipeline", None)
-
-    def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels of this process's samples among these."""
-        if self._draws is not None:
-            self._draws.take_over()
-        asked = torch.as_tensor(indices)
-        own = asked.tensor_split(self._size)[self._rank]
-        if len(own):
-            return self._answer(own)
-        X, y = self._answer(asked[:1])
-        return X[:0], y[:0]
-
-    def _answer(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        whole = getattr(self._dataset, "batch", None)
-        if whole is None:
-            X, y = default_collate([self._dataset[index] for index in indices.tolist()])
-        else:
-            X, y = whole(indices)
-        return X, y
-
-
-def slice_of(dataset: Dataset[Any], group: Group, draws: OwnDraws) -> Dataset[Any]:
-    """Return what this process has of every batch: a `Slice`, or where whole files are shared out, some of these.
-
-    A data set whose files are shared out has `shared(number of this process, of how many, call before drawing)`.
-    """
-    shared = getattr(dataset, "shared", None)
-    if shared is None:
-        return Slice(dataset, group, draws)
-    own: Dataset[Any] = shared(group.rank, group.size, draws.take_over)
-    return own
 
 
 class OwnDraws:

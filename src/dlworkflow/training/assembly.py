@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.splits import labels_of
-from dlworkflow.engine.data_parallel import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before, slice_of
+from dlworkflow.data.protocol import labels_of
+from dlworkflow.data.slices import slice_of
+from dlworkflow.engine.data_parallel import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before
 from dlworkflow.engine.loop import Epoch
 from dlworkflow.engine.losses import sample_weights
 from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing

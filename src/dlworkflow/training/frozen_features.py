@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dlworkflow.data.datasets.tabular import TensorData
-from dlworkflow.data.loaders import Batch, make_loader
+from dlworkflow.data.loaders import make_loader
+from dlworkflow.data.protocol import Samples, is_random
 from dlworkflow.models.backbone import Classifier, logits_and_features
 
 MEMORY_BUDGET = 2 * 1024**3
@@ -30,7 +31,7 @@ def remember_features(
     splits: Mapping[str, Dataset[tuple[Tensor, Tensor]]],
     batch_size: int,
     *,
-    watch: Callable[[Iterable[Batch]], Iterable[Batch]] = iter,
+    watch: Callable[[Iterable[Samples]], Iterable[Samples]] = iter,
 ) -> Features | None:
     """Send every sample of the splits through the backbone once, where the model is, and keep what comes out.
 
@@ -38,7 +39,7 @@ def remember_features(
     more after its backbone than its classifier, or where the features outgrow `MEMORY_BUDGET`. Draws from no
     generator; leaves the model in evaluation mode. `watch` wraps the batches, to stop between two of them.
     """
-    if any(_is_random(part) for part in splits.values()):
+    if any(is_random(part) for part in splits.values()):
         return None
     classifier, left = Classifier(model), MEMORY_BUDGET
     model.eval()
@@ -58,12 +59,6 @@ def remember_features(
             labels.append(y)
         found[split] = TensorData(torch.cat(features), torch.cat(labels))
     return Features(classifier, found)
-
-
-def _is_random(part: Dataset[tuple[Tensor, Tensor]]) -> bool:
-    """Tell whether a data set may give another sample tomorrow; one that is not the library's may."""
-    pipeline = getattr(part, "pipeline", None)
-    return bool(pipeline.augmentations) if pipeline is not None else not isinstance(part, TensorData)
 
 
 def _device(model: nn.Module) -> torch.device:

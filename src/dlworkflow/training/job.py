@@ -14,10 +14,9 @@ from dlworkflow import data, models
 from dlworkflow.config import DataSettings, TrainConfig
 from dlworkflow.config.conflicts import against_task
 from dlworkflow.data.check.leakage import Copy, find_copies
-from dlworkflow.data.images.dataset import remember_all
-from dlworkflow.data.images.decoded_cache import Progress
-from dlworkflow.data.loaders import Streamed, check_streamed
-from dlworkflow.data.splits import Splits, counts_of, with_validation, without_unreadable
+from dlworkflow.data.loaders import check_streamed
+from dlworkflow.data.protocol import OnProgress, Streamed, counts_of, remember
+from dlworkflow.data.splits import Splits, with_validation, without_unreadable
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
 from dlworkflow.engine.device import choose_device, choose_threads
 from dlworkflow.engine.losses import build_training_loss, class_weights
@@ -73,7 +72,7 @@ def prepare(
     offline: bool = False,
     initialise: bool = True,
     group: Group | None = None,
-    on_images: Progress | None = None,
+    on_images: OnProgress | None = None,
 ) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
@@ -95,7 +94,7 @@ def in_turn(group: Group | None) -> AbstractContextManager[None]:
 
 
 def put_in_place(
-    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_images: Progress | None
+    config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_images: OnProgress | None
 ) -> Job:
     """Do what `prepare` says, whoever's turn it is."""
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
@@ -134,7 +133,8 @@ def put_in_place(
     if config.freeze != "none" or config.backbone_lr_scale != 1:
         classifier_name(model)  # it must say what its backbone is before a run is made
     _check_smallest_batch(config, splits, model)
-    remember_all(splits.parts().values(), on_images)
+    for part in splits.parts().values():
+        remember(part, on_images)
     splits = without_unreadable(splits)
     if group is not None and config.data.batch_size != "full":
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from typing import Any
 
 from dlworkflow._version import __version__
 from dlworkflow.data.check.leakage import Copy
-from dlworkflow.data.splits import counts_of, labels_of
+from dlworkflow.data.protocol import counts_of, labels_of
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import describe_device, describe_machine
 from dlworkflow.metrics.functions import majority_baseline

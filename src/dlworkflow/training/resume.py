@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dlworkflow.config import Layer, build_config
-from dlworkflow.data.images.decoded_cache import Progress
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.splits import ONLY_NAMES, is_former
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.loop import Epoch
@@ -32,7 +32,7 @@ def resume_training(
     group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
-    on_images: Progress | None = None,
+    on_images: OnProgress | None = None,
 ) -> Run:
     """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
 
@@ -63,7 +63,7 @@ def prepare_resume(
     force: bool = False,
     offline: bool = False,
     group: Group | None = None,
-    on_images: Progress | None = None,
+    on_images: OnProgress | None = None,
 ) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()

@@ -16,7 +16,8 @@ import torch
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.check.leakage import find_copies
 from dlworkflow.data.loaders import explained_workers, make_loader
-from dlworkflow.data.splits import counts_of, has_changed
+from dlworkflow.data.protocol import counts_of, fingerprint_of, knows_fingerprint
+from dlworkflow.data.splits import has_changed
 from dlworkflow.engine.data_parallel import OwnDraws
 from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import Epoch, evaluate, train
@@ -124,7 +125,7 @@ class RecordedJob:
 
 def unread_digests(job: Job) -> dict[str, Any]:
     """Return the splits whose fingerprint is not known before they have been gone through once."""
-    return {split: part for split, part in job.splits.parts().items() if not getattr(part, "fingerprint_known", True)}
+    return {split: part for split, part in job.splits.parts().items() if not knows_fingerprint(part)}
 
 
 def refuse_changed(run: Run, job: Job, splits: Iterable[str], moved: object = None) -> None:
@@ -163,7 +164,7 @@ def _read_through(job: Job, run: Run, on_end: Callable[[Epoch], object], compare
         then = run.data_fingerprints()
         if unread and compare:
             refuse_changed(run, job, unread)
-        if new := {split: part.fingerprint() for split, part in unread.items() if split not in then}:
+        if new := {s: d for s, part in unread.items() if s not in then and (d := fingerprint_of(part))}:
             run.add_fingerprints(new)
         if (copies := find_copies(job.splits)) is not None:
             run.update_summary(leakage=leakage(copies))

@@ -413,14 +413,14 @@ def test_pictures_over_the_memory_budget_are_the_same(two_files, monkeypatch):
     kept, read = (as_data(two_files, Pipeline((8, 8))) for _ in range(2))
     kept.remember()
     monkeypatch.setenv("DLW_CACHE", "0")
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
     read.remember()
 
     assert torch.equal(read.batch([1, 0])[0], kept.batch([1, 0])[0])
 
 
 def test_pictures_over_the_memory_budget_are_not_kept(two_files, monkeypatch):
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 8 * 8 * 3 * 2 - 1)
     monkeypatch.setenv("DLW_CACHE", "0")
     data = as_data(two_files, Pipeline((8, 8)))
     data.remember()

@@ -97,7 +97,7 @@ def test_two_parts_of_one_folder_do_not_overwrite_each_other(paths):
 
 def test_above_the_memory_budget_the_file_is_read_from(paths, monkeypatch):
     expected = remembered.decode(paths, WAY, 3)
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 100)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 100)
     for n_decoded in (5, 0):
         found = files(paths)
         assert (found.n_decoded, found.kept) == (n_decoded, True)
@@ -105,7 +105,7 @@ def test_above_the_memory_budget_the_file_is_read_from(paths, monkeypatch):
 
 
 def test_what_is_read_from_the_file_cannot_change_it(paths, monkeypatch):
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 100)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 100)
     found = files(paths)
     before = found.file.read_bytes()
     found._kept[0] = 0
@@ -128,7 +128,7 @@ def test_a_file_changed_with_its_size_and_time_kept_is_decoded_again(paths, pain
 @pytest.mark.parametrize("budget", [2**31, 100])
 @pytest.mark.parametrize("at", [1, 3])
 def test_one_flipped_byte_of_the_file_is_noticed_and_decoded_again(paths, budget, at, monkeypatch):
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", budget)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", budget)
     found = files(paths)
     content = bytearray(found.file.read_bytes())
     content[-at * 100] ^= 4
@@ -142,7 +142,7 @@ def test_one_flipped_byte_of_the_file_is_noticed_and_decoded_again(paths, budget
 @pytest.mark.parametrize("byte", range(0, 48, 5))
 @pytest.mark.parametrize("budget", [2**31, 100])
 def test_one_flipped_byte_beside_the_pixels_is_noticed(paths, byte, budget, monkeypatch):
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", budget)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", budget)
     found = files(paths)
     before = found.contents()
     content = bytearray(found.file.read_bytes())
@@ -217,7 +217,7 @@ class Usage:
 
 def test_without_file_and_memory_pictures_are_decoded_when_asked_for(paths, monkeypatch):
     monkeypatch.setenv("DLW_CACHE", "0")
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 100)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 100)
     found = files(paths)
 
     assert (found.kept, found.n_decoded) == (False, 0)
@@ -327,7 +327,7 @@ def test_training_batches_are_the_same_to_the_bit_with_memory_and_without(pets, 
 
     made, remembered_on_disk = batches(), batches()
     monkeypatch.setenv("DLW_CACHE", "0")
-    monkeypatch.setattr(remembered, "MEMORY_BUDGET", 1)
+    monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 1)
     decoded_each_time = batches()
 
     assert all(map(torch.equal, made, remembered_on_disk))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -30,9 +30,7 @@ from dlworkflow.data.images.decoding import (
     to_mode,
     too_many_pixels,
 )
-
-Progress = Callable[[int, int], object]
-"""Told of (files done, files in all)."""
+from dlworkflow.data.protocol import OnProgress
 
 _FORMAT = 5  # to be raised with the fields of Facts and what they mean
 
@@ -83,7 +81,7 @@ def examine(
     *,
     use_memory: bool = True,
     max_pixels: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Examined:
     """Decode image files whole, on all cores, but for those that are as remembered from another look at `root`."""
     every = list(dict.fromkeys(paths))

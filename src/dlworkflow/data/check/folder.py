@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from dlworkflow.data.check.facts import Facts, Progress, examine
+from dlworkflow.data.check.facts import Facts, examine
 from dlworkflow.data.check.near_duplicates import alike
 from dlworkflow.data.check.value_ranges import judge_range
 from dlworkflow.data.folders.class_names import alike_in_case
@@ -21,6 +21,7 @@ from dlworkflow.data.folders.layout import Layout, read_tree
 from dlworkflow.data.folders.listing import csv_faults, label_faults, look_into, read_csv
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_image
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
 
@@ -153,7 +154,7 @@ def check_folder(
     *,
     layout: Layout = "auto",
     use_memory: bool = True,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     max_pixels: int | None = None,
 ) -> FolderReport:
     """Decode every image of a folder or of a CSV of path,label[,split], and report; `layout` as for training.

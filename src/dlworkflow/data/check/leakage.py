@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dlworkflow.data.images.decoded_cache import ImageFiles
+from dlworkflow.data.images.dataset import image_files
 from dlworkflow.data.splits import Splits
 
 
@@ -24,15 +24,15 @@ def find_copies(splits: Splits) -> dict[str, list[Copy]] | None:
     Reads no file: None where the splits are no image files, or where some have not been read yet. Pixels are
     compared where they are kept.
     """
-    files = {name: getattr(part, "images", None) for name, part in splits.parts().items()}
+    files = {name: image_files(part) for name, part in splits.parts().items()}
     train = files.pop("train")
-    if not isinstance(train, ImageFiles) or not train.contents_known:
+    if train is None or not train.contents_known:
         return None
     by_bytes = {content: place for place, content in enumerate(train.contents())}
     by_sum = {} if train.sums is None else {int(number): place for place, number in enumerate(train.sums)}
     found: dict[str, list[Copy]] = {}
     for name, other in files.items():
-        if not isinstance(other, ImageFiles) or not other.contents_known:
+        if other is None or not other.contents_known:
             return None
         sums: Any = [None] * len(other) if other.sums is None else other.sums.tolist()
         for place, (content, number) in enumerate(zip(other.contents(), sums, strict=True)):

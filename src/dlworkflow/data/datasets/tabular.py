@@ -44,7 +44,7 @@ class TensorData(Dataset[Any]):
         chosen = torch.as_tensor(indices, device=self.labels.device)
         return self.inputs.index_select(0, chosen), self.labels.index_select(0, chosen)
 
-    def subset(self, indices: Sequence[int]) -> TensorData:
+    def subset(self, indices: Sequence[int], _name: str = "") -> TensorData:
         """Return some of the samples, in this order."""
         return TensorData(*self.batch(indices))
 

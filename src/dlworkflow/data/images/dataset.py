@@ -9,7 +9,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlworkflow.data.images.decoded_cache import ImageFiles, Progress, UnreadableError
+from dlworkflow.data.images.decoded_cache import ImageFiles, UnreadableError
 from dlworkflow.data.images.decoding import ImageError as ImageError
 from dlworkflow.data.images.decoding import load_image as load_image
 from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.data.images.transforms import Pipeline
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.errors import DataError
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class ImageData(Dataset[Any]):
         X, y = self.batch([index % len(self)])
         return X[0], int(y[0])
 
-    def remember(self, on_progress: Progress | None = None) -> None:
+    def remember(self, on_progress: OnProgress | None = None) -> None:
         """Decode image files now where they can be kept.
 
         Raises DataError naming unreadable ones, unless they are skipped and leave some of every class.
@@ -88,7 +89,7 @@ class ImageData(Dataset[Any]):
     @property
     def n_bytes_of_fixed_sample(self) -> int | None:
         """Size of one sample's inputs where they lie in memory and are the same every time, else None."""
-        if self.pipeline.augmentations or (isinstance(self.images, ImageFiles) and not self.images.kept):
+        if self.is_random or (isinstance(self.images, ImageFiles) and not self.images.kept):
             return None
         return 4 * self.channels * math.prod(self.pipeline.size)
 
@@ -133,12 +134,24 @@ class ImageData(Dataset[Any]):
         images = self.images
         return images[indices] if isinstance(images, ImageFiles) else images.index_select(0, indices)
 
+    def original(self, index: int, *, longest: int | None = None) -> Any:
+        """Return one image before normalization: its file, no side longer than `longest`, else uint8 (c, h, w)."""
+        if self.paths is None:
+            return self._images(torch.tensor([index]))[0]
+        value_range = self.pipeline.value_range
+        return load_image(self.paths[index], self.channels, longest=longest, value_range=value_range)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether images are augmented."""
+        return bool(self.pipeline.augmentations)
+
     def without_augmentation(self) -> ImageData:
         """Return the same images as evaluation sees them."""
         way = self.pipeline.for_evaluation()
         return ImageData(self.images, self.labels, way, paths=self.paths, skips=self.skips)
 
-    def subset(self, indices: Sequence[int], *, name: str = "") -> ImageData:
+    def subset(self, indices: Sequence[int], name: str = "") -> ImageData:
         """Return some of the images, in this order; files are remembered apart under `name`."""
         chosen, images = torch.as_tensor(indices), self.images
         some = images.subset(indices, name) if isinstance(images, ImageFiles) else images.index_select(0, chosen)
@@ -186,13 +199,10 @@ def _flipped(images: Tensor, p: float) -> Tensor:
     return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
-def remember_all(parts: Iterable[Any], on_progress: Progress | None = None) -> None:
-    """Have every data set that can remember its samples do so, now; `on_progress` is told of image files."""
-    for part in parts:
-        if isinstance(part, ImageData):
-            part.remember(on_progress)
-        elif hasattr(part, "remember"):
-            part.remember()
+def image_files(part: Any) -> ImageFiles | None:
+    """Return the image files that a data set reads, or None."""
+    images = part.images if isinstance(part, ImageData) else None
+    return images if isinstance(images, ImageFiles) else None
 
 
 def resize_all(images: Tensor, pipeline: Pipeline) -> Tensor:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -28,10 +28,11 @@ from dlworkflow.data.images.decoding import ImageError, pixel_limit
 from dlworkflow.data.images.digests import DIGEST_BYTES, checksums, digest_of, read_digested
 from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.images.transforms import Pipeline
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.errors import DataError
 from dlworkflow.files.writing import drop_file, finish_file, unfinished_file
 
-MEMORY_BUDGET = 2 * 1024**3
+DECODED_MEMORY_BUDGET = 2 * 1024**3
 """Decoded images up to this many bytes are kept in memory; more are read from the file, or decoded when needed."""
 
 _FREE_SHARE = 4
@@ -41,9 +42,6 @@ _DECODED_AT_ONCE = 1024
 
 _HEAD = [("check", "<u8"), ("key", "V16"), ("content", "u1", (DIGEST_BYTES,)), ("sum", "<u8")]
 """What a row has before its pixels: `sum` is a checksum of these, `check` of the rest of the head."""
-
-Progress = Callable[[int, int], object]
-"""Told of (images done, images in all)."""
 
 
 class UnreadableError(DataError):
@@ -95,7 +93,7 @@ class ImageFiles:
         bad = decode_into(pixels, contents, paths, range(len(paths)), self._pipeline, self.channels)
         return pixels, contents, bad
 
-    def remember(self, on_progress: Progress | None = None) -> None:
+    def remember(self, on_progress: OnProgress | None = None) -> None:
         """Decode what no earlier run has left decoded. Raises UnreadableError naming the first ten that cannot be."""
         if self._kept is not None or not self.paths:
             return
@@ -117,7 +115,7 @@ class ImageFiles:
         """Take up the rows of a file, and tell whether they are of these images and whole."""
         if rows is None or not np.array_equal(rows["key"], keys) or not _sound(rows, whole=False).all():
             return False
-        if self.n_bytes <= MEMORY_BUDGET:
+        if self.n_bytes <= DECODED_MEMORY_BUDGET:
             self._kept = _in_memory(rows)
         else:  # too many to be checked before they are needed
             self._kept, self._rows = torch.from_numpy(rows["pixels"]), rows
@@ -129,10 +127,10 @@ class ImageFiles:
         return True
 
     def _decoded(
-        self, file: Path | None, row: np.dtype[Any], keys: Any, known: Any, on_progress: Progress | None
+        self, file: Path | None, row: np.dtype[Any], keys: Any, known: Any, on_progress: OnProgress | None
     ) -> Tensor | None:
         """Decode all images into memory where they fit, and into the file where it can be written."""
-        fits = self.n_bytes <= MEMORY_BUDGET
+        fits = self.n_bytes <= DECODED_MEMORY_BUDGET
         kept = torch.empty((len(self), *row["pixels"].shape), dtype=torch.uint8) if fits else None
         sums = np.zeros(len(self), np.uint64)
         with _Writer(file, row, len(self)) as writer:

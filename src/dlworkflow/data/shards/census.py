@@ -10,7 +10,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +21,9 @@ from PIL import __version__ as pillow
 
 from dlworkflow.data.images.cache import cache_folder, read_remembered, write_remembered
 from dlworkflow.data.images.decoding import ImageError, opened, pixel_limit
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.shards.samples import read_samples
 from dlworkflow.errors import DataError
-
-Progress = Callable[[int, int], object]
-"""Told of (shards done, shards in all)."""
 
 _FORMAT = 2
 _log = logging.getLogger(__name__)
@@ -44,7 +42,7 @@ class Census:
 
 
 def count_samples(
-    paths: Sequence[Path], *, decode: bool = False, on_progress: Progress | None = None
+    paths: Sequence[Path], *, decode: bool = False, on_progress: OnProgress | None = None
 ) -> dict[Path, Census]:
     """Read the labels of every shard, and with `decode` its images too, but for what is remembered.
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from statistics import median_low
 
-from dlworkflow.data.check.facts import Progress
 from dlworkflow.data.check.folder import Finding, FolderReport, Spread
 from dlworkflow.data.images.decoding import ImageError, TooManyPixelsError, opened
 from dlworkflow.data.images.digests import shard_digest
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.loading import find_shards
 from dlworkflow.data.shards.samples import need_webdataset
@@ -17,7 +17,7 @@ from dlworkflow.data.shards.streams import samples_of
 from dlworkflow.errors import DataError, first_line
 
 
-def check_shards(path: str, *, on_progress: Progress | None = None, max_pixels: int | None = None) -> FolderReport:
+def check_shards(path: str, *, on_progress: OnProgress | None = None, max_pixels: int | None = None) -> FolderReport:
     """Read all shards of a folder or pattern once and say what is wrong with them; nothing is changed.
 
     The same image in several splits is not looked for: `check_folder` does so before shards are written. Raises

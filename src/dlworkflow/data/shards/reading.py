@@ -23,7 +23,8 @@ from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.images.transforms import Pipeline
-from dlworkflow.data.loaders import Batch, WorkerLoader
+from dlworkflow.data.loaders import WorkerLoader
+from dlworkflow.data.protocol import Samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.samples import Sample
@@ -65,6 +66,15 @@ class ShardData(Dataset[Any]):
     def samples_a_class(self) -> list[int]:
         """How many samples each class has."""
         return [sum(counts) for counts in zip(*(shard.counts for shard in self.shards), strict=True)]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether images are augmented."""
+        return bool(self.pipeline.augmentations)
+
+    def original(self, index: int, *, longest: int | None = None) -> Any:
+        """Return one image resized, before normalization: uint8 (c, h, w)."""
+        return self.at([index]).original(0, longest=longest)
 
     def fingerprint(self) -> str:
         """Return a digest that changes when the shards do: of their names, sizes and digests; reads none."""
@@ -116,7 +126,7 @@ class ShardData(Dataset[Any]):
         except ImageError as error:
             return sample.fault(error.reason)
 
-    def batch_of(self, samples: Sequence[Sample], threads: int | None = None) -> Batch:
+    def batch_of(self, samples: Sequence[Sample], threads: int | None = None) -> Samples:
         """Decode samples as a model takes them: float32 (n, c, h, w) and int64 (n,); n may be 0."""
         if not samples:
             return torch.empty(0, self.channels, *self.pipeline.size), torch.empty(0, dtype=torch.int64)
@@ -164,7 +174,7 @@ class ShardLoader:
     def __len__(self) -> int:
         return math.ceil(len(self._data) / self._batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Samples]:
         base = self._draw()
         order = self._draw() if self._shuffle else None
         own = (shares[self._data.reader] for shares in sizes(self._totals, self._batch_size))
@@ -174,7 +184,7 @@ class ShardLoader:
     def _draw(self) -> int:
         return int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
 
-    def _alone(self, own: Iterator[int], order: int | None) -> Iterator[Batch]:
+    def _alone(self, own: Iterator[int], order: int | None) -> Iterator[Samples]:
         """Read and decode in this process, a batch at a time."""
         samples = _Part(self._data, self._own, order, 1).samples(0)
         if self._data.take_over is not None:
@@ -183,7 +193,7 @@ class ShardLoader:
             yield self._data.batch_of(list(islice(samples, size)))
         _finish(samples)
 
-    def _worked(self, own: Iterator[int], base: int, order: int | None) -> Iterator[Batch]:
+    def _worked(self, own: Iterator[int], base: int, order: int | None) -> Iterator[Samples]:
         """Take what workers decode, in turn, and cut it into batches."""
         chunks = iter(
             WorkerLoader(
@@ -222,7 +232,7 @@ class _Part(IterableDataset[Any]):
         buffer = max(1, data.buffer // len(self._parts))
         return stream(self._parts[worker], data.n_classes, seed=seed, buffer=buffer)
 
-    def __iter__(self) -> Iterator[Batch | DlwError]:
+    def __iter__(self) -> Iterator[Samples | DlwError]:
         worker = get_worker_info()
         number = worker.id if worker is not None else 0
         if self._data.take_over is not None:
@@ -235,7 +245,7 @@ class _Part(IterableDataset[Any]):
             yield error
 
 
-def _checked(found: Batch | DlwError) -> Batch:
+def _checked(found: Samples | DlwError) -> Samples:
     if isinstance(found, DlwError):
         raise found
     return found

@@ -14,21 +14,19 @@ import random
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dlworkflow.data.check.facts import examine
 from dlworkflow.data.images.decoding import pixel_limit
+from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.splits import Splits
 from dlworkflow.errors import ConfigError, DataError, first_line
 from dlworkflow.files.writing import clear_leftovers, is_same_or_within, name_in_temporary, unfinished_folder
-
-Progress = Callable[[int, int], object]
-"""Told of (images done, images in all)."""
 
 SHARD_MEGABYTES = 100
 _CONTENTS = rf"({'|'.join(SPLITS)})-\d+{re.escape(SUFFIX)}|{re.escape(INDEX_NAME)}"
@@ -50,8 +48,8 @@ def write_shards(
     shards: int | None = None,
     megabytes: float = SHARD_MEGABYTES,
     seed: int = 42,
-    on_check: Progress | None = None,
-    on_write: Progress | None = None,
+    on_check: OnProgress | None = None,
+    on_write: OnProgress | None = None,
 ) -> list[Shard]:
     """Write every split of some image files into the new folder `out`, with an index; return the shards.
 
@@ -111,7 +109,7 @@ def _images_of(splits: Splits, split: str) -> list[LabelledFile]:
     return [LabelledFile(path, label) for path, label in zip(part.paths, part.labels.tolist(), strict=True)]
 
 
-def _check_readable(paths: Sequence[Path], root: Path, on_check: Progress | None) -> None:
+def _check_readable(paths: Sequence[Path], root: Path, on_check: OnProgress | None) -> None:
     limit = pixel_limit()
     found = examine(paths, root, on_progress=on_check).facts
     bad = [f"{str(path)!r}: {reason}" for path, facts in found.items() if (reason := facts.fault(limit))]
@@ -144,7 +142,7 @@ def _n_shards(
 class _Writer:
     """Writes splits shard by shard and counts what it has written."""
 
-    def __init__(self, classes: Sequence[str], total: int, on_write: Progress | None) -> None:
+    def __init__(self, classes: Sequence[str], total: int, on_write: OnProgress | None) -> None:
         self._classes, self._total, self._on_write = classes, total, on_write
         self._done = 0
 
