@@ -2,7 +2,7 @@
 # Draw the images of README and the guide again, with the commands that the page on evaluation shows.
 set -eu
 BIN=$(cd "${BIN:-.venv/bin}" && pwd)
-OUT=$(cd "$(dirname "$0")" && pwd)/pictures
+OUT=$(cd "$(dirname "$0")" && pwd)/images
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT
 mkdir -p "$OUT"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.resources import files
 from pathlib import Path
 
@@ -83,6 +86,58 @@ def test_a_script_runs_and_prints_what_is_shown(script, output, tmp_path):
     ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
 
     assert ran.stdout == output
+
+
+FOLLOWED = {
+    name: "".join(re.findall(r"<!-- test: follow -->\n```console\n(.*?)```", read(path), re.DOTALL))
+    for name, path in TEXT.items()
+}
+
+
+def is_line(printed: str, shown: str) -> bool:
+    """Tell whether two lines have the same words: decimals may differ by 2 %, seconds by any factor."""
+    words, wanted = (re.sub("---+", "---", line).split() for line in (printed, shown))
+    return len(words) == len(wanted) and all(
+        word == other or after in ("s", "s;") or is_close(word, other)
+        for word, other, after in zip(words, wanted, [*wanted[1:], ""], strict=True)
+    )
+
+
+def is_close(printed: str, shown: str) -> bool:
+    first, second = (word.strip("(),;:") for word in (printed, shown))
+    decimal = r"-?\d+\.\d+"
+    close = re.fullmatch(decimal, first) and re.fullmatch(decimal, second)
+    return bool(close) and float(first) == pytest.approx(float(second), rel=0.02, abs=0.002)
+
+
+def is_output(printed: list[str], shown: list[str]) -> bool:
+    """Tell whether the lines shown are those printed; a line `...` stands for any number of lines."""
+    if not shown:
+        return not printed
+    if shown[0] == "...":
+        return any(is_output(printed[start:], shown[1:]) for start in range(len(printed) + 1))
+    return bool(printed) and is_line(printed[0], shown[0]) and is_output(printed[1:], shown[1:])
+
+
+@pytest.mark.parametrize("page", [name for name, steps in FOLLOWED.items() if steps and name != "zh/start.md"])
+def test_the_commands_of_a_page_in_their_order_print_what_it_shows(page, in_tmp):
+    runpy.run_path(str(ROOT / "tests" / "write_digits.py"))["write_digits"](in_tmp / "images")
+    for step in re.split(r"^\$ ", FOLLOWED[page], flags=re.MULTILINE)[1:]:
+        command, *shown = filter(None, step.replace("\\\n", "").splitlines())
+        answer = io.StringIO()
+        with redirect_stdout(answer), redirect_stderr(answer):
+            call_in(in_tmp, arguments(command))
+        printed = [line for line in answer.getvalue().splitlines() if line.strip()]
+
+        assert is_output(printed, shown), f"{command}\n{answer.getvalue()}"
+
+
+def test_the_chinese_start_page_has_the_commands_and_output_of_the_english_one():
+    english, chinese = TEXT["start.md"], TEXT["zh/start.md"]
+
+    assert FOLLOWED["zh/start.md"] == FOLLOWED["start.md"]
+    assert [arguments(line) for line in commands(chinese)] == [arguments(line) for line in commands(english)]
+    assert len(read(chinese).split("## ")) == len(read(english).split("## "))
 
 
 def test_readme_shows_a_script_of_few_lines():
