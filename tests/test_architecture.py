@@ -114,7 +114,8 @@ training/distributed: errors engine/data_parallel engine/loop runs training/job 
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
-    models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
+    models/backbone models/torchvision_models models/weights training/optimization training/settings
+    training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
     training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/loop engine/optimizers engine/schedules
@@ -139,8 +140,8 @@ inference/predictor: errors engine/batch_check engine/device engine/tasks data/f
 analysis: registry
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
-analysis/diagnosis: errors config config/command_line config/conflicts engine/losses engine/tasks data runs models
-    models/torchvision_models models/weights training/settings
+analysis/diagnosis: errors registry config config/command_line config/conflicts engine/losses engine/tasks data runs
+    models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
     data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs inference/predictor
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
@@ -180,8 +181,8 @@ cli/sweep: errors files/paths config data plotting runs training/sweep cli/optio
 cli/tables: files/text
 cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
     cli/options cli/tables
-cli/train: errors files/paths config data data/images plotting runs training/distributed training/job training/resume
-    training/run training/settings analysis/figures cli/options cli/progress
+cli/train: errors files/paths config data data/images plotting runs training/distributed training/job
+    training/resume training/run training/settings analysis/figures cli/options cli/progress
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

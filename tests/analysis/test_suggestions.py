@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from dlworkflow import models
-from dlworkflow.analysis.diagnosis import RULES, Diagnosis
+from dlworkflow.analysis import diagnosis
+from dlworkflow.analysis.diagnosis.changes import OTHER_MODELS
 from dlworkflow.analysis.diagnosis.of_run import situation_of
-from dlworkflow.analysis.diagnosis.suggestions import _OTHER_MODELS, MOST, Situation, cure_commands
+from dlworkflow.analysis.diagnosis.suggestions import MOST, Situation, suggested_commands
 from dlworkflow.cli.app import main
 from dlworkflow.config import Layer, from_overrides
 from dlworkflow.config.command_line import train_command
@@ -21,6 +22,7 @@ from dlworkflow.training.job import prepare
 from dlworkflow.training.provenance import first_summary
 from dlworkflow.training.settings import fill_defaults, resolve_config
 
+RULES = list(diagnosis.RULES.table.values())
 SMALL = {"line": "data.step=0.1", "circles": "data.n_samples=40", "blobs": "data.n_samples=40"}
 
 
@@ -65,7 +67,7 @@ def small_summary(model, food, *said):
 
 
 def of_rule(rule, situation):
-    return [command for _, command in cure_commands(Diagnosis(rule.verdict, (), rule.cures), situation)]
+    return [command for _, command in suggested_commands(rule.suggestions, situation)]
 
 
 def of_verdict(verdict, summary, **facts):
@@ -77,8 +79,8 @@ def of_verdict(verdict, summary, **facts):
 def of_all(summary, **facts):
     """Every command that any rule could print for a run, also where the list of a rule is cut short."""
     situation = Situation(**vars(situation_of(summary)) | facts)
-    every = dict.fromkeys(cure for rule in RULES for cure in rule.cures)
-    told = [cure_commands(Diagnosis("", (), (cure,)), situation) for cure in every]
+    every = dict.fromkeys(cure for rule in RULES for cure in rule.suggestions)
+    told = [suggested_commands([cure], situation) for cure in every]
     return list(dict.fromkeys(command for cures in told for _, command in cures))
 
 
@@ -179,11 +181,11 @@ def without_machine(tree):
 @pytest.mark.parametrize("said", RUNS[len(models.names()) :], ids=lambda said: "-".join(said)[:40])
 def test_a_printed_command_means_the_settings_of_the_run_with_its_cure(said, usual, food, in_tmp):
     known = situation_of(small_summary(said[0], food, *said[1:]))
-    for cure in [cure for cure in dict.fromkeys(c for rule in RULES for c in rule.cures) if cure.way == "change"]:
+    for cure in [cure for cure in dict.fromkeys(c for rule in RULES for c in rule.suggestions) if cure.way == "change"]:
         meant = []
         facts = {"accepts": lambda tree, meant=meant, known=known: meant.append(tree) is None and known.accepts(tree)}
         run = Situation(**vars(known) | facts | ({} if usual else {"usual": None}))
-        for _, command in cure_commands(Diagnosis("", (), (cure,)), run):
+        for _, command in suggested_commands([cure], run):
             tree = fill_defaults(resolve_config([Layer(dict(meant[-1]))])).to_tree()
             assert read_back(command) == without_machine(tree), command
 
@@ -195,15 +197,15 @@ def test_no_cure_is_the_run_itself_again(model, food, in_tmp):
     assert train_command(summary["config"], situation_of(summary).usual) not in of_all(summary)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.says[:30])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.reason.__name__)
 def test_no_diagnosis_gives_more_advice_than_can_be_followed(rule, food, in_tmp):
     assert len(of_rule(rule, situation_of(small_summary("tinyvgg", food)))) <= MOST == 6
 
 
 def test_the_commands_of_a_rule_keep_its_order():
-    cures = Diagnosis("", (), tuple(cure for rule in RULES if rule.verdict == "overfitting" for cure in rule.cures))
+    cures = [cure for rule in RULES if rule.verdict == "overfitting" for cure in rule.suggestions]
 
-    assert [command for _, command in cure_commands(cures, situation_of(summary_of("circles_v2")))] == [
+    assert [command for _, command in suggested_commands(cures, situation_of(summary_of("circles_v2")))] == [
         "dlw train circles_v2 --data circles --set data.n_samples=4000",
         "dlw train circles_v2 --data circles --set model.dropout=0.3",
         "dlw train circles_v2 --data circles --val-fraction 0.2 --patience 100",
@@ -214,14 +216,14 @@ def test_the_commands_of_a_rule_keep_its_order():
 
 
 def test_a_straight_model_is_told_to_bend_and_nothing_else():
-    [flat_rule] = [rule for rule in RULES if "no better than the baseline, and" in rule.says]
+    flat_rule = diagnosis.RULES["no_better"]
 
     assert of_rule(flat_rule, situation_of(summary_of("circles_v1"))) == ["dlw train circles_v2 --data circles"]
 
 
 def test_a_run_on_photos_that_collapsed_gets_what_is_known_to_work(food):
     summary = summary_of("tinyvgg", "data.image_size=8", data=food)
-    [*_, plain] = [rule for rule in RULES if rule.verdict == "collapsed"]
+    plain = diagnosis.RULES["collapsed"]
 
     told = [shlex.split(command)[5:] for command in of_rule(plain, situation_of(summary))]
 
@@ -236,12 +238,12 @@ def test_a_run_on_photos_that_collapsed_gets_what_is_known_to_work(food):
 def test_a_download_is_said_before_it_is_advised(food, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     summary = summary_of("tinyvgg", "data.image_size=8", data=food)
-    cures = Diagnosis("", (), tuple(cure for rule in RULES for cure in rule.cures if cure.way == "pretrained"))
+    cures = [cure for rule in RULES for cure in rule.suggestions if cure.way == "pretrained"]
 
-    [(why, _)] = cure_commands(cures, situation_of(summary))
+    [(why, _)] = suggested_commands(cures, situation_of(summary))
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
-    [(here, _)] = cure_commands(cures, situation_of(summary))
+    [(here, _)] = suggested_commands(cures, situation_of(summary))
 
     assert why.endswith("(downloads its weights first, 45 MB)")
     assert "download" not in here
@@ -372,7 +374,7 @@ def test_numbers_are_never_told_to_be_augmented(food):
         assert not any("transform" in c or "cutmix" in c for c in of_all(small_summary(model, food)))
 
 
-@pytest.mark.parametrize(("old", "new"), [pair for kind in _OTHER_MODELS.values() for pair in kind.items()])
+@pytest.mark.parametrize(("old", "new"), [pair for kind in OTHER_MODELS.values() for pair in kind.items()])
 def test_a_model_is_exchanged_for_one_with_the_same_recipe(old, new):
     assert models.recipe(old) == models.recipe(new)
 
@@ -400,9 +402,9 @@ def test_no_rule_means_a_setting_that_does_not_exist(food, in_tmp):
     printed = set()
     for said in runs:
         run = situation_of(small_summary(said[0], food, *said[1:]))
-        for cure in {cure for rule in RULES for cure in rule.cures} - printed:
-            if cure_commands(Diagnosis("", (), (cure,)), run):
+        for cure in {cure for rule in RULES for cure in rule.suggestions} - printed:
+            if suggested_commands([cure], run):
                 printed.add(cure)
 
-    silent = {cure for rule in RULES for cure in rule.cures} - printed
+    silent = {cure for rule in RULES for cure in rule.suggestions} - printed
     assert [cure.settings for cure in silent] == [("freeze_epochs?=2",)]  # of a pretrained network, see above

@@ -1,4 +1,4 @@
-"""`dlw diagnose`: what the curves of a run say, and the commands that would try to mend it."""
+"""`dlw diagnose`: what the curves of a run mean, and the commands that may improve it."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ def diagnose(
 
     from dlworkflow.analysis.diagnosis.of_run import diagnose_run
 
-    told = diagnose_run(found)
-    diagnosis, cures = told.diagnosis, told.cures
-    for note in told.notes:
+    result = diagnose_run(found)
+    diagnosis, commands = result.diagnosis, result.suggestions
+    for note in result.notes:
         say(note)
     if output is Format.json:
-        steps = [{"why": why, "command": command} for why, command in cures]
+        steps = [{"why": why, "command": command} for why, command in commands]
         data = {"run": str(found.path), "verdict": diagnosis.verdict, "evidence": diagnosis.evidence, "cures": steps}
         typer.echo(json_text(data, indent=1))
         return
-    for line in _lines(diagnosis, cures):
+    for line in _lines(diagnosis, commands):
         typer.echo(printable(line))
 
 
-def _lines(diagnosis: Diagnosis, cures: Sequence[tuple[str, str]]) -> list[str]:
+def _lines(diagnosis: Diagnosis, commands: Sequence[tuple[str, str]]) -> list[str]:
     """Return a diagnosis as people read it: verdict and reason, evidence, commands."""
     reason, *evidence = diagnosis.evidence
     lines = [f"{diagnosis.verdict.replace('_', ' ')}: {reason[:1].lower()}{reason[1:]}"]
     lines += [f"  - {sentence}" for sentence in evidence]
-    if cures:
+    if commands:
         lines += ["", "to try, one at a time, most promising first:"]
-    for why, command in cures:
+    for why, command in commands:
         lines += [f"  {why}", f"    {command}"]
     return lines

@@ -1,12 +1,13 @@
-"""Reading the curves of a run: what they say of the fit, in numbers, and which changes might mend it.
+"""Reading the curves of a run: what they mean, in numbers, and which changes may improve it.
 
-Plain arithmetic on what a run wrote down; knows no model, no data set and no folder. `suggestions` turns the
-changes into commands.
+`curves` has the numbers, `rules` the rules with their suggestions, `suggestions` makes commands of these, `of_run` does
+it for a run. A rule is a function in `rules` and its line in the table there.
 """
 
 from __future__ import annotations
 
 from dlworkflow.analysis.diagnosis.curves import Curves, History, measure
-from dlworkflow.analysis.diagnosis.rules import RULES, VERDICTS, Cure, Diagnosis, Rule, Tree, diagnose
+from dlworkflow.analysis.diagnosis.rules import RULES, Diagnosis, Rule, diagnose, rule
+from dlworkflow.analysis.diagnosis.suggestions import Suggestion, Tree
 
-__all__ = ["RULES", "VERDICTS", "Cure", "Curves", "Diagnosis", "History", "Rule", "Tree", "diagnose", "measure"]
+__all__ = ["RULES", "Curves", "Diagnosis", "History", "Rule", "Suggestion", "Tree", "diagnose", "measure", "rule"]

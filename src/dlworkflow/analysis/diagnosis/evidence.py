@@ -10,7 +10,7 @@ from dlworkflow.analysis.diagnosis.curves import Curves
 def evidence_of(c: Curves) -> list[str]:
     """Return what was measured, as sentences; of curves that hold no numbers only how long they are."""
     if c.flaw:
-        return [f"{_epochs(c.epochs)} were written down"]
+        return [f"{c.epochs} epoch{'s' if c.epochs != 1 else ''} were recorded"]
     told = [_levels(c)]
     if not math.isnan(c.train_trend):
         told.append(_trends(c))
@@ -18,8 +18,8 @@ def evidence_of(c: Curves) -> list[str]:
         told.append(_distance(c))
     if c.best_epoch < c.epochs and c.rise > 0.001:
         told.append(
-            f"{c.split} loss was lowest in epoch {c.best_epoch} of {c.epochs}: {c.best_loss:.5f}; since then it went "
-            f"up to {c.held_loss:.5f}"
+            f"{c.split} loss was lowest in epoch {c.best_epoch} of {c.epochs}: {c.best_loss:.5f}; since then it rose "
+            f"to {c.held_loss:.5f}"
         )
     return [sentence(text) for text in told]
 
@@ -56,10 +56,6 @@ def _distance(c: Curves) -> str:
     points = 100 * (c.held_acc - c.baseline)
     side = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if abs(points) >= 0.05 else "exactly"
     return f"always giving one answer scores {c.baseline:.2%}; the {c.split} accuracy is {side} that"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' if count != 1 else ''}"
 
 
 def sentence(text: str) -> str:

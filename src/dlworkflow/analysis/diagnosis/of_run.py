@@ -1,4 +1,4 @@
-"""A run's diagnosis, from what its folder holds: what its curves mean, and the commands that would try to mend it."""
+"""A run's diagnosis, from its folder: what its curves mean, and the commands that may improve it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from dlworkflow import data, models
 from dlworkflow.analysis.diagnosis import Diagnosis, Tree, diagnose
-from dlworkflow.analysis.diagnosis.suggestions import Situation, cure_commands
+from dlworkflow.analysis.diagnosis.suggestions import Situation, suggested_commands
 from dlworkflow.config import Layer, TrainConfig
 from dlworkflow.config.command_line import flat
 from dlworkflow.config.conflicts import against_task
@@ -28,15 +28,15 @@ _UNEQUAL = 1.5
 
 @dataclass(frozen=True)
 class RunDiagnosis:
-    """What a run's curves say; the cures that fit it, as (why, command); and what to know before reading either."""
+    """What a run's curves mean; the suggestions that fit it, as (why, command); notes to read before either."""
 
     diagnosis: Diagnosis
-    cures: tuple[tuple[str, str], ...]
+    suggestions: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
 
 def diagnose_run(run: Run) -> RunDiagnosis:
-    """Say what the curves of a run mean and what to try next.
+    """Return what the curves of a run mean and what to try next.
 
     Raises RunError when no epoch has ended, or when a file of the run is missing or damaged.
     """
@@ -52,19 +52,17 @@ def diagnose_run(run: Run) -> RunDiagnosis:
         baseline_loss=baseline["score"] if baseline.get("metric") == "loss" else None,
         collapsed_to=summary.get("collapsed_to"),
     )
-    goes_on = status in ("interrupted", "killed") and run.state_path.is_file()
-    cures = cure_commands(diagnosis, situation_of(summary, resume=str(run.path) if goes_on else None))
-    return RunDiagnosis(
-        diagnosis, tuple(cures), tuple(_notes(summary, status, len(history), over_batches, bool(cures)))
-    )
+    can_resume = status in ("interrupted", "killed") and run.state_path.is_file()
+    situation = situation_of(summary, resume=str(run.path) if can_resume else None)
+    commands = suggested_commands(diagnosis.suggestions, situation)
+    notes = _notes(summary, status, len(history), over_batches)
+    if commands and (fault := _fault(summary["config"])):
+        notes.append(f"the commands do not run here as they are: {fault}")
+    return RunDiagnosis(diagnosis, tuple(commands), tuple(notes))
 
 
-def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: Sequence[str], cures: bool) -> list[str]:
-    """Say what a reader of the verdict and of the commands must know.
-
-    That a run did not end; that what it shows are means over batches, and whether those over samples are known; that
-    its model or its data are not known here.
-    """
+def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: Sequence[str]) -> list[str]:
+    """Return what to know of the verdict: that the run did not end, and whether it is about means over samples."""
     notes = []
     if status != "finished":
         planned = summary["config"]["epochs"]
@@ -78,13 +76,11 @@ def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: S
         )
     elif shows_batch_means(summary):
         notes.append(f"the verdict is about means over samples, not the means over batches that the run shows{true}")
-    if cures and (fault := _fault(summary["config"])):
-        notes.append(f"the commands do not run here as they are: {fault}")
     return notes
 
 
 def situation_of(summary: Mapping[str, Any], *, resume: str | None = None) -> Situation:
-    """Return what the choice of cures needs to know of a run; `resume` is its path where it can go on."""
+    """Return the facts of a run by which suggestions are chosen; `resume` is its path where it can be resumed."""
     config, baseline, classes = summary["config"], summary["baseline"], summary["classes"]
     return Situation(
         config,
@@ -132,7 +128,7 @@ def _recipe_tree(summary: Mapping[str, Any], which: str) -> dict[str, Any]:
 
 
 def _has_recipe(config: Tree) -> bool:
-    """Tell whether the recipe `best` of a run's model was found for its data, or for pictures such as the user's."""
+    """Tell whether the recipe `best` of a run's model was found for its data, or for images such as the user's."""
     name = config["model"]["name"]
     if "best" not in models.recipe_names(name):
         return False
@@ -140,7 +136,7 @@ def _has_recipe(config: Tree) -> bool:
 
 
 def _pretrained(summary: Mapping[str, Any]) -> str | None:
-    """Say what must be fetched before a pretrained network can be trained on a run's photos; None without photos."""
+    """Return what is downloaded before a pretrained network can be trained on a run's photos; None without photos."""
     dataset = summary["config"]["data"]
     if summary["kind"] != "image" or not ("path" in dataset or dataset["name"] == "pizza_steak_sushi"):
         return None
@@ -151,7 +147,7 @@ def _pretrained(summary: Mapping[str, Any]) -> str | None:
 
 
 def _accepts(summary: Mapping[str, Any]) -> Callable[[Tree], bool]:
-    """Return what tells whether settings for a run's data contradict nothing; all do where its own do."""
+    """Return the check that accepts settings for a run's data; it accepts all where the run's own are not accepted."""
     own = summary["config"]
 
     def accepts(tree: Tree) -> bool:
@@ -165,7 +161,7 @@ def _accepts(summary: Mapping[str, Any]) -> Callable[[Tree], bool]:
 
 
 def _fault(config: Tree) -> str:
-    """Say what keeps a run's own settings from being used again, or nothing."""
+    """Return why a run's own settings cannot be used again, or "" where they can."""
     try:
         resolve_config([Layer(dict(config))])
     except DlwError as error:
@@ -181,7 +177,7 @@ def _check(tree: Tree, summary: Mapping[str, Any]) -> None:
     build_training_loss(task, config.loss, label_smoothing=config.label_smoothing)
     own, name = summary["config"]["model"], config.model.name
     if name == own["name"] and config.model.settings != {key: own[key] for key in own if key != "name"}:
-        with torch.random.fork_rng(devices=[]):  # small pictures have no room for one block more
+        with torch.random.fork_rng(devices=[]):  # small images have no room for one block more
             models.build(name, tuple(summary["in_shape"]), summary["n_outputs"], **config.model.settings)
     _check_sizes(config, summary)
 
@@ -195,6 +191,6 @@ def _check_sizes(config: TrainConfig, summary: Mapping[str, Any]) -> None:
         raise RunError("shards are cut whole, of which there may be too few, and not drawn from by class")
     if newly_cut and n < 10 * max(1, len(summary["classes"])):
         raise RunError("too few samples to cut a validation split off")
-    tabular = summary["kind"] == "tabular"  # of a picture, one sample has many places to take a mean over
+    tabular = summary["kind"] == "tabular"  # of an image, one sample has many places to take a mean over
     if tabular and config.model.settings.get("batch_norm") and size != "full" and not newly_cut and n % size == 1:
         raise RunError("one sample alone in the last batch of a batch norm")
