@@ -109,7 +109,8 @@ models/weights: errors files/paths files/writing registry data/download models m
 training: registry
 training/assembly: engine/data_parallel engine/loop engine/losses engine/mixup engine/precision engine/signals
     engine/tasks data/loaders data/protocol data/slices models/backbone training/frozen_features training/job
-    training/optimization training/recorder
+    training/optimization training/state
+training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
 training/distributed: errors engine/data_parallel engine/loop runs training/job training/resume training/run
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
@@ -118,20 +119,21 @@ training/job: errors files/paths config config/conflicts engine/data_parallel en
     training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
     training/job
-training/optimization: errors config engine/early_stopping engine/ema engine/loop engine/optimizers engine/schedules
-    engine/update models/backbone
-training/provenance: _version engine/data_parallel engine/device data/check data/protocol metrics/functions
-    models/weights training/job
-training/recorder: errors engine/loop engine/random_state runs models/weights
+training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
+    engine/schedules engine/update models/backbone training/state
+training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol
+    metrics/functions runs models/weights training/job
+training/recorder: errors engine/loop runs models/weights training/state
 training/resume: errors config engine/data_parallel engine/loop data/protocol data/splits runs training/assembly
-    training/job training/provenance training/run
-training/run: errors config engine/data_parallel engine/device engine/loop engine/random_state engine/signals
-    data/check data/loaders data/protocol data/splits runs models/backbone models/weights training/assembly
-    training/job training/optimization training/provenance training/recorder
+    training/changed_data training/job training/provenance training/run
+training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
+    training/assembly training/changed_data training/job training/provenance training/recorder training/state
 training/settings: errors config config/conflicts data models training/transfer
+training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
+    models/weights
 training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
-    engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/job training/recorder
-    training/resume training/run training/settings
+    engine/random_state engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/assembly
+    training/job training/provenance training/recorder training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
 inference: registry
 inference/inputs: errors files/paths data/folders data/images

@@ -115,7 +115,7 @@ def test_a_state_with_any_part_of_another_kind_is_refused_or_resumed(run, monkey
         (("parts", "stopper", "waited"), None, r"state\.parts\.stopper\.waited is of kind NoneType"),
         (("best",), {}, r"state\.best lacks"),
         (("best_row",), {"epoch": 1}, r"state\.best_row is no epoch of the history"),
-        (("generators", "numpy", 2), -5, r"numpy's generator stands at -5"),
+        (("generators", "numpy", 2), -5, r"the position of numpy's generator is -5"),
     ],
 )
 def test_what_is_wrong_in_a_state_is_named(run, path, new, words):

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from dlworkflow.config import from_overrides
 from dlworkflow.engine.ema import WeightAverage
-from dlworkflow.engine.loop import evaluate, test_step, train
+from dlworkflow.engine.loop import Pass, evaluate, test_step, train, train_epochs
 from dlworkflow.engine.losses import build_training_loss
 from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
 from dlworkflow.engine.optimizers import build_optimizer
@@ -123,18 +123,12 @@ def test_all_that_learns_besides_the_model(name):
     mixing = Mixing(mixup=0.4)
     weighed = build_training_loss(MULTICLASS, weights=torch.tensor([1.0, 5.0]), label_smoothing=0.1).to(WHERE)
 
-    train(
-        Mixed(model, mixing),
-        batches("multiclass"),
-        batches("multiclass"),
-        optimizer,
-        nn.CrossEntropyLoss(),
-        2,
-        training_loss=MixedLoss(weighed, mixing),
-        stepper=step,
-        scored=average.averaged,
-    )
+    trained = Pass(Mixed(model, mixing), MixedLoss(weighed, mixing), MULTICLASS, WHERE)
+    tested = Pass(average.averaged, nn.CrossEntropyLoss(), MULTICLASS, WHERE)
 
+    found = list(train_epochs((1, 2), trained, tested, dict.fromkeys(("train", "test"), batches("multiclass")), step))
+
+    assert len(found) == 2
     assert average.updates == 4
 
 
@@ -166,7 +160,7 @@ def test_models_that_train_together(monkeypatch, model, settings):
     jobs = [replace(prepare(config), device=WHERE) for _ in range(2)]
     monkeypatch.setattr(vectorized, "Stacked", OneByOne)  # torch.vmap takes no tensors of a kind of their own
 
-    for trained, diverged in vectorized.train_together(jobs):
+    for trained, diverged in vectorized.train_stacked(jobs):
         assert (len(trained.rows), diverged) == (2, None)
 
 

@@ -158,7 +158,7 @@ def test_moved_data_of_a_run_that_noted_no_fingerprint_is_refused(dlw, train, pe
     pets.rename(pets.with_name("elsewhere"))
     answer = dlw("train", "--resume", "tinyvgg-pets-001", "--data", "elsewhere", "--epochs", "3")
 
-    assert (answer.code, "cannot be told: it noted no fingerprint" in answer.err) == (1, True)
+    assert (answer.code, "which has no fingerprint of its" in answer.err) == (1, True)
 
 
 # Leaked

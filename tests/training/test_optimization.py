@@ -21,7 +21,7 @@ from dlworkflow.engine.update import Update
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.runs.comparison import compare_runs
 from dlworkflow.training.job import prepare
-from dlworkflow.training.optimization import build_learning
+from dlworkflow.training.optimization import build_state
 from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
@@ -78,7 +78,7 @@ def test_sparing_keeps_the_rate_of_a_group():
 def test_a_setting_says_whether_a_run_decays_biases(spare):
     pairs = ("optimizer.weight_decay=0.1", f"optimizer.decay_bias_and_norm={str(not spare).lower()}")
 
-    groups = build_learning(settings("blobs", *pairs), nn.Linear(2, 4), 1).optimizer.param_groups
+    groups = build_state(settings("blobs", *pairs), nn.Linear(2, 4), 1).optimizer.param_groups
 
     assert [group["weight_decay"] for group in groups] == ([0.1, 0.0] if spare else [0.1])
 
@@ -179,10 +179,10 @@ def weights_after(batches, *, loss_fn=nn.CrossEntropyLoss(), **settings):  # noq
     torch.manual_seed(0)
     model = nn.Linear(3, 4)
     optimizer = build_optimizer("sgd", model.parameters(), lr=0.5, momentum=0.9)
-    stepper = Update(optimizer, **settings)
+    update = Update(optimizer, **settings)
     for X, y in batches:
-        stepper(loss_fn(model(X), y), y, loss_fn)
-    stepper.finish()
+        update(loss_fn(model(X), y), y, loss_fn)
+    update.finish()
     return model.weight.detach()
 
 
@@ -258,8 +258,8 @@ def test_a_run_that_accumulates_is_one_of_larger_batches(tmp_path):
 
 def gradient_after(**settings):
     model = nn.Linear(3, 1, bias=False)
-    stepper = Update(build_optimizer("sgd", model.parameters(), lr=0.1), **settings)
-    stepper((model.weight * torch.tensor([3.0, -4.0, 12.0])).sum(), torch.zeros(1), nn.MSELoss())
+    update = Update(build_optimizer("sgd", model.parameters(), lr=0.1), **settings)
+    update((model.weight * torch.tensor([3.0, -4.0, 12.0])).sum(), torch.zeros(1), nn.MSELoss())
     return model.weight.grad[0].tolist()
 
 

@@ -257,7 +257,7 @@ def test_a_failure_before_the_first_epoch_is_in_the_summary_and_gone_when_the_ru
 
 def test_whatever_fails_as_training_is_put_together_leaves_no_folder(tmp_path, monkeypatch):
     job = prepare(settings("line"))
-    monkeypatch.setattr(assembly, "build_learning", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(assembly, "build_state", lambda *_, **__: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         workflow.train_job(job, runs_dir=tmp_path / "runs")

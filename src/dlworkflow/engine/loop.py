@@ -1,13 +1,13 @@
-"""The training loop: a model and batches in, numbers out; no settings, no disk, no terminal.
+"""The training loop: a model and batches in, numbers out. Knows no settings, no run folder and no terminal.
 
-Every mean is over samples unless `averaging="batch"` asks for the notes' mean over batches. Sums stay on the device
-until an epoch ends.
+Means are over samples unless `averaging="batch"` asks for the notes' mean over batches. Sums stay on the device until
+an epoch ends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from timeit import default_timer
 from typing import Any
@@ -20,7 +20,7 @@ from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.scores import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
-from dlworkflow.engine.update import Stepper
+from dlworkflow.engine.update import Update
 from dlworkflow.errors import DivergedError
 
 Batch = tuple[Tensor, Tensor]
@@ -29,9 +29,9 @@ Device = str | torch.device
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training data gave; `number` counts from 1, `seconds` includes the evaluation.
+    """The result of one epoch; `number` counts from 1, `seconds` includes the evaluation.
 
-    `over_samples` are the scores by split where those beside them are means over batches, None where they are not.
+    `over_samples` has the scores over samples by split where `train`, `test` and `val` are means over batches.
     """
 
     number: int
@@ -43,15 +43,30 @@ class Epoch:
     over_samples: Mapping[str, Scores] | None = None
 
     @property
+    def scores(self) -> dict[str, Scores]:
+        """The scores by split: train, test, and val where there is one."""
+        found = {"train": self.train, "test": self.test}
+        return found if self.val is None else found | {"val": self.val}
+
+    @property
+    def monitored_loss(self) -> float:
+        """The loss that schedule, early stopping and the choice of the best epoch go by: validation, else test."""
+        return (self.val or self.test).loss
+
+    @property
     def compared(self) -> Scores:
-        """What runs are compared by: the scores over samples of the validation split, else of the test split."""
+        """The scores by which runs are compared: over samples, of the validation split, else of the test split."""
         split = "val" if self.val is not None else "test"
-        return self.over_samples[split] if self.over_samples is not None else self.val or self.test
+        return (self.over_samples or self.scores)[split]
+
+
+EpochHandler = Callable[[Epoch], object]
+"""What is called with each epoch as it ends. One that raises ends training."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model says of a split: mean loss, accuracy, and every raw score (n, ...) with its label, on the CPU."""
+    """The result of `evaluate`: mean loss, accuracy, and all raw scores (n, ...) with their labels, on the CPU."""
 
     loss: float
     acc: float
@@ -71,22 +86,22 @@ def train_step(
     task: Task | str | None = None,
     averaging: Averaging = "sample",
 ) -> Scores:
-    """Go once through the batches and improve `model` after each.
+    """Train `model` for one pass over the batches, with an update after each.
 
     A batch is inputs (n, *in_shape) float32 and labels (n,) int64 (multiclass), (n,) float32 (binary) or (n, 1)
-    float32 (regression). The scores are those of each batch before its update. `device` moves the model; None is
-    where it is. The task follows from the loss function unless given, and so does whether the model gives raw scores,
-    probabilities (`nn.BCELoss`) or their logs (`nn.NLLLoss`): with another loss, the model's last operation tells (a
-    sigmoid, softmax or log_softmax). Raises DataError if there is no batch,
-    BatchError for one that does not go into the model or the loss, TypeError for both or neither of `dataloader` and
-    `data_loader`, and DivergedError when the loss becomes nan or infinite: at once on the CPU, at the end of the epoch
-    elsewhere.
+    float32 (regression). The scores are those of each batch before its update. `device` moves the model; by default
+    it stays where it is. The task follows from the loss function unless given. So does whether the model returns raw
+    scores, probabilities (`nn.BCELoss`) or their logs (`nn.NLLLoss`); with any other loss, this follows from the
+    model's last operation (a sigmoid, softmax or log_softmax).
+    Raises DataError if there is no batch, BatchError for one that does not fit the model or the loss, TypeError for
+    both or neither of `dataloader` and `data_loader`, and DivergedError when the loss becomes nan or infinite:
+    immediately on the CPU, at the end of the epoch elsewhere.
     """
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None or optimizer is None:
         raise TypeError("train_step() needs loss_fn and optimizer")
-    device, total = _place(model, device), Total(get_task(task, loss_fn), averaging, loss_fn, accuracy_fn)
-    return _learn(model, batches, loss_fn, Stepper(optimizer), device, total)
+    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging, accuracy_fn)
+    return one.train(batches, Update(optimizer))[0]
 
 
 def test_step(
@@ -100,15 +115,15 @@ def test_step(
     task: Task | str | None = None,
     averaging: Averaging = "sample",
 ) -> Scores:
-    """Score `model` on every batch without touching its weights; arguments as in `train_step`.
+    """Evaluate `model` on every batch without changing its weights; arguments as in `train_step`.
 
     Leaves `model` in evaluation mode.
     """
     batches = _one_loader(dataloader, data_loader)
     if loss_fn is None:
         raise TypeError("test_step() needs loss_fn")
-    device, total = _place(model, device), Total(get_task(task, loss_fn), averaging, loss_fn, accuracy_fn)
-    return _score(model, batches, loss_fn, device, total)
+    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging, accuracy_fn)
+    return one.test(batches)[0]
 
 
 test_step.__test__ = False  # type: ignore[attr-defined] # pytest takes a function of this name for a test
@@ -126,52 +141,26 @@ def train(
     task: Task | str | None = None,
     averaging: Averaging = "sample",
     scheduler: Any = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
+    on_epoch: EpochHandler | None = None,
     val_dataloader: Iterable[Batch] | None = None,
-    epochs_done: int = 0,
-    stepper: Stepper | None = None,
-    enough: Callable[[], bool] | None = None,
-    scored: nn.Module | None = None,
-    training_loss: LossFn | None = None,
-    group: Group | None = None,
 ) -> dict[str, list[float]]:
-    """Train for `epochs` passes in all, `epochs_done` of them before this call, and test after each.
+    """Train for `epochs` passes over the training data and evaluate after each.
 
-    Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, a number an epoch each ("val_loss" and "val_acc"
-    with `val_dataloader`). `stepper` is what a loss does to the weights, where that is more than a step of the
-    optimizer; `group` are the processes that share the batches. `scheduler.step()` is called after each epoch, then
-    `on_epoch` with the epoch's record; `enough` is asked before each, and ends training where it says so. `scored` is
-    what is tested instead of the model itself, an average of its weights for one, and `training_loss` what is minimised
-    instead of `loss_fn`.
+    Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, each a list with one number per epoch, and "val_loss"
+    and "val_acc" with `val_dataloader`. After each epoch `scheduler.step()` is called, then `on_epoch` with the epoch.
     """
-    device, task = _place(model, device), get_task(task, loss_fn)
-    step, scored = stepper or Stepper(optimizer), model if scored is None else scored
-    minimised = loss_fn if training_loss is None else training_loss
+    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging)
+    batches = {"train": train_dataloader, "test": test_dataloader}
+    batches |= {"val": val_dataloader} if val_dataloader is not None else {}
     results: dict[str, list[float]] = {}
-    for number in range(epochs_done + 1, epochs + 1):
-        if enough is not None and enough():
-            break
-        start, lr = default_timer(), optimizer.param_groups[0]["lr"]
-        totals = {"train": Total(task, averaging, minimised, group=group)}
-        try:
-            scores = {"train": _learn(model, train_dataloader, minimised, step, device, totals["train"])}
-        except DivergedError as error:
-            raise error.within(number, lr) from None
-        for split, batches in (("test", test_dataloader), ("val", val_dataloader)):
-            if batches is not None:
-                totals[split] = Total(task, averaging, loss_fn, group=group)
-                scores[split] = _score(scored, batches, loss_fn, device, totals[split])
-        for split, (loss, _) in scores.items():
-            if not math.isfinite(loss):
-                raise DivergedError(loss, split=split, epoch=number, lr=lr)
+    for epoch in train_epochs(range(1, epochs + 1), one, one, batches, Update(optimizer)):
         if scheduler is not None:
             scheduler.step()
-        for split, (loss, acc) in scores.items():
+        for split, (loss, acc) in epoch.scores.items():
             results.setdefault(f"{split}_loss", []).append(loss)
             results.setdefault(f"{split}_acc", []).append(acc)
         if on_epoch is not None:
-            more = {split: total.over_samples for split, total in totals.items()} if averaging == "batch" else None
-            on_epoch(Epoch(number, lr, default_timer() - start, **scores, over_samples=more))
+            on_epoch(epoch)
     return results
 
 
@@ -184,65 +173,97 @@ def evaluate(
     task: Task | str | None = None,
     averaging: Averaging = "sample",
 ) -> Evaluation:
-    """Score `model` as `test_step` does and keep what it said of every sample, in the loader's order."""
-    device, task = _place(model, device), get_task(task, loss_fn)
+    """Evaluate `model` as `test_step` does and keep its output for every sample, in the loader's order."""
+    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging)
     kept: list[Batch] = []
-    scores = _score(model, dataloader, loss_fn, device, Total(task, averaging, loss_fn), kept.append)
+    scores, _ = one.test(dataloader, kept.append)
     return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
 
-def _learn(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    loss_fn: LossFn,
-    step: Stepper,
-    device: torch.device,
-    total: Total,
-) -> Scores:
-    """Improve the model, which is on `device`, after each batch."""
-    read, task = _reader(device), total.task
-    model.train()
-    with explained_errors(model, loss_fn, task) as keep:
-        for number, (X, y) in enumerate(batches, start=1):
-            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
-            if task.outputs is None:
-                task = total.task = _asked(task, model, X)
-            logits = task.align(model(X), y)
-            loss = loss_fn(logits, y)
-            value = read(loss)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
-            step(loss, y, loss_fn)
-            total.add(value, logits.detach(), y)
-        step.finish()
-        return total.scores(finite=True)
+def train_epochs(
+    numbers: Iterable[int], trained: Pass, tested: Pass, batches: Mapping[str, Iterable[Batch]], update: Update
+) -> Iterator[Epoch]:
+    """Yield an epoch for each of `numbers`: train on the split "train" of `batches`, evaluate on "test" and "val".
+
+    The next epoch begins when the caller asks for it: what it does in between is part of no epoch. `tested` may be
+    of another model than `trained`, such as the average of its weights.
+    Raises DivergedError when a mean loss is nan or infinite; that epoch is not yielded.
+    """
+    by_batch = trained.averaging == "batch"
+    for number in numbers:
+        start, lr = default_timer(), update.optimizer.param_groups[0]["lr"]
+        try:
+            found = {"train": trained.train(batches["train"], update)}
+        except DivergedError as error:
+            raise error.within(number, lr) from None
+        found |= {split: tested.test(batches[split]) for split in ("test", "val") if split in batches}
+        scores = {split: result for split, (result, _) in found.items()}
+        for split, (loss, _) in scores.items():
+            if not math.isfinite(loss):
+                raise DivergedError(loss, split=split, epoch=number, lr=lr)
+        over_samples = {split: result for split, (_, result) in found.items()}
+        yield Epoch(number, lr, default_timer() - start, **scores, over_samples=over_samples if by_batch else None)
 
 
-def _score(
-    model: nn.Module,
-    batches: Iterable[Batch],
-    loss_fn: LossFn,
-    device: torch.device,
-    total: Total,
-    tell: Callable[[Batch], object] | None = None,
-) -> Scores:
-    """Score the model, which is on `device`; `tell` is given each batch's raw scores and labels on the CPU."""
-    task = total.task
-    model.eval()
-    with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
-        for X, y in batches:
-            X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
-            if task.outputs is None:
-                task = total.task = _asked(task, model, X)
-            logits = task.align(model(X), y)
-            total.add(loss_fn(logits, y), logits, y)
-            if tell is not None:
-                tell((logits.cpu(), y.cpu()))
-        return total.scores()
+@dataclass(frozen=True)
+class Pass:
+    """All that one pass over batches needs besides the batches: a model on its `device`, a loss, what to average.
+
+    `group` are the processes that share each batch.
+    """
+
+    model: nn.Module
+    loss_fn: LossFn
+    task: Task
+    device: torch.device
+    averaging: Averaging = "sample"
+    accuracy_fn: AccuracyFn | None = None
+    group: Group | None = None
+
+    def train(self, batches: Iterable[Batch], update: Update) -> tuple[Scores, Scores]:
+        """Call `update` with the loss of each batch; return the scores before the updates, and those over samples."""
+        model, loss_fn, device, task = self.model, self.loss_fn, self.device, self.task
+        read, total = _reader(device), self._total()
+        model.train()
+        with explained_errors(model, loss_fn, task) as keep:
+            for number, (X, y) in enumerate(batches, start=1):
+                X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+                if task.outputs is None:
+                    task = total.task = _with_outputs(task, model, X)
+                logits = task.align(model(X), y)
+                loss = loss_fn(logits, y)
+                value = read(loss)
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
+                update(loss, y, loss_fn)
+                total.add(value, logits.detach(), y)
+            update.finish()
+            return total.scores(finite=True), total.over_samples
+
+    def test(
+        self, batches: Iterable[Batch], on_batch: Callable[[Batch], object] | None = None
+    ) -> tuple[Scores, Scores]:
+        """Return the scores, and those over samples; `on_batch` gets each batch's raw scores and labels on the CPU."""
+        model, loss_fn, device, task = self.model, self.loss_fn, self.device, self.task
+        total = self._total()
+        model.eval()
+        with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
+            for X, y in batches:
+                X, y = keep(X.to(device, non_blocking=True), y.to(device, non_blocking=True))
+                if task.outputs is None:
+                    task = total.task = _with_outputs(task, model, X)
+                logits = task.align(model(X), y)
+                total.add(loss_fn(logits, y), logits, y)
+                if on_batch is not None:
+                    on_batch((logits.cpu(), y.cpu()))
+            return total.scores(), total.over_samples
+
+    def _total(self) -> Total:
+        return Total(self.task, self.averaging, self.loss_fn, self.accuracy_fn, self.group)
 
 
-def _asked(task: Task, model: nn.Module, X: Tensor) -> Task:
-    """Return the task with what the model gives, where the loss does not say whether these are raw scores."""
+def _with_outputs(task: Task, model: nn.Module, X: Tensor) -> Task:
+    """Return the task with the kind of output that the model has, where the loss does not imply it."""
     return replace(task, outputs=outputs_of(model, X[:1])[0])
 
 

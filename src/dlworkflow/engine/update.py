@@ -1,39 +1,26 @@
-"""What a batch's loss does to the weights where that is more than a step of the optimizer."""
+"""From the loss of a batch to updated weights: gradients, accumulation, clipping, a step of the optimizer.
+
+Knows no settings and no data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dlworkflow.engine.losses import batch_share, is_sum
 from dlworkflow.engine.tasks import LossFn
 
 
-class Stepper:
-    """What a batch's loss does to the weights: its gradients, then a step of the optimizer."""
+class Update:
+    """Sums the gradients of `accumulate` batches, scales and clips them, makes one step, then calls each of `after`.
 
-    def __init__(self, optimizer: optim.Optimizer) -> None:
-        self.optimizer = optimizer
-
-    def __call__(self, loss: Tensor, y: Tensor, loss_fn: Callable[..., Any]) -> None:  # noqa: ARG002 - for `Update`
-        """Improve the weights by the gradients of `loss`, what `loss_fn` gave of a batch with labels `y`."""
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-
-    def finish(self) -> None:
-        """Do what is left to do at the end of an epoch."""
-
-
-class Update(Stepper):
-    """Gradients of `accumulate` batches, scaled and clipped, then one step of the optimizer, then `after`.
-
-    The gradient is that of the loss of all these batches as one; what is left at the end of an epoch is a smaller
-    group. `clip_value` bounds each number of the gradient, then `clip_norm` the length of the whole. `scaler` is
-    torch's GradScaler for half precision.
+    The gradient is that of all these batches as one; at the end of an epoch the last group may be smaller.
+    `clip_value` bounds each element of the gradient, then `clip_norm` the norm of the whole. `scaler` is torch's
+    GradScaler for fp16.
     """
 
     def __init__(
@@ -46,13 +33,14 @@ class Update(Stepper):
         scaler: Any = None,
         after: Sequence[Callable[[], object]] = (),
     ) -> None:
-        super().__init__(optimizer)
+        self.optimizer = optimizer
         self._accumulate, self._clip_norm, self._clip_value = accumulate, clip_norm, clip_value
         self._scaler, self._after = scaler, tuple(after)
         self._batches = 0
         self._shares: list[Tensor | int] = []
 
     def __call__(self, loss: Tensor, y: Tensor, loss_fn: LossFn) -> None:
+        """Add the gradients of `loss`, that of `loss_fn` for a batch of labels `y`; step when a group is full."""
         if not self._batches:
             self.optimizer.zero_grad()
         if self._accumulate > 1 and not is_sum(loss_fn):
@@ -64,6 +52,7 @@ class Update(Stepper):
             self._update()
 
     def finish(self) -> None:
+        """Update with the batches that remain at the end of an epoch."""
         if self._batches:
             self._update()
 
@@ -72,25 +61,21 @@ class Update(Stepper):
             self._scaler.unscale_(self.optimizer)
         if self._shares:
             whole = sum(self._shares)
-            for gradient in self._gradients():
-                gradient.div_(whole)
-        self._clip()
+            for parameter in self._parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(whole)
+        if self._clip_value is not None:
+            nn.utils.clip_grad_value_(self._parameters(), self._clip_value)
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters(), self._clip_norm)
         if self._scaler is None:
             self.optimizer.step()
         else:
             self._scaler.step(self.optimizer)
             self._scaler.update()
         self._batches, self._shares = 0, []
-        for tell in self._after:
-            tell()
+        for call in self._after:
+            call()
 
-    def _clip(self) -> None:
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        if self._clip_value is not None:
-            nn.utils.clip_grad_value_(parameters, self._clip_value)
-        if self._clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self._clip_norm)
-
-    def _gradients(self) -> Iterator[Tensor]:
-        for group in self.optimizer.param_groups:
-            yield from (parameter.grad for parameter in group["params"] if parameter.grad is not None)
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -1,61 +1,117 @@
-"""TODO assembly."""
+"""From a job to what the training loop is given: wrapped model and loss, batches. Knows settings and no run folder."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from timeit import default_timer
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import labels_of
 from dlworkflow.data.slices import slice_of
-from dlworkflow.engine.data_parallel import Group, OwnDraws, OwnEpoch, SharedLoss, sample_before
-from dlworkflow.engine.loop import Epoch
+from dlworkflow.engine.data_parallel import OwnDraws, OwnEpoch, SharedLoss, sample_before
+from dlworkflow.engine.loop import Epoch, EpochHandler, Pass
 from dlworkflow.engine.losses import sample_weights
 from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
 from dlworkflow.engine.precision import Autocast
 from dlworkflow.engine.signals import Stoppable, StopRequest
-from dlworkflow.engine.tasks import LossFn
+from dlworkflow.engine.tasks import LossFn, get_task
 from dlworkflow.models.backbone import Classifier, Staged
 from dlworkflow.training.frozen_features import remember_features
-from dlworkflow.training.job import Job as Job
-from dlworkflow.training.optimization import Learning, build_learning
-from dlworkflow.training.recorder import Learner, Recorder
+from dlworkflow.training.job import Job
+from dlworkflow.training.optimization import build_state
+from dlworkflow.training.state import TrainState
 
 _log = logging.getLogger(__name__)
 
-
 FEATURE_BATCH = 256
-"""Samples that go through a frozen backbone at once where the settings say `full`."""
+"""Batch size in a frozen backbone where the settings say `full`."""
 
 
-def shared_loss(loss_fn: LossFn, group: Group | None) -> LossFn:
-    """Return a loss over whole batches, of which each process has a slice."""
-    return loss_fn if group is None else SharedLoss(loss_fn, group)
+@dataclass(frozen=True)
+class Assembly:
+    """The arguments of `train_epochs`, and what must be called at the end of an epoch for the wrappers."""
+
+    trained: Pass
+    tested: Pass
+    batches: Mapping[str, Iterable[tuple[Tensor, Tensor]]]
+    handlers: list[EpochHandler]
 
 
-def build_learner(job: Job) -> tuple[Learner, Learning]:
-    """Put the model on its device and what trains it together."""
+def new_state(job: Job) -> TrainState:
+    """Move the model to its device and build what changes while it trains."""
     job.model.to(job.device)
     if job.config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    learning = build_learning(job.config, job.model, job.n_batches)
-    averaged = learning.average.averaged if learning.average else None
-    draws = {"val": torch.Generator().manual_seed(job.config.seed)}
-    return Learner(job.model, learning.optimizer, draws, learning.parts, averaged), learning
+    return build_state(job.config, job.model, job.n_batches)
 
 
-def as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
+def assemble(job: Job, state: TrainState, request: StopRequest, epochs_done: int) -> Assembly:
+    """Return what the loop trains after `epochs_done` epochs; its batches end when `request` asks for that."""
+    group = job.group
+    draws = OwnDraws(job.config.seed, group.rank) if group is not None else None
+    seen = _on_features(job, request)
+    loaders = _loaders(seen, state.generators.own["val"], draws, epochs_done)
+    batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
+    model, training_loss, handlers = _wrapped(seen, draws, epochs_done)
+    loss_fn = job.loss_fn if group is None else SharedLoss(job.loss_fn, group)
+    trained = Pass(
+        model, training_loss, get_task(job.task, job.loss_fn), job.device, averaging=job.config.averaging, group=group
+    )
+    tested = model if state.average is None else state.average.averaged
+    if state.average is not None and isinstance(seen.model, Classifier):
+        tested = Classifier(tested)
+    return Assembly(trained, replace(trained, model=tested, loss_fn=loss_fn), batches, handlers)
+
+
+def _wrapped(job: Job, draws: OwnDraws | None, epochs_done: int) -> tuple[nn.Module, LossFn, list[EpochHandler]]:
+    """Return model and loss as they are trained. All wrappers share the weights of the model, and are put on here.
+
+    The model, from the inside out: compiled, backbone frozen (`Staged`), forward pass in half precision (`Autocast`),
+    inputs mixed (`Mixed`), gradients shared among processes (`Group.share`). The loss: over whole batches of which
+    each process has a slice (`SharedLoss`), then of mixed labels (`MixedLoss`).
+    """
+    config, group = job.config, job.group
+    model, handlers = job.model, []
+    if config.compile:
+        model.compile()  # in place: names of weights stay
+    if config.freeze != "none" and not isinstance(model, Classifier):
+        model = staged = Staged(model)
+        handlers = _freeze(staged, config.freeze_epochs, epochs_done)
+    if config.precision != "fp32":
+        model = Autocast(model, config.precision, job.device)
+    loss: LossFn = job.training_loss.to(job.device)
+    loss = loss if group is None else SharedLoss(loss, group)
+    if config.mixup or config.cutmix:
+        mixing = Mixing(config.mixup, config.cutmix)
+        if group is not None and draws is not None:
+            mixing.before, mixing.drawing = sample_before(group), draws.together
+        model, loss = Mixed(model, mixing), MixedLoss(loss, mixing)
+    return model if group is None else group.share(model), loss, handlers
+
+
+def _freeze(staged: Staged, until: int | None, epochs_done: int) -> list[EpochHandler]:
+    """Freeze the backbone; return the handler that unfreezes it after epoch `until`, none without one."""
+    staged.freeze(until is None or epochs_done < until)
+
+    def unfreeze(epoch: Epoch) -> None:
+        if epoch.number == until:
+            staged.freeze(False)
+
+    return [unfreeze] if until is not None else []
+
+
+def _on_features(job: Job, request: StopRequest) -> Job:
     """Return the job of training the classifier on features, where a frozen backbone gives the same in every epoch."""
     config = job.config
     if config.freeze == "none" or config.freeze_epochs is not None or not config.cache_features:
         return job
-    if config.mixup or config.cutmix:  # blends are new in every epoch
+    if config.mixup or config.cutmix:  # mixed inputs differ in every epoch
         return job
     started = default_timer()
     size = config.data.batch_size
@@ -78,38 +134,8 @@ def as_seen_by_the_classifier(job: Job, request: StopRequest) -> Job:
     )
 
 
-def as_trained(job: Job, model: nn.Module, draws: OwnDraws | None) -> tuple[nn.Module, LossFn]:
-    """Return the model and the loss as they are trained: in half precision and on blends where the settings say so."""
-    if job.config.precision != "fp32":
-        model = Autocast(model, job.config.precision, job.device)
-    mixing, loss = Mixing(job.config.mixup, job.config.cutmix), shared_loss(job.training_loss.to(job.device), job.group)
-    if job.group is not None and draws is not None:
-        mixing.before, mixing.drawing = sample_before(job.group), draws.together
-    if not mixing.mixup and not mixing.cutmix:
-        return model, loss
-    return Mixed(model, mixing), MixedLoss(loss, mixing)
-
-
-def as_staged(job: Job, recorder: Recorder, learning: Learning) -> tuple[nn.Module, Callable[[Epoch], object]]:
-    """Return the model as it is trained, its backbone frozen as long as the settings say, and what ends an epoch."""
-    record = learning.before(recorder)
-    if job.config.freeze == "none" or isinstance(job.model, Classifier):
-        return job.model, record
-    staged, until = Staged(job.model), job.config.freeze_epochs
-
-    def begin(number: int) -> None:
-        staged.freeze(until is None or number <= until)
-
-    def end(epoch: Epoch) -> None:
-        record(epoch)
-        begin(epoch.number + 1)
-
-    begin(recorder.epochs_done + 1)
-    return staged, end
-
-
-def build_loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, epochs_done: int) -> dict[str, Any]:
-    """Return each split's batches; in a group, this process's slices of them."""
+def _loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, epochs_done: int) -> dict[str, Any]:
+    """Return the batches of each split; in a group, this process's slices of them."""
     parts, group = job.splits.parts(), job.group
     if group is None or draws is None:
         return {split: _loader(job, split, part, val_draws) for split, part in parts.items()}
@@ -118,9 +144,8 @@ def build_loaders(job: Job, val_draws: torch.Generator, draws: OwnDraws | None, 
 
 
 def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
-    """Return a split's batches: drawn from as the notes' loop does, but for validation, which has its own generator."""
+    """Return a split's batches, which draw as the notes' loop does; validation has a generator of its own."""
     settings = job.config.data
-    generator = val_draws if split == "val" else None
     weights = None
     if settings.sampler == "balanced" and split == "train":
         weights = sample_weights(job.splits.classes, labels_of(job.splits.train))
@@ -129,7 +154,7 @@ def _loader(job: Job, split: str, part: Any, val_draws: torch.Generator) -> Any:
         settings.batch_size,
         shuffle=settings.shuffle and split == "train",
         num_workers=settings.num_workers,
-        generator=generator,
+        generator=val_draws if split == "val" else None,
         device=job.device,
         weights=weights,
     )

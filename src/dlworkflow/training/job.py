@@ -29,7 +29,7 @@ from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.models.weights.checkpoint import load_matching, load_weights
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
-from dlworkflow.training.optimization import build_learning, check_schedule
+from dlworkflow.training.optimization import build_state, check_schedule
 from dlworkflow.training.settings import fill_defaults
 from dlworkflow.training.transfer import is_file
 
@@ -84,7 +84,7 @@ def prepare(
     with in_turn(group):
         job = put_in_place(config, offline, initialise, group, on_images)
         check_schedule(job.config, job.n_batches)
-        build_learning(job.config, job.model, job.n_batches)
+        build_state(job.config, job.model, job.n_batches)
         return job
 
 

@@ -1,12 +1,11 @@
-"""All that changes while a run trains, put together from its settings: optimizer, schedule, stopper, and how they meet.
+"""Builds what changes while a run trains from its settings: optimizer, schedule, update, early stopping, average.
 
-Knows settings and a model; no data set, no run folder.
+Knows settings and a model; no data set and no run folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,8 +15,8 @@ from torch.optim import Optimizer
 from dlworkflow.config import CosineSettings, OneCycleSettings, PlateauSettings, TrainConfig
 from dlworkflow.engine.early_stopping import EarlyStopping
 from dlworkflow.engine.ema import WeightAverage
-from dlworkflow.engine.loop import Epoch
 from dlworkflow.engine.optimizers import build_optimizer, spare_bias_and_norm
+from dlworkflow.engine.random_state import Generators
 from dlworkflow.engine.schedules import (
     Curve,
     Plateau,
@@ -29,63 +28,39 @@ from dlworkflow.engine.schedules import (
     one_cycle,
     step,
 )
-from dlworkflow.engine.update import Stepper, Update
+from dlworkflow.engine.update import Update
 from dlworkflow.errors import ConfigError
 from dlworkflow.models.backbone import parameter_groups
+from dlworkflow.training.state import TrainState
 
 
-@dataclass
-class Learning:
-    """What learns besides the model; `parts` are those with a state that a run must go on from, by name."""
-
-    optimizer: Optimizer
-    stepper: Stepper
-    schedule: Schedule | None = None
-    stopper: EarlyStopping | None = None
-    average: WeightAverage | None = None
-    parts: dict[str, Any] = field(default_factory=dict)
-
-    def before(self, record: Callable[[Epoch], object]) -> Callable[[Epoch], object]:
-        """Return what ends an epoch: schedule and stopper are told, then `record`, which writes their state."""
-        watching = [part for part in (self.schedule, self.stopper) if part is not None]
-        if not watching:
-            return record
-
-        def end(epoch: Epoch) -> None:
-            for part in watching:
-                part.end_epoch((epoch.val or epoch.test).loss)
-            record(epoch)
-
-        return end
-
-    @property
-    def enough(self) -> Callable[[], bool] | None:
-        """Whether training should end before its last epoch; None where nothing watches that."""
-        return None if self.stopper is None else self.stopper.enough
-
-
-def build_learning(config: TrainConfig, model: nn.Module, n_batches: int) -> Learning:
-    """Put together what trains `model`, which is on its device, with `n_batches` an epoch."""
+def build_state(config: TrainConfig, model: nn.Module, n_batches: int) -> TrainState:
+    """Return what changes while `model`, which is on its device, trains with `n_batches` batches per epoch."""
     settings = config.optimizer.model_dump()
     spare = not settings.pop("decay_bias_and_norm")
     optimizer = build_optimizer(settings.pop("name"), _weights(config, model, spare=spare), **settings)
     schedule = _build_schedule(config, optimizer, -(-n_batches // config.accumulate))
     stopping = config.early_stopping
-    stopper = EarlyStopping(**stopping.model_dump()) if stopping else None
     average = WeightAverage(model, config.ema) if config.ema is not None else None
-    after: list[Callable[[], object]] = (
-        [schedule.after_update] if schedule is not None and schedule.counts_updates else []
-    )
-    after += [average.after_update] if average is not None else []
     scaler = torch.amp.GradScaler(_device_type(model)) if config.precision == "fp16" else None
-    parts = {"schedule": schedule, "stopper": stopper, "average": average, "scaler": scaler}
-    return Learning(
+    after = [schedule.after_update] if schedule is not None and schedule.counts_updates else []
+    after += [average.after_update] if average is not None else []
+    return TrainState(
+        model,
         optimizer,
-        _build_stepper(config, optimizer, after, scaler),
+        Update(
+            optimizer,
+            accumulate=config.accumulate,
+            clip_norm=config.clip_norm,
+            clip_value=config.clip_value,
+            scaler=scaler,
+            after=after,
+        ),
+        Generators({"val": torch.Generator().manual_seed(config.seed)}),
         schedule,
-        stopper,
+        EarlyStopping(**stopping.model_dump()) if stopping else None,
         average,
-        {name: part for name, part in parts.items() if part is not None},
+        scaler,
     )
 
 
@@ -114,24 +89,6 @@ def check_schedule(config: TrainConfig, n_batches: int) -> None:
 
 def _device_type(model: nn.Module) -> str:
     return next(model.parameters()).device.type
-
-
-def _build_stepper(
-    config: TrainConfig,
-    optimizer: Optimizer,
-    after: list[Callable[[], object]],
-    scaler: torch.amp.GradScaler | None,
-) -> Stepper:
-    """Return what a loss does to the weights: a step of the optimizer, with as little around it as the settings ask."""
-    settings: dict[str, Any] = {
-        "accumulate": config.accumulate,
-        "clip_norm": config.clip_norm,
-        "clip_value": config.clip_value,
-    }
-    usual = {name: TrainConfig.model_fields[name].default for name in settings}
-    if settings == usual and not after and scaler is None:
-        return Stepper(optimizer)
-    return Update(optimizer, **settings, scaler=scaler, after=after)
 
 
 def _weights(config: TrainConfig, model: nn.Module, *, spare: bool) -> Any:

@@ -1,7 +1,8 @@
-"""What a run says of itself before it has trained: its summary and its environment, as plain data."""
+"""What a run records about itself besides its training: its summary and its environment, as plain data."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,32 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from dlworkflow._version import __version__
 from dlworkflow.data.check.leakage import Copy
+from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import counts_of, labels_of
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import describe_device, describe_machine
+from dlworkflow.engine.loop import evaluate
 from dlworkflow.metrics.functions import majority_baseline
-from dlworkflow.models.weights.checkpoint import count_parameters
+from dlworkflow.models.weights.checkpoint import apply_weights, count_parameters
+from dlworkflow.runs import OVER_SAMPLES, Run, runs_folder
 from dlworkflow.training.job import Job
+
+
+def create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | None, **more: Any) -> Run:
+    """Create the run folder of a job; `more` is added to its summary."""
+    return Run.create(
+        runs_folder(runs_dir),
+        name or job.stem,
+        summary=first_summary(job) | more,
+        config=job.config.to_yaml(),
+        environment=environment(job),
+        split_indices=job.splits.indices,
+    )
 
 
 def first_summary(job: Job) -> dict[str, Any]:
@@ -85,6 +104,33 @@ def environment(job: Job) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "data_fingerprint": job.splits.fingerprints(known=True),
     }
+
+
+def best_on_test(
+    job: Job, best: Mapping[str, Any] | None, weights: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, Any]:
+    """Return what the history lacks of the `best` epoch on the test split, for the summary.
+
+    `collapsed_to` is the class that its weights predict for every sample, where they do. Such a model scores exactly
+    that class's share of the split, and only then are its predictions made. `over_samples` has loss and accuracy over
+    samples where the history has means over batches.
+    """
+    counts = counts_of(job.splits.test, len(job.splits.classes))
+    if best is None or counts is None or not job.task.has_accuracy:
+        return {}
+    by_batch = job.config.averaging == "batch"
+    loss, acc = (best.get(f"{key}{OVER_SAMPLES if by_batch else ''}") for key in ("test_loss", "test_acc"))
+    known = {"over_samples": {"test_loss": loss, "test_acc": acc}} if by_batch and acc is not None else {}
+    shares = counts / counts.sum()
+    if acc is not None and not torch.isclose(shares, torch.tensor(acc).float(), atol=1e-6).any():
+        return known
+    apply_weights(job.model, weights["best"])
+    batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
+    result = evaluate(job.model, batches, job.loss_fn, task=job.task)
+    apply_weights(job.model, weights["last"])
+    answered = job.task.labels(result.logits).unique()
+    found = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
+    return found | known | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
 def processes(group: Group | None) -> dict[str, Any]:

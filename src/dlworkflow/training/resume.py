@@ -13,11 +13,12 @@ from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.loop import Epoch
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
 from dlworkflow.runs import Run
-from dlworkflow.training.assembly import build_learner
+from dlworkflow.training.assembly import new_state
+from dlworkflow.training.changed_data import refuse_changed, unread_splits
 from dlworkflow.training.job import Job as Job
 from dlworkflow.training.job import in_turn, put_in_place
 from dlworkflow.training.provenance import leakage, processes
-from dlworkflow.training.run import refuse_changed, train_recorded, unread_digests
+from dlworkflow.training.run import train_recorded
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +46,13 @@ def resume_training(
             job = prepare_resume(
                 run, epochs=epochs, place=place, force=force, offline=offline, group=group, on_images=on_images
             )
-        learner, learning = build_learner(job)
+        state = new_state(job)
         run.sweep()
         run.write_config(job.config.to_yaml())
         now = {"config": job.config.to_tree(), "source": job.splits.source, "leakage": leakage(job.leakage)}
         now |= {"reason": None} if "reason" in run.summary() else {}
         run.update_summary(status="running", **now, **processes(group))
-        train_recorded(job, run, learner, learning, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
+        train_recorded(job, run, state, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
     return run
 
 
@@ -92,7 +93,7 @@ def prepare_resume(
             f"{error}; if the data was moved: dlw train --resume {run.name} --data NEWPATH"
         ) from None
     if not force:
-        then, unread = run.data_fingerprints(), {} if place else unread_digests(job)
+        then, unread = run.data_fingerprints(), {} if place else unread_splits(job)
         refuse_changed(run, job, [split for split, part in job.splits.parts().items() if split not in unread], place)
         if any(is_former(then.get(split), part) for split, part in job.splits.parts().items()):
             _log.info("%s %s", run.name, ONLY_NAMES)

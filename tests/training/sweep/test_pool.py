@@ -14,7 +14,7 @@ from dlworkflow.engine.signals import StopRequest
 from dlworkflow.training.sweep.folder import FINISHED, Sweep
 from dlworkflow.training.sweep.plan import plan_sweep
 from dlworkflow.training.sweep.pool import Pool, _Worker
-from dlworkflow.training.sweep.queue import Listed, Progress, Task
+from dlworkflow.training.sweep.queue import Listed, SweepProgress, Work
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def progress(tmp_path):
     """A sweep of three runs, each a task."""
     plan, _ = plan_sweep([from_overrides(["model=circles_v2", "epochs=1"]), Layer({"sweep": {"seeds": 3}})])
     sweep = Sweep.create(tmp_path, "s", plan)
-    return Progress(sweep, plan, Listed([Task([point]) for point in plan.points]))
+    return SweepProgress(sweep, plan, Listed([Work([point]) for point in plan.points]))
 
 
 def worker_of_one_task():

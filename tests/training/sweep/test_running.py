@@ -11,7 +11,7 @@ from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.training.sweep import running, training
 from dlworkflow.training.sweep.folder import Sweep, find_runs, find_sweep
 from dlworkflow.training.sweep.plan import config_of, plan_sweep
-from dlworkflow.training.sweep.queue import Task
+from dlworkflow.training.sweep.queue import Work
 from dlworkflow.training.sweep.running import Listed, choose_jobs, run_sweep
 from dlworkflow.training.sweep.table import sweep_rows
 
@@ -230,7 +230,7 @@ def test_models_that_train_together_are_on_the_disk_before_they_end(made, monkey
     plan = sweep.read()
 
     with pytest.raises(StopIteration):  # as if the process had been killed in its third epoch
-        training.train_task(sweep, plan, Task(plan.points, together=True), None, is_late=lambda: next(epochs))
+        training.train_task(sweep, plan, Work(plan.points, together=True), None, is_late=lambda: next(epochs))
     killed = [(run.summary()["status"], len(run.history())) for run in sweep.runs()]
     ended, _ = run_sweep(sweep)
 

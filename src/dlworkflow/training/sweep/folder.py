@@ -118,9 +118,13 @@ class Sweep:
         """Return one of its runs by name."""
         return Run(self.path / name)
 
+    def membership(self, point: Point) -> dict[str, Any]:
+        """Return the entry `sweep` of the summary of a point's run."""
+        return {"name": self.name, "point": point.number, "values": point.values}
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from going on with this sweep within the block. Raises RunError when one does."""
+        """Keep other processes from training this sweep within the block. Raises RunError when one does."""
         with Run(self.path).locked():
             yield
 

@@ -15,7 +15,7 @@ import torch
 from dlworkflow.engine.child_processes import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.engine.signals import Halt, StopRequest, noted_signals
 from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Plan, Point, Sweep
-from dlworkflow.training.sweep.queue import Progress, Task
+from dlworkflow.training.sweep.queue import SweepProgress, Work
 from dlworkflow.training.sweep.training import train_task
 
 PATIENCE = 10.0
@@ -26,18 +26,18 @@ PATIENCE = 10.0
 class _Worker:
     process: BaseProcess
     pipe: Connection
-    task: Task | None = None
+    task: Work | None = None
 
 
 class Pool:
     """Worker processes that train a task each and tell what became of it; they pass over Ctrl-C, which is ours."""
 
-    def __init__(self, progress: Progress, jobs: int) -> None:
+    def __init__(self, progress: SweepProgress, jobs: int) -> None:
         self._progress, self._jobs = progress, jobs
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
 
-    def run(self, progress: Progress) -> None:
+    def run(self, progress: SweepProgress) -> None:
         """Train the tasks; end all workers however this ends."""
         try:
             with noted_signals() as request:
@@ -167,7 +167,7 @@ def _work(pipe: Connection, sweep: Sweep, plan: Plan) -> None:
 
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the sweep's own process has ended
         while True:
-            task: Task = pipe.recv()
+            task: Work = pipe.recv()
             watched = task.watched
             try:
                 train_task(sweep, plan, task, watch, is_late=is_orphan)

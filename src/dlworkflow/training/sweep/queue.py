@@ -13,7 +13,7 @@ Stop = Literal["", "signal", "time", "runs"]
 
 
 @dataclass(frozen=True)
-class Task:
+class Work:
     """Points that one process trains: one after another, or `together` as one stack of models."""
 
     points: list[Point]
@@ -25,34 +25,34 @@ class Task:
 class Source(Protocol):
     """Where tasks come from: a list, or a search that learns from those that ended."""
 
-    def take(self) -> Task | None:
+    def take(self) -> Work | None:
         """Return the next task, None when there is none."""
 
     def hopeless(self, point: Point, number: int, loss: float) -> bool:
         """Be told of an epoch of a watched task; say whether to give the point up."""
 
-    def ended(self, task: Task) -> None:
+    def ended(self, task: Work) -> None:
         """Be told that all points of a task have ended."""
 
 
 class Listed:
     """Tasks that are known from the start."""
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
+    def __init__(self, tasks: Iterable[Work]) -> None:
         self._tasks = iter(list(tasks))
 
-    def take(self) -> Task | None:
+    def take(self) -> Work | None:
         return next(self._tasks, None)
 
     def hopeless(self, point: Point, number: int, loss: float) -> bool:  # noqa: ARG002 - a list gives up nothing
         return False
 
-    def ended(self, task: Task) -> None:
+    def ended(self, task: Work) -> None:
         pass
 
 
 @dataclass
-class Progress:
+class SweepProgress:
     """What a sweep is told to do and how far it is in this call."""
 
     sweep: Sweep
@@ -63,9 +63,9 @@ class Progress:
     on_end: Callable[[Point, Plan], object] | None = None
     started: int = 0
     stop: Stop = ""
-    returned: list[Task] = field(default_factory=list)
+    returned: list[Work] = field(default_factory=list)
 
-    def next_task(self) -> Task | None:
+    def next_task(self) -> Work | None:
         """Return the next task, cut to the budget of runs; None when there is none or the sweep stops."""
         if not self.stop and self.max_runs is not None and self.started >= self.max_runs:
             self.stop = "runs"
@@ -75,11 +75,11 @@ class Progress:
         if task is None:
             return None
         if self.max_runs is not None and not task.watched:
-            task = Task(task.points[: self.max_runs - self.started], task.together)
+            task = Work(task.points[: self.max_runs - self.started], task.together)
         self.started += len(task.points)
         return task
 
-    def give_back(self, task: Task) -> None:
+    def give_back(self, task: Work) -> None:
         """Take back a task that nobody has begun: it is the next."""
         self.started -= len(task.points)
         self.returned.append(task)
@@ -90,7 +90,7 @@ class Progress:
             self.stop = self.stop or "time"
         return self.stop == "time"
 
-    def keep(self, task: Task, outcomes: Sequence[Point]) -> None:
+    def keep(self, task: Work, outcomes: Sequence[Point]) -> None:
         """Write what became of a task's points, and tell whoever listens."""
         for outcome in outcomes:
             self.plan.points[outcome.number - 1] = outcome
@@ -98,4 +98,4 @@ class Progress:
         for outcome in outcomes:
             if self.on_end is not None and outcome.status in (FINISHED, FAILED, PRUNED):
                 self.on_end(outcome, self.plan)
-        self.source.ended(Task(list(outcomes), task.together, task.watched))
+        self.source.ended(Work(list(outcomes), task.together, task.watched))

@@ -23,7 +23,7 @@ from dlworkflow.training.job import prepare
 from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.plan import config_of
 from dlworkflow.training.sweep.pool import Pool
-from dlworkflow.training.sweep.queue import Listed, Progress, Source, Stop, Task
+from dlworkflow.training.sweep.queue import Listed, Source, Stop, SweepProgress, Work
 from dlworkflow.training.sweep.training import train_task
 from dlworkflow.training.sweep.vectorized import AT_ONCE, group_of, obstacle, obstacle_in_settings
 
@@ -51,7 +51,7 @@ def run_sweep(
         _take_stock(sweep, plan, retry_failed=retry_failed)
         source, tasks = _source(sweep, plan, settings)
         jobs = choose_jobs(settings.jobs, tasks, plan)
-        progress = Progress(sweep, plan, source, settings.max_runs, on_end=on_end)
+        progress = SweepProgress(sweep, plan, source, settings.max_runs, on_end=on_end)
         if settings.max_minutes is not None:
             progress.deadline = time.monotonic() + 60 * settings.max_minutes
         plan.status = "running"
@@ -129,7 +129,7 @@ def _source(sweep: Sweep, plan: Plan, settings: SweepSettings) -> tuple[Source, 
     return Listed(tasks), len(tasks)
 
 
-def _tasks(plan: Plan, vectorize: bool | None) -> list[Task]:
+def _tasks(plan: Plan, vectorize: bool | None) -> list[Work]:
     """Put points that can train together into one task, each other point into its own."""
     groups: dict[str, list[Point]] = {}
     for point in plan.waiting():
@@ -139,10 +139,10 @@ def _tasks(plan: Plan, vectorize: bool | None) -> list[Task]:
     tasks = []
     for points in groups.values():
         if len(points) == 1 or not _fits_together(plan, points[0]):
-            tasks += [Task([point]) for point in points]
+            tasks += [Work([point]) for point in points]
             continue
         size = min(AT_ONCE, max(10, -(-len(points) // available_cores())))
-        tasks += [Task(points[i : i + size], together=True) for i in range(0, len(points), size)]
+        tasks += [Work(points[i : i + size], together=True) for i in range(0, len(points), size)]
     return tasks
 
 
@@ -153,7 +153,7 @@ def _fits_together(plan: Plan, point: Point) -> bool:
         return False
 
 
-def _run_here(progress: Progress) -> None:
+def _run_here(progress: SweepProgress) -> None:
     """Train the tasks in this process."""
 
     def watch(point: Point, epoch: int, loss: float) -> bool:

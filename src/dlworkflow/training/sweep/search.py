@@ -15,7 +15,7 @@ from dlworkflow.runs.comparison import compare_runs, higher_is_better
 from dlworkflow.training.sweep.folder import ENDED, FINISHED, PRUNED, Plan, Point, Sweep
 from dlworkflow.training.sweep.plan import config_of, first_seed
 from dlworkflow.training.sweep.points import Range, read_choices
-from dlworkflow.training.sweep.queue import Task
+from dlworkflow.training.sweep.queue import Work
 
 try:
     import optuna
@@ -52,11 +52,11 @@ class Search:
                 self._unfinished.append(points)
         self.left = (settings.random or 0) - len(plan.points) // settings.seeds + len(self._unfinished)
 
-    def take(self) -> Task | None:
+    def take(self) -> Work | None:
         """Return the runs of an unfinished combination, else of a new one, until there are as many as wanted."""
         if self._unfinished:
             points = self._unfinished.pop(0)  # not told of to Optuna in this call: its values were chosen before
-            return Task([point for point in points if point.status not in ENDED], watched=True)
+            return Work([point for point in points if point.status not in ENDED], watched=True)
         if len(self._plan.points) >= (self._settings.random or 0) * self._settings.seeds:
             return None
         trial = self._study.ask(self._space)
@@ -65,7 +65,7 @@ class Search:
         points = [Point(number + i, values, seed + i) for i in range(self._settings.seeds)]
         self._plan.points.extend(points)
         self._trials[number] = trial
-        return Task(points, watched=True)
+        return Work(points, watched=True)
 
     def hopeless(self, point: Point, number: int, loss: float) -> bool:
         """Report an epoch's loss of a combination's first run; the first seed decides for all."""
@@ -79,7 +79,7 @@ class Search:
         """Return how many epochs say nothing yet of how a run will end: a schedule warms up, and starts are noisy."""
         return config_of(self._plan, point).epochs // 3
 
-    def ended(self, task: Task) -> None:
+    def ended(self, task: Work) -> None:
         """Tell Optuna what a combination came to: the mean over its seeds, pruned, or failed."""
         trial = self._trials.pop(task.points[0].number, None)
         if trial is None or not all(point.status in ENDED for point in task.points):

@@ -10,15 +10,15 @@ from typing import Any
 from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import Epoch
 from dlworkflow.engine.signals import Halt, noted_signals
-from dlworkflow.errors import DivergedError, DlwError, RunError, reason_of
+from dlworkflow.errors import DlwError, RunError, reason_of
 from dlworkflow.training.job import Job, prepare
-from dlworkflow.training.recorder import Trained
 from dlworkflow.training.resume import resume_training
-from dlworkflow.training.run import RecordedJob, run_training
+from dlworkflow.training.run import run_training
 from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.plan import config_of
-from dlworkflow.training.sweep.queue import Task
-from dlworkflow.training.sweep.vectorized import train_together
+from dlworkflow.training.sweep.queue import Work
+from dlworkflow.training.sweep.recording import StackedRun
+from dlworkflow.training.sweep.vectorized import Left, train_stacked
 
 KEEP_SECONDS = 10.0
 """Models that train together are written this often, where that takes little of their time."""
@@ -34,11 +34,11 @@ class _Pruned(Halt):
 
 
 def train_task(
-    sweep: Sweep, plan: Plan, task: Task, watch: Watch, *, is_late: Callable[[], bool] = lambda: False
+    sweep: Sweep, plan: Plan, task: Work, watch: Watch, *, is_late: Callable[[], bool] = lambda: False
 ) -> None:
     """Train a task's points and note in each what became of it; a signal is raised after the epochs are written."""
     if task.together:
-        _train_together(sweep, plan, task.points, is_late)
+        _train_stack(sweep, plan, task.points, is_late)
         return
     for point in task.points:
         _train_point(sweep, plan, point, watch)
@@ -54,7 +54,7 @@ def train_task(
 def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
     def start(_: Job, run: Any) -> None:
         point.run = run.name
-        run.update_summary(sweep=_belongs(sweep, point))
+        run.update_summary(sweep=sweep.membership(point))
 
     def end_of(epoch: Epoch) -> None:
         if watch(point, epoch.number, epoch.compared.loss):
@@ -92,11 +92,7 @@ def _fail(point: Point, error: Exception) -> None:
     point.status, point.reason = FAILED, reason_of(error)
 
 
-def _belongs(sweep: Sweep, point: Point) -> dict[str, Any]:
-    return {"name": sweep.name, "point": point.number, "values": point.values}
-
-
-def _train_together(sweep: Sweep, plan: Plan, points: list[Point], is_late: Callable[[], bool]) -> None:
+def _train_stack(sweep: Sweep, plan: Plan, points: list[Point], is_late: Callable[[], bool]) -> None:
     jobs: list[Job] = []
     try:
         jobs = [prepare(config_of(plan, point), offline=plan.offline) for point in points]
@@ -109,31 +105,25 @@ def _train_together(sweep: Sweep, plan: Plan, points: list[Point], is_late: Call
         def stop() -> bool:
             return request.signal is not None or is_late()
 
-        records = [_Record(sweep, point, job, len(jobs)) for point, job in zip(points, jobs, strict=True)]
+        runs = [StackedRun(sweep, point, job, len(jobs)) for point, job in zip(points, jobs, strict=True)]
         pause = _Pause(KEEP_SECONDS)
 
         def keep(results: Callable[[], Iterable[Left]]) -> None:
             """Write what is there, so that little is lost with a process that is killed."""
             if pause.is_over():
-                for record, (left, _) in zip(records, results(), strict=True):
-                    with suppress(RunError):  # a full disk, for one: whether it is at the end counts
-                        record.write(left, "running")
+                for run, (trained, _) in zip(runs, results(), strict=True):
+                    with suppress(RunError):  # such as a full disk: what counts is the end
+                        run.write(trained, "running")
                 pause.begin()
 
         try:
-            for record, job, (left, diverged) in zip(
-                records, jobs, train_together(jobs, stop=stop, keep=keep), strict=True
-            ):
-                whole = len(left.rows) == job.config.epochs
-                record.end(left, FAILED if diverged else FINISHED if whole else INTERRUPTED, diverged)
+            for run, left in zip(runs, train_stacked(jobs, stop=stop, keep=keep), strict=True):
+                run.end(*left)
         finally:
-            for record in records:
-                record.close()
+            for run in runs:
+                run.close()
         if request.signal is not None:
             request.raise_as_asked()
-
-
-Left = tuple[Trained, DivergedError | None]
 
 
 class _Pause:
@@ -152,29 +142,3 @@ class _Pause:
         """Wait anew."""
         took = time.monotonic() - self._began
         self._until = time.monotonic() + max(self._seconds, KEEP_SHARE * took)
-
-
-class _Record:
-    """What is written of one point that trains with others; its folder is made when there is something to write."""
-
-    def __init__(self, sweep: Sweep, point: Point, job: Job, together: int) -> None:
-        self._sweep, self._point, self._job = sweep, point, job
-        self._more = {"sweep": _belongs(sweep, point), "vectorized": together}
-        self._recorded: RecordedJob | None = None
-
-    def write(self, left: Trained, status: str) -> None:
-        if self._recorded is None:
-            self._recorded = RecordedJob(self._job, runs_dir=self._sweep.path, name=self._sweep.name, **self._more)
-            self._point.run = self._recorded.run.name
-        self._recorded.write(left, status)
-
-    def end(self, left: Trained, status: str, diverged: DivergedError | None) -> None:
-        self._point.status, self._point.reason = status, str(diverged) if diverged else None
-        try:
-            self.write(left, status)
-        except RunError as fault:
-            _fail(self._point, fault)
-
-    def close(self) -> None:
-        if self._recorded is not None:
-            self._recorded.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from timeit import default_timer
 from typing import Any
 
@@ -21,7 +22,7 @@ from dlworkflow.engine.loop import Epoch, Scores
 from dlworkflow.engine.tasks import build_loss
 from dlworkflow.errors import DivergedError, DlwError, first_line
 from dlworkflow.training.job import Job
-from dlworkflow.training.recorder import Trained, history_row
+from dlworkflow.training.recorder import history_row
 from dlworkflow.training.sweep.stacked import Stacked, Weights
 
 MOST_PARAMETERS = 10_000
@@ -29,6 +30,20 @@ MOST_PARAMETERS = 10_000
 
 AT_ONCE = 25
 """So many models are stacked at most: more share the overhead of an epoch, fewer stay in a processor's cache."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result of training one model of a stack: a history row per epoch, and the state as in `resume.pth`.
+
+    Of the optimizer it has the entry `state`, {index of a parameter: {name: tensor}}.
+    """
+
+    rows: list[dict[str, Any]]
+    state: dict[str, Any]
+
+
+Left = tuple[Trained, DivergedError | None]
 
 
 def group_of(config: TrainConfig) -> str:
@@ -78,16 +93,16 @@ def obstacle(job: Job) -> str | None:
     return None
 
 
-def train_together(
+def train_stacked(
     jobs: Sequence[Job],
     *,
     stop: Callable[[], bool] = lambda: False,
-    keep: Callable[[Callable[[], Iterator[tuple[Trained, DivergedError | None]]]], object] = lambda _: None,
-) -> list[tuple[Trained, DivergedError | None]]:
-    """Train jobs of one group side by side; return what each left, and how it diverged where it did.
+    keep: Callable[[Callable[[], Iterator[Left]]], object] = lambda _: None,
+) -> list[Left]:
+    """Train jobs of one group side by side; return the result of each, and how it diverged where it did.
 
-    Ends early, after a whole epoch, when `stop()` says so; `keep` is told before every further one how to ask for what
-    each would leave now.
+    Ends early, after a whole epoch, when `stop()` is true. `keep` is called before each further epoch with a function
+    that returns the results so far.
     """
     stack = _Stack(jobs)
     for number in range(1, jobs[0].config.epochs + 1):
@@ -175,16 +190,20 @@ class _Stack:
         self._seconds.append((default_timer() - start) / len(self._jobs))
         self._epochs = [count + alive for count, alive in zip(self._epochs, self.alive.tolist(), strict=True)]
 
-    def results(self) -> Iterator[tuple[Trained, DivergedError | None]]:
-        """Yield what each model left, in the order of the jobs."""
+    def results(self) -> Iterator[Left]:
+        """Yield the result of each model, in the order of the jobs."""
         for i, job in enumerate(self._jobs):
             rows = [self._row(i, job, number) for number in range(1, self._epochs[i] + 1)]
             best = min(rows, key=lambda row: row[f"{self._chosen_on}_loss"], default=None)
-            weights = {"best": _one(self._best, i), "last": _one(self._params, i)}
-            yield (
-                Trained(rows, best, weights, self._moments_of(i) if rows else {}, sum(self._seconds[: len(rows)])),
-                self._errors.get(i),
-            )
+            state = {
+                "best_row": best,
+                "last_row": rows[-1] if rows else None,
+                "best": _one(self._best, i),
+                "last": _one(self._params, i),
+                "optimizer": {"state": self._moments_of(i) if rows else {}},
+                "seconds": sum(self._seconds[: len(rows)]),
+            }
+            yield Trained(rows, state), self._errors.get(i)
 
     def _step(self, number: int) -> tuple[Weights, dict[str, Weights]]:
         return _STEPS[self._optimizer["name"]](
