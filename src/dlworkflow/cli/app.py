@@ -10,36 +10,22 @@ import sys
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from dlworkflow._version import __version__
-from dlworkflow.cli import (
-    compare,
-    data,
-    diagnose,
-    doctor,
-    evaluate,
-    guide,
-    lr_find,
-    models,
-    plot,
-    predict,
-    runs,
-    sweep,
-    trace,
-    train,
-)
+from dlworkflow.cli.command import Command, Commands
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.data.shards.names import refuse_expanded
-from dlworkflow.errors import ConfigError, DlwError, first_line
+from dlworkflow.errors import DlwError, first_line
 
 LOST = "standard output is closed: what was to be printed there is lost"
 _BUG = "unexpected {what} (a bug; --debug shows where)"
 
-app = typer.Typer(
+app = Commands(
     name="dlw",
     help="Train, predict and compare PyTorch models; a run folder holds all that belongs to a model.",
     no_args_is_help=True,
@@ -48,22 +34,34 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("train")(train.train)
-app.command("sweep")(sweep.sweep)
-app.command("lr-find")(lr_find.lr_find)
-app.command("predict", cls=predict.PredictCommand, context_settings=predict.CONTEXT)(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("runs")(runs.runs)
-app.command("show")(runs.show)
-app.command("plot")(plot.plot)
-app.command("diagnose")(diagnose.diagnose)
-app.command("trace")(trace.trace)
-app.command("models")(models.models)
-app.command("summary")(models.summary)
-app.add_typer(data.app, name="data")
-app.command("doctor")(doctor.doctor)
-app.command("guide")(guide.guide)
+COMMANDS = {  # name a user types -> "module of this room:function", or ":app" for a group of commands
+    "train": "train:train",
+    "sweep": "sweep:sweep",
+    "lr-find": "lr_find:lr_find",
+    "predict": "predict:predict",
+    "evaluate": "evaluate:evaluate",
+    "compare": "compare:compare",
+    "runs": "runs:runs",
+    "show": "runs:show",
+    "plot": "plot:plot",
+    "diagnose": "diagnose:diagnose",
+    "trace": "trace:trace",
+    "models": "models:models",
+    "summary": "models:summary",
+    "data": "data:app",
+    "config": "config:config",
+    "doctor": "doctor:doctor",
+    "guide": "guide:guide",
+}
+
+for _name, _place in COMMANDS.items():
+    _module, _, _function = _place.partition(":")
+    _room = import_module(f"dlworkflow.cli.{_module}")
+    _command = getattr(_room, _function)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name, cls=getattr(_room, "COMMAND", Command))(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -108,7 +106,6 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         log.addHandler(_Stderr())
     try:
         refuse_expanded(rest)
-        _refuse_repeated(command, rest)
         code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
         if output_is_lost():
@@ -171,25 +168,6 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     rest = [argument for argument in arguments[:end] if argument != "--debug"]
     return rest + arguments[end:], len(rest) < end
-
-
-def _refuse_repeated(command: Any, arguments: Sequence[str]) -> None:
-    """Raise ConfigError for an option that takes one value and was given two: the first would be dropped unseen."""
-    rest = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    while rest and (below := getattr(command, "commands", {}).get(rest[0])):
-        command = below
-        rest.pop(0)
-    options = {name: option for option in command.params for name in option.opts if name.startswith("-")}
-    seen: dict[str, str] = {}
-    while rest:
-        name, equals, value = rest.pop(0).partition("=")
-        option = options.get(name)
-        if option is None or option.is_flag:
-            continue
-        value = value if equals or not rest else rest.pop(0)
-        if option.name in seen and not option.multiple:
-            raise ConfigError(f"{name}: given twice, {seen[option.name]!r} and {value!r}; leave one out")
-        seen[option.name] = value
 
 
 def _usage(error: typer.TyperException, arguments: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ def compare(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN...",
             help=f"{RUN_HELP} Or a sweep: all its runs. All runs when none is named.",
             autocompletion=complete_runs,
         ),

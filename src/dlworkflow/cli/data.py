@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from dlworkflow.cli.command import Commands
 from dlworkflow.cli.options import (
     DataDirOption,
     OfflineOption,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 MOST_REMARKS = 10
 """A report names this many remarks of a kind, and counts the others; faults are all named."""
 
-app = typer.Typer(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 DataSetOption = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlworkflow.config.flags import DATA, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, FileTakenError
 
 if TYPE_CHECKING:
@@ -40,40 +41,69 @@ def complete_runs(incomplete: str) -> list[str]:
     return [name for name in ("last", "best", *(run.name for run in list_runs())) if name.startswith(incomplete)]
 
 
-RUN_HELP = "A run: its path, its name, the unique start of it, `last` or `best`."
+RUN_HELP = "Run: a path, a name or the start of one, last or best."
 
-RunArgument = Annotated[str | None, typer.Argument(metavar="[RUN]", help=RUN_HELP, autocompletion=complete_runs)]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="MODEL", help="Model: a name of `dlw models`.", autocompletion=complete_models),
+]
+
+RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=complete_runs)]
 RunOption = Annotated[str | None, typer.Option("--run", metavar="RUN", help=RUN_HELP, autocompletion=complete_runs)]
 RunsDirOption = Annotated[
-    str | None, typer.Option("--runs-dir", metavar="DIR", help="Where runs are kept [default: DLW_RUNS_DIR or runs].")
+    str | None,
+    typer.Option(
+        "--runs-dir",
+        metavar="DIR",
+        help="Folder in which runs are stored [default: DLW_RUNS_DIR or runs].",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 DataDirOption = Annotated[
     str | None,
-    typer.Option("--data-dir", metavar="DIR", help="Where data sets are kept [default: DLW_DATA_DIR or data]."),
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Folder in which data sets are stored [default: DLW_DATA_DIR or data].",
+        rich_help_panel=DATA,
+    ),
 ]
-OfflineOption = Annotated[bool, typer.Option("--offline", help="Fetch nothing (or set DLW_OFFLINE=1).")]
+OfflineOption = Annotated[
+    bool,
+    typer.Option("--offline", help="Download nothing [default: off, or on with DLW_OFFLINE=1].", rich_help_panel=RUN),
+]
+ConfigOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings; may be repeated, the last one wins [default: none].",
+        rich_help_panel=RUN,
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting: --set model.hidden_units=32. Repeat it for more."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any setting of `dlw config`, as model.hidden_units=32; may be repeated.",
+        rich_help_panel=RUN,
+    ),
 ]
 AtOption = Annotated[
     str | None,
-    typer.Option("--at", metavar="best|last", help="Which epoch of each run; last chooses none [default: best]."),
+    typer.Option("--at", metavar="best|last", help="Epoch of each run: its best or its last [default: best]."),
 ]
-RecipeOption = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help="Settings to start from: notes, or best where the model has it [default: notes].",
-        autocompletion=lambda: ["notes", "best"],
-    ),
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
-
-
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a file of the figure's name; an input never [default: refuse].")
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace an existing figure of that name, never an input [default: off, which is an error].",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from dlworkflow.cli.command import Command
 from dlworkflow.cli.options import (
     DeviceOption,
     OverwriteOption,
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dlworkflow.inference.predictor import Prediction, Predictor
-
-CONTEXT = {"ignore_unknown_options": True}  # so that -0.5 is a number; other unknown options are refused below
 
 
 class PredictFormat(StrEnum):
@@ -117,7 +115,7 @@ def predict(
         if not given:
             raise ConfigError("an input is empty; name a picture, a folder or `.`")
         if _looks_like_an_option(given):
-            raise _unknown_option(context.command, given)
+            raise _unknown_option(context, given)
     lines = _lines_of_stdin() if "-" in inputs else []
     names = [name for given in inputs for name in (lines if given == "-" else [given])]
     if not names:
@@ -155,8 +153,10 @@ def predict(
         raise typer.Exit(1)
 
 
-class PredictCommand(TyperCommand):
+class PredictCommand(Command):
     """Takes numbers below zero as inputs, and what follows a `--` as files, whatever their names begin with."""
+
+    ignore_unknown_options = True  # -0.5 is a number
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; `-dash.jpg` is one name, and no `-d -a -s -h`."""
@@ -164,18 +164,21 @@ class PredictCommand(TyperCommand):
         for before, given in zip(["", *args], args[:end], strict=False):
             is_value = before.startswith("--")
             if _looks_like_an_option(given) and given[1] != "-" and given != "-h" and not is_value:
-                raise _unknown_option(self, given)
+                raise _unknown_option(ctx, given)
         files = [f"./{name}" if _looks_like_an_option(name) else name for name in args[end + 1 :]]
         return super().parse_args(ctx, [*args[:end], *args[end : end + 1], *files])
+
+
+COMMAND = PredictCommand
 
 
 def _looks_like_an_option(given: str) -> bool:
     return given.startswith("-") and given != "-" and not _is_number(given)
 
 
-def _unknown_option(command: Any, given: str) -> ConfigError:
-    known = [name for parameter in command.params for name in parameter.opts if name.startswith("-")]
-    return ConfigError(f"{unknown('option', given, known)} (a file of that name is ./{given})")
+def _unknown_option(context: Any, given: str) -> ConfigError:
+    error = context.command.unknown_option(given, context.command_path)
+    return ConfigError(f"{error}; a file of that name is ./{given}")
 
 
 def _lines_of_stdin() -> list[str]:

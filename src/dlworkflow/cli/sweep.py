@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlworkflow.cli.command import Given, typed_layers, with_settings
 from dlworkflow.cli.options import (
-    AtOption,
-    DataDirOption,
-    DeviceOption,
+    ConfigOption,
     OfflineOption,
     OverwriteOption,
-    RecipeOption,
     RunsDirOption,
     SetOption,
-    complete_data,
     figure_file,
     say,
 )
 from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
+from dlworkflow.config.flags import OF_SWEEP, OUTPUT, RUN, SEARCH
 from dlworkflow.errors import ConfigError, RunError, few
-from dlworkflow.files.paths import user_path
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
@@ -38,99 +35,89 @@ _STOPPED = {
 }
 
 
+@with_settings(*OF_SWEEP)
 def sweep(
+    given: Given,
     what: Annotated[
-        str | None, typer.Argument(metavar="[MODEL|FILE.yaml]", help="A model, or a file with a section `sweep`.")
-    ] = None,
-    data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|PATH", help="Data, as for `dlw train`.", autocompletion=complete_data),
+        typer.Argument(
+            metavar="MODEL|FILE.yaml", help="Model of all runs, or a YAML file of settings with a section `sweep`."
+        ),
     ] = None,
-    config: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="A YAML file of settings. Repeat it: the later wins.")
-    ] = None,
+    config: ConfigOption = None,
     settings: SetOption = None,
-    recipe: RecipeOption = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=V1,V2", help="Values of a setting, or a range LOW..HIGH. Repeat it for more."),
+        typer.Option(
+            metavar="KEY=V1,V2",
+            help="Values of a setting, or a range as 1e-4..1e-1; may be repeated: every combination is a run.",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="N", help="Runs of each combination [default: 1].")] = None,
-    random: Annotated[
-        str | None, typer.Option(metavar="N", help="Try so many combinations at random instead of all.")
-    ] = None,
-    sampler: Annotated[
-        str | None, typer.Option(metavar="random|tpe", help="tpe searches with Optuna and gives up hopeless runs.")
-    ] = None,
-    epochs: Annotated[str | None, typer.Option(metavar="N", help="Passes over the training data.")] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(metavar="METRIC", help="Rank by test_acc, val_loss, ... [default: validation, else test loss]."),
-    ] = None,
-    at: AtOption = None,
-    jobs: Annotated[
-        str | None,
-        typer.Option(metavar="N|auto", help="Processes at once; auto is one a core with a GiB of free memory each."),
-    ] = None,
-    max_runs: Annotated[str | None, typer.Option(metavar="N", help="Make at most so many runs now.")] = None,
-    max_minutes: Annotated[str | None, typer.Option(metavar="N", help="Stop after so many minutes.")] = None,
     vectorize: Annotated[
         bool | None,
-        typer.Option("--vectorize/--no-vectorize", help="Train tiny full-batch models together [default: if fit]."),
+        typer.Option(
+            "--vectorize/--no-vectorize",
+            help="Train tiny full-batch models together in one process [default: where the runs allow it].",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
-    device: DeviceOption = None,
-    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Name of the sweep, before its number.")] = None,
     resume: Annotated[
-        str | None, typer.Option(metavar="SWEEP", help="Finish what is not finished: a name, a path or `last`.")
+        str | None,
+        typer.Option(
+            metavar="SWEEP", help="Resume a sweep: a name, a path or last [default: start anew].", rich_help_panel=RUN
+        ),
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: failed runs anew.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check every combination, count them, and stop.")] = False,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the metric by setting.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: train failed runs again.", rich_help_panel=RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check and count all combinations, train nothing.", rich_help_panel=OUTPUT),
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Name of the sweep; a number is appended [default: MODEL-sweep].",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save a figure of the metric by setting: .png, .svg or .pdf [default: none].",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
-    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
-    data_dir: DataDirOption = None,
+    output: Annotated[
+        Format, typer.Option("--format", help="Format of the printed table.", rich_help_panel=OUTPUT)
+    ] = Format.table,
     runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Train a model with many settings and compare them over seeds.
+    """Train a model with many settings, and compare means over seeds.
 
-    \b
+    Examples:
     dlw sweep circles_v2 --grid optimizer.lr=0.01,0.1,1 --seeds 5
     dlw sweep tinyvgg --data digits --grid optimizer.lr=1e-4..1e-1 --grid model.hidden_units=8..64 --random 20
-    dlw sweep experiment.yaml --plot sweep.png
     dlw sweep --resume last
     """
-    from dlworkflow.config import from_flags, from_overrides, read_file, together
+    from dlworkflow.config import from_flags
     from dlworkflow.training.sweep.points import parse_grid
 
     target = figure_file("--plot", plot, overwrite)
-    file = what if what is not None and what.lower().endswith((".yaml", ".yml")) else None
+    is_file = what is not None and what.lower().endswith((".yaml", ".yml"))
+    of_runs = {"model.name": ("MODEL", None if is_file else what)}
+    of_runs |= {key: value for key, value in given.items() if not key.startswith("sweep.")}
     of_the_sweep = from_flags(
-        {
-            "sweep.grid": ("--grid", parse_grid(grid) if grid else None),
-            "sweep.seeds": ("--seeds", _number(seeds)),
-            "sweep.random": ("--random", _number(random)),
-            "sweep.sampler": ("--sampler", sampler),
-            "sweep.by": ("--by", by),
-            "sweep.at": ("--at", at),
-            "sweep.vectorize": ("--vectorize", vectorize),
-            "sweep.jobs": ("--jobs", _number(jobs)),
-            "sweep.max_runs": ("--max-runs", _number(max_runs)),
-            "sweep.max_minutes": ("--max-minutes", _number(max_minutes, float)),
-        }
+        {"sweep.grid": ("--grid", parse_grid(grid) if grid else None), "sweep.vectorize": ("--vectorize", vectorize)}
+        | {key: value for key, value in given.items() if key.startswith("sweep.")}
     )
-    flags = from_flags(
-        {
-            "model.name": ("MODEL", what if file is None else None),
-            "recipe": ("--recipe", recipe),
-            "data.data_dir": ("--data-dir", data_dir),
-            "epochs": ("--epochs", _number(epochs)),
-            "device": ("--device", device),
-            **_located(data),
-        }
-    )
-    files = [read_file(user_path(path)) for path in ([file] if file else []) + (config or [])]
-    layers = [*files, together(from_overrides(settings or ()), flags), of_the_sweep]
+    files = [what] if what is not None and is_file else []
+    layers = [*typed_layers([*files, *(config or ())], settings, of_runs), of_the_sweep]
     if resume is not None:
         _refuse(layers, {"--name": name, "--dry-run": dry_run})
         found, now = _found(resume, runs_dir, of_the_sweep)
@@ -293,20 +280,6 @@ def _counted(runs: int, seeds: int) -> str:
     if seeds == 1:
         return text
     return f"{text} ({combinations:,} combination{'s' if combinations != 1 else ''}, {seeds:,} seeds each)"
-
-
-def _located(data: str | None) -> dict[str, tuple[str, Any]]:
-    from dlworkflow.data import locate
-
-    return {} if data is None else {f"data.{key}": ("--data", value) for key, value in locate(data).items()}
-
-
-def _number(text: str | None, kind: type[int] | type[float] = int) -> int | float | str | None:
-    """Read a number; leave what is none to the check of all settings."""
-    try:
-        return None if text is None else kind(text)
-    except ValueError:
-        return text
 
 
 def _text(value: object) -> str:

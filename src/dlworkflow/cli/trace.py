@@ -43,7 +43,7 @@ def trace(
     what: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL|conv|activations]",
+            metavar="MODEL|conv|activations",
             help="A classifier of `dlw models`, conv or activations; gradient descent on a line when left out.",
             autocompletion=complete_traces,
         ),

@@ -36,20 +36,39 @@ class _OpenSettings(_Settings):
 class ModelSettings(_OpenSettings):
     """Which model, and the settings of its constructor (`hidden_units`, `padding`, `dropout`, ...)."""
 
-    name: str
+    name: str = Field(description="Model: a name of `dlw models`, or of a classification model of torchvision.")
 
 
 class DataSettings(_OpenSettings):
     """Which data set, how it is served, and the settings of its loader (`noise`, `image_size`, `transform`, ...)."""
 
-    name: str
-    batch_size: Annotated[int, Field(ge=1, le=MOST)] | Literal["full"] = 32
-    shuffle: bool = True
-    num_workers: Annotated[int, Field(ge=0, le=1024)] = 0
-    data_dir: str | None = None
-    sampler: Literal["balanced"] | None = None
-    val_fraction: float | None = Field(None, gt=0, lt=1)
-    val_seed: int = Field(42, ge=0, lt=2**32)
+    name: str = Field(
+        description="Data set: a name of `dlw data list`, a folder of images, a CSV of path,label[,split], or shards "
+        "[default: the model's usual data]."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=MOST)] | Literal["full"] = Field(
+        32, description="Samples per optimizer step: a number, or full for all training samples."
+    )
+    shuffle: bool = Field(True, description="Shuffle the training samples in each epoch: true or false.")
+    num_workers: int = Field(
+        0, ge=0, le=1024, description="Worker processes that load batches; 0 loads them in the training process."
+    )
+    data_dir: str | None = Field(
+        None, description="Folder in which data sets are stored [default: DLW_DATA_DIR or data]."
+    )
+    sampler: Literal["balanced"] | None = Field(
+        None, description="balanced draws training samples so that all classes are equally frequent [default: none]."
+    )
+    val_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Fraction of the training data held out for validation and model selection, above 0 and below 1 "
+        "[default: none; the test data selects].",
+    )
+    val_seed: int = Field(
+        42, ge=0, lt=2**32, description="Seed of the validation split: a number, or seed for the seed of the run."
+    )
 
 
 class _Optimizer(_Settings):
@@ -166,8 +185,19 @@ ScheduleSettings = Annotated[
 class EarlyStoppingSettings(_Settings):
     """End training when `patience` epochs went by without a loss lower by more than `min_delta`."""
 
-    patience: int = Field(ge=1, le=MOST)
-    min_delta: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+    patience: int = Field(
+        ge=1,
+        le=MOST,
+        description="Early stopping: end training after N epochs without a lower validation loss (test loss where "
+        "nothing is held out) [default: no early stopping].",
+    )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        le=1e30,
+        allow_inf_nan=False,
+        description="Early stopping: a loss counts as lower when it falls by more than this.",
+    )
 
 
 OptimizerSettings = Annotated[SGDSettings | AdamSettings | AdamWSettings | RMSpropSettings, Field(discriminator="name")]
@@ -204,31 +234,87 @@ class TrainConfig(_Settings):
     optimizer: OptimizerSettings
     schedule: ScheduleSettings = ConstantSettings(name="constant", warmup_epochs=0.0)
     loss: Literal["l1", "mse", "huber", "smooth_l1", "binary_cross_entropy", "cross_entropy", "multi_margin"] | None = (
-        None
+        Field(None, description="Training loss [default: cross entropy for classes, l1 for numbers].")
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    loss_weights: Annotated[Any, BeforeValidator(_checked_weights)] = None
-    epochs: int = Field(5, ge=1, le=MOST)
-    seed: int = Field(42, ge=0, lt=2**32)
-    device: str = "auto"
-    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    averaging: Literal["sample", "batch"] = "sample"
-    init_from: str | None = None
-    weights: str | None = None
-    freeze: Literal["none", "backbone"] = "none"
-    freeze_epochs: int | None = Field(None, ge=1, le=MOST)
-    backbone_lr_scale: float = Field(1.0, gt=0, le=1e30, allow_inf_nan=False)
-    cache_features: bool = True
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="Label smoothing of the training loss: at least 0 and below 1."
+    )
+    loss_weights: Annotated[Any, BeforeValidator(_checked_weights)] = Field(
+        None,
+        description="Class weights of the training loss: balanced, or a mapping as {pizza: 2.0} [default: all equal].",
+    )
+    epochs: int = Field(5, ge=1, le=MOST, description="Epochs: passes over the training data.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Seed of initial weights, shuffling, augmentation and dropout.")
+    device: str = Field(
+        "auto", description="Device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one."
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="CPU threads: a number, or auto, which is 1 for models without convolutions."
+    )
+    averaging: Literal["sample", "batch"] = Field(
+        "sample",
+        description="Losses and accuracies of an epoch as means over samples (sample), or over batches (batch) as the "
+        "course computes them.",
+    )
+    init_from: str | None = Field(
+        None, description="Start from the weights of a run or a file, where names and shapes match [default: none]."
+    )
+    weights: str | None = Field(
+        None,
+        description="Pretrained weights of a backbone: default, a name of torchvision, or a file [default: none, "
+        "random weights].",
+    )
+    freeze: Literal["none", "backbone"] = Field(
+        "none", description="backbone trains the classifier alone, on features of the frozen backbone."
+    )
+    freeze_epochs: int | None = Field(
+        None,
+        ge=1,
+        le=MOST,
+        description="Epochs with a frozen backbone; it is trained after them [default: all epochs].",
+    )
+    backbone_lr_scale: float = Field(
+        1.0,
+        gt=0,
+        le=1e30,
+        allow_inf_nan=False,
+        description="Learning rate of the backbone as a multiple of the classifier's.",
+    )
+    cache_features: bool = Field(
+        True, description="Compute the features of a frozen backbone once, where the images do not change."
+    )
     early_stopping: EarlyStoppingSettings | None = None
-    accumulate: int = Field(1, ge=1, le=MOST)
-    clip_norm: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
-    clip_value: float | None = Field(None, gt=0, le=1e30, allow_inf_nan=False)
-    ema: float | None = Field(None, gt=0, lt=1)
-    mixup: Blend = 0.0
-    cutmix: Blend = 0.0
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: bool = False
-    compile: bool = False
+    accumulate: int = Field(1, ge=1, le=MOST, description="Batches whose gradients are accumulated for one update.")
+    clip_norm: float | None = Field(
+        None,
+        gt=0,
+        le=1e30,
+        allow_inf_nan=False,
+        description="Upper bound of the norm of all gradients [default: none].",
+    )
+    clip_value: float | None = Field(
+        None,
+        gt=0,
+        le=1e30,
+        allow_inf_nan=False,
+        description="Upper bound of the absolute value of each gradient [default: none].",
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of an exponential moving average of the weights, which is then scored and saved, as 0.99 "
+        "[default: none].",
+    )
+    mixup: Blend = Field(0.0, description="Mixup: parameter alpha of its beta distribution; 0 turns it off.")
+    cutmix: Blend = Field(0.0, description="CutMix: parameter alpha of its beta distribution; 0 turns it off.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Mixed precision for the training forward pass: fp32 (off), bf16 or fp16."
+    )
+    channels_last: bool = Field(
+        False, description="Memory format channels last: faster convolutions, slightly different sums."
+    )
+    compile: bool = Field(False, description="Compile the model with torch.compile: slow to start, faster per epoch.")
 
     @model_validator(mode="before")
     @classmethod
@@ -257,18 +343,39 @@ class SweepSettings(_Settings):
     metric that ranks them, `at` each run's best epoch or its last. Budgets hold for one call.
     """
 
-    grid: dict[str, Any] = Field(default_factory=dict)
-    variants: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
-    random: int | None = Field(None, ge=1, le=MOST)
-    sampler: Literal["random", "tpe"] = "random"
-    sampling_seed: int = Field(0, ge=0, lt=2**32)
-    seeds: int = Field(1, ge=1, le=MOST)
-    by: str | None = None
-    at: Literal["best", "last"] = "best"
-    vectorize: bool | None = None
-    jobs: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
-    max_runs: int | None = Field(None, ge=1, le=MOST)
-    max_minutes: float | None = Field(None, gt=0, le=1e9, allow_inf_nan=False)
+    grid: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of settings: {key: list, or a range as 1e-4..1e-1}; every combination is a run.",
+    )
+    variants: dict[str, dict[str, Any] | None] = Field(
+        default_factory=dict, description="Named settings, {name: settings}; each is tried with the whole grid."
+    )
+    random: int | None = Field(
+        None, ge=1, le=MOST, description="Try N combinations drawn at random [default: all combinations]."
+    )
+    sampler: Literal["random", "tpe"] = Field(
+        "random", description="How combinations are drawn: random, or tpe, which searches with Optuna and prunes runs."
+    )
+    sampling_seed: int = Field(0, ge=0, lt=2**32, description="Seed of the drawn combinations.")
+    seeds: int = Field(1, ge=1, le=MOST, description="Runs of each combination, each with a seed of its own.")
+    by: str | None = Field(
+        None, description="Metric to rank by, as test_acc or val_loss [default: validation loss, else test loss]."
+    )
+    at: Literal["best", "last"] = Field("best", description="Epoch of each run that is ranked: its best, or its last.")
+    vectorize: bool | None = Field(
+        None, description="Train tiny full-batch models together in one process [default: where the runs allow it]."
+    )
+    jobs: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="Runs at the same time: a number, or auto, one per core with 1 GiB of free memory each."
+    )
+    max_runs: int | None = Field(None, ge=1, le=MOST, description="Train at most N runs now [default: all].")
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        allow_inf_nan=False,
+        description="Start no further run after N minutes [default: no limit].",
+    )
 
 
 OPTIMIZERS: dict[str, type[_Optimizer]] = {

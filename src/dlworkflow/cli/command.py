@@ -1,0 +1,194 @@
+"""A command of `dlw`: help in groups with examples at its end, hints for unknown options, the options of settings.
+
+Knows the table of flags and the settings' lines of documentation, and no single command.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from dlworkflow.cli.options import complete_data
+from dlworkflow.config.flags import FLAGS, HINTS, PANELS, Flag
+from dlworkflow.errors import ConfigError, nearest, unknown
+
+if TYPE_CHECKING:
+    from dlworkflow.config import Layer
+
+Given = dict[str, tuple[str, Any]]
+"""What was typed of the options of settings: {dotted key: (option, value or None)}."""
+
+
+class Commands(typer.Typer):
+    """A group of commands that are `Command`s."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:  # type: ignore[override] # Typer lists them all
+        """Add a command, as `typer.Typer.command` does."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+class Command(TyperCommand):
+    """A command whose docstring may end in `Examples:`, and whose options show in groups."""
+
+    def __init__(self, name: str | None, *, help: str | None = None, **options: Any) -> None:
+        help, _, examples = (help or "").partition("\n\nExamples:\n")
+        self.examples = examples.splitlines()
+        super().__init__(name, help=help, **options)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's own signature
+        """Write the examples, a line each."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"  {example}\n")
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, those of a group together, with the documentation of their settings."""
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}, "Options": []}
+        for parameter in self.get_params(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
+            flag = FLAGS.get(parameter.opts[0])
+            if flag is not None and not parameter.help:  # type: ignore[attr-defined] # options have one
+                parameter.help = documentation(flag)  # type: ignore[attr-defined]
+            if (record := parameter.get_help_record(ctx)) is not None:  # type: ignore[attr-defined] # Typer's own have it
+                groups[panel].append(record)
+        for panel, records in groups.items():
+            if records:
+                with formatter.section(panel if panel in ("Arguments", "Options") else f"{panel} options"):
+                    formatter.write_dl(records)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments. Raises ConfigError for an option that is unknown, or given twice for its one value."""
+        self._refuse_repeated(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            if type(error).__name__ != "NoSuchOption":
+                raise
+            raise self.unknown_option(error.option_name, ctx.command_path) from None  # type: ignore[attr-defined]
+
+    def unknown_option(self, given: str, path: str) -> ConfigError:
+        """Return the error for an option that there is not, with the one that was most likely meant."""
+        known = [name for parameter in self.params for name in parameter.opts if name.startswith("-")]
+        name = given.partition("=")[0].replace("_", "-")
+        hint = name if name in known else HINTS.get(name, "")
+        if hint.split(",")[0].split(" ")[0] in (*known, *(str(parameter.name).upper() for parameter in self.params)):
+            return ConfigError(f"unknown option {given!r}; did you mean {hint}? (see `{path} --help`)")
+        if "--set" in known and not nearest(name, known) and (key := _setting_called(name)):
+            return ConfigError(f"unknown option {given!r}; did you mean --set {key}=VALUE? (see `dlw config {key}`)")
+        return ConfigError(f"{unknown('option', given, known)} (see `{path} --help`)")
+
+    def _refuse_repeated(self, args: Sequence[str]) -> None:
+        """Raise ConfigError for an option that takes one value and was given two: the first would be dropped unseen."""
+        rest = list(args[: args.index("--")] if "--" in args else args)
+        options = {name: option for option in self.params for name in option.opts if name.startswith("-")}
+        seen: dict[str | None, str] = {}
+        while rest:
+            name, equals, value = rest.pop(0).partition("=")
+            option: Any = options.get(name)
+            if option is None or option.is_flag:
+                continue
+            value = value if equals or not rest else rest.pop(0)
+            if option.name in seen and not option.multiple:
+                raise ConfigError(f"{name}: given twice, {seen[option.name]!r} and {value!r}; leave one out")
+            seen[option.name] = value
+
+
+def _setting_called(option: str) -> str | None:
+    """Return the dotted key of the setting that an option names: `mixup` of --mixup, `data.sampler` of --sampler."""
+    from dlworkflow.config.documentation import fixed_settings
+
+    name = option.strip("-").replace("-", "_")
+    keys = [key for key in fixed_settings() if key.rpartition(".")[2] == name and not key.startswith("sweep.")]
+    return keys[0] if keys else None
+
+
+def documentation(flag: Flag) -> str:
+    """Return the help of a flag: the line of documentation of its setting, and its default."""
+    from dlworkflow.config.documentation import fixed_settings
+
+    setting = fixed_settings().get(flag.key)
+    about, default = (flag.about, "") if setting is None else (setting.about, setting.default)
+    about, _, stated = about.rstrip(".]").partition(" [default: ")
+    default = stated or ("off" if flag.kind == "switch" else default)
+    recipes = _recipe_keys()
+    if any(flag.key in keys for keys in recipes):
+        always = all(flag.key in keys for keys in recipes)
+        default = "set by the recipe" if always or not default else f"{default}, or set by the recipe"
+    return f"{about} [default: {default}]." if default else f"{about}."
+
+
+@cache
+def _recipe_keys() -> list[set[str]]:
+    """Return of each recipe the dotted keys that it sets."""
+    from dlworkflow.config.command_line import flat
+    from dlworkflow.models.recipes import RECIPES
+
+    return [set(flat(recipe)) for by_model in RECIPES.values() for recipe in by_model.values()]
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of `FLAGS` of these names; what was typed of them is its argument `given`."""
+    flags = {name.strip("-").replace("-", "_"): FLAGS[name] for name in names}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def run(**values: Any) -> None:
+            typed = {flag.key: (flag.name, _value(flag, values.pop(name))) for name, flag in flags.items()}
+            command(given=typed, **values)
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [parameter for name, parameter in signature.parameters.items() if name != "given"]
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(flag))
+            for name, flag in flags.items()
+        ]
+        run.__signature__ = signature.replace(  # type: ignore[attr-defined] # what Typer reads
+            parameters=[parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + added
+        )
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+        return run
+
+    return decorate
+
+
+def _option(flag: Flag) -> Any:
+    """Return the annotation from which Typer makes the option; its help is filled in when it is asked for."""
+    completed = complete_data if flag.key == "data.name" else None
+    if flag.kind == "switch":
+        return Annotated[bool | None, typer.Option(flag.name, rich_help_panel=flag.panel)]
+    return Annotated[
+        str | None,
+        typer.Option(flag.name, metavar=flag.metavar, rich_help_panel=flag.panel, autocompletion=completed),
+    ]
+
+
+def _value(flag: Flag, text: Any) -> Any:
+    """Read a number; leave `full`, `auto` and whatever is wrong to the check of all settings."""
+    for number in (int, float) if flag.kind == "number" and text is not None else ():
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+def typed_layers(files: Sequence[str], settings: Sequence[str] | None, given: Given) -> list[Layer]:
+    """Return the layers of what was typed: files of settings, and over them --set and the options together."""
+    from dlworkflow.config import Layer, from_flags, from_overrides, read_file, together
+    from dlworkflow.data import locate
+    from dlworkflow.files.paths import user_path
+
+    dataset = given.get("data.name", ("", None))[1]
+    flags = from_flags({key: value for key, value in given.items() if key != "data.name"})
+    if dataset is not None:
+        located = locate(dataset)
+        values = flags.values | {"data": {**located, **flags.values.get("data", {})}}
+        flags = Layer(values, {**flags.labels, **{f"data.{key}": "--data" for key in located}})
+    return [*(read_file(user_path(path)) for path in files), together(from_overrides(settings or ()), flags)]
