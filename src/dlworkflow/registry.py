@@ -111,6 +111,11 @@ class Registry(Generic[Thing]):
         """Return those of the `supplied` parameters that a thing takes."""
         return set(inspect.signature(self[name]).parameters) & set(self.supplied)
 
+    def types(self, name: str) -> dict[str, Any]:
+        """Return the type of each setting of a thing, with the bounds and the line of documentation noted in it."""
+        parameters = inspect.signature(self[name]).parameters
+        return {key: _hint(self[name], parameters[key]) for key in self.settings(name)}
+
     def about(self, name: str) -> str:
         """Return one line of help: the entry's own, else the first line of the docstring, read without importing."""
         entry = self.table.get(name) if name not in self.registered else self.registered[name]

@@ -98,7 +98,7 @@ def refused(command):
     """What `dlw` has against a command, checked without training and without a download; nothing when it is right."""
     if command.startswith("dlw lr-find"):
         code, _, err = answer(command, "--steps", "10")
-        return "" if code == 0 or "no rate to suggest" in err else err
+        return "" if code == 0 or "no learning rate to suggest" in err else err
     code, _, err = answer(command, "--print-config" if "--weights default" in command else "--dry-run")
     return "" if code == 0 else err
 

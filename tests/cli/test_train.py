@@ -417,7 +417,7 @@ def test_a_dry_resume_says_where_it_would_go_on_and_leaves_the_run_alone(dlw, ru
     before = state_of(runs / "line-line-001")
     answer = dlw("train", "--resume", "line-line-001", "--epochs", "300", "--dry-run")
 
-    assert answer.out == "dry run: runs/line-line-001 would go on after epoch 200 of 300; nothing was written\n"
+    assert answer.out == "dry run: runs/line-line-001 would resume after epoch 200 of 300; nothing was written\n"
     assert {path: state for path, state in state_of(runs / "line-line-001").items() if path.name != ".lock"} == {
         path: state for path, state in before.items() if path.name != ".lock"
     }

@@ -111,17 +111,18 @@ def _setting_called(option: str) -> str | None:
 
 def documentation(flag: Flag) -> str:
     """Return the help of a flag: the line of documentation of its setting, and its default."""
-    from dlworkflow.config.documentation import fixed_settings
+    from dlworkflow.config.documentation import fixed_settings, split_default
 
     setting = fixed_settings().get(flag.key)
-    about, default = (flag.about, "") if setting is None else (setting.about, setting.default)
-    about, _, stated = about.rstrip(".]").partition(" [default: ")
-    default = stated or ("off" if flag.kind == "switch" else default)
+    about, default = split_default(flag.about)
+    if setting is not None:
+        about, default = setting.about or about, default or setting.default
+    default = "off" if flag.kind == "switch" else default
     recipes = _recipe_keys()
     if any(flag.key in keys for keys in recipes):
         always = all(flag.key in keys for keys in recipes)
         default = "set by the recipe" if always or not default else f"{default}, or set by the recipe"
-    return f"{about} [default: {default}]." if default else f"{about}."
+    return f"{about.rstrip('.')} [default: {default}]." if default else about
 
 
 @cache

@@ -113,7 +113,7 @@ def train(
 
     Examples:
     dlw train tinyvgg --data digits --epochs 10 --lr 3e-3
-    dlw train tinyvgg --data path/to/images --image-size 64 --val-fraction 0.2 --patience 5
+    dlw train tinyvgg --data path/to/images --image-size 64 --val-fraction 0.2 --epochs 20
     dlw train --resume last --epochs 40
     """
     from dlworkflow.data.images.cache import rechecked

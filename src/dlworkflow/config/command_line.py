@@ -1,4 +1,4 @@
-"""From settings to the command line that a user types for them; knows settings as plain nested dictionaries only."""
+"""From settings to the command that repeats them; knows settings as plain nested dictionaries, and the flags."""
 
 from __future__ import annotations
 
@@ -6,31 +6,16 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Mapping
+from types import NoneType
 from typing import Any
+
+from dlworkflow.config.flags import FLAGS, OF_LR_FIND, OF_TRAIN
 
 Tree = Mapping[str, Any]
 
-_FLAGS = {
-    "data.val_fraction": "--val-fraction",
-    "data.batch_size": "--batch-size",
-    "data.data_dir": "--data-dir",
-    "epochs": "--epochs",
-    "optimizer.name": "--optimizer",
-    "optimizer.lr": "--lr",
-    "schedule.name": "--schedule",
-    "early_stopping.patience": "--patience",
-    "precision": "--precision",
-    "channels_last": "--channels-last",
-    "compile": "--compile",
-    "init_from": "--init-from",
-    "weights": "--weights",
-    "freeze": "--freeze",
-    "freeze_epochs": "--freeze-epochs",
-    "seed": "--seed",
-}
-_FLAGS_OF_LR_FIND = ("data.batch_size", "data.data_dir", "optimizer.name")
 _OPENING = ("model.name", "data.name", "data.path", "recipe")  # what the command opens with
 _OF_THE_MACHINE = ("device", "threads")
+_FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_OPENING, *_OF_THE_MACHINE)}
 _SECTIONS = ("model", "data", "optimizer", "schedule", "early_stopping")
 _NOT_OF_LR_FIND = (  # what a range test leaves out, or what makes sense with a number of epochs only
     *("optimizer.lr", "epochs", "schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema"),
@@ -54,7 +39,7 @@ def lr_find_command(settings: Tree, usual: Tree | None = None) -> str:
     without = (*_NOT_OF_LR_FIND, *(["backbone_lr_scale"] if settings.get("freeze") == "backbone" else []))
     differing = _differing(settings, usual, ())
     wanted = {key: value for key, value in differing.items() if not _among(key, without)}
-    return shlex.join(["dlw", "lr-find", *_opening(settings), *_said(wanted, _FLAGS_OF_LR_FIND)])
+    return shlex.join(["dlw", "lr-find", *_opening(settings), *_said(wanted, OF_LR_FIND)])
 
 
 def flat(tree: Tree) -> dict[str, Any]:
@@ -89,13 +74,15 @@ def _among(key: str, keys: Collection[str]) -> bool:
     return key in keys or key.partition(".")[0] in keys
 
 
-def _said(settings: Tree, flags: Collection[str] = tuple(_FLAGS)) -> list[str]:
-    """Return the words that say settings: flags first, in the order of their table."""
+def _said(settings: Tree, names: Collection[str] = OF_TRAIN) -> list[str]:
+    """Return the words that state settings: flags first, in the order of their table."""
     words, rest = [], dict(settings)
-    for key in flags:
-        if rest.get(key) not in (None, False):  # there is no flag that says these
+    for key, name in _FLAGS.items():
+        if (
+            name in names and not isinstance(rest.get(key), (NoneType, list)) and rest[key] is not False
+        ):  # no flag states these
             value = rest.pop(key)
-            words += [_FLAGS[key]] if value is True else [_FLAGS[key], str(value)]
+            words += [name] if value is True else [name, str(value)]
     return words + [word for key, value in rest.items() for word in ("--set", f"{key}={_text(value)}")]
 
 

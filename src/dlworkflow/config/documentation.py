@@ -1,6 +1,6 @@
-"""What each setting means, from its field: its line of documentation, its values, its default.
+"""What each setting means: its line of documentation, its values, its default; from its field or its signature.
 
-Knows no model and no data set; the settings of their signatures are described in the same form elsewhere.
+Knows no model and no data set; a registry gives it the signatures.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dlworkflow.config.settings import SweepSettings, TrainConfig
-from dlworkflow.registry import OneOf, Range
+from dlworkflow.registry import OneOf, Range, Registry
 
 _LARGE = 1e6  # an upper bound above this is not worth a word
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting by its dotted key; `values` are those it takes, `default` is text, empty where `about` states it."""
+    """A setting by its dotted key: one line of documentation, the values that it takes, its default, all as text."""
 
     key: str
     about: str
@@ -42,7 +42,14 @@ def _settings(settings: type[BaseModel], prefix: str) -> Iterator[Setting]:
             yield from _settings(section, f"{prefix}{name}.")
         if not sections:
             values = values_of(Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation)
-            yield Setting(f"{prefix}{name}", field.description or "", values, _default(field))
+            about, default = split_default(field.description or "")
+            yield Setting(f"{prefix}{name}", about, values, default or _default(field))
+
+
+def split_default(about: str) -> tuple[str, str]:
+    """Return a line of documentation and the default that it states: `No bound [default: none].`."""
+    about, _, default = about.rstrip("].").partition(" [default: ")
+    return f"{about}." if about else "", default
 
 
 def _sections(hint: Any) -> Iterator[type[BaseModel]]:
@@ -53,12 +60,25 @@ def _sections(hint: Any) -> Iterator[type[BaseModel]]:
         yield from _sections(part)
 
 
+def settings_of_thing(registry: Registry[Any], name: str) -> dict[str, Setting]:
+    """Return the settings of a thing's own signature, by their names; a text noted in a type is its documentation."""
+    defaults, found = registry.settings(name), {}
+    for key, hint in registry.types(name).items():
+        notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+        about = next((note for note in notes if isinstance(note, str)), "")
+        about, default = split_default(about)
+        found[key] = Setting(key, about, values_of(hint), default or shown(defaults[key]))
+    return found
+
+
 def _default(field: FieldInfo) -> str:
     return "" if field.is_required() or field.default_factory else shown(field.default)
 
 
 def shown(default: object) -> str:
     """Return a default as a user writes it; nothing for none."""
+    if isinstance(default, float):
+        return f"{default:g}"
     return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 

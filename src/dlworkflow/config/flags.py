@@ -15,9 +15,8 @@ DATA, MODEL, OPTIMIZATION, SEARCH, RUN, OUTPUT = PANELS = (
 class Flag:
     """An option that sets `key`.
 
-    Its help is the setting's own line of documentation; `about` is that line where the setting belongs to the signature
-    of a data set, or to no section of the settings. `kind` is how its text is read: `switch` takes none. `also` are
-    names of such an option in other tools, which get a hint.
+    Its help is the setting's own line of documentation, or `about` where the setting is of a signature. `kind` is how
+    its text is read: `switch` takes none. `also` are names of such an option in other tools, which get a hint.
     """
 
     name: str
@@ -63,9 +62,21 @@ FLAGS = {
         Flag("--freeze-epochs", "freeze_epochs", "N", MODEL, "number"),
         Flag("--init-from", "init_from", "RUN|FILE", MODEL, also="--checkpoint --ckpt --finetune"),
         Flag("--epochs", "epochs", "N", OPTIMIZATION, "number", also="--max-epochs --num-epochs --n-epochs"),
-        Flag("--optimizer", "optimizer.name", "NAME", OPTIMIZATION, also="--opt"),
-        Flag("--lr", "optimizer.lr", "NUMBER", OPTIMIZATION, "number", also="--lr0 --learning-rate --base-lr"),
-        Flag("--schedule", "schedule.name", "NAME", OPTIMIZATION, also="--sched --scheduler --lr-scheduler"),
+        Flag(
+            *("--optimizer", "optimizer.name", "NAME", OPTIMIZATION),
+            about="Optimizer: sgd, adam, adamw or rmsprop.",
+            also="--opt",
+        ),
+        Flag(
+            *("--lr", "optimizer.lr", "NUMBER", OPTIMIZATION, "number", "Learning rate: a number above 0."),
+            also="--lr0 --learning-rate --base-lr",
+        ),
+        Flag(
+            *("--schedule", "schedule.name", "NAME", OPTIMIZATION),
+            about="Learning rate schedule: constant, step, multi_step, exponential, cosine, one_cycle or plateau "
+            "[default: constant].",
+            also="--sched --scheduler --lr-scheduler",
+        ),
         Flag("--patience", "early_stopping.patience", "N", OPTIMIZATION, "number", also="--early-stopping"),
         Flag("--precision", "precision", "fp32|bf16|fp16", OPTIMIZATION, also="--amp --fp16 --bf16 --half"),
         Flag("--seed", "seed", "N", RUN, "number"),

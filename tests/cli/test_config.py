@@ -1,0 +1,59 @@
+"""`dlw config` explains each setting: from its field in `config`, or from the signatures that have it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dlworkflow.config.documentation import fixed_settings
+
+FIXED = [key for key in fixed_settings() if not key.startswith(("optimizer.", "schedule."))]
+
+
+@pytest.mark.parametrize("key", FIXED)
+def test_a_setting_has_a_line_of_documentation(key, dlw):
+    [row] = json.loads(dlw("config", key, "--format", "json").out)
+
+    assert row["about"].endswith(".")
+    assert len(row["about"]) > 10
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("optimizer.lr", ["values    number, above 0", "set by    --lr NUMBER"]),
+        ("epochs", ["values    whole number, at least 1", "default   5", "set by    --epochs N"]),
+        ("precision", ["values    fp32, bf16 or fp16", "default   fp32"]),
+        ("data.image_size", ["set by    --image-size N", "only of   digits (8), fashion_mnist (28)"]),
+        ("model.hidden_units", ["set by    --set model.hidden_units=10", "only of   line_deep (10), circles_v0 (5)"]),
+    ],
+)
+def test_a_setting_is_explained_by_values_default_option_and_owners(key, lines, dlw):
+    answer = dlw("config", key)
+
+    assert answer.code == 0
+    for line in lines:
+        assert any(found.startswith(line) for found in answer.out.splitlines()), answer.out
+
+
+def test_an_unknown_setting_is_answered_with_the_nearest(dlw):
+    answer = dlw("config", "data.imag_size")
+
+    assert (answer.code, answer.out) == (2, "")
+    assert "unknown setting 'data.imag_size'; did you mean 'data.image_size'?" in answer.err
+
+
+def test_without_a_key_all_settings_are_listed_by_section(dlw):
+    out = dlw("config").out
+
+    assert [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")][:3] == [
+        "any run:",
+        "model:",
+        "data:",
+    ]
+    assert all(f"  {key}" in out for key in fixed_settings())
+
+
+def test_a_section_lists_the_settings_of_its_signatures_too(dlw):
+    assert "model.growth" in dlw("config", "model").out
