@@ -228,9 +228,9 @@ def test_a_run_on_photos_that_collapsed_gets_what_is_known_to_work(food):
     told = [shlex.split(command)[5:] for command in of_rule(plain, situation_of(summary))]
 
     assert told[:4] == [
-        ["--set", "data.image_size=8", "--set", "loss_weights=balanced"],
-        ["--set", "data.image_size=8", "--set", "data.sampler=balanced"],
-        ["--recipe", "best", "--set", "data.image_size=8"],
+        ["--image-size", "8", "--set", "loss_weights=balanced"],
+        ["--image-size", "8", "--set", "data.sampler=balanced"],
+        ["--recipe", "best", "--image-size", "8"],
         ["--weights", "default", "--freeze", "backbone"],
     ]
 
@@ -350,7 +350,7 @@ def test_a_run_of_the_best_recipe_is_written_as_one(food):
     longer = str(4 * models.recipe("tinyvgg", "best")["epochs"])
 
     assert [shlex.split(command)[5:] for command in told] == [
-        ["--recipe", "best", "--seed", "3", "--set", "data.image_size=8", "--epochs", longer]
+        ["--recipe", "best", "--image-size", "8", "--seed", "3", "--epochs", longer]
     ]
 
 

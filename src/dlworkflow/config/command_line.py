@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Mapping
-from types import NoneType
 from typing import Any
 
 from dlworkflow.config.flags import FLAGS, OF_LR_FIND, OF_TRAIN
@@ -78,10 +77,9 @@ def _said(settings: Tree, names: Collection[str] = OF_TRAIN) -> list[str]:
     """Return the words that state settings: flags first, in the order of their table."""
     words, rest = [], dict(settings)
     for key, name in _FLAGS.items():
-        if (
-            name in names and not isinstance(rest.get(key), (NoneType, list)) and rest[key] is not False
-        ):  # no flag states these
-            value = rest.pop(key)
+        value = rest.get(key)
+        if name in names and value is not None and value is not False and not isinstance(value, list):
+            del rest[key]
             words += [name] if value is True else [name, str(value)]
     return words + [word for key, value in rest.items() for word in ("--set", f"{key}={_text(value)}")]
 
