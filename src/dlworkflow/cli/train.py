@@ -150,21 +150,12 @@ def _joined(
             raise SystemExit(launch(processes, arguments, runs_dir))
         yield None
         return
-<<<<<<< HEAD
-    print_end(run)
-    if plots or (plots is None and sys.stdout.isatty()):
-        from dlworkflow.analysis.figures import draw
-        from dlworkflow.plotting import save_figure
-
-        say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
-=======
     from dlworkflow.training.distributed import joined
 
     with joined(runs_dir) as group:
         if processes not in (None, group.size):
             raise ConfigError(f"--processes: torchrun has started {group.size}, not {processes}; leave it out")
         yield group
->>>>>>> ceb2a4c (Options of settings come from one table of flags; --help in groups with examples; each setting has its line of documentation)
 
 
 def _completed(given: Given, model: str | None, runs_dir: str | None) -> Given:
@@ -261,10 +252,10 @@ def _dry_resume(name: str, runs_dir: str | None, change: dict[str, Any]) -> None
 
 def _save_curves(run: Run, plots: bool | None) -> None:
     if plots or (plots is None and sys.stdout.isatty()):
-        from dlworkflow.analysis.history_figures import draw_history
+        from dlworkflow.analysis.figures import draw
         from dlworkflow.plotting import save_figure
 
-        say(f"figure  {save_figure(draw_history(run), run.plot_path('curves'))}")
+        say(f"figure  {save_figure(draw(run, 'curves'), run.plot_path('curves'))}")
 
 
 def _place(layers: list[Layer]) -> dict[str, Any]:
