@@ -27,7 +27,7 @@ Given = dict[str, tuple[str, Any]]
 class Commands(typer.Typer):
     """A group of commands that are `Command`s."""
 
-    def command(self, name: str | None = None, **options: Any) -> Any:  # type: ignore[override] # Typer lists them all
+    def command(self, name: str | None = None, **options: Any) -> Any:
         """Add a command, as `typer.Typer.command` does."""
         return super().command(name, **{"cls": Command, **options})
 
@@ -56,7 +56,7 @@ class Command(TyperCommand):
             flag = FLAGS.get(parameter.opts[0])
             if flag is not None and not parameter.help:  # type: ignore[attr-defined] # options have one
                 parameter.help = documentation(flag)  # type: ignore[attr-defined]
-            if (record := parameter.get_help_record(ctx)) is not None:  # type: ignore[attr-defined] # Typer's own have it
+            if (record := parameter.get_help_record(ctx)) is not None:
                 groups[panel].append(record)
         for panel, records in groups.items():
             if records:
