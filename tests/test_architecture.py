@@ -37,8 +37,10 @@ files/writing: errors files/locking
 registry: errors
 config: config/checking config/layers config/settings
 config/checking: errors config/layers config/settings
-config/command_line:
+config/command_line: config/flags
 config/conflicts: config
+config/documentation: registry config/settings
+config/flags:
 config/layers: errors files/paths config/settings config/yaml_text
 config/settings:
 config/yaml_text: errors
@@ -112,6 +114,7 @@ training/assembly: engine/data_parallel engine/loop engine/losses engine/mixup e
     training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
 training/distributed: errors engine/data_parallel engine/loop runs training/job training/resume training/run
+training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
@@ -129,8 +132,8 @@ training/resume: errors config engine/data_parallel engine/loop data/protocol da
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/state
 training/settings: errors config config/conflicts data models training/transfer
-training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
-    models/weights
+training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules
+    engine/update models/weights
 training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
     engine/random_state engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/assembly
     training/job training/provenance training/recorder training/resume training/run training/settings
@@ -158,33 +161,35 @@ course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/
 course/trace: errors engine/tasks
 guide: errors
 cli:
-cli/app: _version errors data/shards cli/compare cli/data cli/diagnose cli/doctor cli/evaluate cli/guide cli/lr_find
-    cli/models cli/options cli/plot cli/predict cli/runs cli/streams cli/sweep cli/trace cli/train
+cli/app: _version errors data/shards cli/command cli/options cli/streams
+cli/command: errors files/paths config config/command_line config/documentation config/flags data models/recipes
+    cli/options
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
+cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/data: errors files/paths files/text config data data/check data/folders data/images data/shards data/splits
-    analysis/data_figures cli/options cli/tables
+    analysis/data_figures cli/command cli/options cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs runs/summary
     analysis/evaluation analysis/figures cli/options cli/predict cli/tables
 cli/guide: errors guide cli/options cli/tables
-cli/lr_find: errors files/paths config data plotting training/lr_finder training/settings cli/options cli/train
+cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
     inference/predictor cli/options cli/tables
-cli/options: errors files/paths files/text files/writing data plotting plotting/style runs models
+cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/style runs models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options cli/predict
 cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
-    inference/inputs inference/predictor cli/options cli/tables
+    inference/inputs inference/predictor cli/command cli/options cli/tables
 cli/progress: errors engine/device engine/loop data/images data/shards data/splits metrics/functions metrics/report
     runs runs/summary models/backbone models/weights training/job cli/options cli/tables
 cli/runs: files/text runs runs/comparison runs/summary cli/options cli/tables
 cli/streams:
-cli/sweep: errors files/paths config data plotting runs training/sweep cli/options cli/runs cli/tables
+cli/sweep: errors config config/flags data plotting runs training/sweep cli/command cli/options cli/runs cli/tables
 cli/tables: files/text
 cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
     cli/options cli/tables
-cli/train: errors files/paths config data data/images plotting runs training/distributed training/job
-    training/resume training/run training/settings analysis/figures cli/options cli/progress
+cli/train: errors files/paths config config/flags data/images plotting runs training/distributed training/job
+    training/resume training/run training/settings analysis/figures cli/command cli/options cli/progress
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")
