@@ -283,7 +283,7 @@ def test_a_command_takes_the_files_that_it_names(given, reader, capsys):
     elif "food-shards" in " ".join(given) and not (reader / "food-shards").exists():
         call_in(reader, SHARDING)
     if given[0] == "train":
-        given = shlex.split(shlex.join(given).replace("--processes 2", "")) + ["--dry-run"]
+        given = [*shlex.split(shlex.join(given).replace("--processes 2", "")), "--dry-run"]
 
     assert call_in(reader, given) == 0, capsys.readouterr().err
 
