@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dlworkflow import guide
@@ -26,6 +28,20 @@ def test_a_page_is_printed_as_it_is(dlw):
     answer = dlw("guide", "transfer")
 
     assert (answer.code, answer.out, answer.err) == (0, guide.page("transfer"), "")
+
+
+@pytest.mark.parametrize("name", guide.pages())
+def test_a_terminal_of_80_columns_shows_prose_that_fits_and_code_that_can_be_copied(name, dlw, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+
+    shown = re.sub(r"\x1b\[[\d;]*m", "", dlw("guide", name).out).splitlines()
+
+    fences = re.findall(r"^```.*?\n(.*?)^```$", guide.page(name), re.DOTALL | re.MULTILINE)
+    code = [f"    {line}".rstrip() for block in fences for line in block.splitlines()]
+    prose = [line for line in shown if line not in code]
+    assert set(code) <= {*shown, ""}
+    assert [line for line in prose if len(line) > 80 or re.search(r"\|---|\]\(|<!--|^#|…", line)] == []
 
 
 @pytest.mark.parametrize("given", ["transfr", "../start", "zh/start"])

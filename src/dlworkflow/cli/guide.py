@@ -1,9 +1,12 @@
-"""`dlw guide`: the manual, page by page; what it prints is Markdown."""
+"""`dlw guide`: pages of the guide, formatted on a terminal, as Markdown elsewhere; knows none of them by name."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+import re
+import sys
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +14,12 @@ from dlworkflow.cli.options import say
 from dlworkflow.cli.tables import render
 from dlworkflow.errors import ConfigError, DlwError
 from dlworkflow.guide import ENGLISH, LANGUAGES, is_translated, page, pages, search
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown
+
+_WIDEST = 100  # columns of formatted prose
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -24,14 +33,16 @@ def guide(
     ] = None,
     word: Annotated[
         str | None,
-        typer.Option("--search", metavar="WORD", help="Print the lines that contain this text."),
+        typer.Option("--search", metavar="WORD", help="Print all lines with this text, in upper or lower case."),
     ] = None,
     language: Annotated[
         Literal["en", "zh"] | None,
-        typer.Option("--lang", help="Language, where a page is translated [default: that of LC_ALL or LANG, else en]."),
+        typer.Option("--lang", help="Language, where a page is translated [default: from LC_ALL or LANG, else en]."),
     ] = None,
 ) -> None:
-    """Print a page of the guide, or list the pages.
+    """List the pages of the guide, print one, or search them.
+
+    A terminal shows a formatted page; a pipe or a file gets its Markdown.
 
     \b
     dlw guide
@@ -41,7 +52,7 @@ def guide(
     chosen = language or _usual_language()
     if word is not None:
         if name is not None or not word.strip():
-            raise ConfigError("--search: give a word to look for in all pages, and no PAGE")
+            raise ConfigError("--search: needs a word and takes no PAGE: it searches all pages")
         found = search(word, chosen)
         if not found:
             raise DlwError(f"--search: no page of the guide contains {word!r}; `dlw guide` lists the pages")
@@ -52,12 +63,44 @@ def guide(
         typer.echo(render(rows, {"page": "page", "about": "about"}))
     else:
         text = page(name, chosen)
-        typer.echo(text, nl=False)
+        if sys.stdout.isatty():
+            _print_formatted(text)
+        else:
+            typer.echo(text, nl=False)
         if not is_translated(name, chosen):
             say(f"{name}: this page is not translated to {chosen!r}; it is printed in English")
 
 
+def _print_formatted(text: str) -> None:
+    """Print Markdown for a terminal: prose and tables fit its width, code keeps its lines so that it can be copied."""
+    from rich.console import Console
+
+    for part in re.split(r"^(```.*?^```)\n", text, flags=re.DOTALL | re.MULTILINE):
+        if part.startswith("```"):
+            typer.echo(indent("\n".join(part.splitlines()[1:-1]), "    ") + "\n")
+        elif part.strip():
+            without_links = re.sub(r"!?\[([^\]]*)\]\([^)]+\)", r"*\1*", part)
+            Console(width=min(Console().width, _WIDEST)).print(_formatted(without_links), "")
+
+
+def _formatted(text: str) -> Markdown:
+    """Return Markdown whose tables break long words over lines; by default rich cuts them."""
+    from rich import markdown
+    from rich.table import Table
+
+    class FoldedTable(markdown.TableElement):
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            for part in super().__rich_console__(console, options):
+                for column in part.columns if isinstance(part, Table) else ():
+                    column.overflow = "fold"
+                yield part
+
+    page = markdown.Markdown(text)
+    page.elements = {**page.elements, "table_open": FoldedTable}  # type: ignore[misc]
+    return page
+
+
 def _usual_language() -> str:
-    """Return the language of the terminal, as LC_ALL, LC_MESSAGES or LANG name it: zh_CN.UTF-8 is zh."""
+    """Return the language that LC_ALL, LC_MESSAGES or LANG names: zh_CN.UTF-8 is zh."""
     locale = next((os.environ[key] for key in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(key)), "")
     return next((known for known in LANGUAGES if locale.casefold().startswith(known)), ENGLISH)
