@@ -139,3 +139,23 @@ def foreign():
         return lambda: {path: path.read_bytes() if path.is_file() else None for path, _ in files}
 
     return fill
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a module with its entry points, {group: {name: attribute}}, for the processes that a test starts."""
+
+    def write(code, **groups):
+        info = tmp_path / "site" / "dlw_toys-1.dist-info"
+        info.mkdir(parents=True)
+        (info.parent / "dlw_toys.py").write_text(code, encoding="utf-8")
+        (info / "METADATA").write_text("Name: dlw-toys\nVersion: 1\n", encoding="utf-8")
+        lines = [
+            line
+            for group, names in groups.items()
+            for line in (f"[dlworkflow.{group}]", *(f"{name} = dlw_toys:{what}" for name, what in names.items()))
+        ]
+        (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")]))
+
+    return write

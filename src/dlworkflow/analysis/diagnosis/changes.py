@@ -57,7 +57,9 @@ def _new_value(value: Any, operator: str, text: str, *, whole: bool) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return value
     new = _ARITHMETIC[operator](value, float(text))
-    return max(1, int(new)) if whole else float(f"{new:.6g}")
+    if whole:
+        return max(1, int(new))
+    return int(new) if isinstance(value, int) and new == int(new) else float(f"{new:.6g}")
 
 
 _WHOLE = ("epochs", "data.n_samples", "data.batch_size", "model.hidden_units", "model.hidden_layers", "model.blocks")
