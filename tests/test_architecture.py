@@ -83,7 +83,7 @@ plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
 plotting/grid: errors plotting/style
-plotting/pictures: errors plotting/grid plotting/style
+plotting/images: errors plotting/grid plotting/style
 plotting/points: errors plotting/style
 plotting/results: errors files/text plotting/style
 plotting/style: errors files/text files/writing

@@ -28,7 +28,7 @@ SMALL = {"line": "data.step=0.1", "circles": "data.n_samples=40", "blobs": "data
 
 @pytest.fixture(scope="module")
 def food(tmp_path_factory):
-    """A folder of small colour pictures, more of one class than of the other; a shell could misread its name."""
+    """A folder of small colour images, more of one class than of the other; a shell could misread its name."""
     from PIL import Image
 
     root = tmp_path_factory.mktemp("data") / "it's; $HOME"

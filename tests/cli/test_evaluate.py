@@ -143,7 +143,7 @@ def test_data_that_is_gone_is_named_and_nothing_is_written(dlw, other, in_tmp):
     said = evaluated(dlw, "own").complaints[-1]
     assert f"no folder '{other}'" in said
     assert "`dlw evaluate own-001 --data FOLDER`" in said
-    assert "every picture, those of training included" in said
+    assert "every image, those of training included" in said
 
 
 def test_training_warns_of_a_model_that_answers_one_class(dlw, in_tmp):
@@ -206,7 +206,7 @@ def test_a_runs_own_pictures_that_broke_since_are_left_out_when_asked(dlw, pets,
 def test_data_without_picture_files_has_none_to_leave_out(dlw, runs):
     answer = evaluated(dlw, "tinyvgg", "--on-bad", "skip")
 
-    assert (answer.code, "--on-bad: data 'digits' has no picture files" in answer.err) == (2, True)
+    assert (answer.code, "--on-bad: data 'digits' has no image files" in answer.err) == (2, True)
 
 
 def test_a_split_that_other_pictures_lack_is_named(dlw, other):

@@ -175,7 +175,7 @@ def test_a_decision_boundary_is_drawn_on_the_axes_it_is_given():
     assert "2 of 2 right" in left.get_title()
 
 
-def test_a_predicted_picture_bears_the_notes_title(tmp_path):
+def test_a_predicted_image_bears_the_notes_title(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (6, 6), "white").save(tmp_path / "white.png")
@@ -188,7 +188,7 @@ def test_a_predicted_picture_bears_the_notes_title(tmp_path):
     assert any(axis.get_title() == "Pred: steak | Prob: 0.626" for axis in figure.axes)
 
 
-def test_transformed_pictures_are_the_same_for_the_same_seed(tmp_path):
+def test_transformed_images_are_the_same_for_the_same_seed(tmp_path):
     from PIL import Image
 
     paths = [tmp_path / f"{i}.png" for i in range(9)]

@@ -243,12 +243,12 @@ def test_the_pooling_takes_the_largest_of_its_window():
     assert max(traced.pooled) == traced.steps[2].values[0, 0, 0].item()
 
 
-def test_a_picture_of_ones_own_is_what_goes_in():
-    picture = torch.arange(27.0).reshape(3, 3, 3)
+def test_an_image_of_ones_own_is_what_goes_in():
+    image = torch.arange(27.0).reshape(3, 3, 3)
 
-    traced = trace_conv(image=picture, pool=1)
+    traced = trace_conv(image=image, pool=1)
 
-    assert [value for _, value in traced.pixel.terms] == picture.reshape(-1).tolist()
+    assert [value for _, value in traced.pixel.terms] == image.reshape(-1).tolist()
 
 
 def test_a_convolution_draws_nothing_from_the_global_generator():
@@ -266,7 +266,7 @@ def test_the_same_seed_gives_the_same_convolution():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"kernel": 65}, "kernel: 65x65 is larger than the picture of 64x64 with padding 0"),
+        ({"kernel": 65}, "kernel: 65x65 is larger than the image of 64x64 with padding 0"),
         ({"kernel": 0, "stride": 0, "padding": -1}, "kernel: .* not 0; stride: .* not 0; padding: .* not -1"),
         ({"channels": 0}, "channels: must be at least 1"),
         ({"pool": 63}, "pool: 63x63 is larger than the 62x62"),

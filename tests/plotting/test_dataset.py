@@ -103,7 +103,7 @@ def test_what_are_no_points_of_classes_is_an_error(part, words):
         plot_points({"train": part}, ["a", "b"])
 
 
-def test_random_pictures_bear_class_and_shape():
+def test_random_images_bear_class_and_shape():
     figure = display_random_images(PICTURES, ["a", "b", "c"], n=4, seed=1)
     axes = shown(figure)
 
@@ -111,7 +111,7 @@ def test_random_pictures_bear_class_and_shape():
     for axis in axes:
         value = round(float(axis.images[0].get_array()[0, 0, 0]) * 30)
         assert axis.get_title() == f"class: {'abc'[value % 3]}\nshape: (4, 5, 3)"
-    assert figure._supxlabel.get_text() == "4 of 30 pictures, seed 1"
+    assert figure._supxlabel.get_text() == "4 of 30 images, seed 1"
 
 
 def test_more_than_ten_are_cut_to_ten_without_shapes():
@@ -122,7 +122,7 @@ def test_more_than_ten_are_cut_to_ten_without_shapes():
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_seed_draws_the_same_pictures_and_touches_no_other_generator(seed):
+def test_a_seed_draws_the_same_images_and_touches_no_other_generator(seed):
     before = random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()
     titles = [[a.get_title() for a in display_random_images(PICTURES, n=5, seed=seed).axes] for _ in range(2)]
 
@@ -138,7 +138,7 @@ def test_a_small_data_set_is_drawn_once_through():
     ("arguments", "words"),
     [(([],), "empty"), ((PICTURES, ["a"]), "is no class"), ((PICTURES, None, 0), "at least 1")],
 )
-def test_pictures_that_cannot_be_drawn_are_an_error(arguments, words):
+def test_images_that_cannot_be_drawn_are_an_error(arguments, words):
     with pytest.raises(DlwError, match=words):
         display_random_images(*arguments, seed=0)
 
@@ -166,10 +166,10 @@ def test_more_than_ten_pairs_are_cut_and_the_figure_says_so():
     figure = plot_image_pairs([np.zeros((2, 2))] * 12, [np.zeros((2, 2))] * 12, ["a"] * 12)
 
     assert len(figure.axes) == 20
-    assert figure._supxlabel.get_text() == "the first 10 of 12 pictures"
+    assert figure._supxlabel.get_text() == "the first 10 of 12 images"
 
 
-@pytest.mark.parametrize(("originals", "words"), [([], "no pictures"), ([np.zeros((2, 2))] * 2, "not pairs")])
+@pytest.mark.parametrize(("originals", "words"), [([], "no images"), ([np.zeros((2, 2))] * 2, "not pairs")])
 def test_what_are_no_pairs_is_an_error(originals, words):
     with pytest.raises(DlwError, match=words):
         plot_image_pairs(originals, originals[:1], ["a"])

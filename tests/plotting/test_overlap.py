@@ -60,7 +60,7 @@ def faults(figure, slack=1.0):
     return found
 
 
-def pictures(n, size=8):
+def images(n, size=8):
     return list(rng.random((n, 3, size, size)))
 
 
@@ -86,22 +86,22 @@ def swept(names):
 
 BY_NAMES = {  # figure -> how it is made of class, run or layer names
     "plot_predicted_images": lambda names: plotting.plot_predicted_images(
-        pictures(12), [f"Pred: {name} | Prob: 0.374" for name in cycle(names, 12)], names=cycle(names, 12)
+        images(12), [f"Pred: {name} | Prob: 0.374" for name in cycle(names, 12)], names=cycle(names, 12)
     ),
     "plot_prediction_grid": lambda names: plotting.plot_prediction_grid(
-        pictures(9), cycle(names, 9), cycle(names[::-1], 9), [0.5] * 9, names=cycle(names, 9)
+        images(9), cycle(names, 9), cycle(names[::-1], 9), [0.5] * 9, names=cycle(names, 9)
     ),
     "plot_worst_errors": lambda names: plotting.plot_worst_errors(
-        [*pictures(5), None], ["truth"] * 6, cycle(names, 6), [0.5] * 6, [12.5] * 6, names=cycle(names, 6)
+        [*images(5), None], ["truth"] * 6, cycle(names, 6), [0.5] * 6, [12.5] * 6, names=cycle(names, 6)
     ),
     "plot_probability_bars": lambda names: plotting.plot_probability_bars(
-        pictures(1)[0], {name: 1 / len(names) for name in names}, f"Pred: {names[0]} | Prob: 0.374"
+        images(1)[0], {name: 1 / len(names) for name in names}, f"Pred: {names[0]} | Prob: 0.374"
     ),
     "display_random_images": lambda names: plotting.display_random_images(
-        [(picture, i % len(names)) for i, picture in enumerate(pictures(30))], names, seed=1
+        [(image, i % len(names)) for i, image in enumerate(images(30))], names, seed=1
     ),
     "plot_image_pairs": lambda names: plotting.plot_image_pairs(
-        [np.zeros((6, 9)), np.zeros((9, 6)), np.zeros((3, 30))], pictures(3), cycle(names, 3)
+        [np.zeros((6, 9)), np.zeros((9, 6)), np.zeros((3, 30))], images(3), cycle(names, 3)
     ),
     "plot_class_balance": lambda names: plotting.plot_class_balance(
         {split: dict.fromkeys(names, 750000) for split in ("train", "val", "test")}

@@ -39,7 +39,7 @@ class Part:
     """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any.
 
     `fingerprint` is that of a split of the run's own data as it was trained on, where it is known.
-    `skipped` unreadable pictures were left out; `notes` name them.
+    `skipped` unreadable images were left out; `notes` name them.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Part:
 
     @property
     def files(self) -> Sequence[Path] | None:
-        """The picture files of the samples, in order, or None."""
+        """The image files of the samples, in order, or None."""
         return files_of(self.dataset)
 
     @property
@@ -103,10 +103,10 @@ def load_part(
     data_dir: str | None = None,
     offline: bool = False,
 ) -> Part:
-    """Load a split of a run's own data, or of `other`: a path to pictures, or a data set of the table.
+    """Load a split of a run's own data, or of `other`: a path to images, or a data set of the table.
 
-    Pictures' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
-    `on_bad` says what becomes of pictures that cannot be read: as in the run's settings for its own data, else an
+    Images' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
+    `on_bad` says what becomes of images that cannot be read: as in the run's settings for its own data, else an
     error. Raises DataError when classes differ or the split is not there.
     """
     if other is None:
@@ -137,7 +137,7 @@ def load_part(
         other, data_dir=data_dir, offline=offline, **{key: value for key, value in given.items() if key in taken}
     )
     if ignore_extra:
-        raise DataError(f"--ignore-extra: is for pictures of your own; {other!r} has the run's classes or it has not")
+        raise DataError(f"--ignore-extra: is for images of your own; {other!r} has the run's classes or it has not")
     if list(splits.classes) != summary["classes"] or splits.in_shape != tuple(summary["in_shape"]):
         raise DataError(
             f"data {other!r} is not of the kind that {run.name} was trained on: it has classes "
@@ -148,7 +148,7 @@ def load_part(
 
 
 def _name_of(path: Path, split: str) -> str:
-    """Return what pictures from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
+    """Return what images from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
     whole = user_path(path).resolve()
     name = whole.stem if whole.is_file() else whole.name
     return f"{whole.parent.name if name == split else name}-{split}"
@@ -225,16 +225,16 @@ def _part(name: str, split: str, splits: Splits) -> Part:
 
 
 def _on_bad(name: str, on_bad: OnBad | None) -> dict[str, Any]:
-    """Return the setting for a data set of the table. Raises ConfigError where it reads no picture files."""
+    """Return the setting for a data set of the table. Raises ConfigError where it reads no image files."""
     if on_bad is None:
         return {}
     if "on_bad" not in data.settings(name):
-        raise ConfigError(f"--on-bad: data {name!r} has no picture files that could be left out")
+        raise ConfigError(f"--on-bad: data {name!r} has no image files that could be left out")
     return {"on_bad": on_bad}
 
 
 def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad | None) -> Splits:
-    """Load a run's own data; where its pictures were moved, say how to name the place where they are now."""
+    """Load a run's own data; where its images were moved, say how to name the place where they are now."""
     try:
         return load_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
     except MissingDataError as error:
@@ -242,7 +242,7 @@ def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad 
             raise
         raise MissingDataError(
             f"{error}; if it was moved, `dlw evaluate {run.name} --data FOLDER` scores it where it is now "
-            "(of class folders alone every picture, those of training included)"
+            "(of class folders alone every image, those of training included)"
         ) from None
 
 

@@ -386,10 +386,10 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
 def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
     from dlworkflow.data.images.dataset import load_image
     from dlworkflow.plotting import plot_predicted_images
-    from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_PICTURES
+    from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_IMAGES
 
     assert predictor.transform is not None
-    shown = predictions[:MOST_PICTURES]
+    shown = predictions[:MOST_IMAGES]
     channels, value_range = predictor.in_shape[0], predictor.transform.value_range
     pictures = [
         None if p.error else load_image(p.source, channels, longest=LONGEST_SIDE, value_range=value_range)

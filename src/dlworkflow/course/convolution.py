@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 MOST_NUMBERS = 10_000_000
-"""The most numbers that a traced picture may have, before or after a layer."""
+"""The most numbers that a traced image may have, before or after a layer."""
 
 
 @dataclass(frozen=True)
 class ConvStep:
-    """A picture on its way: `values` is a float32 tensor (channels, height, width)."""
+    """An image on its way: `values` is a float32 tensor (channels, height, width)."""
 
     label: str
     values: Tensor
@@ -33,7 +33,7 @@ class ConvStep:
 
 @dataclass(frozen=True)
 class ConvTrace:
-    """A convolution and a pooling: the picture before and after each, and one number of each worked out.
+    """A convolution and a pooling: the image before and after each, and one number of each worked out.
 
     `weights` counts the convolution's weights and `biases` its biases; `pixel` is the output (0, 0, 0) as a sum, and
     `pooled` the numbers whose largest becomes the pooling's output (0, 0, 0).
@@ -57,10 +57,10 @@ def trace_conv(
     image: Tensor | None = None,
     seed: int = 42,
 ) -> ConvTrace:
-    """Send a picture through a convolution and a max pooling and work out one number of each.
+    """Send an image through a convolution and a max pooling and work out one number of each.
 
-    `in_shape` is (channels, height, width) of the picture, `channels` how many the convolution gives; `pool` 1 leaves
-    the size. The weights are drawn as torch does, from a generator of their own; so is the picture unless `image`
+    `in_shape` is (channels, height, width) of the image, `channels` how many the convolution gives; `pool` 1 leaves
+    the size. The weights are drawn as torch does, from a generator of their own; so is the image unless `image`
     (float32 of `in_shape`) is given. Raises ConfigError with all faults.
     """
     import torch
@@ -69,17 +69,17 @@ def trace_conv(
     shape = tuple(image.shape) if image is not None else tuple(in_shape)
     _check_conv(shape, channels, kernel, stride, padding, pool)
     generator = torch.Generator().manual_seed(seed)
-    picture = torch.rand(shape, generator=generator) if image is None else image.to(torch.float32)
+    values = torch.rand(shape, generator=generator) if image is None else image.to(torch.float32)
     bound = 1 / math.sqrt(shape[0] * kernel * kernel)
     weight = (2 * torch.rand(channels, shape[0], kernel, kernel, generator=generator) - 1) * bound
     bias = (2 * torch.rand(channels, generator=generator) - 1) * bound
     with torch.inference_mode():
-        convolved = F.conv2d(picture[None], weight, bias, stride=stride, padding=padding)[0]
+        convolved = F.conv2d(values[None], weight, bias, stride=stride, padding=padding)[0]
         pooled = F.max_pool2d(convolved[None], pool)[0]
-        seen = F.pad(picture, (padding,) * 4)[:, :kernel, :kernel]
+        seen = F.pad(values, (padding,) * 4)[:, :kernel, :kernel]
     return ConvTrace(
         steps=(
-            ConvStep("picture", picture),
+            ConvStep("image", values),
             ConvStep(f"convolution {kernel}x{kernel}, stride {stride}, padding {padding}", convolved),
             ConvStep(f"max pooling {pool}x{pool}", pooled),
         ),
@@ -101,7 +101,7 @@ def _check_conv(shape: Sequence[int], channels: int, kernel: int, stride: int, p
     _, height, width = shape
     if kernel > min(height, width) + 2 * padding:
         raise ConfigError(
-            f"kernel: {kernel}x{kernel} is larger than the picture of {height}x{width} with padding {padding}"
+            f"kernel: {kernel}x{kernel} is larger than the image of {height}x{width} with padding {padding}"
         )
     sides = [(side + 2 * padding - kernel) // stride + 1 for side in (height, width)]
     if pool > min(sides):

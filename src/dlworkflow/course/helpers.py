@@ -77,13 +77,13 @@ def pred_and_plot_image(
     transform: Callable[[Any], Tensor] | None = None,
     device: Device | None = None,
 ) -> Figure:
-    """Predict one picture file and draw it with the title `Pred: pizza | Prob: 0.374`; return the figure.
+    """Predict one image file and draw it with the title `Pred: pizza | Prob: 0.374`; return the figure.
 
-    The picture is read as float32 (3, h, w) in [0, 1], as the notes do, and `transform` takes it from there (a
+    The image is read as float32 (3, h, w) in [0, 1], as the notes do, and `transform` takes it from there (a
     `Resize`, say); without one it is used as it is.
     """
-    picture = to_uint8(load_image(image_path)).to(torch.float32) / 255
-    inputs = transform(picture) if transform is not None else picture
+    image = to_uint8(load_image(image_path)).to(torch.float32) / 255
+    inputs = transform(image) if transform is not None else image
     probabilities = make_predictions(model, [inputs], device)[0]
     label = int(probabilities.argmax())
     names = list(class_names) if class_names is not None else [str(i) for i in range(len(probabilities))]
@@ -116,7 +116,7 @@ def plot_decision_boundary(model: nn.Module, X: Tensor, y: Tensor, *, ax: Axes |
 def plot_transformed_images(
     image_paths: Sequence[str | os.PathLike[str]], transform: Callable[[Any], Any], n: int = 3, seed: int = 42
 ) -> Figure:
-    """Draw n random picture files beside what `transform` makes of them (a tensor (c, h, w)); return the figure."""
+    """Draw n random image files beside what `transform` makes of them (a tensor (c, h, w)); return the figure."""
     paths = random.Random(seed).sample(list(image_paths), min(n, len(image_paths)))
     originals = [load_image(path) for path in paths]
     return plot_image_pairs(originals, [transform(image) for image in originals], [Path(p).parent.stem for p in paths])

@@ -1,4 +1,4 @@
-"""Figures of data before a model has seen it: a line's points, classes of points, pictures, class counts."""
+"""Figures of data before a model has seen it: a line's points, classes of points, images, class counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
 from dlworkflow.files.text import printable
-from dlworkflow.plotting.grid import TITLE, Layout, as_picture, draw_grid, show_picture
+from dlworkflow.plotting.grid import TITLE, Layout, as_image, draw_grid, show_image
 from dlworkflow.plotting.points import check_parts, draw_points, frame, limits, name_classes
 from dlworkflow.plotting.style import (
     BLUE,
@@ -99,27 +99,27 @@ def display_random_images(
     *,
     layout: Layout = None,
 ) -> Figure:
-    """Draw pictures of a data set, drawn by lot, each with its class and its shape (h, w, c).
+    """Draw images of a data set, drawn by lot, each with its class and its shape (h, w, c).
 
-    `dataset[i]` is (picture, label); a picture is (c, h, w), (h, w) or (h, w, c), and `layout` says which ("chw" or
+    `dataset[i]` is (image, label); an image is (c, h, w), (h, w) or (h, w, c), and `layout` says which ("chw" or
     "hwc") where its shape leaves that open. At most ten are drawn; for a larger `n` shapes are left out. The lot has a
     generator of its own: no other random number changes. Raises DlwError for an empty data set and for n below 1.
     """
     if n < 1:
-        raise DlwError(f"n is the number of pictures, at least 1, not {n}")
+        raise DlwError(f"n is the number of images, at least 1, not {n}")
     total = len(dataset)
     if not total:
-        raise DlwError("no pictures to draw: the data set is empty")
+        raise DlwError("no images to draw: the data set is empty")
     if n > MOST_RANDOM:
         n, display_shape = MOST_RANDOM, False
     chosen = random.Random(seed).sample(range(total), min(n, total))
     samples = [dataset[index] for index in chosen]
-    pictures = [as_picture(sample[0], layout) for sample in samples]
+    images = [as_image(sample[0], layout) for sample in samples]
     titles = [f"class: {_class_name(sample[1], classes)}" for sample in samples]
     if display_shape:
-        titles = [f"{title}\nshape: {picture.shape}" for title, picture in zip(titles, pictures, strict=True)]
-    note = f"{len(chosen)} of {total:,} pictures" + ("" if seed is None else f", seed {seed}")
-    return draw_grid(pictures, titles, columns=5 if len(chosen) > 4 else len(chosen), note=note, layout="hwc")
+        titles = [f"{title}\nshape: {image.shape}" for title, image in zip(titles, images, strict=True)]
+    note = f"{len(chosen)} of {total:,} images" + ("" if seed is None else f", seed {seed}")
+    return draw_grid(images, titles, columns=5 if len(chosen) > 4 else len(chosen), note=note, layout="hwc")
 
 
 def plot_image_pairs(
@@ -130,30 +130,30 @@ def plot_image_pairs(
     *,
     layout: Layout = None,
 ) -> Figure:
-    """Draw each picture beside what a transform made of it, one row a picture, at most ten.
+    """Draw each image beside what a transform made of it, one row an image, at most ten.
 
-    `titles` are the pictures' classes. `sizes` are what stands above original and transformed; by default width x
-    height in pixels. Raises DlwError for no picture and for lists of different lengths.
+    `titles` are the images' classes. `sizes` are what stands above original and transformed; by default width x
+    height in pixels. Raises DlwError for no image and for lists of different lengths.
     """
     if not len(originals):
-        raise DlwError("no pictures to draw")
+        raise DlwError("no images to draw")
     if not len(originals) == len(transformed) == len(titles) or (sizes is not None and len(sizes) != len(originals)):
         raise DlwError(f"{len(originals)} originals, {len(transformed)} transformed, {len(titles)} titles: not pairs")
     n = min(len(originals), MOST_RANDOM)
     figure = new_figure(6.4, 3.2 * n, compressed=False)
     for index, row in enumerate(figure.subplots(n, 2, squeeze=False)):
         pair = (originals[index], transformed[index])
-        for axis, picture, kind, side in zip(row, pair, ("Original", "Transformed"), (0, 1), strict=True):
-            show_picture(axis, picture, layout)
+        for axis, image, kind, side in zip(row, pair, ("Original", "Transformed"), (0, 1), strict=True):
+            show_image(axis, image, layout)
             axis.set_anchor("N")
-            size = sizes[index][side] if sizes is not None else _pixels(picture, layout)
+            size = sizes[index][side] if sizes is not None else _pixels(image, layout)
             axis.set_title(f"{kind}: {fit(size, 1.9, TITLE)}", fontsize=TITLE)
-        # an empty line over the right picture keeps the two rows of titles level
+        # an empty line over the right image keeps the two rows of titles level
         left, right = row
         left.set_title(f"class: {fit(titles[index], 2.3, TITLE)}\n{left.get_title()}", fontsize=TITLE)
         right.set_title(f" \n{right.get_title()}", fontsize=TITLE)
     if len(originals) > n:
-        figure.supxlabel(f"the first {n} of {len(originals)} pictures", fontsize=8)
+        figure.supxlabel(f"the first {n} of {len(originals)} images", fontsize=8)
     return settle(figure)
 
 
@@ -235,10 +235,10 @@ def _class_name(label: Any, classes: Sequence[str] | None) -> str:
     return printable(classes[number])
 
 
-def _pixels(picture: Any, layout: Layout) -> str:
-    if picture is None:
+def _pixels(image: Any, layout: Layout) -> str:
+    if image is None:
         return "none"
-    height, width = as_picture(picture, layout).shape[:2]
+    height, width = as_image(image, layout).shape[:2]
     return f"{width} × {height} pixels"
 
 

@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, each below its title: what every figure of pictures is built from."""
+"""Images in rows and columns, each below its title: what every figure of images is built from."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from PIL import Image
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting.style import BAD, as_array, fit, new_figure, settle
 
-MOST_PICTURES = 25
-LONGEST_SIDE = 1000  # pixels of a picture's side: more are not seen in a figure
-CELL = 2.6  # inches of width for a picture and its title
+MOST_IMAGES = 25
+LONGEST_SIDE = 1000  # pixels of an image's side: more are not seen in a figure
+CELL = 2.6  # inches of width for an image and its title
 TITLE, NAME = 9.0, 7.0  # font sizes in points
 
 
 Layout = Literal["chw", "hwc"] | None
-"""Where a picture's channels are, first or last. None reads it from the type or from the shape, see `as_picture`."""
+"""Where an image's channels are, first or last. None reads it from the type or from the shape, see `as_image`."""
 
 
-def as_picture(picture: Any, layout: Layout = None) -> np.ndarray:
+def as_image(image: Any, layout: Layout = None) -> np.ndarray:
     """Return what `imshow` takes: (h, w) or (h, w, 3 or 4), uint8 or float in [0, 1].
 
     Takes (h, w), (c, h, w) or (h, w, c), of integers in [0, 255] or floats; `layout` says which of the two. Without it,
     the channels of a PIL image are the last and those of an array are where 1, 3 or 4 fits; where both places would,
     they are a tensor's first, and of an array DlwError is raised. Floats that leave [0, 1] by more than rounding (a
-    normalised picture, say) are stretched from their least to their greatest value. Raises DlwError for any other
+    normalised image, say) are stretched from their least to their greatest value. Raises DlwError for any other
     shape.
     """
-    array = as_array(picture)
+    array = as_array(image)
     shape = array.shape
-    if array.ndim == 3 and array.size and _is_channels_first(picture, shape, layout):
+    if array.ndim == 3 and array.size and _is_channels_first(image, shape, layout):
         array = np.moveaxis(array, 0, -1)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if 0 in shape or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-        raise DlwError(f"a picture is (h, w), (c, h, w) or (h, w, c) with 1, 3 or 4 channels, not {shape}")
+        raise DlwError(f"an image is (h, w), (c, h, w) or (h, w, c) with 1, 3 or 4 channels, not {shape}")
     if array.dtype == bool:
         return array.astype(float)
     if np.issubdtype(array.dtype, np.integer):
@@ -48,25 +48,25 @@ def as_picture(picture: Any, layout: Layout = None) -> np.ndarray:
     return _in_unit_range(array.astype(float))
 
 
-def _is_channels_first(picture: Any, shape: Sequence[int], layout: Layout) -> bool:
-    if layout is not None or isinstance(picture, Image.Image):
-        return layout == "chw" and not isinstance(picture, Image.Image)
+def _is_channels_first(image: Any, shape: Sequence[int], layout: Layout) -> bool:
+    if layout is not None or isinstance(image, Image.Image):
+        return layout == "chw" and not isinstance(image, Image.Image)
     last = shape[2] in (1, 3, 4)
     first = shape[0] in (1, 3) or (shape[0] == 4 and shape[2] not in (1, 3))  # so small an image of four is RGB
-    if first and last and not hasattr(picture, "detach"):
+    if first and last and not hasattr(image, "detach"):
         raise DlwError(
-            f"a picture of shape {tuple(shape)} may have its channels first or last: say layout='chw' or 'hwc'"
+            f"an image of shape {tuple(shape)} may have its channels first or last: say layout='chw' or 'hwc'"
         )
     return first
 
 
-def show_picture(axis: Axes, picture: Any, layout: Layout = None) -> None:
-    """Draw one picture without a frame; None is one that could not be read, and says so."""
+def show_image(axis: Axes, image: Any, layout: Layout = None) -> None:
+    """Draw one image without a frame; None is one that could not be read, and says so."""
     axis.set_axis_off()
-    if picture is None:
+    if image is None:
         axis.text(0.5, 0.5, "not readable", ha="center", va="center", transform=axis.transAxes)
         return
-    array = _shrunk(as_picture(picture, layout))
+    array = _shrunk(as_image(image, layout))
     if array.ndim == 2:
         axis.imshow(array, cmap="gray", vmin=0, vmax=255 if array.dtype == np.uint8 else 1)
     else:
@@ -74,7 +74,7 @@ def show_picture(axis: Axes, picture: Any, layout: Layout = None) -> None:
 
 
 def _shrunk(array: np.ndarray) -> np.ndarray:
-    """Return a picture of no more pixels than a figure shows of it, which would be held until it is saved."""
+    """Return an image of no more pixels than a figure shows of it, which would be held until it is saved."""
     if max(array.shape[:2]) <= LONGEST_SIDE:
         return array
     small = Image.fromarray(array if array.dtype == np.uint8 else np.rint(255 * array).astype(np.uint8))
@@ -83,7 +83,7 @@ def _shrunk(array: np.ndarray) -> np.ndarray:
 
 
 def draw_grid(
-    pictures: Sequence[Any],
+    images: Sequence[Any],
     titles: Sequence[str],
     *,
     layout: Layout = None,
@@ -92,34 +92,34 @@ def draw_grid(
     columns: int | None = None,
     note: str = "",
 ) -> Figure:
-    """Draw pictures in a grid as square as it gets, at most 25, each below its title of one or more lines.
+    """Draw images in a grid as square as it gets, at most 25, each below its title of one or more lines.
 
-    `layout` is that of `as_picture`; `names` stand below the pictures, `note` below the figure; what does not fit is
-    shortened. Raises DlwError for no picture and for a number of titles that is not theirs.
+    `layout` is that of `as_image`; `names` stand below the images, `note` below the figure; what does not fit is
+    shortened. Raises DlwError for no image and for a number of titles that is not theirs.
     """
-    if len(pictures) == 0:
-        raise DlwError("no pictures to draw")
-    if len(titles) < min(len(pictures), MOST_PICTURES):
-        raise DlwError(f"{len(pictures)} pictures and {len(titles)} titles: each picture needs its own")
-    n = min(len(pictures), MOST_PICTURES)
+    if len(images) == 0:
+        raise DlwError("no images to draw")
+    if len(titles) < min(len(images), MOST_IMAGES):
+        raise DlwError(f"{len(images)} images and {len(titles)} titles: each image needs its own")
+    n = min(len(images), MOST_IMAGES)
     columns = min(n, columns or math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
     lines = max(title.count("\n") for title in titles[:n])
     width = max(CELL * columns, 3.2)
     height = (2.75 + 0.16 * lines + (0.15 if names else 0)) * rows
-    figure = new_figure(width, height, compressed=False)  # a title may be wider than its picture
+    figure = new_figure(width, height, compressed=False)  # a title may be wider than its image
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[n:]:
         axis.set_axis_off()
     for index, axis in enumerate(axes[:n]):
-        show_picture(axis, pictures[index], layout)
-        colour = BAD if pictures[index] is None else colours[index] if colours else "black"
+        show_image(axis, images[index], layout)
+        colour = BAD if images[index] is None else colours[index] if colours else "black"
         axis.set_title(_fit_lines(titles[index], width / columns - 0.12, TITLE), fontsize=TITLE, color=colour)
         if names:
             name = fit(names[index], width / columns - 0.12, NAME)
             axis.text(0.5, -0.02, name, ha="center", va="top", fontsize=NAME, transform=axis.transAxes)
-    if len(pictures) > n:
-        note = note or f"the first {n} of {len(pictures)} pictures"
+    if len(images) > n:
+        note = note or f"the first {n} of {len(images)} images"
     if note:
         figure.supxlabel(note, fontsize=8)
     return settle(figure)

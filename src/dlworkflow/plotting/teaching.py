@@ -1,4 +1,4 @@
-"""Figures that explain: activations, what layers make of a picture, a convolution's shapes, gradient descent's path."""
+"""Figures that explain: activations, what layers make of an image, a convolution's shapes, gradient descent's path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from dlworkflow.errors import DlwError, unknown
-from dlworkflow.plotting.grid import as_picture
+from dlworkflow.plotting.grid import as_image
 from dlworkflow.plotting.style import (
     BLACK,
     BLUE,
@@ -78,7 +78,7 @@ def plot_activations(names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_r
 
 
 def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
-    """Draw what each layer gives for one picture, a row a layer: at most eight maps side by side, bright where large.
+    """Draw what each layer gives for one image, a row a layer: at most eight maps side by side, bright where large.
 
     A layer is its name and its output, (channels, h, w), or (n,) after flattening, drawn as bars. The scale is each
     row's own, written at its right. Raises DlwError for no layer and for other shapes.
@@ -155,7 +155,7 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
 
 
 def plot_convolution(steps: Sequence[tuple[str, Any]]) -> Figure:
-    """Draw a picture's way through layers as stacks of maps, in true proportion, each with its shape below.
+    """Draw an image's way through layers as stacks of maps, in true proportion, each with its shape below.
 
     A step is what made it (its label, drawn above) and the values (channels, h, w); at most four maps of a stack are
     drawn, five stacks a row. A first step of three channels in [0, 1] or uint8 is a photo, drawn red, green and blue.
@@ -233,7 +233,7 @@ def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool)
         x, y = left + step * index, bottom + step * index
         box = (x, x + width, y, y + height)
         if is_photo:
-            bright = as_picture(values, "chw")[..., index] / (255 if values.dtype == np.uint8 else 1)
+            bright = as_image(values, "chw")[..., index] / (255 if values.dtype == np.uint8 else 1)
             tinted = bright[..., None] * np.array(TINTS[index])
             axis.imshow(tinted, extent=box, zorder=2 * (MOST_CARDS - index))
         else:

@@ -1,4 +1,4 @@
-"""Pictures and what a model said of them, and how a figure is written."""
+"""Images and what a model said of them, and how a figure is written."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ def drawn(figure):
     return [axis for axis in figure.axes if axis.get_title()]
 
 
-def test_each_picture_bears_its_title():
+def test_each_image_bears_its_title():
     figure = plot_predicted_images([np.zeros((4, 4)), np.ones((4, 4, 3))], ["Pred: a | Prob: 0.374", "Pred: b"])
 
     assert [axis.get_title() for axis in drawn(figure)] == ["Pred: a | Prob: 0.374", "Pred: b"]
     assert drawn(figure)[1].images[0].get_array().shape == (4, 4, 3)
 
 
-def test_a_picture_that_could_not_be_read_has_a_place_and_no_image():
+def test_an_image_that_could_not_be_read_has_a_place_and_no_image():
     [axis] = drawn(plot_predicted_images([None], ["no such file"]))
 
     assert not axis.images
     assert axis.texts[0].get_text() == "not readable"
 
 
-def test_more_than_25_pictures_are_cut_and_the_figure_says_so():
+def test_more_than_25_images_are_cut_and_the_figure_says_so():
     figure = plot_predicted_images([np.zeros((2, 2))] * 40, ["t"] * 40)
 
     assert len(drawn(figure)) == 25
-    assert figure._supxlabel.get_text() == "the first 25 of 40 pictures"
+    assert figure._supxlabel.get_text() == "the first 25 of 40 images"
 
 
-def test_no_pictures_is_an_error():
-    with pytest.raises(DlwError, match="no pictures"):
+def test_no_images_is_an_error():
+    with pytest.raises(DlwError, match="no images"):
         plot_predicted_images([], [])
 
 
@@ -85,8 +85,8 @@ def test_a_class_name_with_dollars_is_printed_as_it_stands():
 
 
 def test_worst_errors_are_sorted_by_loss_and_right_ones_left_out():
-    pictures = [np.full((2, 2), i / 4) for i in range(4)]
-    figure = plot_worst_errors(pictures, list("aaaa"), list("bbab"), [0.6, 0.9, 0.9, 0.7], [1, 3, 9, 2], names="wxyz")
+    images = [np.full((2, 2), i / 4) for i in range(4)]
+    figure = plot_worst_errors(images, list("aaaa"), list("bbab"), [0.6, 0.9, 0.9, 0.7], [1, 3, 9, 2], names="wxyz")
 
     assert [axis.get_title().split("\n")[2] for axis in drawn(figure)] == ["Loss: 3.000", "Loss: 2.000", "Loss: 1.000"]
     assert [axis.images[0].get_array()[0, 0] for axis in drawn(figure)] == [0.25, 0.75, 0]
@@ -113,9 +113,9 @@ def test_no_error_is_an_error():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: plot_prediction_grid([], [], []), "no pictures"),
-        (lambda: plot_worst_errors([], [], [], [], []), "no pictures"),
-        (lambda: plot_prediction_grid([np.zeros((2, 2))], ["a", "b"], ["a"]), "1 pictures and 2 truths"),
+        (lambda: plot_prediction_grid([], [], []), "no images"),
+        (lambda: plot_worst_errors([], [], [], [], []), "no images"),
+        (lambda: plot_prediction_grid([np.zeros((2, 2))], ["a", "b"], ["a"]), "1 images and 2 truths"),
         (lambda: plot_probability_bars(np.zeros((2, 2)), {}, "t"), "no probabilities"),
     ],
 )
@@ -124,7 +124,7 @@ def test_nothing_to_draw_and_unequal_lists_are_an_error(call, words):
         call()
 
 
-def test_a_picture_stands_beside_its_probabilities_most_probable_first():
+def test_an_image_stands_beside_its_probabilities_most_probable_first():
     figure = plot_probability_bars(np.ones((3, 4, 5)), {"steak": 0.341, "pizza": 0.374, "sushi": 0.285}, "Pred: pizza")
     left, right = figure.axes
 
