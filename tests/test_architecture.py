@@ -89,12 +89,16 @@ plotting/results: errors files/text plotting/style
 plotting/style: errors files/text files/writing
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
-runs: runs/averaging runs/finding runs/folder runs/summary
-runs/averaging:
+runs: runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/stored runs/summary
+runs/averaging: runs/stored runs/summary
 runs/comparison: errors runs
-runs/finding: errors files/paths runs/averaging runs/folder
-runs/folder: errors files/locking files/paths files/text files/writing runs/summary
-runs/summary: errors files/paths runs/averaging
+runs/evaluation: runs/stored
+runs/finding: errors files/paths runs/averaging runs/folder runs/summary
+runs/folder: errors files/locking files/paths files/text files/writing runs/evaluation runs/history runs/stored
+    runs/summary
+runs/history: errors files/paths runs/stored
+runs/stored: errors files/paths
+runs/summary: runs/stored
 models: errors registry models/recipes models/torchvision_models
 models/activations: registry
 models/backbone: errors
@@ -170,7 +174,7 @@ cli/data: errors files/paths files/text config data data/check data/folders data
     analysis/data_figures cli/command cli/options cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
-cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs runs/summary
+cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs
     analysis/evaluation analysis/figures cli/options cli/predict cli/tables
 cli/guide: errors guide cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
@@ -181,8 +185,8 @@ cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/ev
 cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
     inference/inputs inference/predictor cli/command cli/options cli/tables
 cli/progress: errors engine/device engine/loop data/images data/shards data/splits metrics/functions metrics/report
-    runs runs/summary models/backbone models/weights training/job cli/options cli/tables
-cli/runs: files/text runs runs/comparison runs/summary cli/options cli/tables
+    runs models/backbone models/weights training/job cli/options cli/tables
+cli/runs: files/text runs runs/comparison cli/options cli/tables
 cli/streams:
 cli/sweep: errors config config/flags data plotting runs training/sweep cli/command cli/options cli/runs cli/tables
 cli/tables: files/text

@@ -119,7 +119,7 @@ def test_circles_v2_passes_99_percent_in_3000_epochs(tmp_path):
 
     run = run_training(resolve_config([layer]), runs_dir=tmp_path)
 
-    assert run.summary()["last"]["test_acc"] > 0.99
+    assert run.summary().last["test_acc"] > 0.99
 
 
 def test_blobs_prints_the_notes_table(tmp_path):

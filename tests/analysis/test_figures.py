@@ -67,7 +67,7 @@ def test_an_unknown_figure_is_refused_with_the_nearest_name(runs):
 
 
 def test_a_run_without_an_epoch_has_nothing_to_draw(runs, tmp_path):
-    summary = runs["line"].summary() | {"best": None, "last": None}
+    summary = runs["line"].summary().to_data() | {"best": None, "last": None}
     run = Run.create(tmp_path, "new", summary=summary, config="", environment={})
 
     with pytest.raises(RunError, match="has not finished an epoch yet"):

@@ -18,6 +18,7 @@ from dlworkflow.cli.app import main
 from dlworkflow.config import Layer, from_overrides
 from dlworkflow.config.command_line import train_command
 from dlworkflow.data import locate
+from dlworkflow.runs import Summary
 from dlworkflow.training.job import prepare
 from dlworkflow.training.provenance import first_summary
 from dlworkflow.training.settings import fill_defaults, resolve_config
@@ -55,7 +56,8 @@ def summary_of(model, *said, data=None, **facts):
     """What a run of a model says of itself before it has trained; images are those of the folder `data`."""
     located = locate(str(data)) if data is not None else {}
     layers = [Layer({"model": {"name": model}, **({"data": located} if located else {})}), from_overrides(said)]
-    return first_summary(prepare(resolve_config(layers))) | facts
+    first = {"status": "running", "started": "", **first_summary(prepare(resolve_config(layers)))}
+    return Summary.from_data(first | facts)
 
 
 def small_summary(model, food, *said):
@@ -194,7 +196,7 @@ def test_a_printed_command_means_the_settings_of_the_run_with_its_cure(said, usu
 def test_no_cure_is_the_run_itself_again(model, food, in_tmp):
     summary = small_summary(model, food)
 
-    assert train_command(summary["config"], situation_of(summary).usual) not in of_all(summary)
+    assert train_command(summary.config, situation_of(summary).usual) not in of_all(summary)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.reason.__name__)
@@ -301,7 +303,7 @@ def test_augmentation_is_added_and_taken_out_where_it_belongs(spec, more, plain)
         for c in of_all(summary)
         if "transform" in c and "--set" in c and "dlw train" in c
     ]
-    own = summary["config"]["data"]["transform"]
+    own = summary.config["data"]["transform"]
 
     assert [each for each in found if each != own] == [each for each in (plain, more) if each is not None]
 
@@ -312,7 +314,7 @@ def test_weight_decay_of_adamw_is_stronger():
 
 def test_a_model_of_another_package_is_told_what_needs_no_knowledge_of_it():
     summary = summary_of("tinyvgg")
-    run = Situation({**summary["config"], "model": {"name": "mine", "width": 3}})
+    run = Situation({**summary.config, "model": {"name": "mine", "width": 3}})
 
     told = [command for rule in RULES for command in of_rule(rule, run)]
 
@@ -320,7 +322,7 @@ def test_a_model_of_another_package_is_told_what_needs_no_knowledge_of_it():
 
 
 def test_the_machine_of_a_run_is_not_repeated():
-    run = Situation({**summary_of("blobs")["config"], "device": "cuda:7", "threads": 64})
+    run = Situation({**summary_of("blobs").config, "device": "cuda:7", "threads": 64})
 
     assert not {"cuda:7", "64"} & set(shlex.split(of_rule(RULES[0], run)[0]))
 

@@ -7,6 +7,7 @@ import pytest
 
 from dlworkflow import evaluate_run, find_run
 from dlworkflow.config import Layer
+from dlworkflow.runs.summary import Baseline
 from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
 
@@ -17,9 +18,9 @@ PERFECT = {"train_loss": 0.01, "train_acc": 1.0, "test_loss": 0.01, "test_acc": 
 def make_run(folder, model="circles_v1", *, scores=FLAT, epochs=20, config=None, status="finished", **summary):
     """A run of one epoch whose history is then that of a model which scores the same in every epoch."""
     run = run_training(resolve_config([Layer({"model": {"name": model}, "epochs": 1})]), runs_dir=folder)
-    settings = run.summary()["config"] | {"epochs": max(epochs, 1)} | (config or {})
+    settings = run.summary().config | {"epochs": max(epochs, 1)} | (config or {})
     known = {
-        "baseline": {"score": 0.5, "metric": "accuracy", "answer": (run.summary()["classes"] or [None])[0]},
+        "baseline": Baseline(0.5, "accuracy", (run.summary().classes or [None])[0]),
         "collapsed_to": None,
     }
     run.update_summary(status=status, config=settings, **(known | summary))
@@ -90,7 +91,7 @@ def test_a_run_that_answers_one_class_is_called_collapsed_with_the_true_accuracy
 
 def test_a_regression_is_held_against_the_loss_of_the_mean(dlw, in_tmp):
     scores = {"train_loss": 0.3, "train_acc": None, "test_loss": 0.36, "test_acc": None}
-    make_run(in_tmp / "runs", "line", scores=scores, baseline={"score": 0.35, "metric": "loss", "answer": 0.57})
+    make_run(in_tmp / "runs", "line", scores=scores, baseline=Baseline(0.35, "loss", 0.57))
 
     assert dlw("diagnose").out.startswith("underfitting: no better than the baseline")
 
@@ -215,7 +216,8 @@ def test_a_damaged_summary_is_one_line(summary, dlw, in_tmp):
 @pytest.mark.parametrize("broken", [{"baseline": 3}, {"config": {"model": {"name": "blobs"}, "data": {}}}])
 def test_a_summary_that_lacks_what_is_read_is_one_line(broken, dlw, in_tmp):
     run = make_run(in_tmp / "runs")
-    run.update_summary(**broken)
+    file = run.path / "summary.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | broken))
 
     answer = dlw("diagnose", str(run.path))
 

@@ -87,7 +87,7 @@ def test_a_figure_says_which_epochs_weights_it_shows(dlw, in_tmp):
 
     dlw("train", "circles_v2", "--epochs", "3")
     run = find_run()
-    best = int(run.summary()["best"]["epoch"])
+    best = int(run.summary().best["epoch"])
 
     titles = [
         figures.draw(run, kind, weights=weights).get_suptitle()

@@ -38,7 +38,7 @@ def test_a_training_without_any_stream_writes_its_files_whole(in_tmp):
 
     (run,) = list_runs("runs")
     assert ended.returncode == 1
-    assert (run.summary()["status"], len(run.history())) == ("finished", 2)
+    assert (run.summary().status, len(run.history())) == ("finished", 2)
 
 
 def test_a_pipe_that_breaks_within_the_program_is_no_reader_that_has_gone(in_tmp):

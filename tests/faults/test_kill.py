@@ -26,7 +26,7 @@ def is_over_after(process, seconds):
 
 
 def is_finished(folder):
-    return any(run.summary()["status"] == "finished" for run in list_runs(folder))
+    return any(run.summary().status == "finished" for run in list_runs(folder))
 
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, start, content, capsys):
@@ -35,7 +35,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, start, co
     assert "Traceback" not in whole.communicate(timeout=120)[1]
     usual = time.monotonic() - began
     [expected] = list_runs(tmp_path / "whole")
-    trained = expected.summary()["seconds"]
+    trained = expected.summary().seconds
     draw = random.Random(4)
     kills, before_the_folder, lives, kills_of_this = 0, 0, 0, 0
 
@@ -59,7 +59,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, start, co
         assert process.returncode == 0 or is_finished(folder), complaints
         [run] = list_runs(folder)
         assert content(run) == content(expected)
-        assert run.summary()["status"] == "finished"
+        assert run.summary().status == "finished"
         assert [file.name for file in run.path.glob(".*")] == [".lock"]
         lives, kills_of_this = lives + 1, 0
 

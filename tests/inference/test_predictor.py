@@ -204,7 +204,7 @@ def test_class_names_of_a_run_are_told_in_one_unicode_form(digits_run):
     run = Predictor.from_run(digits_run).run
     summary = run.summary()
     text = (run.path / "summary.json").read_text()
-    (run.path / "summary.json").write_text(text.replace(f'"{summary["classes"][0]}",', '"cafe\u0301",', 1))
+    (run.path / "summary.json").write_text(text.replace(f'"{summary.classes[0]}",', '"cafe\u0301",', 1))
 
     try:
         assert Predictor.from_run(run.path).classes[0] == "caf\u00e9"

@@ -95,7 +95,7 @@ def test_two_processes_equal_one_and_one_goes_on_with_the_run_of_two(tmp_path):
     run = Run(tmp_path / "runs" / "two-001")
 
     assert out.count("epoch 1/2 ") == complaints.count("2 processes (gloo)") == 1
-    assert (run.summary()["processes"], run.environment()["processes"], run.summary()["backend"]) == (2, 2, "gloo")
+    assert (run.summary().processes, run.environment()["processes"], run.summary().backend) == (2, 2, "gloo")
     dlw(tmp_path, "train", "--resume", "two-001", "--epochs", "4")
     assert_close(run, Run(tmp_path / "runs" / "one-001"))
 
@@ -295,7 +295,7 @@ def test_a_signal_ends_all_processes_after_the_same_epoch_with_its_code(tmp_path
     assert "Traceback" not in complaints
     assert have_ended(workers)
     run = Run(tmp_path / "runs" / "circles_v2-circles-001")
-    assert run.summary()["status"] == "interrupted"
+    assert run.summary().status == "interrupted"
     assert torch.load(run.state_path, weights_only=True)["epochs_done"] == len(run.history()) >= 5
 
 
@@ -310,7 +310,7 @@ def test_a_killed_launcher_leaves_a_whole_run_and_no_orphans(tmp_path):
     process.communicate(timeout=PATIENCE)
 
     assert have_ended(workers)
-    assert Run(tmp_path / "runs" / "circles_v2-circles-001").summary()["status"] == "interrupted"
+    assert Run(tmp_path / "runs" / "circles_v2-circles-001").summary().status == "interrupted"
 
 
 @needs_proc

@@ -137,13 +137,13 @@ FLAT = ("optimizer.lr=1e-30", "early_stopping.patience=3")
 def test_training_stops_after_so_many_epochs_without_improvement(tmp_path):
     run = trained(tmp_path, "blobs", "epochs=50", *FLAT)
 
-    assert (len(run.history()), run.summary()["status"], run.summary()["stopped_early"]) == (4, "finished", True)
+    assert (len(run.history()), run.summary().status, run.summary().stopped_early) == (4, "finished", True)
 
 
 def test_a_run_that_improves_all_along_is_not_stopped(tmp_path):
     run = trained(tmp_path, "blobs", "epochs=8", "early_stopping.patience=1")
 
-    assert (len(run.history()), run.summary()["stopped_early"]) == (8, False)
+    assert (len(run.history()), run.summary().stopped_early) == (8, False)
 
 
 def test_less_than_min_delta_is_no_improvement(tmp_path):
@@ -156,7 +156,7 @@ def test_the_best_weights_of_a_stopped_run_are_those_of_its_best_epoch(tmp_path)
     run = trained(tmp_path, "line_deep", "epochs=400", "optimizer.lr=0.2", "early_stopping.patience=20")
     losses = [row["test_loss"] for row in run.history()]
 
-    assert run.summary()["best"]["epoch"] == losses.index(min(losses)) + 1 == len(losses) - 20
+    assert run.summary().best["epoch"] == losses.index(min(losses)) + 1 == len(losses) - 20
 
 
 def test_a_stopped_run_goes_on_only_by_force(tmp_path):
@@ -306,7 +306,7 @@ def test_the_weights_of_a_run_are_the_averaged_ones_that_its_history_scores(tmp_
     run = trained(tmp_path, "blobs", "epochs=5", "ema=0.5")
 
     assert evaluate_run(run, "test", weights="last").loss == pytest.approx(run.history()[-1]["test_loss"], rel=1e-5)
-    assert run.summary()["scored"] == "averaged weights"
+    assert run.summary().scored == "averaged weights"
     state = torch.load(run.state_path, weights_only=True)
     assert not torch.equal(
         state["last"]["linear_layer_stack.0.weight"],
@@ -454,8 +454,8 @@ def test_every_choice_is_made_on_the_validation_split_where_there_is_one(tmp_pat
     run = trained(tmp_path, "line_deep", "epochs=120", "optimizer.lr=0.2", "data.val_fraction=0.2")
     losses = [row["val_loss"] for row in run.history()]
 
-    assert run.summary()["chosen_on"] == "val"
-    assert run.summary()["best"]["epoch"] == losses.index(min(losses)) + 1
+    assert run.summary().chosen_on == "val"
+    assert run.summary().best["epoch"] == losses.index(min(losses)) + 1
     assert evaluate_run(run, "val").loss == pytest.approx(min(losses), rel=1e-5)
 
 

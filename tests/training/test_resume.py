@@ -61,7 +61,7 @@ def content(run):
     """What must be equal to the bit: history without seconds, weights best and last, the best epoch."""
     history = [{key: repr(value) for key, value in row.items() if key != "seconds"} for row in run.history()]
     weights = [torch.load(run.weights_path(which), weights_only=True) for which in ("best", "last")]
-    best = {key: value for key, value in run.summary()["best"].items() if key != "seconds"}
+    best = {key: value for key, value in run.summary().best.items() if key != "seconds"}
     return history, weights, best
 
 
@@ -82,7 +82,7 @@ def test_ten_epochs_equal_four_and_six_to_the_bit(tmp_path, model):
     resume_training(run)
 
     assert_equal(run, whole)
-    assert run.summary()["status"] == "finished"
+    assert run.summary().status == "finished"
 
 
 LEARNING = {
@@ -113,8 +113,8 @@ def test_whatever_else_learns_resumes_to_the_bit_too(tmp_path, pairs):
     resume_training(run)
 
     assert_equal(run, whole)
-    assert run.summary()["status"] == "finished"
-    assert run.summary().get("stopped_early") == whole.summary().get("stopped_early")
+    assert run.summary().status == "finished"
+    assert run.summary().stopped_early == whole.summary().stopped_early
 
 
 NEWER = ("schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema", "mixup", "cutmix", "precision")
@@ -123,7 +123,7 @@ NEWER = ("schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", 
 def test_a_run_of_a_version_without_these_settings_goes_on_to_the_same_bits(tmp_path):
     whole = run_training(settings("circles_v2"), runs_dir=tmp_path)
     run = stopped(tmp_path, "circles_v2")
-    config = {key: value for key, value in run.summary()["config"].items() if key not in NEWER}
+    config = {key: value for key, value in run.summary().config.items() if key not in NEWER}
     config["data"] = {key: value for key, value in config["data"].items() if key not in ("sampler", "val_fraction")}
     del config["optimizer"]["decay_bias_and_norm"]
     run.update_summary(config=config)
@@ -198,11 +198,11 @@ def test_a_finished_run_can_be_extended(tmp_path):
 
 def test_the_clock_of_training_goes_on_where_it_stopped(tmp_path):
     run = run_training(settings("line", epochs=4), runs_dir=tmp_path)
-    before = run.summary()["seconds"]
+    before = run.summary().seconds
 
     resume_training(run, epochs=5)
 
-    assert before < run.summary()["seconds"] < before + 60
+    assert before < run.summary().seconds < before + 60
 
 
 def test_epochs_that_no_state_was_written_for_are_trained_again_to_the_same_bits(tmp_path, monkeypatch):
@@ -259,7 +259,7 @@ def test_changed_data_is_refused_by_name_and_taken_by_force(tmp_path):
 
     with pytest.raises(RunError, match=r"data of stopped-001 has changed since .train split"):
         resume_training(run)
-    assert resume_training(run, force=True).summary()["status"] == "finished"
+    assert resume_training(run, force=True).summary().status == "finished"
 
 
 def test_a_run_that_is_being_trained_cannot_be_trained_twice(tmp_path):
@@ -278,7 +278,7 @@ def test_a_damaged_state_is_named(tmp_path):
 
     with pytest.raises(Exception, match=r"resume\.pth.*no whole file"):
         resume_training(run)
-    assert run.summary()["status"] in ("interrupted", "failed")
+    assert run.summary().status in ("interrupted", "failed")
 
 
 def test_a_state_that_lacks_something_is_named(tmp_path):
@@ -323,7 +323,7 @@ def test_a_loss_that_is_no_number_names_epoch_batch_rate_and_gradient(tmp_path):
     assert (error.epoch, error.batch, error.lr) == (1, 2, 1e30)
     assert error.largest_gradient is not None
     assert "batch 2 of epoch 1 at learning rate 1e+30; the largest gradient before it was" in str(error)
-    assert Run(tmp_path / "wild-001").summary()["status"] == "failed"
+    assert Run(tmp_path / "wild-001").summary().status == "failed"
 
 
 def test_a_signal_is_noted_and_the_second_stops_at_once():
@@ -369,7 +369,7 @@ def test_a_signal_ends_the_process_with_its_code_and_the_command_that_goes_on(tm
     assert "go on with: dlw train --resume runs/circles_v2-circles-001" in complaints
     assert "Traceback" not in complaints
     run = Run(tmp_path / "runs" / "circles_v2-circles-001")
-    assert run.summary()["status"] == "interrupted"
+    assert run.summary().status == "interrupted"
     assert torch.load(run.state_path, weights_only=True)["epochs_done"] == len(run.history()) >= 3
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import time
 from threading import Thread
@@ -98,7 +97,7 @@ def test_best_weights_are_those_of_the_lowest_test_loss(tmp_path):
     run = run_training(settings("line_deep", "epochs=120", "optimizer.lr=0.2"), runs_dir=tmp_path)
     losses = [row["test_loss"] for row in run.history()]
 
-    best = run.summary()["best"]
+    best = run.summary().best
 
     assert best["epoch"] == losses.index(min(losses)) + 1 < 120
     assert evaluate_run(run, "test").loss == pytest.approx(min(losses), rel=1e-6)
@@ -109,13 +108,13 @@ def test_the_summary_holds_what_a_prediction_needs(tmp_path):
     run = quick(tmp_path, "tinyvgg")
     summary = run.summary()
 
-    assert (summary["status"], summary["in_shape"], summary["n_outputs"], summary["classes"]) == (
+    assert (summary.status, summary.in_shape, summary.n_outputs, summary.classes) == (
         "finished",
         [1, 8, 8],
         10,
         list("0123456789"),
     )
-    assert summary["transform"] == [{"resize": {"size": [8, 8]}}]
+    assert summary.transform == [{"resize": {"size": [8, 8]}}]
     assert len(run.split_indices()["test"]) == 360
 
 
@@ -127,10 +126,10 @@ def test_the_environment_names_versions_machine_and_data(tmp_path):
 
 
 def test_the_baseline_of_a_regression_is_the_loss_of_the_training_mean(tmp_path):
-    baseline = quick(tmp_path, "line").summary()["baseline"]
+    baseline = quick(tmp_path, "line").summary().baseline
 
-    assert baseline["metric"] == "loss"
-    assert baseline["score"] == pytest.approx(0.7 * (0.89 - 0.39), abs=1e-6)
+    assert baseline.metric == "loss"
+    assert baseline.score == pytest.approx(0.7 * (0.89 - 0.39), abs=1e-6)
 
 
 def test_an_interrupted_run_keeps_its_last_whole_epoch(tmp_path):
@@ -143,7 +142,7 @@ def test_an_interrupted_run_keeps_its_last_whole_epoch(tmp_path):
     [folder] = tmp_path.iterdir()
     run = workflow.Run(folder)
 
-    assert (run.summary()["status"], run.summary()["last"]["epoch"], len(run.history())) == ("interrupted", 2, 2)
+    assert (run.summary().status, run.summary().last["epoch"], len(run.history())) == ("interrupted", 2, 2)
     assert same(weights(run), weights(quick(tmp_path, "circles_v2", "epochs=2")))
 
 
@@ -155,7 +154,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_epoch_before(tmp_pa
     [folder] = tmp_path.iterdir()
     run = workflow.Run(folder)
 
-    assert run.summary()["status"] == "failed"
+    assert run.summary().status == "failed"
     assert all(torch.isfinite(row) for row in map(torch.tensor, (r["train_loss"] for r in run.history())))
 
 
@@ -206,8 +205,7 @@ def test_a_run_without_weights_is_named(tmp_path):
 
 def test_a_data_set_whose_classes_changed_is_refused(tmp_path):
     run = quick(tmp_path)
-    summary = json.loads((run.path / "summary.json").read_text())
-    run.write_summary(summary | {"classes": ["in", "out"], "baseline": {}})
+    run.update_summary(classes=["in", "out"], baseline=None)
 
     with pytest.raises(RunError, match="now 'outer', 'inner'; then 'in', 'out'"):
         evaluate_run(run)
@@ -226,7 +224,7 @@ def test_evaluation_is_over_samples_whatever_training_printed(tmp_path, averagin
 def test_a_run_on_cuda_predicts_on_the_cpu(tmp_path):
     run = quick(tmp_path, "tinyvgg", "device=cuda")
 
-    assert evaluate_run(run, device="cpu").loss == pytest.approx(run.summary()["best"]["test_loss"], rel=1e-3)
+    assert evaluate_run(run, device="cpu").loss == pytest.approx(run.summary().best["test_loss"], rel=1e-3)
 
 
 def test_pictures_that_were_left_out_are_counted_in_the_summary(tmp_path, paint):
@@ -238,7 +236,7 @@ def test_pictures_that_were_left_out_are_counted_in_the_summary(tmp_path, paint)
 
     run = run_training(settings("tinyvgg", *pairs), runs_dir=tmp_path / "runs")
 
-    assert sum(run.summary()["skipped"].values()) == 1
+    assert sum(run.summary().skipped.values()) == 1
 
 
 def test_a_failure_before_the_first_epoch_is_in_the_summary_and_gone_when_the_run_goes_on(tmp_path):
@@ -251,8 +249,8 @@ def test_a_failure_before_the_first_epoch_is_in_the_summary_and_gone_when_the_ru
     failed = run.summary()
     resumed = resume_training(run).summary()
 
-    assert (failed["status"], failed["reason"]) == ("failed", "ValueError: no such thing")
-    assert (resumed["status"], resumed["reason"]) == ("finished", None)
+    assert (failed.status, failed.reason) == ("failed", "ValueError: no such thing")
+    assert (resumed.status, resumed.reason) == ("finished", None)
 
 
 def test_whatever_fails_as_training_is_put_together_leaves_no_folder(tmp_path, monkeypatch):
@@ -307,4 +305,4 @@ def test_a_worker_that_was_killed_ends_the_run_as_failed_with_a_plain_reason(tmp
     with pytest.raises(DataError, match=r"a worker process that reads the data has died .*data\.num_workers=0"):
         run_training(settings("fashion_mnist_v0", *pairs), runs_dir=tmp_path, on_start=soon)
 
-    assert list_runs(tmp_path)[0].summary()["status"] == "failed"
+    assert list_runs(tmp_path)[0].summary().status == "failed"

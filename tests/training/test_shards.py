@@ -11,6 +11,7 @@ from dlworkflow.analysis.evaluation import evaluate_part, evaluate_run, load_par
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.index import read_index
 from dlworkflow.errors import ConfigError, DataError, RunError
+from dlworkflow.runs.summary import Baseline
 from dlworkflow.training.job import prepare
 from dlworkflow.training.lr_finder import search_lr
 from dlworkflow.training.resume import resume_training
@@ -42,9 +43,7 @@ def test_a_run_is_scored_again_to_what_its_history_says(settings, tmp_path):
 
     result = evaluate_run(run)
 
-    assert (result.loss, result.acc) == pytest.approx(
-        (run.summary()["best"]["test_loss"], run.summary()["best"]["test_acc"])
-    )
+    assert (result.loss, result.acc) == pytest.approx((run.summary().best["test_loss"], run.summary().best["test_acc"]))
     assert len(result.y) == 4
 
 
@@ -85,7 +84,7 @@ def test_shards_that_have_changed_are_refused_by_name(settings, pet_shards, tmp_
 def test_a_run_says_what_answering_blindly_scores_from_the_counts_of_the_index(settings, tmp_path):
     run = run_training(settings(epochs=1), runs_dir=tmp_path / "runs")
 
-    assert run.summary()["baseline"] == {"score": 0.5, "metric": "accuracy", "answer": "cat"}
+    assert run.summary().baseline == Baseline(0.5, "accuracy", "cat")
 
 
 def test_class_weights_follow_from_the_counts_of_the_index(settings):

@@ -53,7 +53,7 @@ def _draw_bars(
     if not rows:
         raise RunError("none of these runs has an accuracy to draw")
     models = [row["model"] for row in rows]
-    sizes = {str(run.path): run.summary()["samples"]["test"] for run in runs}
+    sizes = {str(run.path): run.summary().samples["test"] for run in runs}
     accuracies, intervals = {}, {}
     for row in rows:
         n, by_batch = sizes[row["path"]], "test_acc" in row["over_batches"].split()

@@ -28,7 +28,7 @@ from dlworkflow.files.paths import user_path
 from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.report import EvaluationReport, make_report
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, Summary
 
 STREAMED_BATCH = 256
 """Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
@@ -79,16 +79,16 @@ def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None,
     Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
-    stored = summary["config"]["data"]
+    stored = summary.config["data"]
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
     if stored.get("val_fraction") is not None:
         splits = with_validation(splits, stored["val_fraction"], random_state=stored["val_seed"])
-    if list(splits.classes) != summary["classes"]:
+    if list(splits.classes) != summary.classes:
         raise RunError(
             f"the classes of {splits.name!r} are no longer those of {run.name}: "
-            f"now {few(splits.classes)}; then {few(summary['classes'])}"
+            f"now {few(splits.classes)}; then {few(summary.classes)}"
         )
     return splits
 
@@ -114,35 +114,35 @@ def load_part(
         return replace(part, fingerprint=run.data_fingerprints().get(split))
     summary = run.summary()
     if other not in data.names():
-        if summary["kind"] != "image":
+        if summary.kind != "image":
             raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
-        channels = summary["in_shape"][0]
-        pipeline = parse(summary["transform"], channels=channels)
+        channels = summary.in_shape[0]
+        pipeline = parse(summary.transform, channels=channels)
         options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
         if (shards := shards_path(other)) is not None:
             if ignore_extra:
                 raise DataError(f"--ignore-extra: shards have the run's classes or they have not: {other!r}")
-            streamed, skipped, notes = load_labelled_shards(shards, summary["classes"], pipeline, channels, **options)
+            streamed, skipped, notes = load_labelled_shards(shards, summary.classes, pipeline, channels, **options)
             whole = Path(shards)
             name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
             return Part(name, streamed, skipped=skipped, notes=notes)
         options |= {"ignore_extra": ignore_extra}
-        found = load_labelled(other, summary["classes"], pipeline, channels, **options)
+        found = load_labelled(other, summary.classes, pipeline, channels, **options)
         return Part(_name_of(Path(other), split), found.images, skipped=found.skipped, notes=found.notes)
     taken = data.settings(other)
-    channels = summary["in_shape"][0]
-    given = {"image_size": summary["in_shape"][1:], "transform": summary["transform"], "channels": channels}
-    given = (given if summary["kind"] == "image" else {}) | _on_bad(other, on_bad)
+    channels = summary.in_shape[0]
+    given = {"image_size": summary.in_shape[1:], "transform": summary.transform, "channels": channels}
+    given = (given if summary.kind == "image" else {}) | _on_bad(other, on_bad)
     splits = data.load(
         other, data_dir=data_dir, offline=offline, **{key: value for key, value in given.items() if key in taken}
     )
     if ignore_extra:
         raise DataError(f"--ignore-extra: is for images of your own; {other!r} has the run's classes or it has not")
-    if list(splits.classes) != summary["classes"] or splits.in_shape != tuple(summary["in_shape"]):
+    if list(splits.classes) != summary.classes or splits.in_shape != tuple(summary.in_shape):
         raise DataError(
             f"data {other!r} is not of the kind that {run.name} was trained on: it has classes "
             f"{few(splits.classes) or 'none'} and samples of {splits.in_shape}, "
-            f"the run {few(summary['classes']) or 'none'} and {tuple(summary['in_shape'])}"
+            f"the run {few(summary.classes) or 'none'} and {tuple(summary.in_shape)}"
         )
     return _part(f"{other}-{split}", split, splits)
 
@@ -158,13 +158,13 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
     """Score a run's weights on a part, as samples, not as batches."""
     summary = run.summary()
     model = load_run_model(run, weights)
-    task = get_task(summary["task"])
-    size = summary["config"]["data"]["batch_size"]
+    task = get_task(summary.task)
+    size = summary.config["data"]["batch_size"]
     if size == "full" and isinstance(part.dataset, Streamed):
         size = STREAMED_BATCH
     batches = make_loader(part.dataset, size, generator=torch.Generator())
-    loss_fn = build_loss(task, summary["config"]["loss"])
-    with thread_count(choose_threads(summary["threads"], model, summary["in_shape"])):
+    loss_fn = build_loss(task, summary.config["loss"])
+    with thread_count(choose_threads(summary.threads, model, summary.in_shape)):
         result = evaluate(model, batches, loss_fn, choose_device(device), task=task)
     drop_left_out(part.dataset)  # files and labels are those of the samples that were scored
     return result
@@ -184,9 +184,9 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
     return make_report(
         result.logits,
         result.y,
-        get_task(summary["task"]),
-        loss_name=summary["config"]["loss"],
-        classes=summary["classes"],
+        get_task(summary.task),
+        loss_name=summary.config["loss"],
+        classes=summary.classes,
         baseline=score,
         baseline_answer=answer,
         files=part.files,
@@ -213,7 +213,7 @@ def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str
 
 def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> dict[str, Any]:
     """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
-    epoch = (run.summary().get(weights) or {}).get("epoch")
+    epoch = run.summary().row(weights).get("epoch")
     of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name}
     of |= {"data_changed": part.changed, "skipped": part.skipped + len(left_out_of(part.dataset))}
     return of | report.to_data()
@@ -238,7 +238,7 @@ def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad 
     try:
         return load_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
     except MissingDataError as error:
-        if "path" not in run.summary()["config"]["data"]:
+        if "path" not in run.summary().config["data"]:
             raise
         raise MissingDataError(
             f"{error}; if it was moved, `dlw evaluate {run.name} --data FOLDER` scores it where it is now "
@@ -246,14 +246,14 @@ def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad 
         ) from None
 
 
-def _baseline(summary: dict[str, Any], result: Evaluation) -> tuple[float | None, str | None]:
+def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str | None]:
     """Return what the most frequent training class (or the training mean) scores on these samples, and its name."""
-    stored = summary.get("baseline") or {}
-    if not stored:
+    stored = summary.baseline
+    if stored is None:
         return None, None
-    if stored["metric"] == "loss":
-        task = get_task(summary["task"])
-        constant = result.y.new_full(result.y.shape, stored["answer"])
-        return float(build_loss(task, summary["config"]["loss"])(constant, result.y)), "the training mean"
-    label = summary["classes"].index(stored["answer"])
-    return float((result.y == label).double().mean()), stored["answer"]
+    if stored.metric == "loss":
+        task = get_task(summary.task)
+        constant = result.y.new_full(result.y.shape, float(stored.answer))
+        return float(build_loss(task, summary.config["loss"])(constant, result.y)), "the training mean"
+    label = summary.classes.index(str(stored.answer))
+    return float((result.y == label).double().mean()), str(stored.answer)

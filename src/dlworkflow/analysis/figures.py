@@ -85,7 +85,7 @@ class Material:
         needs = FIGURES.needs(kind)
         figure = FIGURES[kind](**{name: getattr(self, name) for name in needs})
         if needs & _OF_WEIGHTS:
-            row = self.run.summary().get(self.weights) or {}
+            row = self.run.summary().row(self.weights)
             title = f"{self.weights} epoch: {int(row['epoch'])}" if row else f"{self.weights} weights"
             figure.suptitle(title, fontsize=9)
             settle(figure)
@@ -116,7 +116,7 @@ def draw_all(
     material = Material(run, split, weights, data_dir)
     for kind in kinds or fitting_kinds(run):
         if not fits(run, kind):
-            shape = "x".join(map(str, run.summary()["in_shape"]))
+            shape = "x".join(map(str, run.summary().in_shape))
             possible = ", ".join(fitting_kinds(run))
             raise DataError(f"figure {kind!r} does not fit {run.name}, whose samples are {shape}; possible: {possible}")
         try:

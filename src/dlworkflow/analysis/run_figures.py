@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow import plotting
 from dlworkflow.errors import DataError
 from dlworkflow.registry import Registry
-from dlworkflow.runs import Run, shows_batch_means
+from dlworkflow.runs import Run, Summary, shows_batch_means
 from dlworkflow.runs.comparison import SCORES
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class NothingToDrawError(DataError):
     """A figure fits the run and would be empty; it is left out unless it was asked for by name."""
 
 
-def fits(suits: Callable[[Mapping[str, Any]], bool]) -> Callable[[Draw], Draw]:
+def fits(suits: Callable[[Summary], bool]) -> Callable[[Draw], Draw]:
     """Mark a figure as one for runs whose summary `suits` it; without this mark it is for every run."""
 
     def mark(draw: Draw) -> Draw:
@@ -59,7 +59,7 @@ def fits(suits: Callable[[Mapping[str, Any]], bool]) -> Callable[[Draw], Draw]:
 def draw_curves(run: Run, history: History) -> Figure:
     """Draw loss and accuracy by epoch."""
     summary = run.summary()
-    best = summary.get("best")
+    best = summary.best
     return plotting.plot_loss_curves(
         history_lists(history),
         best_epoch=int(best["epoch"]) if best else None,
@@ -73,7 +73,7 @@ def draw_learning_rate(history: History) -> Figure:
     return plotting.plot_learning_rate([row["lr"] for row in history])
 
 
-@fits(lambda summary: summary["in_shape"] == [2] and bool(summary["classes"]))
+@fits(lambda summary: summary.in_shape == [2] and bool(summary.classes))
 def draw_boundary(splits: Splits, predictor: Predictor) -> Figure:
     """Draw the decision regions of a model of points in the plane, with the points of every split."""
     import torch
@@ -87,7 +87,7 @@ def draw_boundary(splits: Splits, predictor: Predictor) -> Figure:
     return plotting.plot_decision_regions(arrays_of(splits), predict, splits.classes)
 
 
-@fits(lambda summary: summary["in_shape"] == [1] and not summary["classes"])
+@fits(lambda summary: summary.in_shape == [1] and not summary.classes)
 def draw_fit(splits: Splits, predictor: Predictor) -> Figure:
     """Draw training, test and predicted values of a regression over its one input."""
     import torch
@@ -99,32 +99,32 @@ def draw_fit(splits: Splits, predictor: Predictor) -> Figure:
     return plotting.plot_predictions(*arrays["train"], *arrays["test"], predicted)
 
 
-@fits(lambda summary: bool(summary["classes"]))
+@fits(lambda summary: bool(summary.classes))
 def draw_confusion(report: EvaluationReport) -> Figure:
     """Draw the confusion matrix."""
     return plotting.plot_confusion_matrix(report.matrix, report.classes)
 
 
-@fits(lambda summary: bool(summary["classes"]))
+@fits(lambda summary: bool(summary.classes))
 def draw_calibration(run: Run, evaluation: Evaluation) -> Figure:
     """Draw accuracy by confidence (a reliability diagram)."""
     from dlworkflow.engine.tasks import get_task
     from dlworkflow.metrics.functions import calibration_bins, calibration_error
 
-    y, probabilities = evaluation.y.reshape(-1), get_task(run.summary()["task"]).probabilities(evaluation.logits)
+    y, probabilities = evaluation.y.reshape(-1), get_task(run.summary().task).probabilities(evaluation.logits)
     bins = calibration_bins(y, probabilities)
     error = calibration_error(y, probabilities)
     return plotting.plot_reliability(bins["confidence"], bins["accuracy"], bins["count"], ece=error)
 
 
-@fits(lambda summary: summary["kind"] == "image")
+@fits(lambda summary: summary.kind == "image")
 def draw_predictions(part: Part, report: EvaluationReport) -> Figure:
     """Draw nine random images with the predicted and the true class."""
     rows = random.Random(42).sample(report.samples, min(GRID, len(report.samples)))
     return plotting.plot_prediction_grid(*_columns(part, rows), names=_names(part, rows))
 
 
-@fits(lambda summary: summary["kind"] == "image")
+@fits(lambda summary: summary.kind == "image")
 def draw_errors(run: Run, part: Part, report: EvaluationReport) -> Figure:
     """Draw the nine wrongly predicted images of highest loss."""
     rows = report.errors()[:GRID]
@@ -169,7 +169,7 @@ _LOSS_LABELS = {
 
 def loss_label(runs: Sequence[Run]) -> str:
     """Name the loss of all runs with its unit; just `loss` where they differ."""
-    names = {run.summary()["config"].get("loss") for run in runs}
+    names = {run.summary().config["loss"] for run in runs}
     return _LOSS_LABELS.get(names.pop(), "loss") if len(names) == 1 else "loss"
 
 

@@ -14,6 +14,7 @@ from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.metrics.report import EvaluationReport
+    from dlworkflow.runs import Summary
 
 MOST_CLASSES = 25
 """A terminal shows the table of up to this many classes; evaluation.json holds them all."""
@@ -76,13 +77,13 @@ def evaluate(
         raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     if ignore_extra and data is None:
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
-    found = find_run(run, runs_dir, fits=lambda summary: bool(summary.get("best")), what="trained run")
+    found = find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
     from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_data, report_part, write_report
     from dlworkflow.config import from_overrides
     from dlworkflow.data.splits import ONLY_NAMES
     from dlworkflow.metrics.functions import check_settings
-    from dlworkflow.runs.summary import leakage_warnings
+    from dlworkflow.runs import leakage_warnings
 
     chosen = check_settings(from_overrides(settings or ()).values)
     say(f"run {found.path} ({weights.value} weights)")
@@ -113,11 +114,11 @@ def evaluate(
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
 
 
-def _as_trained(summary: dict[str, Any], split: str, weights: str) -> str:
+def _as_trained(summary: Summary, split: str, weights: str) -> str:
     """Return what the run's own lines say of these weights, where that is another mean than the one over samples."""
     from dlworkflow.runs import shows_batch_means
 
-    row = summary.get(weights) or {}
+    row = summary.row(weights)
     if split == "train" or row.get(f"{split}_loss") is None or not shows_batch_means(summary):
         return ""
     acc = percent(row.get(f"{split}_acc"))

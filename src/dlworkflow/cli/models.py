@@ -152,12 +152,10 @@ def _from_run(model: str, run: str, runs_dir: str | None) -> Predictor:
     from dlworkflow.inference.predictor import Predictor
     from dlworkflow.runs import find_run
 
-    found = find_run(
-        run, runs_dir, fits=lambda summary: summary["config"]["model"]["name"] == model, what=f"run of {model!r}"
-    )
+    found = find_run(run, runs_dir, fits=lambda summary: summary.model == model, what=f"run of {model!r}")
     summary = found.summary()
-    if summary["config"]["model"]["name"] != model:
-        raise ConfigError(f"--run: {found.name} is a {summary['config']['model']['name']}, not a {model}")
+    if summary.model != model:
+        raise ConfigError(f"--run: {found.name} is a {summary.model}, not a {model}")
     say(f"run {found.path} (best weights)")
     return Predictor.from_run(found, device="cpu")
 

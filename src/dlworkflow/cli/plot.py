@@ -74,7 +74,7 @@ def plot(
     from dlworkflow.data import input_files
     from dlworkflow.plotting import save_figure
 
-    target = figure_file("--out", out, overwrite, input_files(found.summary()["config"]["data"]))
+    target = figure_file("--out", out, overwrite, input_files(found.summary().config["data"]))
     say(f"run {found.path}")
     for kind, figure in draw_all(found, kinds, split=split.value, data_dir=data_dir, weights=weights.value):
         path = found.plot_path(file_stem(kind, split.value, weights.value))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dlworkflow.inference.predictor import Prediction, Predictor
+    from dlworkflow.runs import Summary
 
 
 class PredictFormat(StrEnum):
@@ -214,11 +215,11 @@ def _from_run(
     tabular = not named and _are_rows(names, numbers)
     width = _width(names, numbers) if tabular else None
 
-    def fits(summary: Mapping[str, Any]) -> bool:
+    def fits(summary: Summary) -> bool:
         kind = "tabular" if tabular else "image"
-        takes = (summary.get("in_shape") or [0])[0]
+        takes = summary.in_shape[0]
         fitting = width is None or (width % takes == 0 if numbers and len(numbers) == 1 else width == takes)
-        return bool(summary.get("best")) and summary.get("kind") == kind and fitting
+        return bool(summary.best) and summary.kind == kind and fitting
 
     takes = f"rows of numbers ({width} given)" if width else "rows of numbers" if tabular else "pictures"
     found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dlworkflow.cli.options import CLOSED_PIPE, say
-from dlworkflow.cli.tables import loss, percent
+from dlworkflow.cli.tables import loss, number, percent
 from dlworkflow.errors import DivergedError, few
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
     from dlworkflow.engine.loop import Epoch
-    from dlworkflow.runs import Run
+    from dlworkflow.runs import Run, Summary
     from dlworkflow.training.job import Job
 
 LINES_BESIDE_BAR = 50
@@ -174,56 +174,56 @@ def print_end(run: Run) -> None:
     from dlworkflow.runs import over_samples, shows_batch_means
 
     summary = run.summary()
-    (best, by_batch), baseline = over_samples(summary, summary["best"]), summary["baseline"]
-    split = summary["chosen_on"]
+    (best, by_batch), baseline = over_samples(summary, summary.best), summary.baseline
+    split = summary.chosen_on
     acc = percent(best.get(f"{split}_acc"))
     marks = ""
     if f"{split}_loss" in by_batch:
         marks = ", means over batches"
     elif shows_batch_means(summary):
         marks = ", over samples"
-    averaged = " of the averaged weights" if summary.get("scored") == "averaged weights" else ""
+    averaged = " of the averaged weights" if summary.scored == "averaged weights" else ""
     typer.echo(
         f"best epoch {best['epoch']} (by {split} loss{averaged}): loss {best[f'{split}_loss']:.5f}"
         + (f", accuracy {acc}" if acc else "")
         + marks
     )
-    if baseline.get("metric") == "accuracy":
-        typer.echo(f"always answering {baseline['answer']!r} scores {percent(baseline['score'])} on the test split")
-    elif baseline:
-        typer.echo(f"always answering the training mean has a test loss of {baseline['score']:.5f}")
-    if summary.get("stopped_early"):
-        waited = summary["config"]["early_stopping"]["patience"]
+    if baseline is not None and baseline.metric == "accuracy":
+        typer.echo(f"always answering {baseline.answer!r} scores {percent(baseline.score)} on the test split")
+    elif baseline is not None:
+        typer.echo(f"always answering the training mean has a test loss of {number(baseline.score)}")
+    if summary.stopped_early:
+        waited = summary.config["early_stopping"]["patience"]
         typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
-    typer.echo(f"{summary['seconds']:.1f} s; run {run.path}")
+    typer.echo(f"{summary.seconds:.1f} s; run {run.path}")
     for warning in _warnings(summary):
         say(f"warning: {warning}")
 
 
-def _warnings(summary: dict[str, Any]) -> tuple[str, ...]:
+def _warnings(summary: Summary) -> tuple[str, ...]:
     """Say what a run's figures hide: tests on what was learned, one answer for everything, no gain over none."""
-    from dlworkflow.runs.summary import leakage_warnings
+    from dlworkflow.runs import leakage_warnings
 
     return (*leakage_warnings(summary), *_score_warnings(summary))
 
 
-def _score_warnings(summary: dict[str, Any]) -> tuple[str, ...]:
+def _score_warnings(summary: Summary) -> tuple[str, ...]:
     from dlworkflow.metrics.functions import wilson_interval
     from dlworkflow.metrics.report import classification_warnings, regression_warnings
     from dlworkflow.runs import over_samples
 
-    best, by_batch = over_samples(summary, summary["best"])
-    baseline, n = summary["baseline"], summary["samples"]["test"]
-    if not baseline or {"test_loss", "test_acc"} & {*by_batch}:
+    best, by_batch = over_samples(summary, summary.best)
+    baseline, n = summary.baseline, summary.samples["test"]
+    if baseline is None or {"test_loss", "test_acc"} & {*by_batch}:
         return ()
-    if baseline["metric"] == "loss":
-        return regression_warnings(best["test_loss"], baseline["score"])
-    collapsed_to = summary.get("collapsed_to")
+    if baseline.metric == "loss":
+        return regression_warnings(best["test_loss"], baseline.score)
+    collapsed_to = summary.collapsed_to
     accuracy = best["test_acc"]
     return classification_warnings(
         accuracy,
-        answered=[collapsed_to] if collapsed_to is not None else summary["classes"],
+        answered=[collapsed_to] if collapsed_to is not None else summary.classes,
         interval=wilson_interval(round(accuracy * n), n),
-        baseline=baseline["score"],
-        answer=baseline["answer"],
+        baseline=baseline.score,
+        answer=str(baseline.answer),
     )

@@ -12,7 +12,7 @@ from dlworkflow.cli.tables import Format, number, percent, render
 from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
-    from dlworkflow.runs import Run
+    from dlworkflow.runs import Run, Summary
 
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 
@@ -41,7 +41,7 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
     found = find_run(run, runs_dir)
     summary, history = found.summary(), found.history()
     if output is Format.json:
-        typer.echo(json_text({"run": str(found.path), **summary, "history": without_nan(history)}, indent=1))
+        typer.echo(json_text({"run": str(found.path), **summary.to_data(), "history": without_nan(history)}, indent=1))
         return
     if output is Format.table:
         _show_summary(found, summary)
@@ -56,24 +56,24 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
     typer.echo(render([pretty(_whole_epoch(row)) for row in rows], headings(rows[0]), output, without_nan(rows)))
 
 
-def _show_summary(run: Run, summary: dict[str, Any]) -> None:
+def _show_summary(run: Run, summary: Summary) -> None:
     import json
 
-    from dlworkflow.runs.summary import leakage_warnings
+    from dlworkflow.runs import leakage_warnings
 
-    samples = ", ".join(f"{count:,} {split}" for split, count in summary["samples"].items())
+    samples = ", ".join(f"{count:,} {split}" for split, count in summary.samples.items())
     lines = {
         "run": run.path,
-        "status": summary["status"],
-        "started": summary["started"],
-        "model": f"{summary['config']['model']['name']}, {summary['parameters']:,} parameters",
-        "data": f"{summary['data']}: {samples}, {summary['source']}",
-        "failed": summary.get("reason") or "",
-        "classes": ", ".join(summary["classes"]),
+        "status": summary.status,
+        "started": summary.started,
+        "model": f"{summary.model}, {summary.parameters:,} parameters",
+        "data": f"{summary.data}: {samples}, {summary.source}",
+        "failed": summary.reason or "",
+        "classes": ", ".join(summary.classes),
         "warning": "; ".join(leakage_warnings(summary)),
-        "ran on": f"{summary['device']}, {summary['threads']} thread(s)",
+        "ran on": f"{summary.device}, {summary.threads} thread(s)",
     }
-    for section, values in summary["config"].items():
+    for section, values in summary.config.items():
         given = values if isinstance(values, dict) else {section: values}
         prefix = f"{section}." if isinstance(values, dict) else ""
         lines |= {f"{prefix}{key}": v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}

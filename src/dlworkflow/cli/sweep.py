@@ -225,7 +225,7 @@ class _Progress:
         from dlworkflow.runs import over_samples
 
         summary = self._sweep.run(point.run).summary()
-        (scores, _), split = over_samples(summary, summary[self._settings.at]), summary["chosen_on"]
+        (scores, _), split = over_samples(summary, summary.row(self._settings.at)), summary.chosen_on
         acc = percent(scores.get(f"{split}_acc"))
         return f"{split} loss {loss(scores[f'{split}_loss'])}" + (f" acc {acc}" if acc else "") + f"  {point.run}"
 

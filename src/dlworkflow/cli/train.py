@@ -245,7 +245,7 @@ def _dry_resume(name: str, runs_dir: str | None, change: dict[str, Any]) -> None
 
     job = prepare_resume(found, **change)
     say_job(job)
-    last = found.summary()["last"]
+    last = found.summary().last
     done = int(last["epoch"]) if last and found.state_path.is_file() else 0
     typer.echo(f"dry run: {found.path} would resume after epoch {done} of {job.config.epochs}; nothing was written")
 

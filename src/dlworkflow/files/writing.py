@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from dlworkflow.errors import ConfigError, FileTakenError, RunError, first_line
-from dlworkflow.files.locking import HAS_LOCKS, try_lock, wait_for_lock
+from dlworkflow.files.locking import IS_POSIX, try_lock, wait_for_lock
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.dlw-tmp", re.DOTALL)
 _LONGEST = 50  # letters of a name within its temporary one: file systems take 255 bytes
@@ -135,8 +135,8 @@ def finish_file(stream: IO[bytes], target: Path, *, replace: bool = True) -> Non
     """Give an unfinished file its name. Raises FileExistsError where that is taken and not to be replaced."""
     stream.flush()
     temporary = Path(stream.name)
-    if not HAS_LOCKS:
-        stream.close()  # Windows renames no file that is open; elsewhere it stays locked until it has its name
+    if not IS_POSIX:
+        stream.close()  # Windows renames no open file; elsewhere it stays locked until it has its name
     if replace:
         temporary.replace(target)
     else:
@@ -171,7 +171,7 @@ def unfinished_folder(target: Path) -> Iterator[Path]:
         folder = _temporary_name(target)
         folder.mkdir()
         try:
-            lock = os.open(folder, os.O_RDONLY) if HAS_LOCKS else None
+            lock = os.open(folder, os.O_RDONLY) if IS_POSIX else None
         except FileNotFoundError:  # another process took it for a leftover just before
             continue
         if lock is None or _is_kept(lock, folder):

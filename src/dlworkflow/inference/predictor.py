@@ -30,7 +30,7 @@ from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
 from dlworkflow.models.weights.from_weights import find_fit
-from dlworkflow.runs import Run, find_run
+from dlworkflow.runs import Run, Summary, find_run
 
 _FILES_A_CORE = 16
 """Picture files that a core reads and predicts as one batch."""
@@ -80,9 +80,9 @@ class Predictor:
         chosen = choose_device(str(device))
         return cls(
             model=_placed(model, chosen),
-            task=get_task(summary["task"]),
-            classes=tuple(map(nfc, summary["classes"])),
-            in_shape=tuple(summary["in_shape"]),
+            task=get_task(summary.task),
+            classes=tuple(map(nfc, summary.classes)),
+            in_shape=tuple(summary.in_shape),
             transform=_transform(summary),
             device=chosen,
             run=run,
@@ -238,12 +238,12 @@ class Predictor:
         return found
 
 
-def _transform(summary: dict[str, Any]) -> Pipeline | None:
+def _transform(summary: Summary) -> Pipeline | None:
     """Return a run's preprocessing of pictures, None for numbers; where none was stored, resizing alone."""
-    if summary["kind"] != "image":
+    if summary.kind != "image":
         return None
-    channels, *size = summary["in_shape"]
-    return parse(summary["transform"], image_size=size, channels=channels)
+    channels, *size = summary.in_shape
+    return parse(summary.transform, image_size=size, channels=channels)
 
 
 def _possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:
@@ -262,12 +262,12 @@ def _possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> l
 def load_run_model(run: Run, weights: str = "best") -> nn.Module:
     """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
     summary = run.summary()
-    settings = dict(summary["config"]["model"])
+    settings = dict(summary.config["model"])
     path = run.weights_path(weights)
     if not path.is_file():
-        raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary['status']})")
+        raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary.status})")
     with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
-        model = models.build(settings.pop("name"), tuple(summary["in_shape"]), summary["n_outputs"], **settings)
+        model = models.build(settings.pop("name"), tuple(summary.in_shape), summary.n_outputs, **settings)
     apply_weights(model, load_weights(path), source=repr(str(path)))
     return model.eval()
 

@@ -1,38 +1,38 @@
-"""Which of a run's figures are means over batches, and what they are over samples.
+"""Which scores of a run are means over batches, and what they are over samples.
 
 A run with `averaging: batch` shows the notes' means over batches, in which a short last batch weighs as much as a full
-one, and keeps both. What is compared with a baseline, an interval or another run is the mean over samples.
+one, and keeps both. Baselines, intervals and other runs are compared with the mean over samples.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-OVER_SAMPLES = "_over_samples"
-"""How the name of a column ends that holds the mean over samples of a run whose own columns are means over batches."""
+from dlworkflow.runs.stored import is_number
+from dlworkflow.runs.summary import OVER_SAMPLES, Summary
 
 _SHOWN = [f"{split}_{measure}" for split in ("train", "test", "val") for measure in ("loss", "acc")]
 
 
-def over_samples(summary: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def over_samples(summary: Summary, row: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return an epoch of a run with means over samples, and the columns for which only means over batches are known.
 
-    Older runs kept none but those of the test split in the best epoch; where all batches are of one size, both are the
+    Older runs kept only those of the test split in the best epoch. Where all batches have one size, both means are the
     same.
     """
+    row = row or {}
     shown = {key: value for key, value in row.items() if not key.endswith(OVER_SAMPLES)}
-    if summary["config"].get("averaging") != "batch":
+    if not summary.averages_batches:
         return shown, ()
-    best = summary.get("best") or {}
-    known = summary.get("over_samples") or {} if row.get("epoch") == best.get("epoch") else {}
+    best = summary.best or {}
+    known = summary.over_samples or {} if row.get("epoch") == best.get("epoch") else {}
     unknown = []
     for key in _SHOWN:
-        if not _is_number(row.get(key)):
+        if not is_number(row.get(key)):
             continue
         value = row.get(f"{key}{OVER_SAMPLES}", known.get(key))
-        if _is_number(value):
+        if is_number(value):
             shown[key] = value
         elif _are_uneven(summary, key):
             unknown.append(key)
@@ -40,11 +40,11 @@ def over_samples(summary: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[di
 
 
 def epochs_over_samples(
-    summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+    summary: Summary, history: Sequence[Mapping[str, Any]]
 ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """Return a history with means over samples, and the columns that are means over batches instead in every epoch.
 
-    A column is one or the other as a whole: its epochs are compared with each other.
+    A column is one or the other as a whole, because its epochs are compared with each other.
     """
     found = [over_samples(summary, row) for row in history]
     unknown = {key for _, keys in found for key in keys}
@@ -54,24 +54,19 @@ def epochs_over_samples(
     return rows, tuple(key for key in _SHOWN if key in unknown)
 
 
-def shows_batch_means(summary: Mapping[str, Any]) -> bool:
-    """Tell whether what a run shows of its epochs differs from means over samples."""
-    splits = [key for key in _SHOWN if key.partition("_")[0] in summary["samples"]]
-    return summary["config"].get("averaging") == "batch" and any(_are_uneven(summary, key) for key in splits)
+def shows_batch_means(summary: Summary) -> bool:
+    """Return whether the epochs that a run shows differ from means over samples."""
+    splits = [key for key in _SHOWN if key.partition("_")[0] in summary.samples]
+    return summary.averages_batches and any(_are_uneven(summary, key) for key in splits)
 
 
-def _are_uneven(summary: Mapping[str, Any], key: str) -> bool:
-    """Tell whether a split's batches do not all weigh the same."""
-    split, config = key.partition("_")[0], summary["config"]
+def _are_uneven(summary: Summary, key: str) -> bool:
+    """Return whether the batches of a split have different weights in a mean."""
+    split, config = key.partition("_")[0], summary.config
     if key == "train_loss" and config.get("loss_weights"):
         return True
-    size, n = config["data"]["batch_size"], summary["samples"].get(split, 0)
-    if size == "full" or (n <= size and config["data"]["name"] != "image_shards"):
+    size, n = config["data"]["batch_size"], summary.samples.get(split, 0)
+    if size == "full":
         return False
-    return (
-        n % size != 0 or config["data"]["name"] == "image_shards"
-    )  # each reader of shards has a last batch of its own
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    by_reader = config["data"]["name"] == "image_shards"  # each reader of shards has a last batch of its own
+    return by_reader or (n > size and n % size != 0)

@@ -1,4 +1,4 @@
-"""Runs side by side: best epochs, the settings that differ, means over seeds; reads run folders, imports no torch."""
+"""Runs side by side: best epochs, the settings that differ, means over seeds. Knows no table and no terminal."""
 
 from __future__ import annotations
 
@@ -124,18 +124,18 @@ def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: 
 def _entry(run: Run, by: str | None, at: str) -> _Entry:
     try:
         summary = run.summary()
-        status = run.status(summary)
-        ended = status not in ("running", "killed") and summary.get("best") and summary.get("last")
+        status = run.status()
+        ended = status not in ("running", "killed") and summary.best and summary.last
         history = run.history() if by or at == "last" or not ended else []
         epochs_done = len(history) or run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
-    config = summary["config"]
+    config, baseline = summary.config, summary.baseline
     if by or at == "last":
         epochs, over_batches = epochs_over_samples(summary, history) if by else (history, ())
         best = _epoch_of(epochs, by, at)
     else:
-        best = summary.get("best") or best_epoch(history)
+        best = summary.best or best_epoch(history)
     if not by:
         best, over_batches = over_samples(summary, best or {})
     best = best or {}
@@ -143,19 +143,19 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         "run": run.name,
         "path": str(run.path),
         "status": status,
-        "model": config["model"]["name"],
-        "data": summary["data"],
+        "model": summary.model,
+        "data": summary.data,
         "best_epoch": int(best["epoch"]) if best else None,
         "epochs_done": epochs_done,
     }
     scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
     row |= {key: _number(best.get(key)) for key in scores}
     row |= {
-        "baseline": summary["baseline"].get("score"),
-        "baseline_metric": summary["baseline"].get("metric"),
-        "parameters": summary["parameters"],
-        "seconds": summary.get("seconds") or sum(epoch["seconds"] for epoch in history),
-        "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary["chosen_on"],
+        "baseline": baseline.score if baseline else None,
+        "baseline_metric": baseline.metric if baseline else None,
+        "parameters": summary.parameters,
+        "seconds": summary.seconds or sum(epoch["seconds"] for epoch in history),
+        "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary.chosen_on,
         "over_batches": " ".join(key for key in over_batches if row.get(key) is not None),
     }
     return _Entry(run, row, _flatten(config))

@@ -1,23 +1,23 @@
-"""Which runs there are in a folder, and which of them a user means."""
+"""Which runs a folder has, and which of them a user means. Knows nothing of what is in a run but its summary."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.files.paths import user_path
 from dlworkflow.runs.averaging import over_samples
 from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
+from dlworkflow.runs.summary import Summary
 
 _NUMBERED = re.compile(r"-[0-9]+")
 
 
 def runs_folder(runs_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Return where runs are kept: as given, else DLW_RUNS_DIR, else `runs` in the working folder."""
+    """Return the folder of runs: as given, else DLW_RUNS_DIR, else `runs` in the working folder."""
     return user_path(runs_dir or os.environ.get("DLW_RUNS_DIR") or "runs")
 
 
@@ -25,14 +25,14 @@ def find_run(
     given: str | None = None,
     runs_dir: str | os.PathLike[str] | None = None,
     *,
-    fits: Callable[[Mapping[str, Any]], bool] | None = None,
+    fits: Callable[[Summary], bool] | None = None,
     what: str = "run",
 ) -> Run:
-    """Return the run that `given` means: a path, a name, one without its number (the newest), the only one that starts
-    so, `last` or `best`; None is `last`.
+    """Return the run that `given` means: a path, a name, a name without its number (the newest), a unique prefix,
+    `last` or `best`; None is `last`.
 
-    `last` and `best` look among runs whose summary `fits`, called `what` in the error; `best` is the lowest loss among
-    those with the data and the loss function of the last. Raises RunError that says what there is.
+    `last` and `best` choose from the runs whose summary `fits`, called `what` in the error; `best` has the lowest loss
+    of those with the data and the loss function of the last. Raises RunError that lists what there is.
     """
     folder = runs_folder(runs_dir)
     if given is None or given in ("last", "best"):
@@ -46,7 +46,7 @@ def find_run(
 
 
 def is_run(path: Path) -> bool:
-    """Tell whether a folder is a run's."""
+    """Return whether a folder is a run."""
     return (path / SUMMARY).is_file()
 
 
@@ -61,10 +61,10 @@ def find_folder(
     is_one: Callable[[Path], bool],
     names_in: Callable[[Path], Sequence[str]],
 ) -> Path | None:
-    """Return the folder that `given` means: one that is there, else by name or start of a name; None for none.
+    """Return the folder that `given` means: an existing one, else by name or prefix of a name; None for none.
 
-    A path is looked for from here, then below the folder of runs (SWEEP/RUN). `is_one` tells such a folder from others,
-    `names_in` names those in a folder. Raises RunError for another folder, and for a start that several names have.
+    A path is relative to the working folder, then to the folder of runs (SWEEP/RUN). `is_one` checks such a folder,
+    `names_in` lists those in a folder. Raises RunError for a prefix of several names.
     """
     path, below = user_path(given), runs_folder(runs_dir) / given
     for there in (path, below):
@@ -80,9 +80,9 @@ def find_folder(
 
 
 def choose_name(given: str, names: Sequence[str]) -> str | None:
-    """Return which name is meant: `given` itself, the newest of those that only add a number, the one that starts so.
+    """Return the name that is meant: `given` itself, the newest that only adds a number, the one with this prefix.
 
-    Raises RunError where several start so.
+    Raises RunError where several names have it.
     """
     starting = [name for name in names if name.startswith(given)]
     numbered = {int(name[len(given) + 1 :]): name for name in starting if _NUMBERED.fullmatch(name, len(given))}
@@ -96,9 +96,9 @@ def choose_name(given: str, names: Sequence[str]) -> str | None:
 
 
 def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
-    """Return the runs in a folder, oldest first; a damaged one is among them, a folder that never was a run is not.
+    """Return the runs in a folder, oldest first, damaged ones included; other folders are left out.
 
-    Nor is a hidden one: such a name has a run that is not whole yet.
+    So are hidden ones: a run that is not complete yet has such a name.
     """
     folder = runs_folder(runs_dir)
     if not folder.is_dir():
@@ -115,13 +115,13 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     return sorted(found, key=_age)
 
 
-def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], bool] | None, what: str) -> Run:
+def _last_or_best(folder: Path, which: str, fits: Callable[[Summary], bool] | None, what: str) -> Run:
     summaries = []
     for run in list_runs(folder):
         try:
             summary = run.summary()
         except RunError:
-            continue  # a damaged run is no candidate; `dlw runs` and `dlw compare` name it
+            continue  # `dlw runs` and `dlw compare` report a damaged run
         if fits is None or fits(summary):
             summaries.append((run, summary))
     if not summaries:
@@ -130,25 +130,18 @@ def _last_or_best(folder: Path, which: str, fits: Callable[[Mapping[str, Any]], 
     if which == "last":
         return run
     scored = [
-        (over_samples(summary, summary["best"])[0][f"{summary['chosen_on']}_loss"], run)
+        (over_samples(summary, summary.best)[0][f"{summary.chosen_on}_loss"], run)
         for run, summary in summaries
-        if summary.get("best") and all(_of_a_kind(summary, last))
+        if summary.best and (summary.data, summary.config["loss"]) == (last.data, last.config["loss"])
     ]
     if not scored:
-        raise RunError(f"no run on {last.get('data')!r} has finished an epoch yet")
+        raise RunError(f"no run on {last.data!r} has finished an epoch yet")
     return min(scored, key=lambda pair: pair[0])[1]
-
-
-def _of_a_kind(summary: Mapping[str, Any], last: Mapping[str, Any]) -> Iterator[bool]:
-    """Tell whether two runs' losses can be ranked: of the same data and the same loss function, and numbers."""
-    yield summary.get("data") == last.get("data")
-    yield summary["config"].get("loss") == last["config"].get("loss")
-    yield summary["best"].get(f"{summary['chosen_on']}_loss") is not None
 
 
 def _age(run: Run) -> tuple[str, str]:
     try:
-        return str(run.summary().get("started", "")), run.name
+        return run.summary().started, run.name
     except RunError:
         return "", run.name
 

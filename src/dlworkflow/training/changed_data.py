@@ -25,7 +25,7 @@ def refuse_changed(run: Run, job: Job, splits: Iterable[str], moved: object = No
 
     Where data was `moved`, a split without a fingerprint to compare with is an error too.
     """
-    then, parts, classes = run.data_fingerprints(), job.splits.parts(), run.summary()["classes"]
+    then, parts, classes = run.data_fingerprints(), job.splits.parts(), run.summary().classes
     if list(job.splits.classes) != classes:
         raise RunError(
             f"the classes of {job.splits.name!r} are no longer those of {run.name}: now {few(job.splits.classes)}; "

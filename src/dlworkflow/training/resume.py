@@ -12,7 +12,7 @@ from dlworkflow.data.splits import ONLY_NAMES, is_former
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.loop import Epoch
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, Summary
 from dlworkflow.training.assembly import new_state
 from dlworkflow.training.changed_data import refuse_changed, unread_splits
 from dlworkflow.training.job import Job as Job
@@ -50,8 +50,7 @@ def resume_training(
         run.sweep()
         run.write_config(job.config.to_yaml())
         now = {"config": job.config.to_tree(), "source": job.splits.source, "leakage": leakage(job.leakage)}
-        now |= {"reason": None} if "reason" in run.summary() else {}
-        run.update_summary(status="running", **now, **processes(group))
+        run.update_summary(status="running", reason=None, **now, **processes(group))
         train_recorded(job, run, state, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
     return run
 
@@ -68,7 +67,7 @@ def prepare_resume(
 ) -> Job:
     """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
     summary = run.summary()
-    tree = dict(summary["config"])
+    tree = dict(summary.config)
     if place:
         tree["data"] = _placed(run, tree["data"], place)
     done, planned = len(run.history()), build_config(Layer(tree)).epochs
@@ -77,7 +76,7 @@ def prepare_resume(
     tree["epochs"] = epochs or planned
     if not force:
         _refuse_to_stretch(run, summary, planned, tree["epochs"])
-    if summary["status"] == "finished" and tree["epochs"] <= done:
+    if summary.status == "finished" and tree["epochs"] <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
     if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
         raise RunError(
@@ -110,16 +109,16 @@ def _placed(run: Run, stored: Mapping[str, Any], place: Mapping[str, Any]) -> di
     return {**stored, **place}
 
 
-def _refuse_to_stretch(run: Run, summary: Mapping[str, Any], planned: int, epochs: int) -> None:
+def _refuse_to_stretch(run: Run, summary: Summary, planned: int, epochs: int) -> None:
     """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
-    given = summary["config"].get("schedule")
+    given = summary.config.get("schedule")
     schedule = given.get("name") if isinstance(given, dict) else None
     if epochs != planned and schedule in ("cosine", "one_cycle"):
         raise RunError(
             f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
             "so that the run is no longer one that had them from the start"
         )
-    if summary.get("stopped_early"):
+    if summary.stopped_early:
         raise RunError(
             f"{run.name} has stopped early, after {len(run.history())} of {planned} epochs; --force waits as many "
             "epochs again"

@@ -123,7 +123,7 @@ def _train(
 def _continue(run: Run, recorder: Recorder, state: TrainState) -> None:
     """Take up the state of a run; one that has stopped early waits as many epochs again."""
     recorder.resume()
-    if state.early_stopping is not None and run.summary().get("stopped_early"):
+    if state.early_stopping is not None and run.summary().stopped_early:
         state.early_stopping.restart()
         run.update_summary(stopped_early=False)
 

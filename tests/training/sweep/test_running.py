@@ -56,8 +56,8 @@ def test_a_point_is_the_run_that_train_would_make(made, tmp_path):
     plan, _ = run_sweep(sweep)
     summary = sweep.run(plan.points[1].run).summary()
 
-    assert summary["config"]["optimizer"]["lr"] == 0.1
-    assert summary["sweep"] == {"name": sweep.name, "point": 2, "values": {"optimizer.lr": 0.1}}
+    assert summary.config["optimizer"]["lr"] == 0.1
+    assert summary.sweep == {"name": sweep.name, "point": 2, "values": {"optimizer.lr": 0.1}}
 
 
 def test_runs_use_one_thread_unless_told_otherwise():
@@ -137,7 +137,7 @@ def test_vectorized_points_come_out_as_single_ones(made):
     for row, expected in zip(*tables, strict=True):
         assert row["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-5)
         assert row["test_loss_sd"] == pytest.approx(expected["test_loss_sd"], rel=1e-3)
-    assert together.runs()[0].summary()["vectorized"] == 4
+    assert together.runs()[0].summary().vectorized == 4
 
 
 def test_two_processes_at_one_sweep_are_refused(made):
@@ -231,7 +231,7 @@ def test_models_that_train_together_are_on_the_disk_before_they_end(made, monkey
 
     with pytest.raises(StopIteration):  # as if the process had been killed in its third epoch
         training.train_task(sweep, plan, Work(plan.points, together=True), None, is_late=lambda: next(epochs))
-    killed = [(run.summary()["status"], len(run.history())) for run in sweep.runs()]
+    killed = [(run.summary().status, len(run.history())) for run in sweep.runs()]
     ended, _ = run_sweep(sweep)
 
     assert killed == [("running", 2)] * 4

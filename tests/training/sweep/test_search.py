@@ -43,7 +43,7 @@ def test_a_pruned_run_says_so_in_its_own_folder_and_ended_early(search):
 
     run = sweep.run(pruned.run)
 
-    assert run.summary()["status"] == "pruned"
+    assert run.summary().status == "pruned"
     assert 0 < len(run.history()) < 20
 
 

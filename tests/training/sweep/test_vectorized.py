@@ -77,7 +77,7 @@ def test_the_folder_and_the_summary_hold_the_same(both):
     vectorized, alone = both
 
     assert {path.name for path in vectorized.path.iterdir()} == {path.name for path in alone.path.iterdir()}
-    first, second = vectorized.summary(), alone.summary()
+    first, second = vectorized.summary().to_data(), alone.summary().to_data()
     assert first.keys() - {"sweep", "vectorized"} == second.keys()
     for key in second.keys() - {"started", "finished", "seconds", "best", "last"}:
         assert first[key] == second[key]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import DlwError, RunError
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.pretrained import checkpoints_folder
-from dlworkflow.runs import Run, epochs_over_samples, shows_batch_means
+from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means
 from dlworkflow.training.settings import fill_defaults, resolve_config
 
 _UNEQUAL = 1.5
@@ -42,32 +42,33 @@ def diagnose_run(run: Run) -> RunDiagnosis:
     """
     summary = run.summary()
     history, over_batches = epochs_over_samples(summary, run.history())
-    status = run.status(summary)
+    status = run.status()
     if not history:
         raise RunError(f"{run.name} ({status}) has not ended an epoch: there is nothing to diagnose")
-    baseline = {} if over_batches else summary["baseline"]  # that is one over samples
+    baseline = None if over_batches else summary.baseline  # a baseline is a mean over samples
+    score = {baseline.metric: baseline.score} if baseline is not None else {}
     diagnosis = diagnose(
         history,
-        baseline_acc=baseline["score"] if baseline.get("metric") == "accuracy" else None,
-        baseline_loss=baseline["score"] if baseline.get("metric") == "loss" else None,
-        collapsed_to=summary.get("collapsed_to"),
+        baseline_acc=score.get("accuracy"),
+        baseline_loss=score.get("loss"),
+        collapsed_to=summary.collapsed_to,
     )
     can_resume = status in ("interrupted", "killed") and run.state_path.is_file()
     situation = situation_of(summary, resume=str(run.path) if can_resume else None)
     commands = suggested_commands(diagnosis.suggestions, situation)
     notes = _notes(summary, status, len(history), over_batches)
-    if commands and (fault := _fault(summary["config"])):
+    if commands and (fault := _fault(summary.config)):
         notes.append(f"the commands do not run here as they are: {fault}")
     return RunDiagnosis(diagnosis, tuple(commands), tuple(notes))
 
 
-def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: Sequence[str]) -> list[str]:
+def _notes(summary: Summary, status: str, epochs: int, over_batches: Sequence[str]) -> list[str]:
     """Return what to know of the verdict: that the run did not end, and whether it is about means over samples."""
     notes = []
     if status != "finished":
-        planned = summary["config"]["epochs"]
+        planned = summary.config["epochs"]
         notes.append(f"the run is {status}, {epochs} of {planned} epochs are there: the verdict is about these")
-    known = (summary.get("over_samples") or {}).get("test_acc")
+    known = (summary.over_samples or {}).get("test_acc")
     true = f": over samples the best weights score {known:.2%} on the test split" if known is not None else ""
     if over_batches:
         notes.append(
@@ -79,16 +80,17 @@ def _notes(summary: Mapping[str, Any], status: str, epochs: int, over_batches: S
     return notes
 
 
-def situation_of(summary: Mapping[str, Any], *, resume: str | None = None) -> Situation:
+def situation_of(summary: Summary, *, resume: str | None = None) -> Situation:
     """Return the facts of a run by which suggestions are chosen; `resume` is its path where it can be resumed."""
-    config, baseline, classes = summary["config"], summary["baseline"], summary["classes"]
+    config, classes = summary.config, summary.classes
+    score = summary.baseline.score if summary.baseline is not None else None
     return Situation(
         config,
         _usual(summary),
-        samples=summary["samples"]["train"],
-        validated="val" in summary["samples"],
-        unequal=bool(classes) and baseline.get("score", 0.0) * len(classes) >= _UNEQUAL,
-        stopped_early=bool(summary.get("stopped_early")),
+        samples=summary.samples["train"],
+        validated="val" in summary.samples,
+        unequal=(score or 0.0) * len(classes) >= _UNEQUAL,
+        stopped_early=bool(summary.stopped_early),
         resume=resume,
         has_recipe=_has_recipe(config),
         pretrained=_pretrained(summary),
@@ -96,12 +98,12 @@ def situation_of(summary: Mapping[str, Any], *, resume: str | None = None) -> Si
     )
 
 
-def _usual(summary: Mapping[str, Any]) -> Tree | None:
+def _usual(summary: Summary) -> Tree | None:
     """Return the settings of the model's recipe that the run is nearest to, all filled in, as `Situation` has them.
 
     None where that cannot be told, as for a model of another package that is no longer there.
     """
-    config = summary["config"]
+    config = summary.config
     try:
         recipes = models.recipe_names(config["model"]["name"])
         trees = [_recipe_tree(summary, which) for which in recipes]
@@ -111,9 +113,9 @@ def _usual(summary: Mapping[str, Any]) -> Tree | None:
     return min(trees, key=lambda tree: len([key for key, value in said if flat(tree).get(key) != value]))
 
 
-def _recipe_tree(summary: Mapping[str, Any], which: str) -> dict[str, Any]:
+def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
     """Return what a recipe of the run's model trains with on its data, with the run's optimizer and schedule."""
-    config = summary["config"]
+    config = summary.config
     located = {key: config["data"][key] for key in ("name", "path") if key in config["data"]}
     said: dict[str, Any] = {"recipe": which, "model": {"name": config["model"]["name"]}, "data": located}
     named = {key: {"name": config[key]["name"]} for key in ("optimizer", "schedule")}
@@ -121,7 +123,7 @@ def _recipe_tree(summary: Mapping[str, Any], which: str) -> dict[str, Any]:
     tree = fill_defaults(resolve_config([Layer(said | named)])).to_tree()
     for key in named:
         tree[key]["name"] = getattr(alone, key).name  # another is to be said, its usual settings are not
-    tree["loss"] = tree["loss"] or get_task(summary["task"]).losses[0]
+    tree["loss"] = tree["loss"] or get_task(summary.task).losses[0]
     if data.entries()[located["name"]].files:
         tree["data"]["data_dir"] = str(data.data_folder().resolve())
     return tree if which == models.USUAL else {**tree, "recipe": which}
@@ -135,10 +137,10 @@ def _has_recipe(config: Tree) -> bool:
     return "path" in config["data"] or config["data"]["name"] == models.recipe(name, "best")["data"]["name"]
 
 
-def _pretrained(summary: Mapping[str, Any]) -> str | None:
+def _pretrained(summary: Summary) -> str | None:
     """Return what is downloaded before a pretrained network can be trained on a run's photos; None without photos."""
-    dataset = summary["config"]["data"]
-    if summary["kind"] != "image" or not ("path" in dataset or dataset["name"] == "pizza_steak_sushi"):
+    dataset = summary.config["data"]
+    if summary.kind != "image" or not ("path" in dataset or dataset["name"] == "pizza_steak_sushi"):
         return None
     weights = torchvision_models.published("resnet18")
     if (checkpoints_folder() / weights.file).is_file():
@@ -146,9 +148,9 @@ def _pretrained(summary: Mapping[str, Any]) -> str | None:
     return f"downloads its weights first, {weights.size:.0f} MB"
 
 
-def _accepts(summary: Mapping[str, Any]) -> Callable[[Tree], bool]:
+def _accepts(summary: Summary) -> Callable[[Tree], bool]:
     """Return the check that accepts settings for a run's data; it accepts all where the run's own are not accepted."""
-    own = summary["config"]
+    own = summary.config
 
     def accepts(tree: Tree) -> bool:
         try:
@@ -169,28 +171,28 @@ def _fault(config: Tree) -> str:
     return ""
 
 
-def _check(tree: Tree, summary: Mapping[str, Any]) -> None:
+def _check(tree: Tree, summary: Summary) -> None:
     """Raise DlwError for settings that training on the run's data would refuse, as far as that shows without them."""
-    config, task = resolve_config([Layer(dict(tree))]), get_task(summary["task"])
+    config, task = resolve_config([Layer(dict(tree))]), get_task(summary.task)
     if found := against_task(config, task.name):
         raise RunError(next(iter(found.values())))
     build_training_loss(task, config.loss, label_smoothing=config.label_smoothing)
-    own, name = summary["config"]["model"], config.model.name
+    own, name = summary.config["model"], config.model.name
     if name == own["name"] and config.model.settings != {key: own[key] for key in own if key != "name"}:
         with torch.random.fork_rng(devices=[]):  # small images have no room for one block more
-            models.build(name, tuple(summary["in_shape"]), summary["n_outputs"], **config.model.settings)
+            models.build(name, tuple(summary.in_shape), summary.n_outputs, **config.model.settings)
     _check_sizes(config, summary)
 
 
-def _check_sizes(config: TrainConfig, summary: Mapping[str, Any]) -> None:
+def _check_sizes(config: TrainConfig, summary: Summary) -> None:
     """Raise RunError for what the number of samples, or how they are read, does not allow."""
-    n, size = summary["samples"]["train"], config.data.batch_size
-    newly_cut = config.data.val_fraction is not None and "val" not in summary["samples"]
+    n, size = summary.samples["train"], config.data.batch_size
+    newly_cut = config.data.val_fraction is not None and "val" not in summary.samples
     streamed = config.data.name == "image_shards"
     if streamed and (newly_cut or config.data.sampler is not None):
         raise RunError("shards are cut whole, of which there may be too few, and not drawn from by class")
-    if newly_cut and n < 10 * max(1, len(summary["classes"])):
+    if newly_cut and n < 10 * max(1, len(summary.classes)):
         raise RunError("too few samples to cut a validation split off")
-    tabular = summary["kind"] == "tabular"  # of an image, one sample has many places to take a mean over
+    tabular = summary.kind == "tabular"  # of an image, one sample has many places to take a mean over
     if tabular and config.model.settings.get("batch_norm") and size != "full" and not newly_cut and n % size == 1:
         raise RunError("one sample alone in the last batch of a batch norm")

@@ -36,7 +36,7 @@ def train_together(
     """
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         begun = run_of(group.launch, runs_dir) if not group.rank else None
-        status = group.tell(begun.summary()["status"] if begun is not None else "")[0]
+        status = group.tell(begun.summary().status if begun is not None else "")[0]
         if status:
             return _resumed(
                 group, begun, over=status == "finished", offline=offline, on_start=on_start, on_epoch=on_epoch
@@ -80,8 +80,8 @@ def run_of(launch: str, runs_dir: str | os.PathLike[str] | None) -> Run | None:
     for run in list_runs(runs_folder(runs_dir)):
         with suppress(RunError):  # a damaged one is none of ours
             summary = run.summary()
-            if summary.get("launch") == launch:
-                found.append((str(summary["started"]), run))
+            if summary.launch == launch:
+                found.append((str(summary.started), run))
     return max(found, key=lambda pair: pair[0], default=(None, None))[1]
 
 

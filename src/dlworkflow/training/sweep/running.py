@@ -111,11 +111,11 @@ def _take_stock(sweep: Sweep, plan: Plan, *, retry_failed: bool) -> None:
     for run in sweep.runs():
         with suppress(RunError):  # a damaged run is no run of any point: the point is trained anew
             summary = run.summary()
-            point: Point | None = by_number.get((summary.get("sweep") or {}).get("point", 0))
-            if point is not None and summary["status"] != FAILED:
+            point: Point | None = by_number.get((summary.sweep or {}).get("point", 0))
+            if point is not None and summary.status != FAILED:
                 point.run = run.name
-                if summary["status"] in (FINISHED, PRUNED):
-                    point.status = summary["status"]
+                if summary.status in (FINISHED, PRUNED):
+                    point.status = summary.status
 
 
 def _source(sweep: Sweep, plan: Plan, settings: SweepSettings) -> tuple[Source, int]:

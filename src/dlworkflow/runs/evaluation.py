@@ -1,0 +1,54 @@
+"""What `evaluation.json` holds, as one class. Knows no run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dlworkflow.runs.stored import Layout, Size, Stored, damaged, read_object
+
+EVALUATION_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSummary(Stored):
+    """What `dlw evaluate` found on one split; accuracies are fractions in [0, 1]."""
+
+    format: int = EVALUATION_FORMAT
+    """0 in files of versions before this number."""
+    run: str
+    weights: str
+    epoch: float | None
+    split: str
+    data_changed: bool
+    """Whether the split is not what the run was trained on."""
+    skipped: Size
+    """Unreadable images left out."""
+    task: str
+    samples: Size
+    loss: float | None
+    """None where it is not finite."""
+    metrics: dict[str, Any]
+    accuracy_interval_95: list[float] | None = None
+    baseline: float | None = None
+    baseline_answer: str | None = None
+    classes: list[dict[str, Any]]
+    """Precision, recall, f1 and support of each class."""
+    confusion_matrix: list[list[Size]] | None = None
+    """Truth by row."""
+    confused_pairs: list[dict[str, Any]]
+    warnings: list[str]
+
+
+_LAYOUT = Layout(EvaluationSummary, {}, {})
+
+
+def read_evaluation(text: str, *, source: str, name: str) -> EvaluationSummary:
+    """Return the evaluation in a file's text.
+
+    Raises RunError that names `source`, the file, and the key that is wrong, or that run `name` has a newer format.
+    """
+    data = read_object(text, source=source, name=name, newest=EVALUATION_FORMAT)
+    if fault := _LAYOUT.fault(data):
+        raise damaged(source, fault)
+    return EvaluationSummary.from_data({"format": 0} | data)
