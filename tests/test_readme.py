@@ -122,6 +122,7 @@ def is_output(printed: list[str], shown: list[str]) -> bool:
 @pytest.mark.parametrize("page", [name for name, steps in FOLLOWED.items() if steps and name != "zh/start.md"])
 def test_the_commands_of_a_page_in_their_order_print_what_it_shows(page, in_tmp):
     runpy.run_path(str(ROOT / "tests" / "write_digits.py"))["write_digits"](in_tmp / "images")
+    (in_tmp / "configs").symlink_to(ROOT / "configs")
     for step in re.split(r"^\$ ", FOLLOWED[page], flags=re.MULTILINE)[1:]:
         command, *shown = filter(None, step.replace("\\\n", "").splitlines())
         answer = io.StringIO()
