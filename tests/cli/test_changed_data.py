@@ -11,7 +11,7 @@ import pytest
 
 from dlworkflow.data.images import decoded_cache as remembered
 from dlworkflow.data.images.decoding import ImageError
-from dlworkflow.data.images.transforms import Pipeline
+from dlworkflow.data.images.pipeline import Pipeline
 
 SMALL = ("--set", "model.hidden_units=2", "--set", "data.image_size=8", "--batch-size", "3")
 

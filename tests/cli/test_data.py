@@ -331,3 +331,26 @@ def test_a_picture_above_the_limit_is_refused_in_prediction(dlw, runs, pictures,
     answer = dlw("predict", "pictures/0.png", "--run", "tinyvgg-digits-001")
 
     assert "has 64 pixels, above the limit of 63; set DLW_MAX_PIXELS=64 if you trust it" in answer.out + answer.err
+
+
+def test_an_augmentation_of_ones_own_is_named_as_the_librarys(dlw, in_tmp, monkeypatch):
+    from PIL import ImageOps
+
+    from dlworkflow.data.images.augmentations import AUGMENTATIONS
+
+    seen = []
+
+    def upside_down(*, p: float = 0.5):
+        """Turn upside down."""
+        seen.append(p)
+        return ImageOps.flip
+
+    monkeypatch.setitem(AUGMENTATIONS.registered, "upside_down", upside_down)
+
+    answer = dlw(
+        *("train", "fashion_mnist_v0", "--data", "digits", "--epochs", "1"),
+        *("--set", "data.transform=[{upside_down: {p: 0.25}}]"),
+    )
+
+    assert (answer.code, seen) == (0, [0.25])
+    assert "upside_down" in next((in_tmp / "runs").glob("*/config.yaml")).read_text()

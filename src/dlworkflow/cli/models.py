@@ -172,8 +172,8 @@ def _trace(
 
     Of a run, the picture goes the run's own way into the model, and its answer is printed too.
     """
+    from dlworkflow.data.images.pipeline import Pipeline
     from dlworkflow.data.images.pixels import to_uint8
-    from dlworkflow.data.images.transforms import Pipeline
     from dlworkflow.errors import ConfigError
     from dlworkflow.models.layers import layer_outputs
     from dlworkflow.plotting import plot_feature_maps

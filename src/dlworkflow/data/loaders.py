@@ -242,7 +242,7 @@ def create_dataloaders(
     """
     from dlworkflow.data.datasets.image_folder import ImageFolderCustom
     from dlworkflow.data.folders.class_names import match_classes
-    from dlworkflow.data.images.transforms import Pipeline
+    from dlworkflow.data.images.pipeline import Pipeline
 
     transform = transform or Pipeline((64, 64))
     train, test = (ImageFolderCustom(folder, transform) for folder in (train_dir, test_dir))

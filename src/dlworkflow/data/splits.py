@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import Dataset
 
-    from dlworkflow.data.images.transforms import Pipeline
+    from dlworkflow.data.images.pipeline import Pipeline
 
 
 @dataclass(frozen=True)

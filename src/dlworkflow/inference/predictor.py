@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from dlworkflow import models
 from dlworkflow.data.folders.class_names import nfc
 from dlworkflow.data.images.decoding import ImageError
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
-from dlworkflow.data.images.transforms import Pipeline, Spec, complete, parse
+from dlworkflow.data.images.transforms import Spec, complete, parse
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.tasks import Task, get_task

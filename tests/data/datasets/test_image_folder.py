@@ -8,8 +8,8 @@ from torchvision import datasets, transforms
 
 from dlworkflow import data
 from dlworkflow.data.datasets.image_folder import ImageFolderCustom, find_classes, load_image_folder, load_labelled
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
-from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.errors import DataError, MissingDataError
 

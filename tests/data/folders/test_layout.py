@@ -7,7 +7,7 @@ import pytest
 
 from dlworkflow.data.check.folder import check_folder
 from dlworkflow.data.datasets.image_folder import ImageFolderCustom, load_image_folder, load_labelled
-from dlworkflow.data.images.transforms import Pipeline
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.errors import DataError
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"

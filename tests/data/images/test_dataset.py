@@ -17,8 +17,9 @@ from dlworkflow.data.images import decoded_cache as remembered
 from dlworkflow.data.images import decoding
 from dlworkflow.data.images.dataset import ImageData, load_image, resize_all
 from dlworkflow.data.images.decoded_cache import ImageFiles
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_pil, to_uint8
-from dlworkflow.data.images.transforms import Pipeline, parse
+from dlworkflow.data.images.transforms import parse
 from dlworkflow.errors import ConfigError, DataError
 
 RED, WHITE, CLEAR = (255, 0, 0), (255, 255, 255), 0

@@ -12,7 +12,7 @@ from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.images import decoded_cache as remembered
 from dlworkflow.data.images.cache import rechecked
 from dlworkflow.data.images.decoded_cache import ImageFiles
-from dlworkflow.data.images.transforms import Pipeline
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.errors import DataError
 

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from dlworkflow.data.images.transforms import Pipeline, parse
+from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.data.images.transforms import parse
 from dlworkflow.errors import ConfigError
 
 FLIPPED_AND_AUGMENTED = [{"flip": {"p": 0.3}}, {"trivial_augment": {"num_magnitude_bins": 7}}]
@@ -156,7 +157,7 @@ def test_a_resize_step_is_not_silently_overruled():
     [
         ("flop", "data.transform: unknown transform 'flop'; did you mean 'flip'?"),
         ("trivialaugment", "data.transform: unknown transform 'trivialaugment'; did you mean 'trivial_augment'?"),
-        ([{"flip": {"q": 1}}], "data.transform.flip.q: transform 'flip': unknown setting 'q'; possible: p"),
+        ([{"flip": {"q": 1}}], "data.transform.flip.q: augmentation 'flip': unknown setting 'q'; possible: p"),
         ([{"flip": {"p": 2}}], "data.transform.flip.p: must lie between 0 and 1, not 2"),
         ([{"flip": 0.5}], "data.transform.flip: settings are a mapping, not 0.5"),
         (
@@ -167,14 +168,17 @@ def test_a_resize_step_is_not_silently_overruled():
         ([3], "data.transform: a step is a name or {name: {setting: value}}, not 3"),
         (3, "data.transform: must be a name or a list of steps, not 3"),
         ({"flip": {"p": 0.5}}, "data.transform: must be a name or a list of steps"),
-        ("normalize,flip", "data.transform: 'flip' works on images and must stand before 'normalize'"),
+        ("normalize,flip", "data.transform: 'flip' works on images and must come before 'normalize'"),
         (
             [{"normalize": {"mean": [0.5], "std": 0.5}}],
-            "data.transform.normalize.mean: must be 3 number(s), one a channel, not [0.5]",
+            "data.transform.normalize.mean: must be 3 number(s), one per channel, not [0.5]",
         ),
         ([{"normalize": {"std": 0}}], "data.transform.normalize.std: must be 3 number(s) above 0"),
-        ([{"normalize": {"mean": "grey"}}], "data.transform.normalize.mean: must be 3 number(s), one a channel"),
-        ([{"normalize": {"men": 0.5}}], "data.transform.normalize: unknown setting 'men'; did you mean 'mean'?"),
+        ([{"normalize": {"mean": "grey"}}], "data.transform.normalize.mean: must be 3 number(s), one per channel"),
+        (
+            [{"normalize": {"men": 0.5}}],
+            "data.transform.normalize.men: transform 'normalize': unknown setting 'men'; did you mean 'mean'?",
+        ),
         ([{"resize": {"sise": 8}}], "data.transform.resize"),
     ],
 )
@@ -215,7 +219,7 @@ def test_a_crop_and_its_interpolation_come_back_from_what_a_run_stores():
         ({"shorter": 10}, "resize.shorter: must be at least 16"),
         ({"shorter": 20, "interpolation": "bicubc"}, "did you mean 'bicubic'"),
         ({"shorter": 20, "size": 16}, "not both"),
-        ({"shorter": True}, "must be a whole number of pixels"),
+        ({"shorter": True}, "must be a whole number"),
     ],
     ids=str,
 )
@@ -344,7 +348,7 @@ def test_a_preset_that_cannot_be_is_refused(step, fault):
 def test_a_crop_that_is_made_before_resizing_has_the_same_pixels_within_a_level(monkeypatch, interpolation, size):
     pipeline = parse([{"resize": {"shorter": 64, "interpolation": interpolation}}], image_size=[40, 56])
     whole = np.asarray(pipeline.resize(noise(size=size))).astype(int)
-    monkeypatch.setattr("dlworkflow.data.images.transforms._MOST_RESIZED", 1)
+    monkeypatch.setattr("dlworkflow.data.images.pipeline._MOST_RESIZED", 1)
 
     differences = np.abs(np.asarray(pipeline.resize(noise(size=size))).astype(int) - whole)
 
@@ -357,7 +361,7 @@ def test_a_crop_that_is_made_before_resizing_has_the_same_pixels_within_a_level(
 @pytest.mark.parametrize("size", [(1, 900), (2, 500), (900, 1)])
 def test_a_long_picture_is_stretched_by_its_short_steps_first(monkeypatch, size):
     whole = np.asarray(Pipeline((40, 56)).resize(noise(size=size))).astype(int)
-    monkeypatch.setattr("dlworkflow.data.images.transforms._MOST_RESIZED", 1)
+    monkeypatch.setattr("dlworkflow.data.images.pipeline._MOST_RESIZED", 1)
 
     assert np.abs(np.asarray(Pipeline((40, 56)).resize(noise(size=size))).astype(int) - whole).max() <= 1
 
@@ -395,7 +399,7 @@ def test_a_range_that_is_none_is_refused(given):
         parse(None, image_size=8, value_range=given)
 
 
-@pytest.mark.parametrize("step", [{}, {"low": 1}, {"high": 2, "low": 1}, {"low": 1, "high": 1}, {"each": False}])
+@pytest.mark.parametrize("step", [{}, {"low": 1}, {"high": 1, "low": 2}, {"low": 1, "high": 1}, {"each": False}])
 def test_a_step_of_range_that_is_none_is_refused(step):
     with pytest.raises(ConfigError, match=r"data\.transform\.range: must be {low: \.\., high: \.\.}"):
         parse([{"range": step}], image_size=8)

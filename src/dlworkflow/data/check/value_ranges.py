@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dlworkflow.data.check.facts import Facts, examine
 from dlworkflow.data.images.decoding import ValueRange, is_deep, mode_of
-from dlworkflow.data.images.transforms import Pipeline
+from dlworkflow.data.images.pipeline import Pipeline
 
 
 def with_range(pipeline: Pipeline, root: Path, splits: Mapping[str, Sequence[Path]]) -> tuple[Pipeline, list[str]]:

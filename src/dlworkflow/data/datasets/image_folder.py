@@ -32,7 +32,8 @@ from dlworkflow.data.folders.listing import find_classes as find_classes
 from dlworkflow.data.images.dataset import ImageData, ImageFiles
 from dlworkflow.data.images.decoding import load_image, pixel_limit
 from dlworkflow.data.images.formats import is_hidden, is_image, left_out
-from dlworkflow.data.images.transforms import Pipeline, RangeSetting, Spec, parse
+from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.data.images.transforms import RangeSetting, Spec, parse
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path

@@ -1,6 +1,8 @@
-"""Random changes of a training image, by name: torchvision's, imported when one is used.
+"""Random changes of training images by name: torchvision's, imported when one is used; knows no file and no model.
 
-The signature of each is the schema of its settings. They take and give a PIL image.
+An augmentation is a function that returns a callable from a PIL image to a PIL image, and its line in the table at the
+end. Its parameters are its settings, but for `size`: the (height, width) of the image that it is to return. Add your
+own with `register`, or from another package through the entry-point group `dlworkflow.augmentations`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dlworkflow.errors import first_line
-from dlworkflow.registry import Count, Probability, Range, Spread
+from dlworkflow.registry import Count, Probability, Range, Registry, Spread
 
 if TYPE_CHECKING:
     import torch
@@ -19,32 +21,28 @@ if TYPE_CHECKING:
 Augmentation = Callable[["Image.Image"], "Image.Image"]
 Byte = Annotated[int, Range(0, 255)]
 Bins = Annotated[int, Range(2, 1024)]
+Amount = Annotated[object, Spread()]
 
 
-def _flip(*, p: Probability = 0.5) -> Callable[[Image.Image], Image.Image]:
+def _flip(*, p: Probability = 0.5) -> Augmentation:
     """Mirror left and right with probability `p`."""
     from torchvision import transforms
 
-    flip: Callable[[Image.Image], Image.Image] = transforms.RandomHorizontalFlip(p=p)
-    return flip
+    return transforms.RandomHorizontalFlip(p=p)
 
 
-def _trivial_augment(*, num_magnitude_bins: Bins = 31) -> Callable[[Image.Image], Image.Image]:
+def _trivial_augment(*, num_magnitude_bins: Bins = 31) -> Augmentation:
     """One random operation at a random strength (TrivialAugmentWide, torchvision's v1 transform)."""
     from torchvision import transforms
 
-    augment: Callable[[Image.Image], Image.Image] = transforms.TrivialAugmentWide(num_magnitude_bins=num_magnitude_bins)
-    return augment
-
-
-Amount = Annotated[object, Spread()]
+    return transforms.TrivialAugmentWide(num_magnitude_bins=num_magnitude_bins)
 
 
 def _rotation(*, degrees: Amount = 15.0, fill: Byte = 0) -> Augmentation:
     """Turn by up to `degrees` either way; corners become `fill`."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR, fill=fill))
+    return v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR, fill=fill)
 
 
 def _color_jitter(
@@ -53,21 +51,21 @@ def _color_jitter(
     """Change brightness, contrast, saturation and hue by chance; of a grey image, the first two."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.ColorJitter(brightness, contrast, saturation, hue))
+    return v2.ColorJitter(brightness, contrast, saturation, hue)
 
 
 def _random_crop(*, padding: Annotated[int, Range(0, 1024)] = 4, size: tuple[int, int]) -> Augmentation:
     """Lay `padding` black pixels around and cut the image's size out somewhere."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.RandomCrop(size, padding=padding))
+    return v2.RandomCrop(size, padding=padding)
 
 
 def _random_resized_crop(*, scale: list[float] = [0.5, 1.0], size: tuple[int, int]) -> Augmentation:  # noqa: B006 - read only
     """Cut out a piece with a part of the area within `scale`, and stretch it to the image's size."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.RandomResizedCrop(size, scale=(scale[0], scale[1])))
+    return v2.RandomResizedCrop(size, scale=(scale[0], scale[1]))
 
 
 def _random_erasing(*, p: Probability = 0.5, scale: list[float] = [0.02, 0.33]) -> Augmentation:  # noqa: B006 - read only
@@ -93,47 +91,50 @@ def _rand_augment(*, num_ops: Count = 2, magnitude: Annotated[int, Range(0, 30)]
     """Apply `num_ops` random operations of strength `magnitude` of 30."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.RandAugment(num_ops, magnitude))
+    return v2.RandAugment(num_ops, magnitude)
 
 
 def _trivial_augment_wide_v2(*, num_magnitude_bins: Bins = 31) -> Augmentation:
     """One random operation at a random strength, torchvision's v2 transform: other draws than `trivial_augment`."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.TrivialAugmentWide(num_magnitude_bins))
+    return v2.TrivialAugmentWide(num_magnitude_bins)
 
 
 def _auto_augment(*, policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet") -> Augmentation:
     """Two operations of a policy that was learnt on a data set."""
     from torchvision.transforms import v2
 
-    return _as_augmentation(v2.AutoAugment(v2.AutoAugmentPolicy(policy)))
+    return v2.AutoAugment(v2.AutoAugmentPolicy(policy))
 
 
-def _as_augmentation(transform: Any) -> Augmentation:
-    found: Augmentation = transform
-    return found
+AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry(
+    "augmentation",
+    {
+        "flip": _flip,
+        "trivial_augment": _trivial_augment,
+        "rotation": _rotation,
+        "color_jitter": _color_jitter,
+        "random_crop": _random_crop,
+        "random_resized_crop": _random_resized_crop,
+        "random_erasing": _random_erasing,
+        "rand_augment": _rand_augment,
+        "trivial_augment_wide_v2": _trivial_augment_wide_v2,
+        "auto_augment": _auto_augment,
+    },
+    group="augmentations",
+    supplied=("size",),
+)
 
 
-AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
-    "flip": _flip,
-    "trivial_augment": _trivial_augment,
-    "rotation": _rotation,
-    "color_jitter": _color_jitter,
-    "random_crop": _random_crop,
-    "random_resized_crop": _random_resized_crop,
-    "random_erasing": _random_erasing,
-    "rand_augment": _rand_augment,
-    "trivial_augment_wide_v2": _trivial_augment_wide_v2,
-    "auto_augment": _auto_augment,
-}
-_SIZED = ("random_crop", "random_resized_crop")
-"""Augmentations that must know the size of what they give."""
+def register(name: str, augmentation: Callable[..., Augmentation]) -> None:
+    """Make `data.transform` know an augmentation of your own. Raises ConfigError for a name that the library has."""
+    AUGMENTATIONS.register(name, augmentation)
 
 
 def build(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Augmentation:
-    """Return an augmentation of the table; `size` (height, width) is that of the images that it is to give."""
-    return AUGMENTATIONS[name](**settings, **({"size": size} if name in _SIZED else {}))
+    """Return an augmentation with its settings; `size` (height, width) is that of the images that it is to return."""
+    return AUGMENTATIONS[name](**settings, **({"size": size} if AUGMENTATIONS.needs(name) else {}))
 
 
 def refused(name: str, settings: Mapping[str, Any]) -> list[str]:

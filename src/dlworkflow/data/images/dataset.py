@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 from dlworkflow.data.images.decoded_cache import ImageFiles, UnreadableError
 from dlworkflow.data.images.decoding import ImageError as ImageError
 from dlworkflow.data.images.decoding import load_image as load_image
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_pil, to_uint8
-from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.protocol import OnProgress
 from dlworkflow.errors import DataError
 

@@ -26,8 +26,8 @@ from torch import Tensor
 from dlworkflow.data.images.cache import believes_cache, cache_folder, make_subfolder, sweep
 from dlworkflow.data.images.decoding import ImageError, pixel_limit
 from dlworkflow.data.images.digests import DIGEST_BYTES, checksums, digest_of, read_digested
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
-from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.protocol import OnProgress
 from dlworkflow.errors import DataError
 from dlworkflow.files.writing import drop_file, finish_file, unfinished_file

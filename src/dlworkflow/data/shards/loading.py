@@ -10,7 +10,8 @@ from typing import Literal
 from dlworkflow.data.datasets.image_folder import RANDOM_STATE, TEST_FRACTION, OnBad
 from dlworkflow.data.folders.listing import entries_of
 from dlworkflow.data.images.decoding import is_deep, mode_of, pixel_limit
-from dlworkflow.data.images.transforms import Pipeline, RangeSetting, Spec, parse
+from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.data.images.transforms import RangeSetting, Spec, parse
 from dlworkflow.data.shards.census import Census, count_samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import SPLITS, Shard, check_present, read_index

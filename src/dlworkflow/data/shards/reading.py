@@ -21,8 +21,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.decoding import ImageError
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
-from dlworkflow.data.images.transforms import Pipeline
 from dlworkflow.data.loaders import WorkerLoader
 from dlworkflow.data.protocol import Samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards

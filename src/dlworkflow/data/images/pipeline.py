@@ -1,0 +1,169 @@
+"""The way of an image from file to model: opened, resized and cropped, augmented, normalized; knows no data set.
+
+The random part is that of training alone; all else is the same in training, evaluation and prediction.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.data.images.augmentations import build
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from dlworkflow.data.images.decoding import ValueRange
+
+_MOST_RESIZED = 2**24  # pixels of an image between file and crop, beyond which its middle alone is resized
+_LONGEST_SIDE = 2**20  # pixels of a side, beyond which a filter's weights would take more memory than the image
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The way of an image: resized to `size` (height, width), augmented, normalised.
+
+    With `shorter`, its shorter side is resized to that many pixels, keeping its shape, and `size` is cut from the
+    middle; without, it is stretched to `size`. With `fast_decode`, a JPEG is decoded no larger than is needed for that
+    (to one half, a quarter or an eighth), which gives other pixels in less time. `augmentations` are (name, settings)
+    pairs; `mean` and `std` have one number a channel, or none. `value_range` are the values of an image of more than 8
+    bits that become black and white (see `decoding`).
+    """
+
+    size: tuple[int, int]
+    augmentations: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    shorter: int | None = None
+    interpolation: str = "bilinear"
+    fast_decode: bool = False
+    value_range: ValueRange = None
+
+    def for_evaluation(self) -> Pipeline:
+        """Return the same pipeline without its random part."""
+        return replace(self, augmentations=())
+
+    def to_spec(self) -> list[dict[str, Any]]:
+        """Return the pipeline as JSON can hold it; `parse` takes it back."""
+        size = {"size": list(self.size)}
+        resize: dict[str, Any] = {"shorter": self.shorter} if self.shorter else dict(size)
+        if self.interpolation != "bilinear":
+            resize["interpolation"] = self.interpolation
+        if self.fast_decode:
+            resize["fast_decode"] = True
+        steps: list[dict[str, Any]] = [{"range": _range_spec(self.value_range)}] if self.value_range else []
+        steps.append({"resize": resize})
+        if self.shorter:
+            steps.append({"center_crop": size})
+        steps += [{name: dict(settings)} for name, settings in self.augmentations]
+        if self.mean:
+            steps.append({"normalize": {"mean": list(self.mean), "std": list(self.std)}})
+        return steps
+
+    def read(self, path: str | os.PathLike[str], channels: int, content: bytes | None = None) -> Image.Image:
+        """Open an image file, or its `content`, grey (1 channel) or RGB (3), resized and cropped.
+
+        Raises ImageError naming the file.
+        """
+        from dlworkflow.data.images.decoding import decoded
+
+        least = 2 * max(*self.size, self.shorter or 0) if self.fast_decode else None  # antialiasing needs some to spare
+        with decoded(path, channels, least=least, content=content, value_range=self.value_range) as image:
+            return self.resize(image)
+
+    def resize(self, image: Image.Image) -> Image.Image:
+        """Resize and crop as torchvision's `Resize` and `CenterCrop` do on an image (antialiased).
+
+        Of an image that would become very large in between, as a long and narrow one does, no more than the crop is
+        resized: its pixels differ by one level at most.
+        """
+        from PIL import Image
+
+        filter_ = Image.Resampling[self.interpolation.upper()]
+        height, width = self.size
+        if max(image.size) > _LONGEST_SIDE:
+            image = image.reduce((math.ceil(image.width / _LONGEST_SIDE), math.ceil(image.height / _LONGEST_SIDE)))
+        if self.shorter is None:
+            if width * image.height > max(_MOST_RESIZED, image.width * image.height):
+                image = image.resize((image.width, height), filter_)  # widening it first would take more
+            return image.resize((width, height), filter_)
+        least = min(image.size)
+        wide, high = (self.shorter * side // least for side in image.size)
+        left, top = round((wide - width) / 2), round((high - height) / 2)
+        if wide * high <= _MOST_RESIZED:
+            return image.resize((wide, high), filter_).crop((left, top, left + width, top + height))
+        across, down = image.width / wide, image.height / high
+        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        return _resized_part(image, box, (width, height), filter_, margin=4 * max(1.0, across, down))
+
+    @cached_property
+    def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
+        """The random part as one function on images, or None; it draws from torch's global generator."""
+        if not self.augmentations:
+            return None
+        return _Chain([build(name, dict(settings), self.size) for name, settings in self.augmentations])
+
+    @cached_property
+    def flip_alone(self) -> float | None:
+        """How likely an image is mirrored, where nothing else is random; None otherwise."""
+        if len(self.augmentations) != 1 or self.augmentations[0][0] != "flip":
+            return None
+        return float(dict(self.augmentations[0][1]).get("p", 0.5))
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Take one image (grey or RGB) all the way: float32 (c, h, w)."""
+        from dlworkflow.data.images.pixels import to_uint8
+
+        augment, image = self.augmentation, self.resize(image)
+        return self.to_float(to_uint8(augment(image) if augment else image)[None])[0]
+
+    def to_float(self, images: torch.Tensor) -> torch.Tensor:
+        """Turn uint8 (n, c, h, w) into the model's float32: [0, 1] as torchvision's `ToTensor`, then normalised."""
+        import torch
+
+        floats = torch.div(images, 255)  # of bytes: float32, in one pass
+        if self.mean:
+            mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+            std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+            floats.sub_(mean).div_(std)
+        return floats
+
+
+def _resized_part(
+    image: Image.Image,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    filter_: Image.Resampling,
+    margin: float,
+) -> Image.Image:
+    """Resize what lies in a box; pixels within the margin around it count too where the filter reaches that far."""
+    x, y = (max(0, math.floor(start - margin)) for start in box[:2])
+    right, bottom = (min(most, math.ceil(end + margin)) for most, end in zip(image.size, box[2:], strict=True))
+    part = image.crop((x, y, right, bottom))  # positions within it are small, as Pillow's single precision needs
+    within = (box[0] - x, box[1] - y, min(box[2] - x, part.width), min(box[3] - y, part.height))
+    return part.resize(size, filter_, box=within)
+
+
+class _Chain:
+    """Functions on images, one after the other; a class, so that workers can be sent one."""
+
+    def __init__(self, steps: Sequence[Callable[[Image.Image], Image.Image]]) -> None:
+        self._steps = steps
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        for step in self._steps:
+            image = step(image)
+        return image
+
+
+def _range_spec(value_range: ValueRange) -> dict[str, Any]:
+    return (
+        {"each": True}
+        if isinstance(value_range, str) or value_range is None
+        else dict(zip(("low", "high"), value_range, strict=True))
+    )
