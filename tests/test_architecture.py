@@ -67,11 +67,11 @@ data/check: errors files/paths registry data/folders data/images data/protocol d
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
 data/download: errors files/paths
 data/folders: errors files/paths data/images
-data/images: errors files/paths files/writing registry data/protocol
+data/images: errors files/paths files/writing registry data/protocol data/splits
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/protocol:
-data/shards: errors files/paths files/writing registry engine/child_processes data/check data/datasets data/folders
-    data/images data/loaders data/protocol data/splits
+data/shards: errors files/paths files/writing registry engine/child_processes data/check data/folders data/images
+    data/loaders data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
 data/splits: errors data/images data/protocol
 metrics:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dlworkflow.course.helpers import pred_and_plot_image as pred_and_plot_image
     from dlworkflow.course.helpers import print_train_time as print_train_time
     from dlworkflow.course.helpers import walk_through_dir as walk_through_dir
-    from dlworkflow.data.check.folder import FolderReport as FolderReport
     from dlworkflow.data.check.folder import check_folder as check_folder
+    from dlworkflow.data.check.report import FolderReport as FolderReport
     from dlworkflow.data.datasets.image_folder import ImageFolderCustom as ImageFolderCustom
     from dlworkflow.data.datasets.image_folder import find_classes as find_classes
     from dlworkflow.data.datasets.tabular import TensorData as TensorData
@@ -120,10 +120,8 @@ _HOMES = {  # where each public name lives
         "print_train_time",
         "walk_through_dir",
     ),
-    "data.check.folder": (
-        "FolderReport",
-        "check_folder",
-    ),
+    "data.check.folder": ("check_folder",),
+    "data.check.report": ("FolderReport",),
     "data.datasets.image_folder": (
         "ImageFolderCustom",
         "find_classes",

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.config import DataSettings
-from dlworkflow.data.datasets.image_folder import OnBad, load_labelled
+from dlworkflow.data.datasets.labelled import load_labelled
+from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import Streamed, drop_left_out, files_of, labels_of, left_out_of, without_augmentation

@@ -28,7 +28,7 @@ from dlworkflow.files.paths import user_path
 from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:
-    from dlworkflow.data.check.folder import Finding, FolderReport
+    from dlworkflow.data.check.report import Finding, FolderReport
     from dlworkflow.data.splits import Splits
 
 MOST_REMARKS = 10
@@ -264,7 +264,7 @@ def get(
 
 def _report_lines(report: FolderReport) -> Iterator[str]:
     """Return a report as lines: what there is, then faults and remarks by kind."""
-    from dlworkflow.data.check.folder import FAULTS, REMARKS
+    from dlworkflow.data.check.report import FAULTS, REMARKS
 
     yield printable(f"{report.path}: {report.n_files:,} files, of which {report.n_read:,} were read now")
     classes = sorted({name for counts in report.counts.values() for name in counts})
@@ -328,7 +328,7 @@ def _settings(name: str, settings: list[str] | None) -> dict[str, Any]:
 def _layout(settings: list[str] | None) -> Any:
     """Return `data.layout`, the only setting that matters to a check."""
     from dlworkflow.config import from_overrides
-    from dlworkflow.data.folders.layout import Layout
+    from dlworkflow.data.folders.layout import FolderLayout
     from dlworkflow.errors import ConfigError, unknown
 
     given = from_overrides(settings or ()).values
@@ -336,8 +336,8 @@ def _layout(settings: list[str] | None) -> Any:
     layout = of_data.pop("layout", "auto")
     if given or of_data:
         raise ConfigError("--set: a check takes data.layout alone")
-    if layout not in get_args(Layout):
-        raise ConfigError(f"--set data.layout: {unknown('value', layout, get_args(Layout))}")
+    if layout not in get_args(FolderLayout):
+        raise ConfigError(f"--set data.layout: {unknown('value', layout, get_args(FolderLayout))}")
     return layout
 
 

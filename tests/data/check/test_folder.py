@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from dlworkflow.data.check import facts
-from dlworkflow.data.check.folder import FAULTS, IMBALANCE_RATIO, REMARKS, Spread, check_folder
+from dlworkflow.data.check.folder import IMBALANCE_RATIO, check_folder
+from dlworkflow.data.check.report import FAULTS, REMARKS, MinMedianMax
 from dlworkflow.data.images.cache import cache_folder, rechecked, write_remembered
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
 
@@ -105,7 +106,7 @@ def test_the_layout_is_told(kind, layout, request):
 def test_sizes_are_the_smallest_the_middle_and_the_largest(pets):
     report = check_folder(pets)
 
-    assert (report.width, report.height) == (Spread(20, 23, 32), Spread(17, 17, 17))
+    assert (report.width, report.height) == (MinMedianMax(20, 23, 32), MinMedianMax(17, 17, 17))
 
 
 def test_sizes_are_those_of_the_upright_picture(flat):
@@ -114,7 +115,7 @@ def test_sizes_are_those_of_the_upright_picture(flat):
     for path in flat.rglob("*.png"):
         Image.effect_noise((8, 4), int(path.stem) + 1).save(path, exif=exif)
 
-    assert check_folder(flat).width == Spread(4, 4, 4)
+    assert check_folder(flat).width == MinMedianMax(4, 4, 4)
 
 
 def test_modes_and_formats_are_counted(flat, paint):
@@ -131,7 +132,7 @@ def test_the_photos_are_clean(photos):
     assert report.counts["train"] == {"pizza": 78, "steak": 75, "sushi": 72}
     assert report.counts["test"] == {"pizza": 25, "steak": 19, "sushi": 31}
     assert (report.modes, report.formats) == ({"RGB": 300}, {"JPEG": 300})
-    assert (report.width, report.height) == (Spread(289, 512, 512), Spread(262, 512, 512))
+    assert (report.width, report.height) == (MinMedianMax(289, 512, 512), MinMedianMax(262, 512, 512))
 
 
 def test_a_report_is_json(pets):

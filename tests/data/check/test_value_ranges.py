@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from dlworkflow.data.check.folder import check_folder
-from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder, load_labelled
+from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder
+from dlworkflow.data.datasets.labelled import load_labelled
 from dlworkflow.errors import DataError
 
 

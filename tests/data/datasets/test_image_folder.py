@@ -7,7 +7,8 @@ from PIL import Image
 from torchvision import datasets, transforms
 
 from dlworkflow import data
-from dlworkflow.data.datasets.image_folder import ImageFolderCustom, find_classes, load_image_folder, load_labelled
+from dlworkflow.data.datasets.image_folder import ImageFolderCustom, find_classes, load_image_folder
+from dlworkflow.data.datasets.labelled import load_labelled
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.loaders import make_loader

@@ -6,7 +6,8 @@ import unicodedata
 import pytest
 
 from dlworkflow.data.check.folder import check_folder
-from dlworkflow.data.datasets.image_folder import ImageFolderCustom, load_image_folder, load_labelled
+from dlworkflow.data.datasets.image_folder import ImageFolderCustom, load_image_folder
+from dlworkflow.data.datasets.labelled import load_labelled
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.errors import DataError
 

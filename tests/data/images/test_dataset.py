@@ -181,7 +181,7 @@ def test_a_large_picture_is_converted_part_by_part_to_the_same_pixels(monkeypatc
         rgba = Image.fromarray(noise.integers(0, 256, (*shape, 4), dtype=np.uint8))
         picture = rgba.quantize(16) if mode == "P" else rgba.convert(mode)
     whole = decoding.to_mode(picture, 3, (0, 1000))
-    monkeypatch.setattr(decoding, "_TILE", 64)
+    monkeypatch.setattr("dlworkflow.data.images.modes._TILE", 64)
 
     assert decoding.to_mode(picture, 3, (0, 1000)).tobytes() == whole.tobytes()
 

@@ -7,9 +7,7 @@ from dlworkflow.registry import lazy_names
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "folder": (
-            "FolderReport",
-            "check_folder",
-        ),
+        "folder": ("check_folder",),
+        "report": ("FolderReport",),
     },
 )

@@ -23,13 +23,11 @@ from dlworkflow.data.images.cache import cache_folder, read_remembered, write_re
 from dlworkflow.data.images.decoding import (
     ImageError,
     TooManyPixelsError,
-    extremes_of,
-    is_deep,
     opened,
     pixel_limit,
-    to_mode,
     too_many_pixels,
 )
+from dlworkflow.data.images.modes import extremes_of, is_deep, to_mode
 from dlworkflow.data.protocol import OnProgress
 
 _FORMAT = 5  # to be raised with the fields of Facts and what they mean

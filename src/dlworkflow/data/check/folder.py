@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median_low
-from typing import Any
 
 from dlworkflow.data.check.facts import Facts, examine
 from dlworkflow.data.check.near_duplicates import alike
+from dlworkflow.data.check.report import FAULTS, REMARKS, Finding, FolderReport, MinMedianMax, ratios_of
 from dlworkflow.data.check.value_ranges import judge_range
 from dlworkflow.data.folders.class_names import alike_in_case
-from dlworkflow.data.folders.layout import Layout, read_tree
+from dlworkflow.data.folders.layout import FolderLayout, read_tree
 from dlworkflow.data.folders.listing import csv_faults, label_faults, look_into, read_csv
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_image
@@ -28,100 +27,7 @@ from dlworkflow.files.paths import user_path
 IMBALANCE_RATIO = 3.0
 """A split whose largest class has more than this many times the images of its smallest is remarked on."""
 
-FAULTS = {  # kind -> what a report calls it
-    "layout": "the folder cannot be trained on",
-    "empty_class": "classes without images",
-    "extra_class": "classes that the training split lacks",
-    "missing": "files that are not there",
-    "damaged": "shards that are damaged or not what was counted",
-    "zero_bytes": "files of zero bytes",
-    "unreadable": "images or folders that cannot be read",
-    "too_many_pixels": "images above the limit of pixels",
-    "leakage": "the same image in several splits (leakage: it is tested on what it was trained on)",
-}
-REMARKS = {
-    "alike_in_splits": "images that look the same in several splits (copies of one image? then it is leakage)",
-    "imbalance": "classes of very unequal size",
-    "alike_names": "classes that may be one",
-    "absent_class": "classes that only the training split has",
-    "duplicate": "the same image more than once in a split",
-    "alike": "images that look the same in a split (copies of another size or format?)",
-    "range": "images of more than 8 bits, which are scaled to 8 by the values of the training images",
-    "wrong_extension": "names that say another format than the file is",
-    "not_a_picture": "files that are no images",
-    "hidden": "hidden files and folders, which are left out",
-    "empty_folder": "empty folders",
-    "unused": "images and folders outside of all classes, which are left out",
-}
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras and scanners write under the other's name
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something found: a `kind` of FAULTS or REMARKS, a sentence where the kind does not say it all, and where.
-
-    `paths` are relative to the folder that was checked.
-    """
-
-    kind: str
-    text: str = ""
-    paths: tuple[str, ...] = ()
-
-    @property
-    def is_fault(self) -> bool:
-        """Tell a fault from a remark."""
-        return self.kind in FAULTS
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The smallest, the middle and the largest of some numbers."""
-
-    min: int
-    median: int
-    max: int
-
-
-@dataclass(frozen=True)
-class FolderReport:
-    """What `check_folder` found.
-
-    `layout` is `splits` (train/<class>/), `splits in classes` (<class>/train/), `classes` (<class>/ alone), `csv` or
-    `shards`; `counts` is {split: {class: images}}, the split being `all` where there are none; `ratios` are images
-    of the largest class to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the
-    images that can be read; `n_read` of the files were read for it, the others were as remembered.
-    """
-
-    path: str
-    layout: str
-    counts: dict[str, dict[str, int]]
-    ratios: dict[str, float]
-    width: Spread | None
-    height: Spread | None
-    modes: dict[str, int]
-    formats: dict[str, int]
-    n_files: int
-    n_read: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def faults(self) -> tuple[Finding, ...]:
-        """What spoils training or its numbers."""
-        return tuple(finding for finding in self.findings if finding.is_fault)
-
-    @property
-    def remarks(self) -> tuple[Finding, ...]:
-        """What is worth knowing."""
-        return tuple(finding for finding in self.findings if not finding.is_fault)
-
-    def to_data(self) -> dict[str, Any]:
-        """Return the report as JSON can hold it."""
-        data = asdict(self) | {"ok": not self.faults}
-        del data["findings"]
-        return data | {
-            "faults": [asdict(finding) for finding in self.faults],
-            "remarks": [asdict(finding) for finding in self.remarks],
-        }
 
 
 _Place = tuple[str, str, Path]
@@ -152,7 +58,7 @@ class _Listing:
 def check_folder(
     path: str | os.PathLike[str],
     *,
-    layout: Layout = "auto",
+    layout: FolderLayout = "auto",
     use_memory: bool = True,
     on_progress: OnProgress | None = None,
     max_pixels: int | None = None,
@@ -181,9 +87,9 @@ def check_folder(
         path=str(root),
         layout=listing.layout,
         counts=_counts(listing),
-        ratios=_ratios(listing),
-        width=_spread([found.width for found in decoded]),
-        height=_spread([found.height for found in decoded]),
+        ratios=ratios_of(_counts(listing)),
+        width=MinMedianMax.of(found.width for found in decoded),
+        height=MinMedianMax.of(found.height for found in decoded),
         modes=_counted(found.mode for found in decoded),
         formats=_counted(found.format for found in decoded),
         n_files=len(facts),
@@ -289,7 +195,7 @@ def _judge_classes(listing: _Listing) -> None:
     for name, paths in listing.images.get("all", {}).items():
         if len(paths) == 1:
             listing.note("layout", f"class {name!r} has 1 image; two are needed to split it into training and test")
-    for split, ratio in _ratios(listing).items():
+    for split, ratio in ratios_of(_counts(listing)).items():
         if ratio > IMBALANCE_RATIO:
             sizes = {name: len(paths) for name, paths in listing.images[split].items() if paths}
             large, small = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
@@ -324,16 +230,6 @@ def _note_copies(listing: _Listing, places: Sequence[_Place], in_one: str, in_se
 
 def _counts(listing: _Listing) -> dict[str, dict[str, int]]:
     return {split: {name: len(paths) for name, paths in classes.items()} for split, classes in listing.images.items()}
-
-
-def _ratios(listing: _Listing) -> dict[str, float]:
-    """Return images of the largest class to the smallest that has any, by split."""
-    sizes = {split: [n for n in classes.values() if n] for split, classes in _counts(listing).items()}
-    return {split: max(numbers) / min(numbers) for split, numbers in sizes.items() if numbers}
-
-
-def _spread(numbers: Sequence[int]) -> Spread | None:
-    return Spread(min(numbers), median_low(numbers), max(numbers)) if numbers else None
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlworkflow.data.check.facts import Facts, examine
-from dlworkflow.data.images.decoding import ValueRange, is_deep, mode_of
+from dlworkflow.data.images.decoding import mode_of
+from dlworkflow.data.images.modes import ValueRange, is_deep
 from dlworkflow.data.images.pipeline import Pipeline
 
 

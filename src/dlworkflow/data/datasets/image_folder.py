@@ -6,9 +6,9 @@ The training split decides the classes; other splits are matched to them by name
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from dlworkflow.data.check.facts import examine
 from dlworkflow.data.check.value_ranges import with_range
 from dlworkflow.data.folders.class_names import alike_in_case, match_classes, nfc
-from dlworkflow.data.folders.layout import Layout, Tree, class_folders, read_tree
+from dlworkflow.data.folders.layout import FolderLayout, Tree, class_folders, read_tree
 from dlworkflow.data.folders.listing import (
     Listed,
     csv_faults,
@@ -32,18 +32,11 @@ from dlworkflow.data.folders.listing import find_classes as find_classes
 from dlworkflow.data.images.dataset import ImageData, ImageFiles
 from dlworkflow.data.images.decoding import load_image, pixel_limit
 from dlworkflow.data.images.formats import is_hidden, is_image, left_out
+from dlworkflow.data.images.options import RANDOM_STATE, TEST_FRACTION, ImageOptions, with_image_options
 from dlworkflow.data.images.pipeline import Pipeline
-from dlworkflow.data.images.transforms import RangeSetting, Spec, parse
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
-from dlworkflow.registry import Fraction, Seed
-
-TEST_FRACTION, RANDOM_STATE = 0.2, 42
-"""How images are cut into training and test where nothing else is asked for."""
-
-OnBad = Literal["error", "skip"]
-"""What becomes of images that cannot be read: an error that names them, or they are left out and named in a note."""
 
 
 class ImageFolderCustom(Dataset[Any]):
@@ -79,29 +72,16 @@ class ImageFolderCustom(Dataset[Any]):
         return (self.transform(image) if self.transform else image), self.targets[index]
 
 
-def load_image_folder(
-    *,
-    path: str,
-    image_size: int | list[int] = 64,
-    transform: Spec = None,
-    channels: Literal[1, 3] = 3,
-    test_fraction: Fraction = TEST_FRACTION,
-    random_state: Seed = RANDOM_STATE,
-    layout: Layout = "auto",
-    on_bad: OnBad = "error",
-    fast_decode: bool = False,
-    range: RangeSetting = None,
-) -> Splits:
-    """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` cut by a seeded split.
+@with_image_options
+def load_image_folder(options: ImageOptions, *, path: str, layout: FolderLayout = "auto") -> Splits:
+    """Load `path/train/<class>/`, `path/test/<class>/` (and `val`), or `path/<class>/` split by a seed.
 
     `layout` says how to read a folder whose names may mean several things, `auto` finds out: `split_first` is
-    `train/<class>/`, `class_first` is `<class>/train/`, `classes` is `<class>/` alone. With `on_bad` skip, images that
-    cannot be read are left out and named in the notes. `range` [low, high] are the values that become black and white
-    of images of more than 8 bits; by default the least and the greatest of the training images.
+    `train/<class>/`, `class_first` is `<class>/train/`, `classes` is `<class>/` alone.
     """
     if not user_path(path).is_dir():
         raise MissingDataError(f"data.path: no folder {path!r}")
-    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
+    pipeline = options.pipeline()
     tree = read_tree(user_path(path), layout)
     if fault := tree.fault():
         raise DataError(f"{path!r} {fault}")
@@ -116,16 +96,39 @@ def load_image_folder(
     called = {
         split: str(top) if tree.layout == "split_first" else f"{path} ({split})" for split, top in tree.tops.items()
     }
-    numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
+    numbered, indices, notes = _numbered(given, classes, called, path, options)
     if tree.root != user_path(path):
         notes.append(f"{path!r} is read from its folder {tree.root.name!r}")
     if outside := tree.outside():
         notes.append(f"left out, as they belong to no split: {few(outside)}")
-    notes += [said for split, own in listed.items() if (said := _left_out_of(tree, split, own))]
-    return _splits(tree.root, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
+    notes += [said for split, own in listed.items() if (said := left_out_of(tree, split, own))]
+    return _splits(tree.root, classes, numbered, pipeline, options, notes=notes, indices=indices)
 
 
-def _left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
+@with_image_options
+def load_image_csv(options: ImageOptions, *, path: str) -> Splits:
+    """Load images listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
+
+    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
+    splits is named in the notes, one with two labels is an error, and so is a file that is not there.
+    """
+    file = user_path(path)
+    if not file.exists():
+        raise MissingDataError(f"data.path: no file {path!r}")
+    given = read_csv(file)
+    pipeline = options.pipeline()
+    if missing := [image for rows in given.values() for image, _ in rows if not is_there(image)]:
+        raise MissingDataError(f"{path!r} lists files that are not there: {not_there(missing)}")
+    for fault in (*csv_faults(given), *label_faults(given)):
+        raise DataError(f"{path!r}: {fault}")
+    classes = sorted({label for _, label in given.get("train", given.get("all", []))})
+    called = {split: f"{path} ({split})" for split in given}
+    numbered, indices, notes = _numbered(given, classes, called, path, options)
+    notes += in_several_splits({split: images for split, (images, _) in numbered.items()})
+    return _splits(file, classes, numbered, pipeline, options, notes=notes, indices=indices)
+
+
+def left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
     """Say how many files of which kinds are left out of a split's folder."""
     loose = tree.loose.get(split, [])
     beside = [entry for entry in loose if entry.is_file() and not is_hidden(entry)]
@@ -137,40 +140,6 @@ def _left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
     return f"left out of {str(tree.tops[split])!r}: {said}" if said else None
 
 
-def load_image_csv(
-    *,
-    path: str,
-    image_size: int | list[int] = 64,
-    transform: Spec = None,
-    channels: Literal[1, 3] = 3,
-    test_fraction: Fraction = TEST_FRACTION,
-    random_state: Seed = RANDOM_STATE,
-    on_bad: OnBad = "error",
-    fast_decode: bool = False,
-    range: RangeSetting = None,
-) -> Splits:
-    """Load images listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
-
-    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
-    splits is named in the notes, one with two labels is an error. `on_bad` as for `load_image_folder`; a file that is
-    not there is an error all the same.
-    """
-    file = user_path(path)
-    if not file.exists():
-        raise MissingDataError(f"data.path: no file {path!r}")
-    given = read_csv(file)
-    pipeline = parse(transform, image_size=image_size, channels=channels, fast_decode=fast_decode, value_range=range)
-    if missing := [image for rows in given.values() for image, _ in rows if not is_there(image)]:
-        raise MissingDataError(f"{path!r} lists files that are not there: {not_there(missing)}")
-    for fault in (*csv_faults(given), *label_faults(given)):
-        raise DataError(f"{path!r}: {fault}")
-    classes = sorted({label for _, label in given.get("train", given.get("all", []))})
-    called = {split: f"{path} ({split})" for split in given}
-    numbered, indices, notes = _numbered(given, classes, called, path, test_fraction, random_state)
-    notes += in_several_splits({split: images for split, (images, _) in numbered.items()})
-    return _splits(file, classes, numbered, pipeline, channels, on_bad=on_bad, notes=notes, indices=indices)
-
-
 _Numbered = dict[str, tuple[list[Path], list[int]]]
 """{split: (images, labels)}."""
 
@@ -180,8 +149,7 @@ def _numbered(
     classes: Sequence[str],
     called: Mapping[str, str],
     path: str,
-    test_fraction: float,
-    random_state: int,
+    options: ImageOptions,
 ) -> tuple[_Numbered, dict[str, list[int]] | None, list[str]]:
     """Turn {split: [(image, class)]} into labels, cut into splits where it is not; val stands in for a missing test.
 
@@ -196,96 +164,31 @@ def _numbered(
             notes.append(f"split {split!r} has no images of {few(missing)}")
         numbered[split] = [image for image, _ in rows], [numbers[name] for _, name in rows]
     if "all" in numbered:
-        cut, indices = _cut(*numbered["all"], classes, test_fraction, random_state)
+        cut, indices = _cut(*numbered["all"], classes, options)
         return cut, indices, notes
-    notes = [*_unused_settings(path, test_fraction, random_state), *notes]
+    notes = [*_unused_settings(path, options), *notes]
     if "test" not in numbered:
         numbered["test"] = numbered.pop("val")
         notes.append(f"no split 'test' in {path!r}: 'val' is used as the test split")
     return numbered, None, notes
 
 
-class Labelled(NamedTuple):
-    """Images to score a model on, how many could not be read and were left out, and sentences that name those."""
-
-    images: ImageData
-    skipped: int
-    notes: tuple[str, ...]
-
-
-def load_labelled(
-    path: str,
-    classes: Sequence[str],
-    pipeline: Pipeline,
-    channels: int,
-    *,
-    split: str = "test",
-    ignore_extra: bool = False,
-    on_bad: OnBad = "error",
-) -> Labelled:
-    """Load images to score a trained model on: labels by name among `classes`, the model's own.
-
-    `path` is a folder with the split's folder in it, or class folders alone, or a CSV of path,label[,split]. Raises
-    DataError with both lists for a class that the model does not know, unless `ignore_extra` leaves its images out.
-    """
-    root = user_path(path)
-    labels = {nfc(name): label for label, name in enumerate(classes)}
-    labelled, notes = _labelled(root, path, split, labels)
-    found = sorted({label for _, label in labelled})
-    extra = [name for name in found if name not in labels]
-    if extra and not ignore_extra:
-        raise DataError(
-            f"{path!r} has classes that the model does not know: {few(extra)}; it has {few(found)}, "
-            f"the model {few(classes)} (--ignore-extra leaves the others out)"
-        )
-    known = [(image, labels[label]) for image, label in labelled if label in labels]
-    if not known:
-        raise DataError(f"{path!r} has no {split} images of the model's classes {few(classes)}")
-    every = [image for image, _ in known]
-    bad = _unreadable(root, every) if on_bad == "skip" else {}
-    notes += _left_out(split, every, bad) if bad else []
-    known = [(image, label) for image, label in known if image not in bad]
-    if not known:
-        raise DataError(f"no {split} image of {path!r} can be read: {'; '.join(_left_out(split, every, bad)[1:11])}")
-    way = pipeline.for_evaluation()
-    chosen = [image for image, _ in known]
-    files = ImageFiles(chosen, way, channels, part=split)
-    images = ImageData(files, torch.tensor([label for _, label in known]), way, paths=chosen, skips=on_bad == "skip")
-    return Labelled(images, len(every) - len(chosen), tuple(notes))
-
-
-def _labelled(root: Path, path: str, split: str, known: Collection[str]) -> tuple[list[tuple[Path, str]], list[str]]:
-    """List (image, class) of a split, or of all there is where nothing is split, and say what is left out."""
-    if root.is_file():
-        given = read_csv(root)
-        return given.get("all", given.get(split, [])), []
-    if not root.is_dir():
-        raise MissingDataError(f"--data: no such folder or file: {path!r}")
-    tree = read_tree(root, known=known)
-    if "all" not in tree.folders and split not in tree.folders:
-        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(tree.folders)}")
-    chosen = split if split in tree.folders else "all"
-    listed = list_images(tree.folders[chosen])
-    notes = [f"split {split!r} has no images of {few(listed.empty)}"] if listed.empty else []
-    if said := _left_out_of(tree, chosen, listed):
-        notes.append(said)
-    return [*zip(listed.paths, listed.names, strict=True)], notes
-
-
 def _cut(
-    paths: list[Path], labels: list[int], classes: Sequence[str], test_fraction: float, random_state: int
+    paths: list[Path], labels: list[int], classes: Sequence[str], options: ImageOptions
 ) -> tuple[_Numbered, dict[str, list[int]]]:
-    train, test = stratified_split(labels, test_fraction=test_fraction, random_state=random_state, names=classes)
+    fraction, seed = options.test_fraction, options.random_state
+    train, test = stratified_split(labels, test_fraction=fraction, random_state=seed, names=classes)
     indices = {"train": train, "test": test}
     return {
         split: ([paths[i] for i in chosen], [labels[i] for i in chosen]) for split, chosen in indices.items()
     }, indices
 
 
-def _unused_settings(path: str, test_fraction: float, random_state: int) -> list[str]:
-    """Say which settings of the cut were asked for though nothing is cut: a run's own settings hold the usual ones."""
-    given = {"test_fraction": test_fraction != TEST_FRACTION, "random_state": random_state != RANDOM_STATE}
-    return [f"data.{name} is not used: {path!r} has its own train and test" for name, asked in given.items() if asked]
+def _unused_settings(path: str, options: ImageOptions) -> list[str]:
+    """Return notes on settings of the split that were given though the data has its own; defaults are not noted."""
+    defaults = {"test_fraction": TEST_FRACTION, "random_state": RANDOM_STATE}
+    given = [name for name, default in defaults.items() if getattr(options, name) != default]
+    return [f"data.{name} is not used: {path!r} has its own train and test" for name in given]
 
 
 def _splits(
@@ -293,16 +196,16 @@ def _splits(
     classes: Sequence[str],
     numbered: _Numbered,
     pipeline: Pipeline,
-    channels: int,
+    options: ImageOptions,
     *,
-    on_bad: OnBad,
     notes: Iterable[str] = (),
     indices: dict[str, list[int]] | None = None,
 ) -> Splits:
     if len(classes) < 2:
         raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
     every = [path for paths, _ in numbered.values() for path in paths]
-    bad = _unreadable(root, every) if on_bad == "skip" else {}
+    skips, channels = options.on_bad == "skip", options.channels
+    bad = unreadable_of(root, every) if skips else {}
     data, skipped = {}, {}
     readable = {split: [path for path in paths if path not in bad] for split, (paths, _) in numbered.items()}
     pipeline, ranged = with_range(pipeline, root, readable)
@@ -310,7 +213,7 @@ def _splits(
     for split, (paths, labels) in numbered.items():
         keep = [index for index, path in enumerate(paths) if path not in bad]
         if len(keep) < len(paths):
-            notes += _left_out(split, paths, bad)
+            notes += left_out_notes(split, paths, bad)
             skipped[split] = len(paths) - len(keep)
             if lost := sorted({*labels} - {labels[index] for index in keep}):
                 raise DataError(
@@ -321,7 +224,7 @@ def _splits(
             if indices is not None:
                 indices = indices | {split: [indices[split][index] for index in keep]}
         way = pipeline if split == "train" else pipeline.for_evaluation()
-        files, skips = ImageFiles(paths, way, channels, part=split), on_bad == "skip"
+        files = ImageFiles(paths, way, channels, part=split)
         data[split] = ImageData(files, torch.tensor(labels), way, paths=paths, skips=skips)
     return Splits(
         name=root.stem if root.is_file() else root.resolve().name,
@@ -339,13 +242,14 @@ def _splits(
     )
 
 
-def _unreadable(root: Path, every: Sequence[Path]) -> dict[Path, str]:
+def unreadable_of(root: Path, every: Sequence[Path]) -> dict[Path, str]:
     """Return {image: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
     limit = pixel_limit()
     found = examine(every, root, max_pixels=limit).facts
     return {path: reason for path, facts in found.items() if (reason := facts.fault(limit))}
 
 
-def _left_out(split: str, paths: Sequence[Path], bad: dict[Path, str]) -> list[str]:
+def left_out_notes(split: str, paths: Sequence[Path], bad: dict[Path, str]) -> list[str]:
+    """Return notes on the images of a split that are left out: how many, and each with its reason."""
     named = [f"left out of {split}: {str(path)!r}: {bad[path]}" for path in paths if path in bad]
     return [f"{len(named)} of {len(paths)} {split} images cannot be read and are left out", *named]

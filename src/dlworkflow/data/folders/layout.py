@@ -15,7 +15,7 @@ from dlworkflow.data.folders.listing import SPLIT_NAMES, entries_of, look_into
 from dlworkflow.data.images.formats import is_hidden, is_image
 from dlworkflow.errors import DataError, MissingDataError, few
 
-Layout = Literal["auto", "split_first", "class_first", "classes"]
+FolderLayout = Literal["auto", "split_first", "class_first", "classes"]
 """split_first is train/<class>/, class_first is <class>/train/, classes is <class>/ alone, which is split by a seed."""
 
 

@@ -7,41 +7,39 @@ without. What is decoded is digested on the way, from the same bytes: a data set
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import __version__ as pillow
 from torch import Tensor
 
-from dlworkflow.data.images.cache import believes_cache, cache_folder, make_subfolder, sweep
-from dlworkflow.data.images.decoding import ImageError, pixel_limit
+from dlworkflow.data.images.cache import believes_cache
+from dlworkflow.data.images.decoded_file import (
+    RowWriter,
+    file_for,
+    keys_of,
+    pixels_in_memory,
+    read_rows,
+    row_type,
+    sound_rows,
+)
+from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.digests import DIGEST_BYTES, checksums, digest_of, read_digested
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.protocol import OnProgress
 from dlworkflow.errors import DataError
-from dlworkflow.files.writing import drop_file, finish_file, unfinished_file
 
 DECODED_MEMORY_BUDGET = 2 * 1024**3
 """Decoded images up to this many bytes are kept in memory; more are read from the file, or decoded when needed."""
 
-_FREE_SHARE = 4
-"""A file takes no more than this part of the free disk: one in four bytes."""
 
 _DECODED_AT_ONCE = 1024
-
-_HEAD = [("check", "<u8"), ("key", "V16"), ("content", "u1", (DIGEST_BYTES,)), ("sum", "<u8")]
-"""What a row has before its pixels: `sum` is a checksum of these, `check` of the rest of the head."""
 
 
 class UnreadableError(DataError):
@@ -97,13 +95,13 @@ class ImageFiles:
         """Decode what no earlier run has left decoded. Raises UnreadableError naming the first ten that cannot be."""
         if self._kept is not None or not self.paths:
             return
-        file = _file_for(self.paths, self._pipeline, self.channels, self._part)
-        row = np.dtype([*_HEAD, ("pixels", "u1", (self.channels, *self._pipeline.size))])
-        keys = _keys(self.paths) if file else np.empty(0, "V16")
-        rows = _read(file, row) if file and believes_cache() else None
+        file = file_for(self.paths, self._pipeline, self.channels, self._part)
+        row = row_type(self.channels, self._pipeline.size)
+        keys = keys_of(self.paths) if file else np.empty(0, "V16")
+        rows = read_rows(file, row) if file and believes_cache() else None
         if not self._take(file, rows, keys):
             self._kept = self._decoded(file, row, keys, rows, on_progress)
-            written = _read(file, row) if file else None
+            written = read_rows(file, row) if file else None
             if self._kept is None:
                 self._take(file, written, keys)
             elif written is not None and np.array_equal(written["key"], keys):
@@ -113,10 +111,10 @@ class ImageFiles:
 
     def _take(self, file: Path | None, rows: Any, keys: Any) -> bool:
         """Take up the rows of a file, and tell whether they are of these images and whole."""
-        if rows is None or not np.array_equal(rows["key"], keys) or not _sound(rows, whole=False).all():
+        if rows is None or not np.array_equal(rows["key"], keys) or not sound_rows(rows, whole=False).all():
             return False
         if self.n_bytes <= DECODED_MEMORY_BUDGET:
-            self._kept = _in_memory(rows)
+            self._kept = pixels_in_memory(rows)
         else:  # too many to be checked before they are needed
             self._kept, self._rows = torch.from_numpy(rows["pixels"]), rows
             self._checked = np.zeros(len(rows), bool)
@@ -133,7 +131,7 @@ class ImageFiles:
         fits = self.n_bytes <= DECODED_MEMORY_BUDGET
         kept = torch.empty((len(self), *row["pixels"].shape), dtype=torch.uint8) if fits else None
         sums = np.zeros(len(self), np.uint64)
-        with _Writer(file, row, len(self)) as writer:
+        with RowWriter(file, row, len(self)) as writer:
             if not fits and not writer.works:
                 return None
             bad: list[ImageError] = []
@@ -156,7 +154,7 @@ class ImageFiles:
         """Give (first index, pixels, digests, what could not be read) of a thousand images after the other."""
         old = {}
         if known is not None:
-            old = {bytes(known["key"][index]): index for index in np.flatnonzero(_sound(known, whole=True))}
+            old = {bytes(known["key"][index]): index for index in np.flatnonzero(sound_rows(known, whole=True))}
         for start in range(0, len(self), _DECODED_AT_ONCE):
             paths = self.paths[start : start + _DECODED_AT_ONCE]
             pixels = torch.empty((len(paths), self.channels, *self._pipeline.size), dtype=torch.uint8)
@@ -176,7 +174,7 @@ class ImageFiles:
         new = np.unique(indices[~self._checked[indices]])
         if not len(new):
             return
-        damaged = new[~_sound(self._rows[new], whole=True)].tolist()
+        damaged = new[~sound_rows(self._rows[new], whole=True)].tolist()
         if damaged:
             assert self._kept is not None
             pixels, self._contents.numpy()[damaged], bad = self._read(damaged)
@@ -255,128 +253,3 @@ def decode_into(
 def _raise_for(bad: Sequence[ImageError], n: int) -> None:
     if bad:
         raise UnreadableError(bad, n)
-
-
-def _file_for(paths: Sequence[Path], pipeline: Pipeline, channels: int, part: str) -> Path | None:
-    """Return the file that remembers these images; None where nothing is to be remembered, or among the images."""
-    folder = cache_folder()
-    if folder is None:
-        return None
-    try:
-        root, home = os.path.commonpath([path.absolute().parent for path in paths]), folder.resolve()
-        if home.is_relative_to(Path(root).resolve()):
-            return None
-    except (OSError, ValueError, RuntimeError):
-        return None
-    steps = replace(pipeline, augmentations=(), mean=(), std=()).to_spec()
-    way = f"2 {pillow} {steps} {channels} {pixel_limit()} {part} "  # another Pillow may decode to other bytes
-    name = hashlib.blake2b(way.encode() + os.fsencode(root), digest_size=12).hexdigest()
-    return home / "pictures" / f"{name}.npy"
-
-
-def _keys(paths: Sequence[Path]) -> Any:
-    """Return what each image is known by, (n,) of 16 bytes: a digest of path, size, inode and times of change."""
-    digests = []
-    for path in paths:
-        try:
-            found = path.stat()
-            state = b"%d %d %d %d " % (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        except (OSError, ValueError):
-            state = b"? %d " % time.time_ns()  # decoding it says what is wrong
-        digests.append(hashlib.blake2b(state + os.fsencode(path.absolute()), digest_size=16).digest())
-    return np.frombuffer(b"".join(digests), "V16")
-
-
-def _read(file: Path, row: np.dtype[Any]) -> Any:
-    """Return the rows of a file as they lie on the disk, or None where it is missing, torn or of another kind."""
-    try:
-        rows = np.load(file, mmap_mode="c", allow_pickle=False)
-        os.utime(file)
-    except (OSError, ValueError, EOFError):
-        return None
-    return rows if rows.dtype == row and rows.ndim == 1 and len(rows) else None
-
-
-def _sound(rows: Any, *, whole: bool) -> Any:
-    """Tell of each row, (n,) bool, whether it is as it was written: its head, and with `whole` its pixels too."""
-    flags = np.empty(len(rows), bool)
-    for start in range(0, len(rows), _DECODED_AT_ONCE):
-        some = rows[start : start + _DECODED_AT_ONCE]
-        flags[start : start + len(some)] = _head_sums(some) == some["check"]
-        if whole:
-            flags[start : start + len(some)] &= _pixel_sums(some) == some["sum"]
-    return flags
-
-
-def _in_memory(rows: Any) -> Tensor | None:
-    """Return the pixels of rows, copied, or None where one is damaged."""
-    kept = torch.from_numpy(rows["pixels"]).contiguous()
-    return kept if np.array_equal(checksums(kept.numpy().reshape(len(kept), -1)), rows["sum"]) else None
-
-
-def _head_sums(rows: Any) -> Any:
-    at = [rows.dtype.fields[name][1] for name in ("key", "pixels")]
-    return checksums(_as_bytes(rows)[:, at[0] : at[1]])
-
-
-def _pixel_sums(rows: Any) -> Any:
-    return checksums(_as_bytes(rows)[:, rows.dtype.fields["pixels"][1] :])
-
-
-def _as_bytes(rows: Any) -> Any:
-    return rows.view(np.uint8).reshape(len(rows), rows.dtype.itemsize)
-
-
-class _Writer:
-    """Writes rows to a file that appears when it is whole; a place that cannot be written is no fault."""
-
-    def __init__(self, file: Path | None, row: np.dtype[Any], n: int) -> None:
-        self._file, self._row, self._n = file, row, n
-        self._stream: Any = None
-
-    def __enter__(self) -> _Writer:
-        if self._file is not None:
-            with suppress(OSError):
-                self._open(self._file)
-        return self
-
-    def _open(self, file: Path) -> None:
-        make_subfolder(file.parent)
-        sweep(file.parent)
-        if shutil.disk_usage(file.parent).free < _FREE_SHARE * self._n * self._row.itemsize:
-            return
-        self._stream = unfinished_file(file)
-        head = {"descr": np.lib.format.dtype_to_descr(self._row), "fortran_order": False, "shape": (self._n,)}
-        np.lib.format.write_array_header_2_0(self._stream, head)
-
-    @property
-    def works(self) -> bool:
-        """Whether rows are being written."""
-        return self._stream is not None
-
-    def write(self, keys: Any, contents: Any, sums: Any, pixels: Tensor) -> None:
-        """Append rows."""
-        if self._stream is None:
-            return
-        rows = np.empty(len(keys), self._row)
-        rows["key"], rows["content"], rows["sum"], rows["pixels"] = keys, contents, sums, pixels.numpy()
-        rows["check"] = _head_sums(rows)
-        try:
-            self._stream.write(rows.tobytes())
-        except OSError:
-            self._drop()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._stream is None:
-            return
-        if kind is not None or self._file is None:
-            self._drop()
-            return
-        try:
-            finish_file(self._stream, self._file)
-        except OSError:
-            self._drop()
-
-    def _drop(self) -> None:
-        drop_file(self._stream)
-        self._stream = None

@@ -10,15 +10,15 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from PIL import Image, ImageOps
 
 from dlworkflow.data.images.formats import EIGHT_BITS, FORMATS, known_as
+from dlworkflow.data.images.modes import ValueRange, to_mode
 from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 MAX_PIXELS = 89_478_485
@@ -28,18 +28,8 @@ BYTES_AT_ONCE = 2 * 1024**3
 """All threads together hold about so many bytes of images that are being decoded; a larger one is decoded alone."""
 
 _BYTES_A_PIXEL = _BYTES_A_ROW = 8  # as decoded and as converted, at most four each; Pillow points to every row
-_TILE = 2**20  # pixels that are converted at once where that takes several steps
-_MODES = {1: "L", 3: "RGB"}
 _FORMATS = tuple(name for name in FORMATS if name != "AVIF" or find_spec("PIL.AvifImagePlugin"))  # Pillow 11.3 has it
 _EMPTY = "is empty (0 bytes)"
-_FULL = {"F": (0.0, 1.0)}  # which values are black and white where nobody says so; 16 bits for all others
-_FULL_16_BITS = (0.0, 65535.0)
-
-Range = tuple[float, float]
-"""The values of an image of more than 8 bits that become black and white; those beyond are clipped."""
-ValueRange = Range | Literal["each"] | None
-"""A range, or None for [0, 1] of floats and 16 bits of whole numbers, beyond which an image is refused. `each` is the
-rule of version 0.1, which looks at each image: [0, 1] or [0, 255] of floats, 16 or 8 bits of whole numbers."""
 
 
 class ImageError(DataError):
@@ -174,88 +164,6 @@ def mode_of(path: Path, content: bytes | None = None) -> str:
                 return image.mode
     except Exception:  # noqa: BLE001 - decoding it says what is wrong
         return ""
-
-
-def is_deep(mode: str) -> bool:
-    """Tell whether an image of this mode holds more than 8 bits: whole numbers of 16 or 32 bits, or floats."""
-    return mode in ("I", "F") or mode.startswith("I;16")
-
-
-def extremes_of(image: Image.Image) -> Range:
-    """Return the least and the greatest finite value of an image of one channel, (0, 0) where there is none."""
-    found = [pair for box in _tiles(image.size) if (pair := _extremes(_part(image, box)))]
-    return (min(low for low, _ in found), max(high for _, high in found)) if found else (0.0, 0.0)
-
-
-def to_mode(image: Image.Image, channels: int, value_range: ValueRange = None) -> Image.Image:
-    """Bring an image of any mode to 8-bit grey (1 channel) or RGB (3)."""
-    if channels not in _MODES:
-        raise DataError(f"images have 1 channel (grey) or 3 (RGB), not {channels}")
-    mode, deep = _MODES[channels], is_deep(image.mode)
-    if not deep and not image.has_transparency_data:
-        return image if image.mode == mode else image.convert(mode)
-    black_and_white = _range_for(image, value_range) if deep else None
-    result = Image.new(mode, image.size)
-    for box in _tiles(image.size):
-        tile = _part(image, box)
-        if black_and_white is not None:
-            tile = _to_8_bits(tile, *black_and_white)
-        if tile.has_transparency_data:
-            tile = tile.convert("RGBA")
-            tile = Image.alpha_composite(Image.new("RGBA", tile.size, "white"), tile)
-        result.paste(tile.convert(mode), box[:2])
-    return result
-
-
-def _range_for(image: Image.Image, value_range: ValueRange) -> Range:
-    """Return which values of an image are black and white."""
-    full = _FULL.get(image.mode, _FULL_16_BITS)
-    if isinstance(value_range, (tuple, list)):
-        return float(value_range[0]), float(value_range[1])
-    if image.mode.startswith("I;16"):
-        return full
-    low, high = extremes_of(image)
-    if value_range == "each":
-        is_small = high <= 255 if image.mode == "I" else high > 1
-        return (0.0, 255.0) if is_small else full
-    if low < full[0] or high > full[1]:
-        raise ValueError(
-            f"its values go from {low:g} to {high:g}, and which of them are black and white is not known: train with "
-            "data.range=[low, high], or save it with 8 bits"
-        )
-    return full
-
-
-def _tiles(size: tuple[int, int]) -> Iterable[tuple[int, int, int, int]]:
-    """Give boxes of at most `_TILE` pixels that cover an image: what converting it takes is held for one of them."""
-    width, height = size
-    across = min(width, _TILE)
-    down = max(1, _TILE // across)
-    for top in range(0, height, down):
-        for left in range(0, width, across):
-            yield left, top, min(left + across, width), min(top + down, height)
-
-
-def _part(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    return image if box == (0, 0, *image.size) else image.crop(box)
-
-
-def _extremes(tile: Image.Image) -> Range | None:
-    import numpy as np
-
-    values = np.asarray(tile)
-    finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else None
-
-
-def _to_8_bits(tile: Image.Image, low: float, high: float) -> Image.Image:
-    """Scale grey to 8 bits: `low` and below are black, as what is no number is, `high` and above are white."""
-    import numpy as np
-
-    values = (np.nan_to_num(np.asarray(tile).astype(np.float64), nan=low, posinf=low, neginf=low) - low) * (
-        255 / (high - low)
-    )
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def _has_16_bits(path: Path) -> bool:

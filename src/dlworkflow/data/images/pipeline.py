@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from dlworkflow.data.images.decoding import ValueRange
+    from dlworkflow.data.images.modes import ValueRange
 
 _MOST_RESIZED = 2**24  # pixels of an image between file and crop, beyond which its middle alone is resized
 _LONGEST_SIDE = 2**20  # pixels of a side, beyond which a filter's weights would take more memory than the image

@@ -16,7 +16,7 @@ from dlworkflow.errors import ConfigError, unknown
 from dlworkflow.registry import Count, faults_of
 
 if TYPE_CHECKING:
-    from dlworkflow.data.images.decoding import ValueRange
+    from dlworkflow.data.images.modes import ValueRange
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of its channels
 _MOST_PIXELS = 89_478_485  # no image file has more (decoding.MAX_PIXELS), and no tensor is as large as a typing error

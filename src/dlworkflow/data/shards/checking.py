@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from statistics import median_low
 
-from dlworkflow.data.check.folder import Finding, FolderReport, Spread
+from dlworkflow.data.check.report import Finding, FolderReport, MinMedianMax, ratios_of
 from dlworkflow.data.images.decoding import ImageError, TooManyPixelsError, opened
 from dlworkflow.data.images.digests import shard_digest
 from dlworkflow.data.protocol import OnProgress
+from dlworkflow.data.shards.finding import find_shards
 from dlworkflow.data.shards.index import Shard
-from dlworkflow.data.shards.loading import find_shards
 from dlworkflow.data.shards.samples import need_webdataset
 from dlworkflow.data.shards.streams import samples_of
 from dlworkflow.errors import DataError, first_line
@@ -34,14 +33,13 @@ def check_shards(path: str, *, on_progress: OnProgress | None = None, max_pixels
         split: dict(zip(found.classes, map(sum, zip(*(shard.counts for shard in shards), strict=True)), strict=True))
         for split, shards in found.splits.items()
     }
-    sizes = {split: [n for n in classes.values() if n] for split, classes in counts.items()}
     return FolderReport(
         path=path,
         layout="shards",
         counts=counts,
-        ratios={split: max(numbers) / min(numbers) for split, numbers in sizes.items() if numbers},
-        width=_spread(seen.widths),
-        height=_spread(seen.heights),
+        ratios=ratios_of(counts),
+        width=MinMedianMax.of(seen.widths.elements()),
+        height=MinMedianMax.of(seen.heights.elements()),
         modes=dict(seen.modes.most_common()),
         formats=dict(seen.formats.most_common()),
         n_files=len(found.shards),
@@ -88,7 +86,3 @@ class _Seen:
             kind = "too_many_pixels" if isinstance(error, TooManyPixelsError) else "unreadable"
             return Finding(kind, error.reason, (name,))
         return None
-
-
-def _spread(numbers: Counter[int]) -> Spread | None:
-    return Spread(min(numbers), median_low(numbers.elements()), max(numbers)) if numbers else None

@@ -1,0 +1,114 @@
+"""The report on a folder, a CSV or shards of images: what was found, counted and measured; reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from statistics import median_low
+from typing import Any
+
+FAULTS = {  # kind -> what a report calls it
+    "layout": "the folder cannot be trained on",
+    "empty_class": "classes without images",
+    "extra_class": "classes that the training split lacks",
+    "missing": "files that are not there",
+    "damaged": "shards that are damaged or not what was counted",
+    "zero_bytes": "files of zero bytes",
+    "unreadable": "images or folders that cannot be read",
+    "too_many_pixels": "images above the limit of pixels",
+    "leakage": "the same image in several splits (leakage: it is tested on what it was trained on)",
+}
+REMARKS = {
+    "alike_in_splits": "images that look the same in several splits (copies of one image? then it is leakage)",
+    "imbalance": "classes of very unequal size",
+    "alike_names": "classes that may be one",
+    "absent_class": "classes that only the training split has",
+    "duplicate": "the same image more than once in a split",
+    "alike": "images that look the same in a split (copies of another size or format?)",
+    "range": "images of more than 8 bits, which are scaled to 8 by the values of the training images",
+    "wrong_extension": "names that say another format than the file is",
+    "not_a_picture": "files that are no images",
+    "hidden": "hidden files and folders, which are left out",
+    "empty_folder": "empty folders",
+    "unused": "images and folders outside of all classes, which are left out",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something found: a `kind` of FAULTS or REMARKS, a sentence where the kind does not say it all, and where.
+
+    `paths` are relative to the folder that was checked.
+    """
+
+    kind: str
+    text: str = ""
+    paths: tuple[str, ...] = ()
+
+    @property
+    def is_fault(self) -> bool:
+        """Tell a fault from a remark."""
+        return self.kind in FAULTS
+
+
+@dataclass(frozen=True)
+class MinMedianMax:
+    """The smallest, the middle and the largest of some numbers."""
+
+    min: int
+    median: int
+    max: int
+
+    @classmethod
+    def of(cls, numbers: Iterable[int]) -> MinMedianMax | None:
+        """Return those of some numbers, None where there are none."""
+        every = list(numbers)
+        return cls(min(every), median_low(every), max(every)) if every else None
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What `check_folder` found.
+
+    `layout` is `splits` (train/<class>/), `splits in classes` (<class>/train/), `classes` (<class>/ alone), `csv` or
+    `shards`; `counts` is {split: {class: images}}, the split being `all` where there are none; `ratios` are images
+    of the largest class to the smallest by split; `width` and `height` in pixels, `modes` and `formats` are of the
+    images that can be read; `n_read` of the files were read for it, the others were as remembered.
+    """
+
+    path: str
+    layout: str
+    counts: dict[str, dict[str, int]]
+    ratios: dict[str, float]
+    width: MinMedianMax | None
+    height: MinMedianMax | None
+    modes: dict[str, int]
+    formats: dict[str, int]
+    n_files: int
+    n_read: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What spoils training or its numbers."""
+        return tuple(finding for finding in self.findings if finding.is_fault)
+
+    @property
+    def remarks(self) -> tuple[Finding, ...]:
+        """What is worth knowing."""
+        return tuple(finding for finding in self.findings if not finding.is_fault)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the report as JSON can hold it."""
+        data = asdict(self) | {"ok": not self.faults}
+        del data["findings"]
+        return data | {
+            "faults": [asdict(finding) for finding in self.faults],
+            "remarks": [asdict(finding) for finding in self.remarks],
+        }
+
+
+def ratios_of(counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Return {split: images of the largest class to those of the smallest that has any}."""
+    sizes = {split: [n for n in classes.values() if n] for split, classes in counts.items()}
+    return {split: max(numbers) / min(numbers) for split, numbers in sizes.items() if numbers}
