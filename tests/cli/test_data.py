@@ -354,3 +354,20 @@ def test_an_augmentation_of_ones_own_is_named_as_the_librarys(dlw, in_tmp, monke
 
     assert (answer.code, seen) == (0, [0.25])
     assert "upside_down" in next((in_tmp / "runs").glob("*/config.yaml")).read_text()
+
+
+def test_a_data_set_named_as_a_folder_here_is_taken_and_reported(dlw, in_tmp):
+    (in_tmp / "digits").mkdir()
+
+    answer = dlw("data", "info", "digits")
+
+    assert answer.code == 0
+    assert answer.err.splitlines() == ["NAME|PATH digits is the data set of that name; ./digits is the folder"]
+
+
+def test_a_data_set_beside_a_folder_of_its_name_is_reported_once_in_training(dlw, in_tmp):
+    (in_tmp / "digits").mkdir()
+
+    answer = dlw("train", "fashion_mnist_v0", "--data", "digits", "--dry-run")
+
+    assert answer.err.count("--data digits is the data set of that name; ./digits is the folder") == 1

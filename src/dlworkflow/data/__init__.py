@@ -7,6 +7,7 @@ your own with `register`, or from another package through the entry-point group 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -56,6 +57,8 @@ _DATA_SETS: dict[str, DataEntry] = {
     ),
 }
 
+_log = logging.getLogger(__name__)
+
 Loader = Callable[..., "Splits"]
 _ELSEWHERE = ("data_dir", "offline")  # given by the caller, not settings of one data set
 
@@ -97,6 +100,8 @@ def locate(text: str, typed: str = "--data") -> dict[str, str]:
     if not text.strip():
         raise ConfigError(f"{typed}: is empty; give a name of `dlw data list` or a path")
     if text in names():
+        if user_path(text).is_dir():
+            _log.warning("%s %s is the data set of that name; ./%s is the folder", typed, text, text)
         return {"name": text}
     if (shards := shards_path(text, typed)) is not None:
         return {"name": "image_shards", "path": shards}

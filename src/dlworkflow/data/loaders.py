@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
+from dlworkflow.data.images.transforms import RangeSetting
 from dlworkflow.data.protocol import (
     AnswersBatches,
     Samples,
@@ -233,19 +234,21 @@ def create_dataloaders(
     transform: Callable[[Any], Any] | None = None,
     batch_size: int = 32,
     num_workers: int = 0,
+    *,
+    range: RangeSetting = None,
 ) -> tuple[DataLoader[Any], DataLoader[Any], list[str]]:
     """Return (train_dataloader, test_dataloader, class_names) of two folders of class folders.
 
-    `transform` takes a PIL image and returns a tensor; without one, images are resized to 64x64 and scaled to
-    [0, 1]. The test folder's classes are matched to the training folder's by name. Raises DataError when the test
-    folder has a class of its own.
+    `transform` takes a PIL image and returns a tensor; without one, images are resized to 64x64 and scaled to [0, 1].
+    `range` [low, high] are the values of images of more than 8 bits that become black and white. Classes of the test
+    folder are matched to those of the training folder by name. Raises DataError when the test folder has another class.
     """
     from dlworkflow.data.datasets.image_folder import ImageFolderCustom
     from dlworkflow.data.folders.class_names import match_classes
     from dlworkflow.data.images.pipeline import Pipeline
 
     transform = transform or Pipeline((64, 64))
-    train, test = (ImageFolderCustom(folder, transform) for folder in (train_dir, test_dir))
+    train, test = (ImageFolderCustom(folder, transform, range=range) for folder in (train_dir, test_dir))
     match_classes(train.classes, test.classes, train_dir, test_dir)
     test.use_classes(train.classes)
     loaders = [

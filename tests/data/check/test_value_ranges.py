@@ -8,7 +8,8 @@ from PIL import Image
 from dlworkflow.data.check.folder import check_folder
 from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder
 from dlworkflow.data.datasets.labelled import load_labelled
-from dlworkflow.errors import DataError
+from dlworkflow.data.loaders import create_dataloaders
+from dlworkflow.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -160,3 +161,19 @@ def test_a_check_tells_range_and_clipping_and_finds_no_fault_in_brightness(deep)
         "1 test image(s) hold values from -1 to -1; what is outside 0 to 1.5 is clipped "
         "(data.range sets another range)",
     ]
+
+
+def test_dataloaders_of_two_folders_take_a_range(deep):
+    root = deep({"train": {"dark": [0], "bright": [100]}, "test": {"dark": [25], "bright": [75]}}, np.uint16)
+
+    _, loader, _ = create_dataloaders(root / "train", root / "test", range=[0, 100])
+
+    [(X, y)] = loader
+    assert [(round(255 * float(x.mean())), int(label)) for x, label in zip(X, y, strict=True)] == [(191, 0), (64, 1)]
+
+
+def test_dataloaders_refuse_a_range_that_is_none(deep):
+    root = deep({"train": {"dark": [0], "bright": [100]}, "test": {"dark": [25], "bright": [75]}}, np.uint16)
+
+    with pytest.raises(ConfigError, match=r"data\.range: must be \[low, high\]"):
+        create_dataloaders(root / "train", root / "test", range=[100, 0])

@@ -34,6 +34,7 @@ from dlworkflow.data.images.decoding import load_image, pixel_limit
 from dlworkflow.data.images.formats import is_hidden, is_image, left_out
 from dlworkflow.data.images.options import RANDOM_STATE, TEST_FRACTION, ImageOptions, with_image_options
 from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.data.images.transforms import RangeSetting, parse
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
@@ -43,16 +44,23 @@ class ImageFolderCustom(Dataset[Any]):
     """What torchvision's `ImageFolder` does, built from nothing: `targ_dir/<class>/<image>` with labels by name.
 
     A sample is (transform(image), label), or (image, label) without a transform; images are RGB, the way up
-    that their EXIF data says. Raises DataError for an empty class.
+    that their EXIF data says. `range` [low, high] are the values of images of more than 8 bits that become black and
+    white. Raises DataError for an empty class.
     """
 
-    def __init__(self, targ_dir: str | os.PathLike[str], transform: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        targ_dir: str | os.PathLike[str],
+        transform: Callable[[Any], Any] | None = None,
+        *,
+        range: RangeSetting = None,
+    ) -> None:
         folders = class_folders(Path(targ_dir))
         listed = list_images(folders)
         none_empty(listed, Path(targ_dir))
         self.classes, self.class_to_idx = [*folders], {name: label for label, name in enumerate(folders)}
         self.paths, self.targets = listed.paths, [self.class_to_idx[name] for name in listed.names]
-        self.transform = transform
+        self.transform, self._value_range = transform, parse(None, image_size=1, value_range=range).value_range
 
     def use_classes(self, classes: Sequence[str]) -> None:
         """Take the labels from the classes of another split, by name."""
@@ -62,7 +70,7 @@ class ImageFolderCustom(Dataset[Any]):
 
     def load_image(self, index: int) -> Any:
         """Return one image, RGB, untransformed."""
-        return load_image(self.paths[index])
+        return load_image(self.paths[index], value_range=self._value_range)
 
     def __len__(self) -> int:
         return len(self.paths)
