@@ -10,6 +10,7 @@ import torch
 
 from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.images import decoded_cache as remembered
+from dlworkflow.data.images import decoded_file
 from dlworkflow.data.images.cache import rechecked
 from dlworkflow.data.images.decoded_cache import ImageFiles
 from dlworkflow.data.images.pipeline import Pipeline
@@ -197,15 +198,15 @@ def test_a_full_disk_leaves_pictures_in_memory_and_nothing_behind(paths, cache, 
         def __getattr__(self, name):
             return getattr(self._stream, name)
 
-    original = remembered.unfinished_file
-    monkeypatch.setattr(remembered, "unfinished_file", lambda target: Full(original(target)))
+    original = decoded_file.unfinished_file
+    monkeypatch.setattr(decoded_file, "unfinished_file", lambda target: Full(original(target)))
     found = files(paths)
 
     assert (found.kept, found.file, cached(cache)) == (True, None, [])
 
 
 def test_a_file_larger_than_a_quarter_of_the_free_disk_is_not_written(paths, cache, monkeypatch):
-    monkeypatch.setattr(remembered.shutil, "disk_usage", lambda _: Usage(free=5 * 3 * 64 * 3))
+    monkeypatch.setattr(decoded_file.shutil, "disk_usage", lambda _: Usage(free=5 * 3 * 64 * 3))
 
     assert (files(paths).kept, cached(cache)) == (True, [])
 

@@ -420,6 +420,23 @@ def test_a_check_of_whole_shards_finds_nothing(pet_shards):
     assert check_shards(str(pet_shards)).findings == ()
 
 
+def test_a_check_finds_the_same_image_in_several_shards(write_tar, picture):
+    for name, members in {
+        "train-0.tar": {"a.png": picture(1), "a.cls": b"0", "b.png": picture(2), "b.cls": b"1"},
+        "train-1.tar": {"c.png": picture(3), "c.cls": b"0", "d.png": picture(2), "d.cls": b"1"},
+        "test-0.tar": {"e.png": picture(1), "e.cls": b"1", "f.png": picture(4), "f.cls": b"0"},
+    }.items():
+        folder = write_tar(name, members).parent
+
+    report = check_shards(str(folder))
+
+    assert [(found.kind, found.paths) for found in report.findings] == [
+        ("leakage", ("train-0.tar/a.png", "test-0.tar/e.png")),
+        ("duplicate", ("train-0.tar/b.png", "train-1.tar/d.png")),
+    ]
+    assert report.faults[0].text == "in train and test, under different classes: '0', '1'"
+
+
 def test_shards_of_other_classes_than_the_models_are_refused_with_both_lists(pet_shards):
     pipeline = load_shards(path=str(pet_shards)).transform
 

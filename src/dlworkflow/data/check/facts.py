@@ -99,7 +99,7 @@ def examine(
     try:
         tell(len(facts), len(every))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            waiting = {pool.submit(_look, path, states[path][1], limit): path for path in to_read}
+            waiting = {pool.submit(facts_of, path, states[path][1], limit): path for path in to_read}
             try:
                 for done in as_completed(waiting):
                     facts[waiting[done]], lasting = done.result()
@@ -121,10 +121,10 @@ def _silent(_done: int, _total: int) -> None:
     """Tell nobody."""
 
 
-def _look(path: Path, n_bytes: int, limit: int) -> tuple[Facts, bool]:
-    """Return what a file holds, and whether that is so as long as the file does not change."""
+def facts_of(path: Path, n_bytes: int, limit: int, content: bytes | None = None) -> tuple[Facts, bool]:
+    """Return what a file or its `content` holds, and whether that is so as long as the file does not change."""
     try:
-        with opened(path, max_pixels=limit) as image:
+        with opened(path, max_pixels=limit, content=content) as image:
             kind, mode = image.format or "", image.mode
             ImageOps.exif_transpose(image, in_place=True)
             low, high = extremes_of(image) if is_deep(mode) else (0.0, 0.0)

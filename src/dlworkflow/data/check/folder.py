@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dlworkflow.data.check.copies import Place, copies_among
 from dlworkflow.data.check.facts import Facts, examine
-from dlworkflow.data.check.near_duplicates import alike
 from dlworkflow.data.check.report import FAULTS, REMARKS, Finding, FolderReport, MinMedianMax, ratios_of
 from dlworkflow.data.check.value_ranges import judge_range
 from dlworkflow.data.folders.class_names import alike_in_case
@@ -21,17 +21,13 @@ from dlworkflow.data.folders.listing import csv_faults, label_faults, look_into,
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_image
 from dlworkflow.data.protocol import OnProgress
-from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.errors import DataError, MissingDataError
 from dlworkflow.files.paths import user_path
 
 IMBALANCE_RATIO = 3.0
 """A split whose largest class has more than this many times the images of its smallest is remarked on."""
 
 _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras and scanners write under the other's name
-
-
-_Place = tuple[str, str, Path]
-"""Where an image stands: split, class, file."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class _Listing:
         names = (path.relative_to(self.base) if path.is_relative_to(self.base) else path for path in paths)
         self.findings.append(Finding(kind, text, tuple(map(str, names))))
 
-    def each(self) -> Iterator[_Place]:
+    def each(self) -> Iterator[Place]:
         """Go through (split, class, image)."""
         for split, classes in self.images.items():
             for name, paths in classes.items():
@@ -79,7 +75,8 @@ def check_folder(
     facts = examined.facts
     _judge_files(listing, facts, limit)
     _judge_classes(listing)
-    _judge_copies(listing, facts)
+    for kind, text, copies in copies_among((place, facts[place[2]]) for place in listing.each()):
+        listing.note(kind, text, *copies)
     _judge_range(listing, facts)
     kinds = [*FAULTS, *REMARKS]
     decoded = [found for found in facts.values() if found.digest]
@@ -204,28 +201,6 @@ def _judge_classes(listing: _Listing) -> None:
                 f"split {split!r}: {large!r} has {sizes[large]:,} images, {small!r} {sizes[small]:,}: "
                 f"{ratio:.1f} times as many (more than {IMBALANCE_RATIO:g} is remarked on)",
             )
-
-
-def _judge_copies(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
-    """Note images of the same pixels, and those that look the same, in one split or in several."""
-    copies: dict[str, list[_Place]] = {}
-    for place in listing.each():
-        if digest := facts[place[2]].digest:
-            copies.setdefault(digest, []).append(place)
-    for places in copies.values():
-        if len(places) > 1:
-            _note_copies(listing, places, "duplicate", "leakage")
-    different = [*copies.values()]
-    for group in alike(facts[places[0][2]].look for places in different):
-        _note_copies(listing, [place for i in group for place in different[i]], "alike", "alike_in_splits")
-
-
-def _note_copies(listing: _Listing, places: Sequence[_Place], in_one: str, in_several: str) -> None:
-    splits = list(dict.fromkeys(split for split, _, _ in places))
-    labels = sorted({name for _, name, _ in places})
-    text = f"in {' and '.join(splits)}" if splits != ["all"] else "a split by chance may put them on both sides"
-    text += f", under different classes: {few(labels)}" if len(labels) > 1 else ""
-    listing.note(in_several if len(splits) > 1 else in_one, text, *(path for _, _, path in places))
 
 
 def _counts(listing: _Listing) -> dict[str, dict[str, int]]:

@@ -1,88 +1,90 @@
-"""What is wrong with shards: every byte is held against the index, every sample read, every image decoded."""
+"""What is wrong with shards: every byte is compared with the index, every sample read, every image decoded."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
 
+from dlworkflow.data.check.copies import Place, copies_among
+from dlworkflow.data.check.facts import Facts, facts_of
 from dlworkflow.data.check.report import Finding, FolderReport, MinMedianMax, ratios_of
-from dlworkflow.data.images.decoding import ImageError, TooManyPixelsError, opened
+from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.digests import shard_digest
 from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.shards.finding import find_shards
 from dlworkflow.data.shards.index import Shard
-from dlworkflow.data.shards.samples import need_webdataset
+from dlworkflow.data.shards.samples import Sample, need_webdataset
 from dlworkflow.data.shards.streams import samples_of
-from dlworkflow.errors import DataError, first_line
+from dlworkflow.errors import DataError
+
+_AT_ONCE = 64
+"""Samples that are decoded by all cores together."""
 
 
 def check_shards(path: str, *, on_progress: OnProgress | None = None, max_pixels: int | None = None) -> FolderReport:
-    """Read all shards of a folder or pattern once and say what is wrong with them; nothing is changed.
+    """Read all shards of a folder or pattern once and report what is wrong with them; nothing is changed.
 
-    The same image in several splits is not looked for: `check_folder` does so before shards are written. Raises
-    DataError where it cannot even be said which shards and classes there are.
+    Copies are found as by `check_folder`. Raises DataError where it is not clear which shards and classes there are.
     """
     need_webdataset()
     found = find_shards(path, checked=False)
-    seen = _Seen(max_pixels)
-    for done, shard in enumerate(found.shards, start=1):
-        seen.findings.extend(seen.look(shard, len(found.classes)))
+    limit, findings, images = pixel_limit(max_pixels), list[Finding](), list[tuple[Place, Facts]]()
+    shards = [(split, shard) for split, some in found.splits.items() for shard in some]
+    for done, (split, shard) in enumerate(shards, start=1):
+        if _is_changed(shard):
+            text = "its bytes are not those of its index; copy or write it again"
+            findings.append(Finding("damaged", text, (shard.path.name,)))
+        try:
+            for name, label, facts in _decoded(shard, len(found.classes), limit):
+                images.append(((split, found.classes[label], Path(name)), facts))
+        except DataError as error:
+            findings.append(Finding("damaged", str(error), (shard.path.name,)))
         if on_progress is not None:
-            on_progress(done, len(found.shards))
-    counts = {
-        split: dict(zip(found.classes, map(sum, zip(*(shard.counts for shard in shards), strict=True)), strict=True))
-        for split, shards in found.splits.items()
-    }
+            on_progress(done, len(shards))
+    for (_, _, file), facts in images:
+        if reason := facts.fault(limit):
+            findings.append(Finding("too_many_pixels" if facts.is_above(limit) else "unreadable", reason, (str(file),)))
+    findings += [Finding(kind, text, tuple(map(str, paths))) for kind, text, paths in copies_among(images)]
+    counts = {split: _counts(some, found.classes) for split, some in found.splits.items()}
+    readable = [facts for _, facts in images if facts.digest]
     return FolderReport(
         path=path,
         layout="shards",
         counts=counts,
         ratios=ratios_of(counts),
-        width=MinMedianMax.of(seen.widths.elements()),
-        height=MinMedianMax.of(seen.heights.elements()),
-        modes=dict(seen.modes.most_common()),
-        formats=dict(seen.formats.most_common()),
-        n_files=len(found.shards),
-        n_read=len(found.shards),
-        findings=tuple(seen.findings),
+        width=MinMedianMax.of(facts.width for facts in readable),
+        height=MinMedianMax.of(facts.height for facts in readable),
+        modes=dict(Counter(facts.mode for facts in readable).most_common()),
+        formats=dict(Counter(facts.format for facts in readable).most_common()),
+        n_files=len(shards),
+        n_read=len(shards),
+        findings=tuple(findings),
     )
 
 
-class _Seen:
-    """What was seen of the images so far."""
+def _counts(shards: Sequence[Shard], classes: Sequence[str]) -> dict[str, int]:
+    return dict(zip(classes, map(sum, zip(*(shard.counts for shard in shards), strict=True)), strict=True))
 
-    def __init__(self, max_pixels: int | None) -> None:
-        self._max_pixels = max_pixels
-        self.findings: list[Finding] = []
-        self.widths: Counter[int] = Counter()
-        self.heights: Counter[int] = Counter()
-        self.modes: Counter[str] = Counter()
-        self.formats: Counter[str] = Counter()
 
-    def look(self, shard: Shard, n_classes: int) -> Iterator[Finding]:
-        """Give what is wrong with one shard."""
-        name = shard.path.name
-        try:
-            if shard.digest and shard_digest(shard.path) != shard.digest:
-                yield Finding(
-                    "damaged", "its bytes are not those that its index tells of; copy or write it again", (name,)
-                )
-            for sample in samples_of(shard, n_classes):
-                if (fault := self._image(f"{name}/{sample.member}", sample.image)) is not None:
-                    yield fault
-        except OSError as error:
-            yield Finding("damaged", f"cannot be read: {error.strerror or first_line(error)}", (name,))
-        except DataError as error:
-            yield Finding("damaged", str(error), (name,))
+def _is_changed(shard: Shard) -> bool:
+    try:
+        return bool(shard.digest) and shard_digest(shard.path) != shard.digest
+    except OSError:
+        return False  # reading its samples reports it
 
-    def _image(self, name: str, content: bytes) -> Finding | None:
-        try:
-            with opened(name, content=content, max_pixels=self._max_pixels) as image:
-                self.widths[image.width] += 1
-                self.heights[image.height] += 1
-                self.modes[image.mode] += 1
-                self.formats[image.format or ""] += 1
-        except ImageError as error:
-            kind = "too_many_pixels" if isinstance(error, TooManyPixelsError) else "unreadable"
-            return Finding(kind, error.reason, (name,))
-        return None
+
+def _decoded(shard: Shard, n_classes: int, limit: int) -> Iterator[tuple[str, int, Facts]]:
+    """Yield (name, label, facts of the image) of every sample of a shard. Raises DataError for a damaged one."""
+
+    def look(sample: Sample) -> tuple[str, int, Facts]:
+        facts, _ = facts_of(Path(sample.member), len(sample.image), limit, sample.image)
+        return f"{shard.path.name}/{sample.member}", sample.label, facts
+
+    samples = samples_of(shard, n_classes)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while some := list(islice(samples, _AT_ONCE)):
+            yield from pool.map(look, some)
