@@ -122,8 +122,7 @@ training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
-    models/backbone models/torchvision_models models/weights training/optimization training/settings
-    training/transfer
+    models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
     training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -136,8 +135,8 @@ training/resume: errors config engine/data_parallel engine/loop data/protocol da
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/state
 training/settings: errors config config/conflicts data models training/transfer
-training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules
-    engine/update models/weights
+training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
+    models/weights
 training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
     engine/random_state engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/assembly
     training/job training/provenance training/recorder training/resume training/run training/settings
