@@ -7,7 +7,6 @@ cannot be written, everything is read again. Nothing is ever written beside the 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,7 +18,7 @@ from PIL import ImageOps
 from PIL import __version__ as pillow
 
 from dlworkflow.data.check.near_duplicates import look_of
-from dlworkflow.data.images.cache import cache_folder, read_remembered, write_remembered
+from dlworkflow.data.images.cache import FileMemory
 from dlworkflow.data.images.decoding import (
     ImageError,
     TooManyPixelsError,
@@ -30,7 +29,7 @@ from dlworkflow.data.images.decoding import (
 from dlworkflow.data.images.modes import extremes_of, is_deep, to_mode
 from dlworkflow.data.protocol import OnProgress
 
-_FORMAT = 5  # to be raised with the fields of Facts and what they mean
+_FORMAT = 6  # to be raised with the fields of Facts and what they mean
 
 
 @dataclass(frozen=True)
@@ -84,41 +83,36 @@ def examine(
     """Decode image files whole, on all cores, but for those that are as remembered from another look at `root`."""
     every = list(dict.fromkeys(paths))
     limit = pixel_limit(max_pixels)
-    tell = on_progress or _silent
-    file = _memory_file(root) if use_memory else None
-    base = root if root.is_dir() else root.parent
-    rows = _remembered(file) if file else {}
-    facts: dict[Path, Facts] = {}
-    states = {path: _state(path) for path in every}
-    for path, state in states.items():
-        row = rows.get(_key(path, base))
-        if row and (row[0], row[1]) == state and _holds(known := Facts(*row[1:]), limit):
-            facts[path] = known
+    memory = FileMemory("checks", root if use_memory else None, {"format": _FORMAT, "pillow": pillow})
+    facts = {path: known for path in every if (known := _known(memory.get(path), limit)) is not None}
     to_read = [path for path in every if path not in facts]
-    passing: set[Path] = set()
     try:
-        tell(len(facts), len(every))
+        if on_progress is not None:
+            on_progress(len(facts), len(every))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            waiting = {pool.submit(facts_of, path, states[path][1], limit): path for path in to_read}
+            waiting = {pool.submit(facts_of, path, _size_of(path), limit): path for path in to_read}
             try:
                 for done in as_completed(waiting):
-                    facts[waiting[done]], lasting = done.result()
-                    if not lasting:
-                        passing.add(waiting[done])
-                    tell(len(facts), len(every))
+                    path = waiting[done]
+                    facts[path], lasting = done.result()
+                    memory.put(path, astuple(facts[path]) if lasting else None)
+                    if on_progress is not None:
+                        on_progress(len(facts), len(every))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     finally:
-        if file and to_read:
-            lasts = [path for path in facts if path not in passing]
-            rows = {_key(path, base): [states[path][0], *astuple(facts[path])] for path in lasts}
-            write_remembered(file, json.dumps(_head() | {"files": rows}, separators=(",", ":")))
+        if to_read:
+            memory.write()
     return Examined({path: facts[path] for path in every}, len(to_read))
 
 
-def _silent(_done: int, _total: int) -> None:
-    """Tell nobody."""
+def _size_of(path: Path) -> int:
+    """Return a file's size in bytes, -1 where there is none."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return -1
 
 
 def facts_of(path: Path, n_bytes: int, limit: int, content: bytes | None = None) -> tuple[Facts, bool]:
@@ -139,47 +133,9 @@ def facts_of(path: Path, n_bytes: int, limit: int, content: bytes | None = None)
         return Facts(n_bytes, reason=error.reason), error.lasting
 
 
-def _state(path: Path) -> tuple[str, int]:
-    """Return what a file's times and inode are, and its size in bytes; ("", -1) where it cannot be found."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return "", -1
-    return f"{found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}", found.st_size
-
-
-def _holds(known: Facts, limit: int) -> bool:
-    """Tell whether facts still hold with this limit: an image that was refused by another may be read now."""
-    return bool(known.digest or known.reason) or known.is_above(limit)
-
-
-def _memory_file(root: Path) -> Path | None:
-    """Return the file that remembers what was found in `root`; None where it would lie among the user's images."""
-    folder = cache_folder()
-    try:
-        home = folder.resolve() if folder else None
-        where = root.resolve()
-    except (OSError, RuntimeError):
+def _known(row: list[Any] | None, limit: int) -> Facts | None:
+    """Return remembered facts that still hold; an image above another limit of pixels may be read now."""
+    if row is None or [type(value) for value in row] != [type(value) for value in astuple(Facts())]:
         return None
-    if home is None or (root.is_dir() and home.is_relative_to(where)):
-        return None
-    name = hashlib.blake2b(os.fsencode(where), digest_size=12).hexdigest()
-    return home / "checks" / f"{name}.json"
-
-
-def _key(path: Path, base: Path) -> str:
-    """Return a file's name in the memory: below the folder, so that it is the same whichever way one came there."""
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path.absolute())
-
-
-def _head() -> dict[str, Any]:
-    return {"format": _FORMAT, "pillow": pillow}  # another Pillow may read what this one cannot
-
-
-def _remembered(file: Path) -> dict[str, list[Any]]:
-    """Return {file: [state, *facts]} as an earlier look wrote it; nothing where that cannot be used."""
-    rows = read_remembered(file, "files", _head())
-    types = [str, *(type(value) for value in astuple(Facts()))]
-    return {
-        name: row for name, row in rows.items() if isinstance(row, list) and [type(value) for value in row] == types
-    }
+    known = Facts(*row)
+    return known if known.digest or known.reason or known.is_above(limit) else None

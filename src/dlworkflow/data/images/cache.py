@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import logging
 import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,66 @@ def write_remembered(file: Path, text: str) -> None:
         make_subfolder(file.parent)
         content = text.encode("ascii")
         _write(file, _check(content) + b"\n" + content)
+
+
+class FileMemory:
+    """What was found in the files of a folder, kept in one file of the cache; nothing of a file that has changed.
+
+    A file is known by its path below `root`, its size, inode and times. All that is kept depends on `head` too.
+    """
+
+    def __init__(self, kind: str, root: Path | None, head: Mapping[str, Any]) -> None:
+        self._base = root if root is None or root.is_dir() else root.parent
+        self._head, self._states = head, dict[str, str]()
+        self._file = _memory_file(kind, root) if root is not None else None
+        rows = read_remembered(self._file, "files", head) if self._file is not None else {}
+        self._rows = {name: row for name, row in rows.items() if isinstance(row, list) and row}
+
+    def get(self, path: Path) -> list[Any] | None:
+        """Return what is kept of a file, None where nothing is."""
+        key = self._key(path)
+        state = self._states[key] = _state_of(path)
+        row = self._rows.get(key)
+        return row[1:] if row is not None and state and row[0] == state else None
+
+    def put(self, path: Path, row: Sequence[Any] | None) -> None:
+        """Keep this of a file in the state that it was in for `get`, or nothing."""
+        key = self._key(path)
+        self._rows.pop(key, None)
+        if row is not None:
+            self._rows[key] = [self._states[key], *row]
+
+    def write(self) -> None:
+        """Write what is kept; of files that are gone nothing is."""
+        if self._file is not None and self._base is not None:
+            rows = {key: row for key, row in self._rows.items() if key in self._states or (self._base / key).exists()}
+            text = json.dumps({**self._head, "files": rows}, separators=(",", ":"))
+            write_remembered(self._file, text)
+
+    def _key(self, path: Path) -> str:
+        base = self._base
+        return str(path.absolute() if base is None or not path.is_relative_to(base) else path.relative_to(base))
+
+
+def _state_of(path: Path) -> str:
+    """Return a file's size, times and inode; nothing where it cannot be found."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}"
+
+
+def _memory_file(kind: str, root: Path) -> Path | None:
+    """Return the file of the cache for a folder or a CSV file; None where it would be among the user's files."""
+    folder = cache_folder()
+    try:
+        home, where = folder.resolve() if folder else None, root.resolve()
+    except (OSError, RuntimeError):
+        return None
+    if home is None or (root.is_dir() and home.is_relative_to(where)):
+        return None
+    return home / kind / f"{hashlib.blake2b(os.fsencode(where), digest_size=12).hexdigest()}.json"
 
 
 def make_subfolder(folder: Path) -> None:
