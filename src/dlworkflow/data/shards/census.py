@@ -61,9 +61,8 @@ def _counted(paths: Sequence[Path], memory: FileMemory, decode: bool) -> Iterato
         _log.info("%s the samples of %d shard(s), once", "reading" if decode else "counting", new)
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for path, census in zip(
-                paths, pool.map(lambda path: known[path] or _look(path, decode), paths), strict=True
-            ):
+            every = pool.map(lambda path: known[path] or _look(path, decode), paths)
+            for path, census in zip(paths, every, strict=True):
                 bad = None if census.bad is None else [[position, *what] for position, what in census.bad.items()]
                 memory.put(path, (census.n_bytes, sorted(census.counts.items()), bad))
                 yield path, census
