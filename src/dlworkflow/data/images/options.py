@@ -6,14 +6,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.transforms import RangeSetting, Spec, parse
 from dlworkflow.registry import Fraction, Seed
 
-if TYPE_CHECKING:
-    from dlworkflow.data.splits import Splits
+Loaded = TypeVar("Loaded")
 
 TEST_FRACTION, RANDOM_STATE = 0.2, 42
 """The default split into training and test."""
@@ -53,7 +52,7 @@ class ImageOptions:
         )
 
 
-def with_image_options(load: Callable[..., Splits]) -> Callable[..., Splits]:
+def with_image_options(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
     """Let a loader `load(options, *, ...)` be called with each option as a keyword of its own, its signature shows."""
     own = [parameter for name, parameter in inspect.signature(load).parameters.items() if name != "options"]
     hints = get_type_hints(ImageOptions, include_extras=True)
@@ -66,7 +65,7 @@ def with_image_options(load: Callable[..., Splits]) -> Callable[..., Splits]:
     names = {parameter.name for parameter in shared}
 
     @wraps(load)
-    def loader(**given: Any) -> Splits:
+    def loader(**given: Any) -> Loaded:
         options = ImageOptions(**{name: value for name, value in given.items() if name in names})
         return load(options, **{name: value for name, value in given.items() if name not in names})
 
