@@ -67,7 +67,7 @@ data/check: errors files/paths registry data/folders data/images data/protocol d
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
 data/download: errors files/paths
 data/folders: errors files/paths data/images
-data/images: errors files/paths files/writing registry data/protocol data/splits
+data/images: errors files/paths files/writing registry data/protocol
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/protocol:
 data/shards: errors files/paths files/writing registry engine/child_processes data/check data/folders data/images
@@ -173,8 +173,8 @@ cli/data: errors files/paths files/text config data data/check data/folders data
     analysis/data_figures cli/command cli/options cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
-cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs
-    analysis/evaluation analysis/figures cli/options cli/predict cli/tables
+cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
+    analysis/figures cli/options cli/predict cli/tables
 cli/guide: errors guide cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
