@@ -37,7 +37,7 @@ files/writing: errors files/locking
 registry: errors
 config: config/checking config/layers config/settings
 config/checking: errors config/layers config/settings
-config/command_line: config/flags
+config/command_line: files/text config/flags
 config/conflicts: config
 config/documentation: registry config/settings
 config/flags:
@@ -117,7 +117,8 @@ training/assembly: engine/data_parallel engine/loop engine/losses engine/mixup e
     engine/tasks data/loaders data/protocol data/slices models/backbone training/frozen_features training/job
     training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
-training/distributed: errors engine/data_parallel engine/loop runs training/job training/resume training/run
+training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job
+    training/resume training/run
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
@@ -148,8 +149,8 @@ inference/predictor: errors engine/batch_check engine/device engine/tasks data/f
 analysis: registry
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
-analysis/diagnosis: errors registry config config/command_line config/conflicts engine/losses engine/tasks data runs
-    models models/torchvision_models models/weights training/settings
+analysis/diagnosis: errors files/text registry config config/command_line config/conflicts engine/losses engine/tasks
+    data runs models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
     data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs inference/predictor
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
@@ -183,11 +184,12 @@ cli/options: errors files/paths files/text files/writing config/flags data plott
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options cli/predict
 cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
     inference/inputs inference/predictor cli/command cli/options cli/tables
-cli/progress: errors engine/device engine/loop data/images data/shards data/splits metrics/functions metrics/report
-    runs models/backbone models/weights training/job cli/options cli/tables
+cli/progress: errors files/text engine/device engine/loop data/images data/shards data/splits metrics/functions
+    metrics/report runs models/backbone models/weights training/job cli/options cli/tables
 cli/runs: files/text runs runs/comparison cli/options cli/tables
 cli/streams:
-cli/sweep: errors config config/flags data plotting runs training/sweep cli/command cli/options cli/runs cli/tables
+cli/sweep: errors files/text config config/flags data plotting runs training/sweep cli/command cli/options cli/runs
+    cli/tables
 cli/tables: files/text
 cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
     cli/options cli/tables

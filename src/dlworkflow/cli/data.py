@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +24,7 @@ from dlworkflow.cli.options import (
 )
 from dlworkflow.cli.tables import Format, number, render
 from dlworkflow.files.paths import user_path
-from dlworkflow.files.text import printable
+from dlworkflow.files.text import printable, shell_command
 
 if TYPE_CHECKING:
     from dlworkflow.data.check.report import Finding, FolderReport
@@ -244,7 +243,7 @@ def shard(
         own = [shard for shard in written if shard.split == split]
         n, size = sum(shard.samples for shard in own), sum(shard.n_bytes for shard in own)
         typer.echo(f"{split}: {_counted(len(own), 'shard')}, {n:,} samples, {size / 1e6:,.1f} MB")
-    say(f"train on them with: dlw train MODEL --data {shlex.quote(str(out))}")
+    say(f"train on them with: {shell_command(['dlw', 'train', 'MODEL', '--data', str(out)])}")
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import typer
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.tables import loss, number, percent
 from dlworkflow.errors import DivergedError, few
+from dlworkflow.files.text import shell_command
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
@@ -48,7 +48,7 @@ class Progress:
         where = f"stopped after epoch {self._ended}" if self._ended else "stopped in the first epoch"
         if issubclass(kind, DivergedError):
             return f"{where}; the run is kept in {run.path}"
-        return f"{where}; go on with: dlw train --resume {shlex.quote(str(run.path))}"
+        return f"{where}; go on with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
 
     def start(self, job: Job, run: Run) -> None:
         """Say what trains where."""

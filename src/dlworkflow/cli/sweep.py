@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +21,7 @@ from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, loss, number, percent, render
 from dlworkflow.config.flags import OF_SWEEP, OUTPUT, RUN, SEARCH
 from dlworkflow.errors import ConfigError, RunError, few
+from dlworkflow.files.text import shell_command
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
@@ -204,7 +204,7 @@ class _Progress:
         self._total, self._ended = 0, 0
 
     def way_on(self) -> str:
-        return f"dlw sweep --resume {shlex.quote(str(self._sweep.path))}"
+        return shell_command(["dlw", "sweep", "--resume", str(self._sweep.path)])
 
     def start(self, plan: Plan, jobs: int) -> None:
         self._total = max(len(plan.points), (self._settings.random or 0) * self._settings.seeds * self._searches())

@@ -1,4 +1,4 @@
-"""Rows as people and programs read them: text table, Markdown, CSV, JSON. Names cannot send codes to a terminal."""
+"""Rows as a text table, Markdown, CSV or JSON. Knows no run; names cannot send control codes to a terminal."""
 
 from __future__ import annotations
 
@@ -55,16 +55,26 @@ def render(
         escaped = [[cell.replace("|", "\\|") for cell in line] for line in [headings, *cells]]
         escaped.insert(1, ["---"] * len(headings))
         return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
-    widths = [max(len(line[i]) for line in [headings, *cells]) for i in range(len(headings))]
-    right = [bool(cells) and all(_is_number(line[i]) for line in cells) for i in range(len(headings))]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in [headings, *cells]
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    columns_of_text = [_aligned([heading, *column]) for heading, *column in zip(headings, *cells, strict=True)]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns_of_text, strict=True))
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    """Return a heading, a rule and cells of one width on the screen; numbers are aligned to the right."""
+    widths = [display_width(cell) for cell in column]
+    most, right = max(widths), len(column) > 1 and all(map(_is_number, column[1:]))
+    gaps = [" " * (most - width) for width in widths]
+    heading, *cells = [gap + cell if right else cell + gap for cell, gap in zip(column, gaps, strict=True)]
+    return [heading, "-" * most, *cells]
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a Chinese character, none for a combining mark."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(wcswidth(text), 0)
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:

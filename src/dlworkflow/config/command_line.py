@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from dlworkflow.config.flags import FLAGS, OF_LR_FIND, OF_TRAIN
+from dlworkflow.files.text import shell_command
 
 Tree = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def train_command(settings: Tree, usual: Tree | None = None, *, changed: Collect
     """
     differing = _differing(settings, usual, changed)
     new = {key: differing.pop(key) for key in list(differing) if _among(key, changed)}
-    return shlex.join(["dlw", "train", *_opening(settings), *_said(differing), *_said(new)])
+    return shell_command(["dlw", "train", *_opening(settings), *_said(differing), *_said(new)])
 
 
 def lr_find_command(settings: Tree, usual: Tree | None = None) -> str:
@@ -38,7 +38,7 @@ def lr_find_command(settings: Tree, usual: Tree | None = None) -> str:
     without = (*_NOT_OF_LR_FIND, *(["backbone_lr_scale"] if settings.get("freeze") == "backbone" else []))
     differing = _differing(settings, usual, ())
     wanted = {key: value for key, value in differing.items() if not _among(key, without)}
-    return shlex.join(["dlw", "lr-find", *_opening(settings), *_said(wanted, OF_LR_FIND)])
+    return shell_command(["dlw", "lr-find", *_opening(settings), *_said(wanted, OF_LR_FIND)])
 
 
 def flat(tree: Tree) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from dlworkflow.data.protocol import (
     remember,
     skips,
 )
-from dlworkflow.engine.child_processes import guarded_start, leave_interrupts_to_the_parent
+from dlworkflow.engine.child_processes import START_METHOD, guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.errors import ConfigError, DataError, first_line
 
 _CHUNK_BYTES = 8 * 2**20
@@ -175,7 +175,7 @@ def make_loader(
         shuffle=shuffle and weights is None,
         sampler=None if weights is None else WeightedRandomSampler(weights, size, generator=generator),  # type: ignore[arg-type] # torch calls its argument a list
         num_workers=num_workers,
-        collate_fn=_as_it_is if whole is not None else None,  # type: ignore[arg-type] # torch calls its argument a list
+        collate_fn=_as_it_is if whole is not None else None,
         generator=generator,
         pin_memory=pinned,
         worker_init_fn=leave_interrupts_to_the_parent if num_workers else None,
@@ -185,6 +185,10 @@ def make_loader(
 
 class WorkerLoader(DataLoader[Any]):
     """torch's DataLoader, whose workers are started as all processes of ours."""
+
+    def __init__(self, dataset: Dataset[Any], *, num_workers: int, **settings: Any) -> None:
+        context = START_METHOD if num_workers else None
+        super().__init__(dataset, num_workers=num_workers, multiprocessing_context=context, **settings)
 
     def __iter__(self) -> Any:
         with guarded_start() if self.num_workers else nullcontext():

@@ -1,12 +1,15 @@
-"""Python processes that are started here look for no module in the working folder: a file `random.py` there is data."""
+"""How Python processes are started here: they import no module from the working folder, where `random.py` is data."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+START_METHOD = "fork" if sys.platform == "linux" and hasattr(os, "fork") else "spawn"
+"""How workers of a loader are started, whatever Python's default is: forked ones share the images in memory."""
 _VARIABLE, _OURS = "PYTHONSAFEPATH", "set by dlworkflow"
 
 

@@ -1,4 +1,4 @@
-"""Where arithmetic happens: choose `cuda`, `mps` or `cpu` and a thread count, seed every generator, describe it."""
+"""Devices, cores and threads: which there are, and which a run uses. Knows no settings."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ def available_devices() -> list[str]:
     return [*found, "cpu"]
 
 
-def choose_device(name: str = "auto", *, process: int | None = None) -> torch.device:
-    """Return the device `name`: auto (the best there is), cuda, cuda:N, mps or cpu.
+def available_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    Where several processes train on this machine, `process` is the number of this one: cuda is its own device, and
-    auto is cuda or cpu. Raises ConfigError, naming those that are there, for one that is not.
+
+def choose_device(name: str = "auto", *, process: int | None = None) -> torch.device:
+    """Return the device `name`: auto (the best available one), cuda, cuda:N, mps or cpu.
+
+    Where several processes of this machine train together, `process` is the number of this one: it has a cuda device
+    of its own, and auto is cuda or cpu. Raises ConfigError, which lists the available devices, for any other.
     """
     there = available_devices()
     if process is not None:
@@ -57,15 +62,15 @@ def _device_of_process(name: str, process: int, there: Sequence[str]) -> torch.d
 
 
 def describe_device(device: torch.device) -> str:
-    """Return a device as people call it: `cuda:0 (NVIDIA H100)`, `cpu`."""
+    """Return a device with its product name: `cuda:0 (NVIDIA H100)`, `cpu`."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def choose_threads(threads: int | Literal["auto"], model: nn.Module, in_shape: Sequence[int]) -> int:
-    """Return how many CPU threads a model trains with: as given, else one, or torch's own count where that pays.
+    """Return how many CPU threads a model trains with: as given, else one, or torch's own count where that is faster.
 
-    It pays for convolutions over pictures of 28x28 or more. Anything smaller gains nothing from a second thread and
-    stalls when another process is busy.
+    It is faster for convolutions over images of 28x28 pixels or more. Smaller models gain nothing from a second thread
+    and stall when another process is busy.
     """
     if threads != "auto":
         return threads
@@ -75,7 +80,7 @@ def choose_threads(threads: int | Literal["auto"], model: nn.Module, in_shape: S
 
 @contextmanager
 def thread_count(threads: int) -> Iterator[None]:
-    """Let torch use `threads` CPU threads within the block."""
+    """Limit torch to `threads` CPU threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -85,7 +90,7 @@ def thread_count(threads: int) -> Iterator[None]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what a run's result may depend on: system, processor, cores, devices."""
+    """Return what the results of a run may depend on: system, processor, cores, devices."""
     return {
         "system": platform.platform(),
         "machine": platform.machine(),

@@ -27,12 +27,6 @@ def user_path(given: str | os.PathLike[str]) -> Path:
     return Path(os.path.expanduser(given))  # noqa: PTH111 - Path.expanduser fails where there is no such home
 
 
-def home_folder() -> Path | None:
-    """Return the user's home, None where the machine names none."""
-    found = user_path("~")
-    return found if found.is_absolute() else None
-
-
 def matching_paths(given: str) -> list[Path]:
     """Return what a user means by a path or a pattern, sorted; a path that is there is never a pattern.
 

@@ -1,26 +1,42 @@
-"""Names of files and classes as text that is safe to print and to write; knows nothing else."""
+"""Text that is safe to print, to write and to type: names, CSV cells, JSON, commands. Knows nothing else."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+from collections.abc import Sequence
 
 
 def printable(text: object) -> str:
-    """Return a text with control characters spelled out, so that a file's name cannot move a terminal's cursor."""
+    """Return a text with control characters as escapes, so that a file name cannot control the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
 def json_text(data: object, *, indent: int | None = None) -> str:
-    """Return JSON in the letters as they are, but with control characters as escapes, which read back the same."""
+    """Return JSON with all letters as they are and control characters as escapes, which read back the same."""
     lines = json.dumps(data, indent=indent, ensure_ascii=False).split("\n")
     return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
 
 
 def csv_cell(value: object) -> object:
-    """Return a value for a CSV file: a text that starts like a formula is kept from being one in a spreadsheet."""
+    """Return a value for a CSV file: a spreadsheet does not run a text that starts like a formula."""
     if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _are_numbers(value):
         return f"'{value}"
     return "" if value is None else value
+
+
+def shell_command(words: Sequence[str]) -> str:
+    """Return a command as the user's shell reads it: quoted for POSIX shells or, on Windows, for cmd and PowerShell."""
+    return shlex.join(words) if os.name == "posix" else " ".join(map(_quoted_on_windows, words))
+
+
+def _quoted_on_windows(word: str) -> str:
+    if re.fullmatch(r"[\w.:/\\=+-]+", word):
+        return word
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + ("\\" + found[2] if found[2] else ""), word)
+    return f'"{escaped}"'
 
 
 def _escaped(line: str) -> str:

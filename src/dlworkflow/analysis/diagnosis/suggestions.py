@@ -5,7 +5,6 @@ Knows the settings of a run as plain nested dictionaries, and facts about the ru
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 from dlworkflow.analysis.diagnosis.changes import changed
 from dlworkflow.config.command_line import flat, lr_find_command, train_command
+from dlworkflow.files.text import shell_command
 
 MOST = 6
 """Nobody follows more advice than this: suggestions further down the list are left out."""
@@ -81,7 +81,7 @@ def _change(suggestion: Suggestion, run: Situation) -> Command:
     """Return the run's own command with the suggested settings changed."""
     settings, why = suggestion.settings, suggestion.why
     if settings[0].startswith("epochs") and run.resume is not None:
-        return f"{why}: it was stopped before its end", shlex.join(["dlw", "train", "--resume", run.resume])
+        return f"{why}: it was stopped before its end", shell_command(["dlw", "train", "--resume", run.resume])
     if settings[0].startswith("epochs") and run.stopped_early:  # more of them would end where these did
         settings = ("early_stopping=null", *(setting for setting in settings if ">=" in setting))
         why = f"{why}, without stopping early"

@@ -1,7 +1,7 @@
 """What a look into image files found, remembered by path, size, inode and times: none is read twice unchanged.
 
-Remembered in one file a folder, under DLW_CACHE_DIR, XDG_CACHE_HOME/dlworkflow or ~/.cache/dlworkflow; where that
-cannot be written, everything is read again. Nothing is ever written beside the images.
+Remembered in one file per folder, under DLW_CACHE_DIR or the user's cache folder (on Linux ~/.cache/dlworkflow). Where
+that cannot be written, everything is read again. Nothing is ever written beside the images.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.files.paths import home_folder, parse_json, read_small, user_path
+from dlworkflow.files.paths import parse_json, read_small, user_path
 from dlworkflow.files.writing import clear_leftovers, drop_file, finish_file, unfinished_file
 
 _TAG = "CACHEDIR.TAG"  # the name and the first line by which programs that make backups know a cache
@@ -37,10 +37,12 @@ def cache_folder() -> Path | None:
         return None
     if given := os.environ.get("DLW_CACHE_DIR"):
         return user_path(given) / "dlworkflow-cache"
-    if (given := os.environ.get("XDG_CACHE_HOME")) and Path(given).is_absolute():
-        return Path(given, "dlworkflow")
-    home = home_folder()
-    return home / ".cache" / "dlworkflow" if home is not None else None
+    from platformdirs import user_cache_path
+    from platformdirs.unix import Unix
+
+    former = Unix("dlworkflow").user_cache_path  # on every system in older versions
+    found = former if former.is_dir() else user_cache_path("dlworkflow", appauthor=False)
+    return found if found.is_absolute() else None
 
 
 _rechecking = False

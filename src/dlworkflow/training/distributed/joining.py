@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 import threading
 import time
@@ -15,6 +14,7 @@ from datetime import timedelta
 from torch import distributed
 
 from dlworkflow.errors import ConfigError, DivergedError, DlwError
+from dlworkflow.files.text import shell_command
 from dlworkflow.training.distributed.group import (
     STOPPED_TIMEOUT,
     TIMEOUT,
@@ -113,7 +113,7 @@ def _who_is_lost(group: Processes, answering: Sequence[int], runs_dir: str | os.
     if group.rank:  # the run is where rank 0 writes it
         return f"{ends}; go on with: dlw train --resume last"
     run = run_of(group.launch, runs_dir)
-    return ends if run is None else f"{ends}; go on with: dlw train --resume {shlex.quote(str(run.path))}"
+    return ends if run is None else f"{ends}; go on with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -13,7 +12,9 @@ from collections.abc import Sequence
 
 import torch
 
+from dlworkflow.engine.device import available_cores
 from dlworkflow.errors import ConfigError
+from dlworkflow.files.text import shell_command
 from dlworkflow.training.distributed.group import LostProcessError
 from dlworkflow.training.distributed.joining import check_available, chosen_timeout
 from dlworkflow.training.distributed.training import run_of
@@ -59,8 +60,7 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
 
 
 def _check_count(processes: int) -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = max(cores, torch.cuda.device_count())
+    most = max(available_cores(), torch.cuda.device_count())
     if not 1 <= processes <= most:
         raise ConfigError(f"--processes: from 1 to {most} on this machine, not {processes}")
 
@@ -70,7 +70,7 @@ def _code(codes: dict[int, int], processes: int, name: str, runs_dir: str | os.P
     killed = [rank for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM]
     if killed:
         run = run_of(name, runs_dir)
-        how = f"; go on with: dlw train --resume {shlex.quote(str(run.path))}" if run is not None else ""
+        how = f"; go on with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}" if run is not None else ""
         what = signal.Signals(-codes[killed[0]]).name
         raise LostProcessError(f"process {killed[0]} of {processes} was killed ({what}){how}")
     return next((codes[rank] for rank in sorted(codes) if codes[rank] > 0), 1)

@@ -6,7 +6,6 @@ its last whole epoch, and `run_sweep` on the same folder does what is left.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +15,7 @@ from typing import Literal
 import torch
 
 from dlworkflow.config import Layer, SweepSettings, build_sweep_settings
-from dlworkflow.engine.device import choose_device
+from dlworkflow.engine.device import available_cores, choose_device
 from dlworkflow.engine.signals import Halt
 from dlworkflow.errors import ConfigError, DlwError, RunError
 from dlworkflow.training.job import prepare
@@ -87,11 +86,6 @@ def choose_jobs(jobs: int | Literal["auto"], tasks: int, plan: Plan) -> int:
     threads = plan.base.get("threads", 1)
     cores = available_cores() // (threads if isinstance(threads, int) else torch.get_num_threads())
     return max(1, min(cores, tasks, _free_bytes() // WORKER_BYTES))
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _free_bytes() -> int:
