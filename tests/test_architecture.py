@@ -45,23 +45,26 @@ config/layers: errors files/paths config/settings config/yaml_text
 config/settings:
 config/yaml_text: errors
 engine: registry
+engine/bare_optimizers:
 engine/batch_check: errors engine/tasks
 engine/child_processes:
-engine/data_parallel: errors engine/losses engine/tasks
+engine/class_weights: errors
+engine/data_parallel: errors engine/loss_means engine/tasks
 engine/device: errors
 engine/early_stopping:
 engine/ema:
 engine/loop: errors engine/batch_check engine/data_parallel engine/scores engine/tasks engine/update
-engine/losses: errors engine/tasks
+engine/loss_means: engine/tasks
+engine/losses: errors registry engine/loss_means engine/tasks
 engine/mixup: engine/tasks
-engine/optimizers: errors
+engine/optimizers: errors registry engine/bare_optimizers
 engine/precision: errors
 engine/random_state:
-engine/schedules:
-engine/scores: errors engine/data_parallel engine/losses engine/tasks
+engine/schedules: errors registry
+engine/scores: errors engine/data_parallel engine/loss_means engine/tasks
 engine/signals:
 engine/tasks: errors
-engine/update: engine/losses engine/tasks
+engine/update: engine/loss_means engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
 data/check: errors files/paths registry data/folders data/images data/protocol data/splits
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
@@ -77,7 +80,7 @@ data/splits: errors data/images data/protocol
 metrics:
 metrics/functions: errors registry
 metrics/per_class: metrics/functions
-metrics/report: engine/tasks metrics/functions metrics/per_class
+metrics/report: engine/losses engine/tasks metrics/functions metrics/per_class
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/style
@@ -113,7 +116,7 @@ models/torchvision_models: errors
 models/weights: errors files/paths files/writing registry data/download models models/backbone
     models/torchvision_models
 training: registry
-training/assembly: engine/data_parallel engine/loop engine/losses engine/mixup engine/precision engine/signals
+training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
     engine/tasks data/loaders data/protocol data/slices models/backbone training/frozen_features training/job
     training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
@@ -121,7 +124,7 @@ training/distributed: errors files/text engine/data_parallel engine/device engin
     training/resume training/run
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
-training/job: errors files/paths config config/conflicts engine/data_parallel engine/device engine/losses
+training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
     models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
@@ -131,16 +134,17 @@ training/optimization: errors config engine/early_stopping engine/ema engine/opt
 training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol
     metrics/functions runs models/weights training/job
 training/recorder: errors engine/loop runs models/weights training/state
-training/resume: errors config engine/data_parallel engine/loop data/protocol data/splits runs training/assembly
-    training/changed_data training/job training/provenance training/run
+training/resume: errors config engine/data_parallel engine/loop engine/schedules data/protocol data/splits runs
+    training/assembly training/changed_data training/job training/provenance training/run
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/state
-training/settings: errors config config/conflicts data models training/transfer
+training/settings: errors config config/conflicts engine/losses engine/optimizers engine/schedules data data/splits
+    models training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
-training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
-    engine/random_state engine/signals engine/tasks data/loaders runs runs/comparison runs/finding training/assembly
-    training/job training/provenance training/recorder training/resume training/run training/settings
+training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop engine/losses
+    engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly training/job
+    training/provenance training/recorder training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
 inference: registry
 inference/inputs: errors files/paths data/folders data/images
@@ -149,10 +153,11 @@ inference/predictor: errors engine/batch_check engine/device engine/tasks data/f
 analysis: registry
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
-analysis/diagnosis: errors files/text registry config config/command_line config/conflicts engine/losses engine/tasks
-    data runs models models/torchvision_models models/weights training/settings
-analysis/evaluation: errors files/paths config engine/device engine/loop engine/tasks data data/datasets data/images
-    data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs inference/predictor
+analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs models
+    models/torchvision_models models/weights training/settings
+analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
+    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs
+    inference/predictor
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
     analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -162,7 +167,7 @@ course: registry
 course/convolution: errors course/trace
 course/descent: errors
 course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/functions plotting
-course/trace: errors engine/tasks
+course/trace: errors engine/losses engine/tasks
 guide: errors
 cli:
 cli/app: _version errors data/shards cli/command cli/options cli/streams

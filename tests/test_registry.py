@@ -39,7 +39,7 @@ def test_settings_are_the_parameters_with_their_defaults():
         ("n", True, "whole number"),
         ("n", "3", "whole number"),
         ("share", 1.0, "between 0 and 1, both excluded"),
-        ("share", float("nan"), "a number"),
+        ("share", float("nan"), "a finite number"),
         ("step", 0, "more than 0, not 0"),
         ("kind", "c", "unknown value 'c'"),
         ("path", 3, "text"),

@@ -116,6 +116,12 @@ class Registry(Generic[Thing]):
         parameters = inspect.signature(self[name]).parameters
         return {key: _hint(self[name], parameters[key]) for key in self.settings(name)}
 
+    def build(self, name: str, settings: Mapping[str, Any], **supplied: Any) -> Any:
+        """Call a thing with its settings, and with those of `supplied` that it has a parameter for."""
+        thing = self[name]
+        taken = inspect.signature(thing).parameters
+        return thing(**settings, **{key: value for key, value in supplied.items() if key in taken})
+
     def about(self, name: str) -> str:
         """Return one line of help: the entry's own, else the first line of the docstring, read without importing."""
         entry = self.table.get(name) if name not in self.registered else self.registered[name]
@@ -205,16 +211,16 @@ class Range:
     open: bool = False
 
     def fault(self, value: float) -> str | None:
-        """Say what is wrong with `value`, or None."""
-        inside = self.low < value < self.high if self.open else self.low <= value <= self.high
-        if inside:
+        """Return what is wrong with `value`, or None."""
+        low, high = (self.low < value, value < self.high) if self.open else (self.low <= value, value <= self.high)
+        if low and high:
             return None
-        if value <= self.low and self.high >= MOST:
+        if self.high < MOST and self.low > -math.inf:
+            ends = f"{plain(self.low)} and {plain(self.high)}{', both excluded' if self.open else ''}"
+            return f"must be between {ends}, not {plain(value)}"
+        if not low:
             return f"must be {'more than' if self.open else 'at least'} {plain(self.low)}, not {plain(value)}"
-        if self.open and self.high >= MOST:
-            return f"must be less than {plain(self.high)}, not {plain(value)}"
-        ends = f"{plain(self.low)} and {plain(self.high)}{', both excluded' if self.open else ''}"
-        return f"must lie between {ends}, not {plain(value)}"
+        return f"must be {'less than' if self.open else 'at most'} {plain(self.high)}, not {plain(value)}"
 
 
 class OneOf:
@@ -251,11 +257,13 @@ Size = Annotated[int, Range(0, MOST)]
 """A whole number that may be 0."""
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 """What numpy and scikit-learn take for a seed."""
-Positive = Annotated[float, Range(0, _LARGEST, open=True)]
+Positive = Annotated[float, Range(0, open=True), Range(high=_LARGEST)]
 NonNegative = Annotated[float, Range(0, _LARGEST)]
 Probability = Annotated[float, Range(0, 1)]
 Fraction = Annotated[float, Range(0, 1, open=True)]
 """A true part of a whole: more than 0, less than 1."""
+BelowOne = Annotated[float, Range(0), Range(high=1, open=True)]
+"""At least 0 and less than 1, as a momentum."""
 
 
 def settings_of(function: Callable[..., Any], *, supplied: Collection[str] = ()) -> dict[str, Any]:
@@ -342,8 +350,14 @@ def _fault(value: Any, hint: Any) -> str | None:
         return None if None in faults else next(filter(None, faults))
     if origin is Literal:
         return None if value in arguments else unknown("value", value, [str(part) for part in arguments])
-    if origin is list and isinstance(value, list):
+    if origin is list:
+        if not isinstance(value, list):
+            return f"must be a list, not {value!r}"
         return next((fault for part in value if (fault := _fault(part, arguments[0]))), None)
+    if origin is tuple and Ellipsis not in arguments:
+        if not isinstance(value, (list, tuple)) or len(value) != len(arguments):
+            return f"must be a list of {len(arguments)}, not {value!r}"
+        return next((fault for part, hint in zip(value, arguments, strict=True) if (fault := _fault(part, hint))), None)
     if hint is bool:
         return None if isinstance(value, bool) else f"must be true or false, not {value!r}"
     if hint in (int, float) and isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -352,8 +366,8 @@ def _fault(value: Any, hint: Any) -> str | None:
         whole = isinstance(value, int) and not isinstance(value, bool)
         return None if whole else f"must be a whole number, not {value!r}"
     if hint is float:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        return None if number else f"must be a number, not {value!r}"
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return None if number and math.isfinite(value) else f"must be a {'finite ' * number}number, not {value!r}"
     if hint is str:
         return None if isinstance(value, str) else f"must be text, not {value!r}; {IN_QUOTES}"
     if hint is type(None):

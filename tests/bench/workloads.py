@@ -28,8 +28,9 @@ from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import all_of
 from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import evaluate, train
+from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.optimizers import build_optimizer
-from dlworkflow.engine.tasks import build_loss, get_task
+from dlworkflow.engine.tasks import get_task
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.training.job import prepare
 from dlworkflow.training.run import run_training, train_job

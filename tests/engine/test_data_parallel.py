@@ -23,7 +23,7 @@ from dlworkflow.engine.data_parallel import (
     sample_before,
     share_batch_norms,
 )
-from dlworkflow.engine.losses import BinaryCrossEntropy
+from dlworkflow.engine.loss_means import BinaryCrossEntropy
 from dlworkflow.engine.mixup import MixedLoss, Mixing
 from dlworkflow.engine.scores import Total
 from dlworkflow.engine.signals import Stoppable, Stopped, StopRequest

@@ -6,13 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.engine.losses import (
-    BinaryCrossEntropy,
-    build_training_loss,
-    class_weights,
-    sample_weights,
-    shares_of,
-)
+from dlworkflow.engine.class_weights import class_weights, sample_weights
+from dlworkflow.engine.loss_means import BinaryCrossEntropy, shares_of
+from dlworkflow.engine.losses import build_training_loss
 from dlworkflow.engine.scores import Total
 from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION
 from dlworkflow.errors import ConfigError

@@ -88,7 +88,7 @@ def test_the_other_memory_format_gives_the_same_numbers(tmp_path):
 
 
 def test_the_memory_format_of_pictures_is_refused_for_numbers(tmp_path):
-    with pytest.raises(ConfigError, match="channels_last: is a memory format of pictures; data 'circles' has numbers"):
+    with pytest.raises(ConfigError, match="channels_last: is a memory format of images; data 'circles' has numbers"):
         trained(tmp_path, "channels_last=true", model="circles_v2")
 
 

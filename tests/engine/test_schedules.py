@@ -11,7 +11,7 @@ from torch import nn, optim
 from torch.optim import lr_scheduler as torchs
 
 from dlworkflow.engine import schedules
-from dlworkflow.engine.schedules import cosine, one_cycle
+from dlworkflow.engine.schedules import cosine, one_cycle, plateau
 
 EPOCHS, UPDATES = 12, 5
 """Of a run, and in each epoch."""
@@ -35,8 +35,12 @@ def rates(optimizer, after_update=lambda: None, end_epoch=lambda epoch: None, ep
 
 def ours(curve, loss=lambda epoch: 1.0, **options):
     optimizer = sgd()
-    schedule = curve(optimizer) if callable(curve) and not options else schedules.Schedule(optimizer, curve, **options)
+    schedule = curve(optimizer) if not options else schedules.Schedule(optimizer, curve, **options)
     return rates(optimizer, schedule.after_update, lambda epoch: schedule.end_epoch(loss(epoch)))
+
+
+def cosine_over(epochs, min_lr):
+    return cosine(min_lr=min_lr, lr=1.0, epochs=epochs, updates=epochs, warmup=0)
 
 
 def by_epoch(curve):
@@ -68,7 +72,7 @@ def theirs_by_update(build):
         (schedules.step(step_size=3, gamma=0.5), lambda o: torchs.StepLR(o, 3, 0.5)),
         (schedules.multi_step(milestones=[7, 2], gamma=0.1), lambda o: torchs.MultiStepLR(o, [2, 7], 0.1)),
         (schedules.exponential(gamma=0.9), lambda o: torchs.ExponentialLR(o, 0.9)),
-        (schedules.cosine(total=EPOCHS, min_lr=0.01), lambda o: torchs.CosineAnnealingLR(o, EPOCHS, 0.01)),
+        (cosine_over(EPOCHS, min_lr=0.01), lambda o: torchs.CosineAnnealingLR(o, EPOCHS, 0.01)),
     ],
     ids=["step", "multi_step", "exponential", "cosine"],
 )
@@ -78,9 +82,9 @@ def test_a_curve_by_epochs_is_torchs(curve, torchs_own):
 
 def test_one_cycle_is_torchs_at_every_update():
     total = EPOCHS * UPDATES
-    curve = schedules.one_cycle(total=total, pct_start=0.3, div_factor=25, final_div_factor=1e4)
+    curve = one_cycle(updates=total, warmup=0, lr=0.4)
 
-    assert ours(curve, by_update=True) == pytest.approx(
+    assert ours(curve, warmup=0) == pytest.approx(
         theirs_by_update(lambda o: torchs.OneCycleLR(o, 0.4, total_steps=total, cycle_momentum=False))
     )
 
@@ -95,7 +99,7 @@ def test_cosine_after_a_warm_up_is_torchs_two_in_a_row_at_every_update():
         ]
         return torchs.SequentialLR(optimizer, parts, [warmup])
 
-    assert ours(schedules.cosine(total=total - warmup), warmup=warmup, by_update=True) == pytest.approx(
+    assert ours(cosine(lr=0.4, epochs=EPOCHS, updates=total, warmup=warmup), warmup=warmup) == pytest.approx(
         theirs_by_update(torchs_own)
     )
 
@@ -108,7 +112,8 @@ def test_plateau_is_torchs():
 
     expected = rates(optimizer, end_epoch=lambda epoch: torchs_own.step(losses[epoch]))
 
-    assert ours(lambda o: schedules.Plateau(o, **settings), losses.__getitem__) == pytest.approx(expected)
+    curve = plateau(**settings, lr=0.4)
+    assert ours(lambda o: schedules.Schedule(o, curve), losses.__getitem__) == pytest.approx(expected)
 
 
 def test_a_warm_up_rises_in_a_straight_line_to_the_rate():
@@ -127,8 +132,8 @@ def test_every_group_keeps_its_part_of_the_rate():
 @pytest.mark.parametrize(
     "build",
     [
-        lambda o: schedules.Plateau(o, factor=0.5, patience=0, warmup=3),
-        lambda o: schedules.Schedule(o, schedules.cosine(total=20), warmup=3, by_update=True),
+        lambda o: schedules.Schedule(o, plateau(factor=0.5, patience=0, lr=0.4), warmup=3),
+        lambda o: schedules.Schedule(o, cosine(lr=0.4, epochs=5, updates=23, warmup=3), warmup=3),
     ],
     ids=["plateau", "cosine"],
 )
@@ -148,12 +153,11 @@ def test_a_schedule_goes_on_from_its_state(build):
 def test_a_schedule_never_loads_torchs_compiler():
     code = """
 import sys, torch
-from dlworkflow.config import CosineSettings
 from dlworkflow.engine.optimizers import build_optimizer
 from dlworkflow.engine import schedules
 from dlworkflow.training import optimization
 optimizer = build_optimizer("sgd", torch.nn.Linear(1, 1).parameters(), lr=0.1)
-schedule = schedules.Schedule(optimizer, schedules.cosine(total=3), warmup=1, by_update=True)
+schedule = schedules.Schedule(optimizer, schedules.cosine(lr=0.1, epochs=1, updates=4, warmup=1), warmup=1)
 schedule.after_update()
 print("torch._dynamo" in sys.modules)
 """
@@ -165,11 +169,11 @@ print("torch._dynamo" in sys.modules)
 @pytest.mark.parametrize("total", range(1, 9))
 @pytest.mark.parametrize("pct_start", [0.1, 0.125, 0.2, 0.25, 0.5, 0.75, 0.999999999])
 def test_one_cycle_has_a_rate_for_every_update_however_few_there_are(total, pct_start):
-    rate = one_cycle(total=total, pct_start=pct_start, div_factor=25, final_div_factor=1e4)
+    rate = one_cycle(pct_start=pct_start, updates=total, warmup=0, lr=0.0)  # without the check of its highest
 
     assert all(0 < rate(1.0, done) <= 1 for done in range(total + 2))
 
 
 def test_a_phase_without_length_is_over_at_once():
-    assert one_cycle(total=2, pct_start=0.5, div_factor=25, final_div_factor=1e4)(1.0, 0) == 1.0
-    assert cosine(total=0, min_lr=0.1)(1.0, 0) == pytest.approx(0.1)
+    assert one_cycle(updates=2, pct_start=0.5, warmup=0, lr=1.0)(1.0, 0) == 1.0
+    assert cosine_over(0, min_lr=0.1)(1.0, 0) == pytest.approx(0.1)

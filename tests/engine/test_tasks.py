@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION, TASKS, build_loss, get_task
+from dlworkflow.engine.losses import build_loss
+from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION, TASKS, get_task
 from dlworkflow.errors import ConfigError
 
 

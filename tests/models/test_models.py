@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from dlworkflow import models
+from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.random_state import set_seeds
-from dlworkflow.engine.tasks import TASKS, build_loss
+from dlworkflow.engine.tasks import TASKS
 from dlworkflow.errors import ConfigError, ModelError
 from dlworkflow.models.tiny_vgg import TinyVGG
 from dlworkflow.models.weights.checkpoint import count_parameters

@@ -443,7 +443,7 @@ def test_a_run_on_blends_is_another_and_learns(tmp_path):
 
 
 def test_a_cut_out_of_numbers_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"cutmix: cuts pieces out of pictures; data 'circles' has numbers"):
+    with pytest.raises(ConfigError, match=r"cutmix: cuts pieces out of images; data 'circles' has numbers"):
         trained(tmp_path, "circles_v2", "cutmix=1")
 
 
@@ -495,8 +495,14 @@ print("torch._dynamo" in sys.modules)
         (("optimizer.decay_bias_and_norm=false",), "--set optimizer.decay_bias_and_norm: there is no weight decay"),
         (("schedule=cosine", "epochs=1"), "--set schedule.name: 'cosine' has no second epoch"),
         (("schedule.warmup_epochs=5", "epochs=5"), "--set schedule.warmup_epochs: a warm-up of 5 of 5 epochs"),
-        (("schedule=step", "epochs=10"), "schedule.step_size: the rate would first change after epoch 10 of 10"),
-        (("schedule={name: multi_step, milestones: [2, 9]}", "epochs=9"), "schedule.milestones: the rate would first"),
+        (
+            ("schedule=step", "epochs=10"),
+            "step_size: the learning rate would first change after epoch 10 of 10",
+        ),
+        (
+            ("schedule={name: multi_step, milestones: [2, 9]}", "epochs=9"),
+            "milestones: the learning rate would",
+        ),
         (
             ("schedule={name: cosine, min_lr: 0.1}",),
             "schedule.min_lr: must be less than the learning rate, which is 0.1",
@@ -539,7 +545,7 @@ def test_nothing_is_derived_from_a_setting_that_is_wrong():
     [
         ("schedule=cosin", "unknown schedule 'cosin'; did you mean 'cosine'?"),
         ("schedule={name: step, step: 3}", "unknown setting 'step'; did you mean 'step_size'?"),
-        ("schedule={name: multi_step}", "schedule.milestones: is missing"),
+        ("schedule={name: multi_step}", "schedule.milestones: schedule 'multi_step' needs it"),
         ("early_stopping.patienc=3", "unknown setting 'patienc'; did you mean 'patience'?"),
         ("early_stopping=3", "must be a mapping of settings, not 3"),
     ],
@@ -551,7 +557,10 @@ def test_a_wrong_name_or_value_is_answered(pair, fault):
 @pytest.mark.parametrize(
     ("pairs", "fault"),
     [
-        (["epochs=1", "schedule=one_cycle"], "one_cycle over 1 update never comes near the rate of 0.1, its highest"),
+        (
+            ["epochs=1", "schedule=one_cycle"],
+            "over 1 update never comes near the learning rate of 0.1, its highest",
+        ),
         (["epochs=2", "schedule=one_cycle", "schedule.pct_start=0.9"], "one_cycle over 2 updates never comes near"),
         (["epochs=2", "schedule.warmup_epochs=0.4"], "0.4 epochs are less than one update, as an epoch has 1"),
         (["epochs=2", "schedule=cosine", "schedule.warmup_epochs=1.6"], "1.6 epochs are all 2 updates"),

@@ -23,7 +23,8 @@ from dlworkflow.data.shards.names import shards_path
 from dlworkflow.data.splits import Splits, has_changed, is_former, with_validation
 from dlworkflow.engine.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine.loop import Evaluation, evaluate
-from dlworkflow.engine.tasks import build_loss, get_task
+from dlworkflow.engine.losses import build_loss
+from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.predictor import load_run_model

@@ -21,16 +21,10 @@ if TYPE_CHECKING:
     from dlworkflow.config.layers import read_file as read_file
     from dlworkflow.config.layers import read_values as read_values
     from dlworkflow.config.layers import together as together
-    from dlworkflow.config.settings import OPTIMIZERS as OPTIMIZERS
-    from dlworkflow.config.settings import ConstantSettings as ConstantSettings
-    from dlworkflow.config.settings import CosineSettings as CosineSettings
     from dlworkflow.config.settings import DataSettings as DataSettings
     from dlworkflow.config.settings import ModelSettings as ModelSettings
-    from dlworkflow.config.settings import MultiStepSettings as MultiStepSettings
-    from dlworkflow.config.settings import OneCycleSettings as OneCycleSettings
-    from dlworkflow.config.settings import PlateauSettings as PlateauSettings
-    from dlworkflow.config.settings import SGDSettings as SGDSettings
-    from dlworkflow.config.settings import StepSettings as StepSettings
+    from dlworkflow.config.settings import OptimizerSettings as OptimizerSettings
+    from dlworkflow.config.settings import ScheduleSettings as ScheduleSettings
     from dlworkflow.config.settings import SweepSettings as SweepSettings
     from dlworkflow.config.settings import TrainConfig as TrainConfig
     from dlworkflow.config.settings import Tree as Tree

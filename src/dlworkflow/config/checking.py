@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dlworkflow.config.layers import NAMED, Layer, copy_tree
-from dlworkflow.config.settings import KINDS, EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
+from dlworkflow.config.settings import EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
 from dlworkflow.errors import IN_QUOTES, ConfigError, plain, short, unknown
 
 
@@ -80,10 +80,8 @@ _SECTIONS = (*NAMED, "early_stopping")
 
 
 def _key_of(location: tuple[int | str, ...]) -> str:
-    """Drop from pydantic's location what a user did not write: a union's tag and its branches."""
+    """Drop from pydantic's location what a user did not write: the branches of a union."""
     parts = [str(part) for part in location]
-    if len(parts) > 1 and parts[1] in KINDS.get(parts[0], ()):
-        del parts[1]
     return ".".join(parts[:2] if parts[0] in _SECTIONS else parts[:1])
 
 
@@ -92,11 +90,10 @@ def _sentence(fault: Any, key: str) -> str:
     kind, given, limits = fault["type"], fault["input"], fault.get("ctx", {})
     if kind == "extra_forbidden":
         section, _, name = key.rpartition(".")
-        return unknown("setting", name, _known_settings(section, fault["loc"]))
-    if kind == "missing" or kind == "union_tag_not_found":
-        return "is missing" if kind == "missing" else "needs a name: " + ", ".join(KINDS[key])
-    if kind == "union_tag_invalid":
-        return unknown(key, limits["tag"], KINDS[key])
+        known = EarlyStoppingSettings if section == "early_stopping" else TrainConfig
+        return unknown("setting", name, known.model_fields)
+    if kind == "missing":
+        return "is missing"
     if kind == "literal_error" and key not in _WORDS:
         values = [value.strip("'") for value in limits["expected"].replace(" or ", ", ").split(", ")]
         return unknown("value", given, values)
@@ -113,7 +110,6 @@ def _sentence(fault: Any, key: str) -> str:
         "model_type": "a mapping of settings" if key == "early_stopping" else "a name or a mapping of settings",
         "list_type": "a list",
         "too_short": "a list of at least one",
-        "model_attributes_type": "a name or a mapping of settings",
         "literal_error": limits.get("expected", ""),
     }
     shown = short(repr(given))
@@ -128,11 +124,3 @@ def _sentence(fault: Any, key: str) -> str:
 
 
 _WORDS = {"data.batch_size": "full", "data.val_seed": "seed", "threads": "auto", "sweep.jobs": "auto"}
-
-
-def _known_settings(section: str, location: tuple[int | str, ...]) -> list[str]:
-    if section in KINDS:
-        return list(KINDS[section][str(location[1])].model_fields)
-    if section == "early_stopping":
-        return list(EarlyStoppingSettings.model_fields)
-    return list(TrainConfig.model_fields)

@@ -15,7 +15,7 @@ from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError, first_line
 from dlworkflow.files.paths import read_small_text
 
-NAMED = ("model", "data", "optimizer", "schedule")
+NAMED = ("model", "data", "optimizer", "schedule", "loss")
 """The sections that a name alone may stand for."""
 
 

@@ -71,115 +71,33 @@ class DataSettings(_OpenSettings):
     )
 
 
-class _Optimizer(_Settings):
-    weight_decay: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
-    decay_bias_and_norm: bool = True
+class OptimizerSettings(_OpenSettings):
+    """Which optimizer, and its settings (`lr`, `momentum`, `weight_decay`, ...)."""
+
+    name: str = Field(
+        description="Optimizer: a name of `dlw list optimizers`, or of a class of torch.optim [default: the recipe's]."
+    )
+    decay_bias_and_norm: bool = Field(
+        True, description="Apply weight decay to biases and to the parameters of norm layers too: true or false."
+    )
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; there once the settings are completed."""
+        return float(self.settings["lr"])
 
 
-class SGDSettings(_Optimizer):
-    """Stochastic gradient descent."""
+class ScheduleSettings(_OpenSettings):
+    """Which schedule of the learning rate, and its settings (`step_size`, `gamma`, `min_lr`, ...)."""
 
-    name: Literal["sgd"]
-    lr: float = Field(0.01, gt=0, le=1e30, allow_inf_nan=False)
-    momentum: float = Field(0.0, ge=0, lt=1)
-    nesterov: bool = False
-
-
-class AdamSettings(_Optimizer):
-    """Adam, with weight decay added to the gradient."""
-
-    name: Literal["adam"]
-    lr: float = Field(1e-3, gt=0, le=1e30, allow_inf_nan=False)
-    eps: float = Field(1e-8, gt=0, le=1e30, allow_inf_nan=False)
-
-
-class AdamWSettings(_Optimizer):
-    """Adam, with weight decay apart from the gradient."""
-
-    name: Literal["adamw"]
-    lr: float = Field(1e-3, gt=0, le=1e30, allow_inf_nan=False)
-    eps: float = Field(1e-8, gt=0, le=1e30, allow_inf_nan=False)
-    weight_decay: float = Field(0.01, ge=0, le=1e30, allow_inf_nan=False)
-
-
-class RMSpropSettings(_Optimizer):
-    """RMSprop."""
-
-    name: Literal["rmsprop"]
-    lr: float = Field(0.01, gt=0, le=1e30, allow_inf_nan=False)
-    alpha: float = Field(0.99, gt=0, lt=1)
-    momentum: float = Field(0.0, ge=0, lt=1)
-
-
-class _Schedule(_Settings):
-    warmup_epochs: float = Field(0.0, ge=0, le=1e6, allow_inf_nan=False)
-
-
-class ConstantSettings(_Schedule):
-    """The rate of the optimizer all along, after a warm-up where there is one."""
-
-    name: Literal["constant"]
-
-
-class StepSettings(_Schedule):
-    """The rate times `gamma` every `step_size` epochs."""
-
-    name: Literal["step"]
-    step_size: int = Field(10, ge=1, le=MOST)
-    gamma: float = Field(0.1, gt=0, lt=1)
-
-
-class MultiStepSettings(_Schedule):
-    """The rate times `gamma` after each of the epochs `milestones`."""
-
-    name: Literal["multi_step"]
-    milestones: list[Annotated[int, Field(ge=1, le=MOST)]] = Field(min_length=1)
-    gamma: float = Field(0.1, gt=0, lt=1)
-
-
-class ExponentialSettings(_Schedule):
-    """The rate times `gamma` every epoch."""
-
-    name: Literal["exponential"]
-    gamma: float = Field(0.95, gt=0, lt=1)
-
-
-class CosineSettings(_Schedule):
-    """Half a cosine from the rate down to `min_lr` over all epochs; after a warm-up, update by update."""
-
-    name: Literal["cosine"]
-    min_lr: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
-
-
-class OneCycleSettings(_Settings):
-    """From a `div_factor`-th of the rate up to it in the first `pct_start` of all updates, then down to almost none."""
-
-    name: Literal["one_cycle"]
-    pct_start: float = Field(0.3, gt=0, lt=1)
-    div_factor: float = Field(25.0, gt=1, le=1e30, allow_inf_nan=False)
-    final_div_factor: float = Field(1e4, ge=1, le=1e30, allow_inf_nan=False)
-
-
-class PlateauSettings(_Schedule):
-    """The rate times `factor` when `patience` epochs went by without a loss lower by the part `threshold`."""
-
-    name: Literal["plateau"]
-    factor: float = Field(0.1, gt=0, lt=1)
-    patience: int = Field(10, ge=0, le=MOST)
-    threshold: float = Field(1e-4, ge=0, lt=1)
-    min_lr: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
-
-
-ScheduleSettings = Annotated[
-    ConstantSettings
-    | StepSettings
-    | MultiStepSettings
-    | ExponentialSettings
-    | CosineSettings
-    | OneCycleSettings
-    | PlateauSettings,
-    Field(discriminator="name"),
-]
+    name: str = Field(description="Schedule of the learning rate: a name of `dlw list schedules` [default: constant].")
+    warmup_epochs: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Epochs, or a fraction of one, in which the learning rate rises in a straight line at first.",
+    )
 
 
 class EarlyStoppingSettings(_Settings):
@@ -200,7 +118,13 @@ class EarlyStoppingSettings(_Settings):
     )
 
 
-OptimizerSettings = Annotated[SGDSettings | AdamSettings | AdamWSettings | RMSpropSettings, Field(discriminator="name")]
+def _checked_loss(given: Any) -> Any:
+    """Take a name, or a mapping with a name and settings; without settings it is the name alone."""
+    if given is None or isinstance(given, str):
+        return given
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str | None):
+        raise ValueError("must be a name or a mapping of settings")
+    return dict(given) if len(given) > 1 else given.get("name")
 
 
 def _checked_weights(given: Any) -> Any:
@@ -232,9 +156,11 @@ class TrainConfig(_Settings):
     model: ModelSettings
     data: DataSettings
     optimizer: OptimizerSettings
-    schedule: ScheduleSettings = ConstantSettings(name="constant", warmup_epochs=0.0)
-    loss: Literal["l1", "mse", "huber", "smooth_l1", "binary_cross_entropy", "cross_entropy", "multi_margin"] | None = (
-        Field(None, description="Training loss [default: cross entropy for classes, l1 for numbers].")
+    schedule: ScheduleSettings = ScheduleSettings(name="constant", warmup_epochs=0.0)
+    loss: Annotated[Any, BeforeValidator(_checked_loss)] = Field(
+        None,
+        description="Training loss: a name of `dlw list losses`, or a mapping as {name: huber, delta: 0.5} [default: "
+        "cross entropy for classes, l1 for numbers].",
     )
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Label smoothing of the training loss: at least 0 and below 1."
@@ -376,21 +302,3 @@ class SweepSettings(_Settings):
         allow_inf_nan=False,
         description="Start no further run after N minutes [default: no limit].",
     )
-
-
-OPTIMIZERS: dict[str, type[_Optimizer]] = {
-    "sgd": SGDSettings,
-    "adam": AdamSettings,
-    "adamw": AdamWSettings,
-    "rmsprop": RMSpropSettings,
-}
-SCHEDULES: dict[str, type[_Settings]] = {
-    "constant": ConstantSettings,
-    "step": StepSettings,
-    "multi_step": MultiStepSettings,
-    "exponential": ExponentialSettings,
-    "cosine": CosineSettings,
-    "one_cycle": OneCycleSettings,
-    "plateau": PlateauSettings,
-}
-KINDS: dict[str, Mapping[str, type[_Settings]]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}

@@ -90,7 +90,8 @@ def trace_classifier(
     """
     import torch
 
-    from dlworkflow.engine.tasks import build_loss, get_task
+    from dlworkflow.engine.losses import build_loss
+    from dlworkflow.engine.tasks import get_task
 
     task = get_task(task)
     if not task.has_accuracy:

@@ -6,7 +6,6 @@ your own with `register`, or from another package through the entry-point group 
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -139,10 +138,8 @@ def load(name: str, *, data_dir: str | None = None, offline: bool = False, **giv
     wrong = faults(name, given)
     if wrong:
         raise ConfigError(*(f"data.{setting}: {sentence}" for setting, sentence in wrong.items()))
-    found = loader(name)
-    elsewhere = {"data_dir": data_dir, "offline": offline}
-    taken = inspect.signature(found).parameters
-    return found(**given, **{key: value for key, value in elsewhere.items() if key in taken})
+    splits: Splits = REGISTRY.build(name, given, data_dir=data_dir, offline=offline)
+    return splits
 
 
 def find(name: str, data_dir: str | None = None) -> Path | None:

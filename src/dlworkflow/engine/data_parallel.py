@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from dlworkflow.engine.losses import batch_share, is_sum
+from dlworkflow.engine.loss_means import batch_share, is_sum
 from dlworkflow.engine.tasks import LossFn
 from dlworkflow.errors import ConfigError
 

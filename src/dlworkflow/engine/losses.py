@@ -1,166 +1,173 @@
-"""The loss that training minimises, where it is another than the one that scores: smoothed labels, weighed classes.
+"""Losses by name, one function each, and what is built of them: the loss that scores and the one that is minimised.
 
-And what the mean of a loss divides by, which whoever combines the means of several batches must know.
+Knows tasks and plain settings. torch is imported when a loss is built. A new loss is a function (or a class) and its
+line in the table here.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from dlworkflow.errors import ConfigError
+from dlworkflow.registry import BelowOne, NonNegative, Positive, Registry
 
-from dlworkflow.engine.tasks import LossFn, Task, build_loss, kinds, layers
-from dlworkflow.errors import ConfigError, unknown
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-ClassWeights = Literal["balanced"] | Mapping[str, float] | None
+    from dlworkflow.engine.tasks import Task
+
+Loss = str | Mapping[str, Any] | None
+"""A loss as it is set: a name, or `{name, ...settings}`; None is the usual one of the task."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def for_task(name: str) -> Callable[[Function], Function]:
+    """Mark a loss as one for a single task; one without a mark is for all."""
+
+    def mark(loss: Function) -> Function:
+        loss.task = name  # type: ignore[attr-defined]
+        return loss
+
+    return mark
+
+
+@for_task("regression")
+def l1(*, reduction: str = "mean") -> nn.Module:
+    """Absolute errors."""
+    from torch import nn
+
+    return nn.L1Loss(reduction=reduction)
+
+
+@for_task("regression")
+def mse(*, reduction: str = "mean") -> nn.Module:
+    """Squared errors."""
+    from torch import nn
+
+    return nn.MSELoss(reduction=reduction)
+
+
+@for_task("regression")
+def huber(*, reduction: str = "mean", delta: Positive = 1.0) -> nn.Module:
+    """Squared errors below `delta`, absolute ones above."""
+    from torch import nn
+
+    return nn.HuberLoss(reduction=reduction, delta=delta)
+
+
+@for_task("regression")
+def smooth_l1(*, reduction: str = "mean", beta: NonNegative = 1.0) -> nn.Module:
+    """Huber's loss divided by `beta`, the error from which it is absolute."""
+    from torch import nn
+
+    return nn.SmoothL1Loss(reduction=reduction, beta=beta)
+
+
+@for_task("binary")
+def binary_cross_entropy(
+    *, reduction: str = "mean", weight: Tensor | None = None, label_smoothing: BelowOne = 0.0
+) -> nn.Module:
+    """Cross entropy of two classes."""
+    from torch import nn
+
+    from dlworkflow.engine.loss_means import BinaryCrossEntropy
+
+    if weight is None and not label_smoothing:
+        return nn.BCEWithLogitsLoss(reduction=reduction)
+    return BinaryCrossEntropy(weight, label_smoothing=label_smoothing)
+
+
+@for_task("multiclass")
+def cross_entropy(
+    *, reduction: str = "mean", weight: Tensor | None = None, label_smoothing: BelowOne = 0.0
+) -> nn.Module:
+    """Cross entropy of several classes."""
+    from torch import nn
+
+    return nn.CrossEntropyLoss(weight, reduction=reduction, label_smoothing=label_smoothing)
+
+
+@for_task("multiclass")
+def multi_margin(
+    *, reduction: str = "mean", weight: Tensor | None = None, p: Literal[1, 2] = 1, margin: Positive = 1.0
+) -> nn.Module:
+    """How far other classes come within `margin` of the right one, to the power `p`."""
+    from torch import nn
+
+    return nn.MultiMarginLoss(p=p, margin=margin, weight=weight, reduction=reduction)
+
+
+LOSSES: Registry[Callable[..., nn.Module]] = Registry(
+    "loss",
+    {
+        "l1": l1,
+        "mse": mse,
+        "huber": huber,
+        "smooth_l1": smooth_l1,
+        "binary_cross_entropy": binary_cross_entropy,
+        "cross_entropy": cross_entropy,
+        "multi_margin": multi_margin,
+    },
+    group="losses",
+    supplied=("reduction", "weight"),
+)
+"""A loss takes its settings by keyword, and those of these that it has a parameter for: `reduction` ("mean" or "none"),
+`weight`, one number per class, (classes,), and `label_smoothing`.
+
+It returns a module that takes raw scores and labels. One with an attribute `task` is for that task only.
+"""
+
+
+def names_for(task: str) -> list[str]:
+    """Return the losses that fit a task, the usual one first."""
+    return [name for name in LOSSES.names() if getattr(LOSSES[name], "task", task) == task]
+
+
+def check_fits(name: str, task: str) -> None:
+    """Raise ConfigError for a loss that does not fit a task."""
+    if name not in (possible := names_for(task)):
+        raise ConfigError(f"loss: {name!r} is not for {task}; possible: {', '.join(possible)}")
+
+
+def build_loss(task: Task, loss: Loss = None, *, reduction: Literal["mean", "none"] = "mean") -> nn.Module:
+    """Return the loss function that scores; with the reduction "none", it gives the loss of each sample.
+
+    Raises ConfigError for a loss that does not fit the task.
+    """
+    name, settings = _named(task, loss)
+    settings.pop("label_smoothing", None)  # of what is minimised
+    built: nn.Module = LOSSES.build(name, settings, reduction=reduction)
+    if reduction == "none" and "reduction" not in inspect.signature(LOSSES[name]).parameters:
+        from dlworkflow.engine.loss_means import PerSample
+
+        return PerSample(built)
+    return built
 
 
 def build_training_loss(
-    task: Task, name: str | None = None, *, label_smoothing: float = 0.0, weights: Tensor | None = None
+    task: Task, loss: Loss = None, *, label_smoothing: float = 0.0, weights: Tensor | None = None
 ) -> nn.Module:
     """Return the loss function that training minimises; without further settings, that of `build_loss`.
 
-    `weights` has one number a class, (classes,); a mean over a batch is then divided by the weights of its samples,
+    `weights` has one number per class, (classes,); a mean over a batch is then divided by the weights of its samples,
     as torch's own is. Raises ConfigError for a loss that takes neither.
     """
-    plain = build_loss(task, name)
-    if not label_smoothing and weights is None:
-        return plain
-    if isinstance(plain, nn.CrossEntropyLoss):
-        return nn.CrossEntropyLoss(weights, label_smoothing=label_smoothing)
-    if isinstance(plain, nn.BCEWithLogitsLoss):
-        return BinaryCrossEntropy(weights, label_smoothing=label_smoothing)
-    if isinstance(plain, nn.MultiMarginLoss) and not label_smoothing:
-        return nn.MultiMarginLoss(weight=weights)
-    setting = "label_smoothing" if label_smoothing else "loss_weights"
-    raise ConfigError(f"{setting}: the loss {name or task.losses[0]!r} has no use for it")
+    name, settings = _named(task, loss)
+    more: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
+    more |= {"weight": weights} if weights is not None else {}
+    if unused := [key for key in more if key not in inspect.signature(LOSSES[name]).parameters]:
+        setting = "loss_weights" if unused[0] == "weight" else unused[0]
+        raise ConfigError(f"{setting}: the loss {name!r} has no use for it")
+    built: nn.Module = LOSSES[name](**(settings | more))
+    return built
 
 
-class BinaryCrossEntropy(nn.BCEWithLogitsLoss):
-    """Cross entropy of two classes, with what `nn.CrossEntropyLoss` has for more: class weights, smoothed labels.
-
-    Takes logits (n,) and labels (n,) of 0 and 1, returns a mean in nats. `weights` is (2,): of class 0 and class 1.
-    """
-
-    classes: Tensor | None
-
-    def __init__(self, weights: Tensor | None = None, *, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.register_buffer("classes", weights)
-        self._smoothing = label_smoothing
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        smooth = labels * (1 - self._smoothing) + self._smoothing / 2
-        if self.classes is None:
-            return F.binary_cross_entropy_with_logits(logits, smooth)
-        of_one, of_zero = self.classes[1] * smooth, self.classes[0] * (1 - smooth)
-        losses = F.softplus(-logits) * of_one + F.softplus(logits) * of_zero
-        return losses.sum() / self.classes[labels.long()].sum()
-
-    def sample_shares(self, labels: Tensor) -> Tensor | None:
-        """Return what each sample adds to what the mean divides by; see `shares_of`."""
-        if self.classes is None:
-            return None
-        return self.classes[labels.long()].reshape(len(labels), math.prod(labels.shape[1:])).sum(dim=1)
-
-
-Shares = Callable[[Tensor], Tensor | None]
-
-
-def shares_of(loss_fn: LossFn) -> Shares | None:
-    """Return what tells, of labels (n, ...), what each sample adds to what the mean of a loss divides by: (n,).
-
-    None, here or there, is: all add the same. torch's losses over classes divide by the weights of the labels' classes
-    and leave out `ignore_index`; all others by the number of samples. A loss of one's own that divides by something
-    else says so in a method `sample_shares(y)`.
-    """
-    loss_fn = layers(loss_fn)[-1]
-    own: Shares | None = getattr(loss_fn, "sample_shares", None)
-    if own is None and _is_over_classes(loss_fn):
-        return partial(_class_shares, weights=_setting(loss_fn, "weight"), ignored=ignored_label(loss_fn))
-    return own
-
-
-def _class_shares(y: Tensor, *, weights: Tensor | None, ignored: int | None) -> Tensor | None:
-    if y.is_floating_point():  # probabilities, over which torch takes the mean of samples
-        return None
-    shares = counted = torch.ne(y, -100 if ignored is None else ignored)
-    if weights is not None:
-        shares = torch.where(counted, weights[y.long().clamp(0, len(weights) - 1)], 0.0)
-    return shares if y.ndim == 1 else shares.flatten(1).sum(dim=1)
-
-
-def batch_share(loss_fn: LossFn, y: Tensor) -> Tensor | int:
-    """Return what the mean that a loss gives of a batch was divided by, but for a factor that all batches have.
-
-    A loss over more than the samples that it is given says so in a method `batch_share(y)`.
-    """
-    for part in layers(loss_fn):
-        if (own := getattr(part, "batch_share", None)) is not None:
-            share: Tensor | int = own(y)
-            return share
-    found = shares_of(loss_fn)
-    shares = found(y) if found is not None else None
-    return len(y) if shares is None else shares.sum()
-
-
-def is_sum(loss_fn: LossFn) -> bool:
-    """Tell whether a loss gives the sum over a batch, not the mean."""
-    return bool(_setting(layers(loss_fn)[-1], "reduction") == "sum")
-
-
-def ignored_label(loss_fn: LossFn) -> int | None:
-    """Return the label that a loss over classes leaves out; None for any other loss."""
-    loss_fn = layers(loss_fn)[-1]
-    return int(_setting(loss_fn, "ignore_index", -100)) if _is_over_classes(loss_fn) else None
-
-
-_OVER_CLASSES: tuple[object, ...] = (nn.CrossEntropyLoss, nn.NLLLoss, F.cross_entropy, F.nll_loss)
-
-
-def _is_over_classes(loss_fn: LossFn) -> bool:
-    return any(kind in _OVER_CLASSES for kind in kinds(loss_fn))
-
-
-def _setting(loss_fn: LossFn, name: str, default: Any = None) -> Any:
-    """Return a setting of torch's losses: an attribute of the object, a keyword of a `partial`."""
-    if isinstance(loss_fn, partial):
-        return loss_fn.keywords.get(name, default)
-    return getattr(loss_fn, name, default)
-
-
-def class_weights(setting: ClassWeights, classes: Sequence[str], counts: Tensor | None) -> Tensor | None:
-    """Return a weight a class, (classes,) float32; None where there is no `setting`.
-
-    `balanced` gives every class the same say: n / (classes * samples of it). Names that are left out weigh 1. Raises
-    ConfigError that names every unknown class, or when `counts` (classes,) of samples are needed and not known.
-    """
-    if setting is None:
-        return None
-    if setting == "balanced":
-        return balanced(classes, counts, "loss_weights")
-    wrong = [f"loss_weights: {unknown('class', name, classes)}" for name in setting if name not in classes]
-    if wrong:
-        raise ConfigError(*wrong)
-    return torch.tensor([float(setting.get(name, 1.0)) for name in classes])
-
-
-def sample_weights(classes: Sequence[str], labels: Tensor | None) -> Tensor:
-    """Return a weight a sample, (n,), with which every class is drawn as often as any other."""
-    counts = None if labels is None else torch.bincount(labels.long(), minlength=len(classes))
-    weights = balanced(classes, counts, "data.sampler")
-    assert labels is not None
-    return weights[labels.long()]
-
-
-def balanced(classes: Sequence[str], counts: Tensor | None, setting: str) -> Tensor:
-    """Return n / (classes * samples of it) for every class, (classes,) float32; 0 for one without samples."""
-    if counts is None:
-        raise ConfigError(f"{setting}: the data set does not keep its labels beside its samples (attribute labels)")
-    n = int(counts.sum())
-    return torch.where(counts > 0, n / (len(classes) * counts.float().clamp(min=1)), 0.0)
+def _named(task: Task, loss: Loss) -> tuple[str, dict[str, Any]]:
+    """Return the name of a loss and its settings."""
+    settings = {"name": loss} if isinstance(loss, str) or loss is None else dict(loss)
+    name = settings.pop("name") or names_for(task.name)[0]
+    check_fits(name, task.name)
+    return name, settings

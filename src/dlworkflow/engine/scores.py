@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlworkflow.engine.data_parallel import Group
-from dlworkflow.engine.losses import ignored_label, is_sum, shares_of
+from dlworkflow.engine.loss_means import ignored_label, is_sum, shares_of
 from dlworkflow.engine.tasks import LossFn, Task
 from dlworkflow.errors import DataError, DivergedError
 

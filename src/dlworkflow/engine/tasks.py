@@ -18,27 +18,16 @@ LossFn = Callable[[Tensor, Tensor], Tensor]
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 """What the numbers are that a model gives: raw scores, probabilities (after a sigmoid or a softmax), or their logs."""
 
-_LOSSES: dict[str, type[nn.Module]] = {
-    "l1": nn.L1Loss,
-    "mse": nn.MSELoss,
-    "huber": nn.HuberLoss,
-    "smooth_l1": nn.SmoothL1Loss,
-    "binary_cross_entropy": nn.BCEWithLogitsLoss,
-    "cross_entropy": nn.CrossEntropyLoss,
-    "multi_margin": nn.MultiMarginLoss,
-}
-
 
 @dataclass(frozen=True)
 class Task:
-    """What a model is asked: `losses` are the names of those that fit, the usual one first.
+    """What a model is asked.
 
     `outputs` is what the model gives; None where the loss does not say, and the model is asked (`outputs_of`). Where
     it is not raw scores, "raw scores" below means what it is.
     """
 
     name: str
-    losses: tuple[str, ...]
     has_accuracy: bool = True
     outputs: Outputs | None = "logits"
 
@@ -93,9 +82,9 @@ def _as_probabilities(values: Tensor, outputs: Outputs | None, activation: Calla
     return values.exp() if outputs == "log_probabilities" else activation(values)
 
 
-REGRESSION = Task("regression", ("l1", "mse", "huber", "smooth_l1"), has_accuracy=False)
-BINARY = Task("binary", ("binary_cross_entropy",))
-MULTICLASS = Task("multiclass", ("cross_entropy", "multi_margin"))
+REGRESSION = Task("regression", has_accuracy=False)
+BINARY = Task("binary")
+MULTICLASS = Task("multiclass")
 TASKS = {task.name: task for task in (REGRESSION, BINARY, MULTICLASS)}
 
 _TASK_OF_LOSS: dict[object, Task] = {
@@ -193,14 +182,3 @@ _SAME_NUMBERS = (  # operations that give the same numbers in another shape, ord
     *("SelectBackward", "SliceBackward", "PermuteBackward", "TransposeBackward", "TBackward", "CloneBackward"),
     *("ToCopyBackward", "AliasBackward"),
 )
-
-
-def build_loss(task: Task, name: str | None = None, *, reduction: str = "mean") -> nn.Module:
-    """Return the loss function of a task, the usual one unless named; `reduction="none"` gives a loss a sample.
-
-    Raises ConfigError for a loss that does not fit the task.
-    """
-    name = name or task.losses[0]
-    if name not in task.losses:
-        raise ConfigError(f"loss: {name!r} is not for {task.name}; possible: {', '.join(task.losses)}")
-    return _LOSSES[name](reduction=reduction)

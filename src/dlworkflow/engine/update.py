@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dlworkflow.engine.losses import batch_share, is_sum
+from dlworkflow.engine.loss_means import batch_share, is_sum
 from dlworkflow.engine.tasks import LossFn
 
 

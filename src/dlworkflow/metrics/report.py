@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlworkflow.engine.tasks import Task, build_loss
+from dlworkflow.engine.losses import Loss, build_loss
+from dlworkflow.engine.tasks import Task
 from dlworkflow.metrics.functions import (
     Settings,
     classification_metrics,
@@ -83,7 +84,7 @@ def make_report(
     y: Tensor,
     task: Task,
     *,
-    loss_name: str | None = None,
+    loss_name: Loss = None,
     classes: Sequence[str] = (),
     baseline: float | None = None,
     baseline_answer: str | None = None,

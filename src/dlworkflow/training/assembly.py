@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import labels_of
 from dlworkflow.data.slices import slice_of
+from dlworkflow.engine.class_weights import sample_weights
 from dlworkflow.engine.data_parallel import OwnDraws, OwnEpoch, SharedLoss, sample_before
 from dlworkflow.engine.loop import Epoch, EpochHandler, Pass
-from dlworkflow.engine.losses import sample_weights
 from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
 from dlworkflow.engine.precision import Autocast
 from dlworkflow.engine.signals import Stoppable, StopRequest

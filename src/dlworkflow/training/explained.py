@@ -17,6 +17,9 @@ from dlworkflow.registry import Registry
 _REGISTRIES = {  # section -> where the things are that its name chooses among
     "model": "dlworkflow.models:REGISTRY",
     "data": "dlworkflow.data:REGISTRY",
+    "optimizer": "dlworkflow.engine.optimizers:OPTIMIZERS",
+    "schedule": "dlworkflow.engine.schedules:SCHEDULES",
+    "loss": "dlworkflow.engine.losses:LOSSES",
 }
 
 

@@ -12,17 +12,17 @@ from torch import nn
 
 from dlworkflow import data, models
 from dlworkflow.config import DataSettings, TrainConfig
-from dlworkflow.config.conflicts import against_task
 from dlworkflow.data.check.leakage import Copy, find_copies
 from dlworkflow.data.loaders import check_streamed
 from dlworkflow.data.protocol import OnProgress, Streamed, counts_of, remember
 from dlworkflow.data.splits import Splits, with_validation, without_unreadable
+from dlworkflow.engine.class_weights import class_weights
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
 from dlworkflow.engine.device import choose_device, choose_threads
-from dlworkflow.engine.losses import build_training_loss, class_weights
+from dlworkflow.engine.losses import build_loss, build_training_loss, names_for
 from dlworkflow.engine.precision import check_compiler, check_precision
 from dlworkflow.engine.random_state import set_seeds
-from dlworkflow.engine.tasks import LossFn, Task, build_loss, get_task
+from dlworkflow.engine.tasks import LossFn, Task, get_task
 from dlworkflow.errors import ConfigError, MissingDataError, ModelError
 from dlworkflow.files.paths import user_path
 from dlworkflow.models import torchvision_models
@@ -30,7 +30,7 @@ from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.models.weights.checkpoint import load_matching, load_weights
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.training.optimization import build_state, check_schedule
-from dlworkflow.training.settings import fill_defaults
+from dlworkflow.training.settings import check_against_data, complete_config, fill_defaults
 from dlworkflow.training.transfer import is_file
 
 
@@ -81,6 +81,7 @@ def prepare(
     In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
     settings say otherwise.
     """
+    config = complete_config(config)
     with in_turn(group):
         job = put_in_place(config, offline, initialise, group, on_images)
         check_schedule(job.config, job.n_batches)
@@ -109,12 +110,7 @@ def put_in_place(
         if group is not None:
             check_files(group, len(splits.train.shards))
     task = get_task(splits.task)
-    if found := against_task(config, task.name):
-        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
-    if config.channels_last and splits.kind != "image":
-        raise ConfigError(f"channels_last: is a memory format of pictures; data {splits.name!r} has numbers")
-    if config.cutmix and splits.kind != "image":
-        raise ConfigError(f"cutmix: cuts pieces out of pictures; data {splits.name!r} has numbers (mixup blends them)")
+    check_against_data(config, splits)
     loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     try:
@@ -214,5 +210,5 @@ def _resolved(config: TrainConfig, task: Task, threads: int, splits: Splits) -> 
     if "range" in dataset and isinstance(value_range, tuple):
         dataset["range"] = list(value_range)
     return full.model_copy(
-        update={"data": DataSettings(**dataset), "loss": config.loss or task.losses[0], "threads": threads}
+        update={"data": DataSettings(**dataset), "loss": config.loss or names_for(task.name)[0], "threads": threads}
     )

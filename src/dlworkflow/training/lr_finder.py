@@ -93,8 +93,8 @@ def _losses(job: Job, rates: Sequence[float]) -> Iterator[float]:
     if job.config.freeze == "backbone":
         model = staged = Staged(model)
         staged.freeze()
-    settings = job.config.optimizer.model_dump(exclude={"decay_bias_and_norm", "name", "lr"})
-    optimizer = build_optimizer(job.config.optimizer.name, model.parameters(), lr=rates[0], **settings)
+    settings = job.config.optimizer.settings | {"lr": rates[0]}
+    optimizer = build_optimizer(job.config.optimizer.name, model.parameters(), **settings)
     loss_fn = job.training_loss.to(job.device)
     mean, lowest = 0.0, math.inf
     for step, (rate, batch) in enumerate(zip(rates, _endless(_batches(job)), strict=False), start=1):

@@ -11,6 +11,7 @@ from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.splits import ONLY_NAMES, is_former
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.loop import Epoch
+from dlworkflow.engine.schedules import depends_on_length
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
 from dlworkflow.runs import Run, Summary
 from dlworkflow.training.assembly import new_state
@@ -113,7 +114,7 @@ def _refuse_to_stretch(run: Run, summary: Summary, planned: int, epochs: int) ->
     """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
     given = summary.config.get("schedule")
     schedule = given.get("name") if isinstance(given, dict) else None
-    if epochs != planned and schedule in ("cosine", "one_cycle"):
+    if epochs != planned and depends_on_length(str(schedule)):
         raise RunError(
             f"the schedule {schedule!r} of {run.name} was drawn for {planned} epochs; --force redraws it for {epochs}, "
             "so that the run is no longer one that had them from the start"

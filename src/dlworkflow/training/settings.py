@@ -1,16 +1,43 @@
-"""The settings of a run, resolved in layers, completed from model and data, and checked once, all together."""
+"""The settings of a run, resolved in layers, completed from model and data, and checked once, all together.
+
+Whoever trains comes through here: key against key (`config.conflicts`), against the model, data set, optimizer,
+schedule and loss that are named, and, once the data is loaded, against its task. Builds no model and loads no data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlworkflow import data, models
-from dlworkflow.config import DataSettings, Layer, ModelSettings, TrainConfig, build_config, merge
+from dlworkflow.config import (
+    DataSettings,
+    Layer,
+    ModelSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainConfig,
+    build_config,
+    merge,
+    right_part,
+)
 from dlworkflow.config.conflicts import contradictions
+from dlworkflow.engine.losses import LOSSES, check_fits
+from dlworkflow.engine.optimizers import OPTIMIZERS, check_optimizer, known_name
+from dlworkflow.engine.schedules import SCHEDULES, build_curve, check_first_change
 from dlworkflow.errors import ConfigError, few
 from dlworkflow.training.transfer import settle
+
+if TYPE_CHECKING:
+    from dlworkflow.data.splits import Splits
+
+NAMED: dict[str, tuple[Any, Any]] = {  # section -> what its name is a name of, and the class of its settings
+    "model": (models, ModelSettings),
+    "data": (data, DataSettings),
+    "optimizer": (OPTIMIZERS, OptimizerSettings),
+    "schedule": (SCHEDULES, ScheduleSettings),
+}
 
 
 def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
@@ -36,20 +63,113 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
         {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
     )
-    layer = merge([Layer(fallback), Layer(recipe), user])
-    if recipe:
-        layer, found = settle(layer, str(name))
+    return _checked(merge([Layer(fallback), Layer(recipe), user]), faults)
+
+
+def complete_config(config: TrainConfig) -> TrainConfig:
+    """Return settings that were put together by hand, checked and completed as `resolve_config` does."""
+    return _checked(locate_data(Layer(config.to_tree())), {})
+
+
+def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
+    """Return complete settings. Raises ConfigError with these `faults` and all others at once."""
+    model, dataset = (_section(layer.values, section).get("name") for section in ("model", "data"))
+    if model and "model.name" not in faults and _faultless(models.check_name, model, faults, "model.name"):
+        layer, found = settle(layer, str(model))
         faults |= found
-        given = {key: value for key, value in _section(layer.values, "model").items() if key != "name"}
-        faults |= {f"model.{key}": fault for key, fault in models.faults(str(name), given).items()}
-    dataset = _section(layer.values, "data")
-    if dataset.get("name") is None:
-        faults["data.name"] = f"model {name!r} has no usual data; name some with --data"
-    elif dataset["name"] != "" and _faultless(data.check_name, dataset["name"], faults, "data.name"):
-        given = {key: value for key, value in dataset.items() if key not in DataSettings.model_fields}
-        faults |= {f"data.{key}": fault for key, fault in data.faults(str(dataset["name"]), given).items()}
-    known = data.entries().get(str(dataset.get("name")))
-    return build_config(layer, contradictions(layer.values, known.task if known else "any") | faults)
+    if dataset is None:
+        faults["data.name"] = f"model {model!r} has no usual data; name some with --data"
+    values = dict(layer.values)
+    for section, (registry, kind) in NAMED.items():
+        given = values.get(section)
+        if isinstance(given, dict) and given.get("name") and f"{section}.name" not in faults:
+            values[section] = _completed(section, given, registry, kind, faults)
+    _check_loss(values.get("loss"), faults)
+    config, wrong = right_part(values)
+    if config is not None:
+        wrong |= faults.keys()
+        _check_together(config, wrong, faults)
+        faults |= contradictions(config, layer.values, wrong | faults.keys())
+        known = data.entries().get(config.data.name)
+        found = against_task(config, known.task if known else "any")
+        faults |= {key: sentence for key, sentence in found.items() if key not in wrong}
+    return build_config(Layer(values, layer.labels), faults)
+
+
+def _completed(section: str, given: dict[str, Any], registry: Any, kind: Any, faults: dict[str, str]) -> dict[str, Any]:
+    """Note what is wrong in a section; return it with the defaults of the optimizer's or the schedule's signature."""
+    name = str(given["name"])
+    try:
+        name = known_name(name) if section == "optimizer" else name
+    except ConfigError as error:
+        faults["optimizer.name"] = str(error).removeprefix("optimizer.name: ")
+        return given
+    if not _faultless(registry.check_name, name, faults, f"{section}.name"):
+        return given
+    own = {key: value for key, value in given.items() if key not in kind.model_fields}
+    faults |= {f"{section}.{key}": fault for key, fault in registry.faults(name, own).items()}
+    usual = registry.settings(name) if section in ("optimizer", "schedule") else {}
+    return {"name": name, **usual, **given} | ({"name": name} if section == "optimizer" else {})
+
+
+def _check_loss(given: object, faults: dict[str, str]) -> None:
+    """Note what is wrong with the loss, a name or a mapping with settings."""
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if not isinstance(name, str) or not _faultless(LOSSES.check_name, name, faults, "loss", "loss.name"):
+        return
+    own = {key: value for key, value in given.items() if key != "name"} if isinstance(given, Mapping) else {}
+    faults |= {f"loss.{key}": fault for key, fault in LOSSES.faults(name, own).items()}
+
+
+def _check_together(config: TrainConfig, wrong: Collection[str], faults: dict[str, str]) -> None:
+    """Note what the optimizer or the schedule refuses though each of its settings is right alone."""
+
+    def note(check: Callable[..., object], *arguments: Any) -> None:
+        try:
+            check(*arguments)
+        except ConfigError as error:
+            for fault in error.faults:
+                key, _, sentence = fault.partition(": ")
+                faults[key] = sentence
+
+    optimizer, schedule = config.optimizer, config.schedule
+    sections = {key.partition(".")[0] for key in wrong}
+    if "optimizer" not in sections:
+        note(check_optimizer, optimizer.name, optimizer.settings)
+    if not {"optimizer", "schedule", "epochs"} & sections:
+        note(_check_schedule, optimizer.lr, schedule, config.epochs)
+
+
+def _check_schedule(lr: float, schedule: ScheduleSettings, epochs: int) -> None:
+    warmup = schedule.warmup_epochs
+    curve = build_curve(schedule.name, schedule.settings, lr=lr, epochs=epochs, warmup_epochs=warmup)
+    check_first_change(schedule.name, curve, epochs)
+
+
+def against_task(config: TrainConfig, task: str) -> dict[str, str]:
+    """Return the settings that a task has no use for, {dotted key: sentence}; "any" is a task that is not known yet."""
+    found: dict[str, str] = {}
+    loss = config.loss["name"] if isinstance(config.loss, dict) else config.loss
+    if loss is not None and task != "any":
+        _faultless(lambda name: check_fits(name, task), loss, found, "loss")
+    if task == "regression":
+        set_ = {"label_smoothing": config.label_smoothing, "loss_weights": config.loss_weights}
+        set_ |= {"data.sampler": config.data.sampler, "mixup": config.mixup, "cutmix": config.cutmix}
+        found |= {key: "is for classes; this data has numbers for labels" for key, value in set_.items() if value}
+    return found
+
+
+def check_against_data(config: TrainConfig, splits: Splits) -> None:
+    """Raise ConfigError for settings that loaded data has no use for."""
+    found = against_task(config, splits.task)
+    if splits.kind != "image":
+        numbers = f"data {splits.name!r} has numbers"
+        if config.channels_last:
+            found["channels_last"] = f"is a memory format of images; {numbers}"
+        if config.cutmix:
+            found.setdefault("cutmix", f"cuts pieces out of images; {numbers} (mixup blends them)")
+    if found:
+        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
 
 
 def locate_data(layer: Layer) -> Layer:
@@ -83,10 +203,12 @@ def _for_data(recipe: dict[str, Any], name: object) -> dict[str, Any]:
 
 
 def fill_defaults(config: TrainConfig) -> TrainConfig:
-    """Return the settings with those of the model's and the data set's signatures filled in."""
-    model = config.model.model_dump() | models.settings(config.model.name) | config.model.settings
-    dataset = config.data.model_dump() | data.settings(config.data.name) | config.data.settings
-    return config.model_copy(update={"model": ModelSettings(**model), "data": DataSettings(**dataset)})
+    """Return the settings with those of the signatures of all that they name filled in."""
+    full = {}
+    for section, (registry, kind) in NAMED.items():
+        given = getattr(config, section)
+        full[section] = kind(**given.model_dump() | registry.settings(given.name) | given.settings)
+    return config.model_copy(update=full)
 
 
 def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -94,10 +216,13 @@ def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _faultless(check: Callable[[str], None], name: object, faults: dict[str, str], key: str) -> bool:
+def _faultless(
+    check: Callable[[str], None], name: object, faults: dict[str, str], key: str, said: str | None = None
+) -> bool:
+    """Tell whether a check of a name passes; else note its sentence, without the key that was `said` before it."""
     try:
         check(str(name))
     except ConfigError as error:
-        faults[key] = str(error).removeprefix(f"{key}: ")
+        faults[key] = str(error).removeprefix(f"{said or key}: ")
         return False
     return True

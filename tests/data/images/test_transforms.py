@@ -158,11 +158,11 @@ def test_a_resize_step_is_not_silently_overruled():
         ("flop", "data.transform: unknown transform 'flop'; did you mean 'flip'?"),
         ("trivialaugment", "data.transform: unknown transform 'trivialaugment'; did you mean 'trivial_augment'?"),
         ([{"flip": {"q": 1}}], "data.transform.flip.q: augmentation 'flip': unknown setting 'q'; possible: p"),
-        ([{"flip": {"p": 2}}], "data.transform.flip.p: must lie between 0 and 1, not 2"),
+        ([{"flip": {"p": 2}}], "data.transform.flip.p: must be between 0 and 1, not 2"),
         ([{"flip": 0.5}], "data.transform.flip: settings are a mapping, not 0.5"),
         (
             [{"trivial_augment": {"num_magnitude_bins": 1}}],
-            "data.transform.trivial_augment.num_magnitude_bins: must lie between 2 and 1,024, not 1",
+            "data.transform.trivial_augment.num_magnitude_bins: must be between 2 and 1,024, not 1",
         ),
         ([{"flip": {}, "normalize": {}}], "data.transform: a step is a name or {name: {setting: value}}"),
         ([3], "data.transform: a step is a name or {name: {setting: value}}, not 3"),

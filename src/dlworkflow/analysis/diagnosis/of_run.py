@@ -13,14 +13,13 @@ from dlworkflow.analysis.diagnosis import Diagnosis, Tree, diagnose
 from dlworkflow.analysis.diagnosis.suggestions import Situation, suggested_commands
 from dlworkflow.config import Layer, TrainConfig
 from dlworkflow.config.command_line import flat
-from dlworkflow.config.conflicts import against_task
-from dlworkflow.engine.losses import build_training_loss
+from dlworkflow.engine.losses import build_training_loss, names_for
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import DlwError, RunError
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.pretrained import checkpoints_folder
 from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means
-from dlworkflow.training.settings import fill_defaults, resolve_config
+from dlworkflow.training.settings import against_task, fill_defaults, resolve_config
 
 _UNEQUAL = 1.5
 """Classes are of unequal size where the largest makes up this many times what it would among equals."""
@@ -123,7 +122,7 @@ def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
     tree = fill_defaults(resolve_config([Layer(said | named)])).to_tree()
     for key in named:
         tree[key]["name"] = getattr(alone, key).name  # another is to be said, its usual settings are not
-    tree["loss"] = tree["loss"] or get_task(summary.task).losses[0]
+    tree["loss"] = tree["loss"] or names_for(summary.task)[0]
     if data.entries()[located["name"]].files:
         tree["data"]["data_dir"] = str(data.data_folder().resolve())
     return tree if which == models.USUAL else {**tree, "recipe": which}

@@ -19,7 +19,7 @@ from torch.func import stack_module_state
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.engine.loop import Epoch, Scores
-from dlworkflow.engine.tasks import build_loss
+from dlworkflow.engine.losses import build_loss
 from dlworkflow.errors import DivergedError, DlwError, first_line
 from dlworkflow.training.job import Job
 from dlworkflow.training.recorder import history_row
