@@ -34,7 +34,7 @@ def run(odd, dlw):
         ["predict", "odd\udcff", "--plot", "out.png"],
         ["predict", "odd\udcff", "--format", "csv"],
         ["evaluate"],
-        ["evaluate", "--data", "odd\udcff"],
+        ["evaluate", "--data", "odd\udcff", "--no-plots"],
         ["data", "check", "odd\udcff"],
         ["data", "info", "odd\udcff"],
         ["data", "show", "odd\udcff"],

@@ -14,7 +14,7 @@ COMMANDS = (
     ["predict", "pets/test/cat", "--run", "tinyvgg-pets-001", "--plot", "predicted.png"],
     ["predict", "pets/test/cat", "--run", "tinyvgg-pets-001", "--plot", "predicted.png", "--overwrite"],
     ["evaluate", "tinyvgg-pets-001"],
-    ["evaluate", "tinyvgg-pets-001", "--split", "train", "--weights", "last"],
+    ["evaluate", "tinyvgg-pets-001", "--split", "train", "--weights", "last", "--no-plots"],
     ["plot", "tinyvgg-pets-001"],
     ["plot", "line", "curves", "--out", "curves.svg"],
     ["compare", "--plot", "all.png"],

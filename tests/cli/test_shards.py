@@ -39,7 +39,7 @@ def test_shards_train_predict_and_are_scored(dlw, sharded, pets):
     assert "shards  3 train, 1 test, decoded as they are read\n" in trained.err
     assert dlw("predict", pets / "test").code == 0
     assert dlw("diagnose").code == 0
-    scored = dlw("evaluate", "--format", "json")
+    scored = dlw("evaluate", "--format", "json", "--no-plots")
 
     assert json.loads(scored.out)["samples"] == 4
     assert dlw("evaluate", "--data", "shards/train-{00..02}.tar", "--no-plots").code == 0
