@@ -83,7 +83,7 @@ def test_a_metric_of_classes_is_none_of_a_regression(dlw, runs, monkeypatch):
 
 
 def test_a_figure_is_drawn_where_it_fits(dlw, runs, monkeypatch):
-    @fits(lambda summary: summary["kind"] == "image")
+    @fits(lambda summary: summary.kind == "image")
     def draw(history):
         figure = Figure()
         figure.subplots().plot([row["seconds"] for row in history])

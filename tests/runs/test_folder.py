@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from dlworkflow.errors import RunError
 from dlworkflow.files.locking import try_lock
 from dlworkflow.files.writing import unfinished_folder
-from dlworkflow.runs import COLUMNS, Run, best_epoch, find_run, list_runs
+from dlworkflow.runs import COLUMNS, EvaluationSummary, Run, best_epoch, find_run, list_runs
 from dlworkflow.runs.comparison import compare_runs
 
+OLD_RUN = Path(__file__).parents[1] / "old_runs/v0.1/runs/tinyvgg-pets-001"
 SUMMARY = {
     "config": {
         "model": {"name": "m"},
@@ -39,6 +43,13 @@ SUMMARY = {
     "device": "cpu",
     "threads": 1,
 }
+
+EVALUATION = EvaluationSummary(
+    **{"run": "m-d-001", "weights": "best", "epoch": 1, "split": "test", "data_changed": False, "skipped": 0},
+    **{"task": "binary", "samples": 2, "loss": 0.5, "metrics": {"accuracy": 0.5}, "classes": []},
+    confused_pairs=[],
+    warnings=[],
+)
 
 
 def make_run(runs_dir, stem="m-d", rows=(), **changes):
@@ -363,7 +374,7 @@ def test_a_users_files_among_runs_stay_whatever_their_age_and_name(tmp_path, for
     before = others()
     make_run(tmp_path)
     run.sweep()
-    run.write_evaluation("test", {}, {})
+    run.write_evaluation("test", EVALUATION, {})
 
     assert others() == before
 
@@ -389,6 +400,57 @@ def test_looking_whether_a_run_is_trained_writes_nothing(tmp_path):
 
 def test_no_heading_of_a_table_is_a_formula_in_a_spreadsheet(tmp_path):
     run = make_run(tmp_path)
-    run.write_evaluation("test", {}, {"predictions": [{"=HYPERLINK(1)": 1}]})
+    run.write_evaluation("test", EVALUATION, {"predictions": [{"=HYPERLINK(1)": 1}]})
 
     assert (run.path / "predictions.csv").read_text() == "'=HYPERLINK(1)\n1\n"
+
+
+def test_an_evaluation_is_read_as_it_was_written_with_keys_of_others(tmp_path):
+    run = make_run(tmp_path)
+    run.write_evaluation("val", replace(EVALUATION, split="val", others={"newer": [1]}), {})
+
+    assert run.evaluation("val") == replace(EVALUATION, split="val", others={"newer": [1]})
+    assert run.evaluation() is None
+
+
+def test_an_evaluation_of_an_older_version_is_read(tmp_path):
+    run = make_run(tmp_path)
+    shutil.copy(OLD_RUN / "evaluation.json", run.path)
+
+    found = run.evaluation()
+
+    assert (found.format, found.run, found.samples) == (0, OLD_RUN.name, 4)
+    assert found.metrics["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss": "x"}, "is damaged: loss is 'x'"),
+        ({"metrics": None}, "is damaged: metrics is None"),
+        ({"format": 99}, "written by a newer dlworkflow"),
+    ],
+)
+def test_a_damaged_evaluation_is_reported_by_its_key(tmp_path, changes, words):
+    run = make_run(tmp_path)
+    (run.path / "evaluation.json").write_text(json.dumps(EVALUATION.to_data() | changes))
+
+    with pytest.raises(RunError, match=words):
+        run.evaluation()
+
+
+def test_keys_of_a_summary_that_are_not_known_are_kept(tmp_path):
+    run = make_run(tmp_path, tags=["baseline"])
+    run.update_summary(status="failed")
+
+    assert (run.summary().others, run.summary().status) == ({"tags": ["baseline"]}, "failed")
+
+
+@pytest.mark.parametrize("stem", ["con.x", "NUL.tar.gz", "com1.a", "lpt9.b"])
+def test_no_run_has_a_name_that_windows_reserves(tmp_path, stem):
+    assert make_run(tmp_path, stem).name.partition(".")[0].upper() not in ("CON", "NUL", "COM1", "LPT9")
+
+
+@pytest.mark.parametrize("stem", ["a:b", "a?", "x. ", "a<b>|c", 'say "x"', "back\\slash"])
+def test_no_run_has_characters_that_windows_refuses(tmp_path, stem):
+    assert not set(make_run(tmp_path, stem).name) & set('<>:"/\\|?* ')

@@ -30,7 +30,7 @@ from dlworkflow.files.paths import user_path
 from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.report import EvaluationReport, make_report
-from dlworkflow.runs import Run, Summary
+from dlworkflow.runs import EvaluationSummary, Run, Summary
 
 STREAMED_BATCH = 256
 """Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
@@ -213,12 +213,17 @@ def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str
     return run.write_evaluation(part.name, report_data(run, part, report, weights=weights), tables)
 
 
-def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> dict[str, Any]:
-    """Return a report as plain data, with what it is of: run, weights and their epoch, split, and its data's state."""
-    epoch = run.summary().row(weights).get("epoch")
-    of = {"run": run.name, "weights": weights, "epoch": epoch, "split": part.name}
-    of |= {"data_changed": part.changed, "skipped": part.skipped + len(left_out_of(part.dataset))}
-    return of | report.to_data()
+def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> EvaluationSummary:
+    """Return a report as `evaluation.json` holds it: without its samples, with the run, the weights and the split."""
+    return EvaluationSummary(
+        run=run.name,
+        weights=weights,
+        epoch=run.summary().row(weights).get("epoch"),
+        split=part.name,
+        data_changed=part.changed,
+        skipped=part.skipped + len(left_out_of(part.dataset)),
+        **report.to_data(),
+    )
 
 
 def _part(name: str, split: str, splits: Splits) -> Part:

@@ -14,7 +14,7 @@ from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.metrics.report import EvaluationReport
-    from dlworkflow.runs import Summary
+    from dlworkflow.runs import EvaluationSummary, Summary
 
 MOST_CLASSES = 25
 """A terminal shows the table of up to this many classes; evaluation.json holds them all."""
@@ -125,14 +125,14 @@ def _as_trained(summary: Summary, split: str, weights: str) -> str:
     return f"{split} loss {number(row[f'{split}_loss'])}" + (f", accuracy {acc}" if acc else "")
 
 
-def _print(data: dict[str, Any], report: EvaluationReport, output: Format) -> None:
+def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -> None:
     if output is Format.json:
         from dlworkflow.runs import without_nan
 
-        typer.echo(json_text(without_nan(data), indent=1))
+        typer.echo(json_text(without_nan(found.to_data()), indent=1))
         return
-    part = data["split"]
-    row: dict[str, Any] = {"run": data["run"], "split": part, "samples": len(report.samples), "loss": report.loss}
+    part = found.split
+    row: dict[str, Any] = {"run": found.run, "split": part, "samples": len(report.samples), "loss": report.loss}
     row |= report.metrics
     if report.interval is not None:
         row |= {"accuracy_low": report.interval[0], "accuracy_high": report.interval[1]}

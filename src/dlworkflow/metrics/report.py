@@ -68,7 +68,7 @@ class EvaluationReport:
             "samples": len(self.samples),
             "loss": self.loss,
             "metrics": self.metrics,
-            **({"metric_settings": self.settings} if self.settings else {}),
+            "metric_settings": self.settings or None,
             "accuracy_interval_95": self.interval,
             "baseline": self.baseline,
             "baseline_answer": self.baseline_answer,

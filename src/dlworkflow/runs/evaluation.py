@@ -29,6 +29,7 @@ class EvaluationSummary(Stored):
     loss: float | None
     """None where it is not finite."""
     metrics: dict[str, Any]
+    metric_settings: dict[str, Any] | None = None
     accuracy_interval_95: list[float] | None = None
     baseline: float | None = None
     baseline_answer: str | None = None

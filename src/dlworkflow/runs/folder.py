@@ -206,14 +206,16 @@ class Run:
         return read_evaluation(text, source=repr(str(file)), name=self.name)
 
     def write_evaluation(
-        self, split: str, report: Mapping[str, Any], tables: Mapping[str, Sequence[Mapping[str, Any]]]
+        self, split: str, report: EvaluationSummary, tables: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> list[Path]:
         """Write `evaluation.json` and a CSV file per table; a split other than test is in their names.
 
         Returns their paths, the report first.
         """
         self.sweep()
-        texts = {"evaluation.json": as_json(report)} | {f"{name}.csv": _as_csv(rows) for name, rows in tables.items()}
+        texts = {"evaluation.json": as_json(report.to_data())} | {
+            f"{name}.csv": _as_csv(rows) for name, rows in tables.items()
+        }
         names = {name: name.replace(".", f"{_tail(split)}.") for name in texts}
         for name, text in texts.items():
             self._write(names[name], text)
