@@ -404,7 +404,7 @@ def test_a_trained_run_without_its_state_is_refused_and_keeps_its_weights(tmp_pa
     run.state_path.unlink()
     before = run.weights_path().read_bytes()
 
-    with pytest.raises(RunError, match=r"has no resume\.pth to go on from"):
+    with pytest.raises(RunError, match=r"has no resume\.pth to resume from"):
         resume_training(run, epochs=6)
     assert run.weights_path().read_bytes() == before
     assert len(run.history()) == 3

@@ -271,8 +271,8 @@ def test_whatever_fails_as_training_is_put_together_leaves_no_folder(tmp_path, m
             "one sample, and the model's BatchNorm1d '.+' cannot .* --batch-size, 2 for",
         ),
         (["data.batch_size=1", "accumulate=4"], "batches of one sample"),
-        (["data.batch_size=17"], "800 samples in batches of 17 leave one alone.*--batch-size, 16 for one"),
-        (["data.batch_size=799"], "800 samples in batches of 799 leave one alone.*--batch-size, 798 for one"),
+        (["data.batch_size=17"], "800 samples in batches of 17 leave a batch of one.*--batch-size, 16 for one"),
+        (["data.batch_size=799"], "800 samples in batches of 799 leave a batch of one.*--batch-size, 798 for one"),
     ],
 )
 def test_a_norm_that_cannot_train_on_one_sample_is_named_before_a_run_is_made(pairs, fault):

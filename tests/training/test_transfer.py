@@ -342,7 +342,7 @@ def test_a_model_without_a_backbone_is_refused_the_settings_for_one(settings, pa
 
 
 def test_a_sample_alone_in_the_last_batch_of_a_batch_norm_is_refused_before_training(settings):
-    with pytest.raises(ConfigError, match=r"data.batch_size: 9 samples in batches of 4 leave one alone"):
+    with pytest.raises(ConfigError, match=r"data.batch_size: 9 samples in batches of 4 leave a batch of one"):
         prepare(settings("data.batch_size=4"))
 
 

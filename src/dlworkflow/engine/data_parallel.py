@@ -1,8 +1,8 @@
-"""One training run in several processes, seen from one of them: its slice of every batch, its part of every sum.
+"""Data-parallel training seen from one of its processes: its random numbers, losses and batch norms.
 
 Rank r takes slice r of the batch that one process would have taken. Losses, gradients, batch norms and accuracies are
-then made over whole batches, so that the processes do what one would have done, but for the rounding of sums. How
-the processes find each other and talk stands in `distributed`; here a group is a plain value.
+computed over whole batches, so that results are those of one process up to the rounding of sums. Here a group is a
+plain value: how processes find each other and communicate is in `training/distributed`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Item = TypeVar("Item")
 
 
 class Group(Protocol):
-    """The processes that train one model together: this is number `rank` of `size`, and `local_rank` on its machine.
+    """The processes that train one model: this is number `rank` of `size`, and number `local_rank` on its machine.
 
-    Whatever one of them calls here all of them call, in the same order. `launch` names the command that started them.
+    All processes make the same calls in the same order. `launch` names the command that started them.
     """
 
     rank: int
@@ -35,7 +35,7 @@ class Group(Protocol):
     launch: str
 
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sums over all processes of tensors of one shape, the same to the bit on each."""
+        """Return the sum over all processes of tensors of one shape, the same to the bit on each."""
         ...
 
     def highest(self, number: int) -> int:
@@ -43,19 +43,20 @@ class Group(Protocol):
         ...
 
     def share(self, model: nn.Module) -> nn.Module:
-        """Return the model as it is trained: the gradients of each process are the mean over all."""
+        """Return the model with shared gradients: those of each process are the mean over all."""
         ...
 
     def in_turn(self) -> AbstractContextManager[None]:
-        """Let one process of each machine go first; what fails on one process then fails on all, told once."""
+        """Let one process of each machine run the block first; an error on one ends all and is reported once."""
         ...
 
 
 class OwnDraws:
-    """Random numbers of this process alone, for augmentation and dropout, between those that all processes share.
+    """Switches torch's generator between random numbers that all processes share and those of this process.
 
-    The order of the samples is drawn from torch's generator, which stands alike on every process; once that is done,
-    the generator is this process's own until the epoch ends, seeded by seed, epoch, rank and worker; but `together`.
+    The order of the samples is drawn from the shared state. After that, augmentation and dropout draw from this
+    process's own state until the epoch ends, seeded by seed, epoch, rank and worker. `together` draws from the shared
+    state again.
     """
 
     def __init__(self, seed: int, rank: int) -> None:
@@ -64,11 +65,11 @@ class OwnDraws:
         self._shared: Tensor | None = None
 
     def begin(self, epoch: int) -> None:
-        """Say that an epoch begins, whose order is still to be drawn."""
+        """Begin an epoch, whose order is still to be drawn."""
         self._epoch = epoch
 
     def take_over(self) -> None:
-        """Draw from a generator of one's own from here on; again in the same epoch, or outside of one, do nothing."""
+        """Switch to this process's own state, once per epoch; outside of an epoch do nothing."""
         if self._epoch is None:
             return
         import numpy as np
@@ -81,7 +82,7 @@ class OwnDraws:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Draw within the block what all processes draw, and one alone would draw after the order."""
+        """Draw from the shared state within the block, as a single process would after the order."""
         if self._shared is None:
             yield
             return
@@ -94,14 +95,14 @@ class OwnDraws:
             torch.set_rng_state(own)
 
     def end(self) -> None:
-        """Go back to the generator that all share, as it stood when last drawn from."""
+        """Return to the shared state, as it was after the last draw from it."""
         if self._shared is not None:
             torch.set_rng_state(self._shared)
         self._epoch = self._shared = None
 
 
 class OwnEpoch(Generic[Item]):
-    """Batches of training epochs, within which this process draws for itself; `done` epochs came before."""
+    """Training batches with random numbers of this process; `done` epochs were trained before."""
 
     def __init__(self, batches: Iterable[Item], draws: OwnDraws, done: int) -> None:
         self._batches, self._draws, self._number = batches, draws, done
@@ -123,9 +124,10 @@ class OwnEpoch(Generic[Item]):
 
 
 class SharedLoss:
-    """The mean loss of a whole batch, of which each process has a slice; the same number to the bit on each.
+    """The mean loss of a whole batch of which each process has a slice, the same to the bit on each.
 
-    Its gradients on one process are `size` times its samples' part: their mean over the processes is the whole's.
+    Its gradients on one process are `size` times the part of its samples: their mean over the processes is that of
+    the whole batch.
     """
 
     def __init__(self, loss_fn: LossFn, group: Group) -> None:
@@ -170,7 +172,7 @@ class _Mean(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes, through which gradients go back to each."""
+    """The sum over all processes, with gradients to each."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, group: Group) -> Tensor:
@@ -183,7 +185,7 @@ class _Sum(torch.autograd.Function):
 
 
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """A batch norm over whole batches, of which each process has a slice; torch's own asks for a GPU.
+    """A batch norm over whole batches of which each process has a slice; torch's SyncBatchNorm needs a GPU.
 
     Takes and returns x (n, channels, ...); holds the very weights and statistics of `norm`, under the same names.
     """
@@ -195,7 +197,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.training, self._group = norm.training, group
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any number of dimensions will do."""
+        """Accept any number of dimensions."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -213,7 +215,7 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         return scaled if not self.affine else scaled * self.weight.view(shape) + self.bias.view(shape)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics towards those of a batch, as torch's batch norm does."""
+        """Update the running statistics with those of a batch, as torch's batch norm does."""
         if not self.track_running_stats or self.num_batches_tracked is None:
             return
         assert self.running_mean is not None
@@ -225,9 +227,9 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def sample_before(group: Group) -> Callable[[Tensor], Tensor]:
-    """Return what gives, of values (n, ...) of this process's samples, those of the sample before each.
+    """Return a function from values (n, ...) of this process's samples to those of the sample before each.
 
-    Before the first of a slice is the last of the slice before, and before the first of all the last of all.
+    Before the first sample of a slice comes the last of the slice before, and before the first of all the last of all.
     """
 
     def before(values: Tensor) -> Tensor:
@@ -242,7 +244,7 @@ def sample_before(group: Group) -> Callable[[Tensor], Tensor]:
 
 
 def share_batch_norms(model: nn.Module, group: Group) -> None:
-    """Put a `SharedBatchNorm` in the place of every batch norm within a model, with the same weights."""
+    """Replace every batch norm in a model by a `SharedBatchNorm` with the same weights."""
     for name, part in model.named_children():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and not isinstance(part, SharedBatchNorm):
             setattr(model, name, SharedBatchNorm(part, group))
@@ -251,7 +253,7 @@ def share_batch_norms(model: nn.Module, group: Group) -> None:
 
 
 def check_size(group: Group, batch_size: int, n: int) -> None:
-    """Raise ConfigError where a batch of a split of n samples has fewer samples than there are processes."""
+    """Raise ConfigError where a batch of a split of n samples has fewer samples than the group has processes."""
     if min(batch_size, n) < group.size:
         raise ConfigError(
             f"data.batch_size: {min(batch_size, n)} samples in a batch are fewer than {group.size} processes; "
@@ -260,7 +262,7 @@ def check_size(group: Group, batch_size: int, n: int) -> None:
 
 
 def check_files(group: Group, n: int) -> None:
-    """Raise ConfigError where n shards, each read by one process, are too few for all of them."""
+    """Raise ConfigError where n shards are fewer than the processes, as each shard is read by one of them."""
     if n < group.size:
         raise ConfigError(
             f"--processes: {group.size} processes share out whole shards, and there are {n} for training; write more "

@@ -1,9 +1,9 @@
-"""Mixup and CutMix: training on blends of two samples, whose loss is the same blend of the losses for either label.
+"""Mixup and CutMix: training on mixes of two samples, with the same mix of the losses of both labels.
 
-Drawn before each training batch, and only then, from torch's global generator: which of the two, where both are set;
-the share of the first sample; for CutMix, the middle of the piece. A sample is blended with the one before it in the
-batch, as by torchvision, which shuffled batches make a random one. Where several processes share a batch, they say how
-all draw the same, and which sample is before theirs.
+Before each training batch, torch's global generator draws which of the two where both are set, the share of the first
+sample, and for CutMix the middle of the box. As in torchvision, a sample is mixed with the one before it in the batch,
+a random one in shuffled batches. Knows no settings; processes that share a batch provide the draws that are common to
+all and the sample before their first.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ def _roll(values: Tensor) -> Tensor:
 
 @dataclass
 class Mixing:
-    """`mixup` and `cutmix` are the alphas of the Beta distribution that the shares are drawn from; 0 is off.
+    """Mixes batches; `mixup` and `cutmix` are the alphas of the Beta distribution of the shares, 0 for none.
 
-    `share` is how much of a blend its first sample makes, since the last `blend`. `before` returns of values (n, ...)
-    those of the sample before each; what is drawn is drawn within `drawing()`.
+    `share` is the share of the first sample in the last `mix`. `before` maps values (n, ...) to those of the sample
+    before each; random numbers are drawn within the context `drawing()`.
     """
 
     mixup: float = 0.0
@@ -37,13 +37,13 @@ class Mixing:
     before: Callable[[Tensor], Tensor] = _roll
     drawing: Callable[[], AbstractContextManager[None]] = nullcontext
 
-    def blend(self, X: Tensor) -> Tensor:
-        """Return a batch (n, *in_shape) of blends; CutMix needs pictures (n, channels, height, width)."""
+    def mix(self, X: Tensor) -> Tensor:
+        """Return a mixed batch (n, *in_shape); CutMix needs images (n, channels, height, width)."""
         with self.drawing():
             cut = self.cutmix > 0 and (not self.mixup or bool(torch.rand(()) < 0.5))
             alpha = torch.tensor(self.cutmix if cut else self.mixup)
             self.share = float(torch.distributions.Beta(alpha, alpha).sample())
-            rows, columns = self._piece(*X.shape[-2:]) if cut else (slice(0), slice(0))
+            rows, columns = self._box(*X.shape[-2:]) if cut else (slice(0), slice(0))
         others = self.before(X)
         if not cut:
             return X * self.share + others * (1 - self.share)
@@ -51,8 +51,8 @@ class Mixing:
         mixed[..., rows, columns] = others[..., rows, columns]
         return mixed
 
-    def _piece(self, height: int, width: int) -> tuple[slice, slice]:
-        """Draw where the other sample shows, and set the share to what is left of the first."""
+    def _box(self, height: int, width: int) -> tuple[slice, slice]:
+        """Draw rows and columns of the box with the other sample, and set `share` to the area that remains."""
         half = 0.5 * math.sqrt(1 - self.share)
         found = []
         for side in (height, width):
@@ -64,7 +64,7 @@ class Mixing:
 
 
 class Mixed(nn.Module):
-    """A model that is trained on blends and otherwise takes samples as they are; it holds the same weights."""
+    """A model that mixes its inputs in training mode; it has the same weights."""
 
     def __init__(self, model: nn.Module, mixing: Mixing) -> None:
         super().__init__()
@@ -72,12 +72,12 @@ class Mixed(nn.Module):
         self._mixing = mixing
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.model(self._mixing.blend(x) if self.training else x)
+        logits: Tensor = self.model(self._mixing.mix(x) if self.training else x)
         return logits
 
 
 class MixedLoss(nn.Module):
-    """The loss of a batch that `Mixing` has just blended, for its labels as they came."""
+    """The loss of the batch that `Mixing` has just mixed, for the labels of the unmixed samples."""
 
     def __init__(self, loss_fn: LossFn, mixing: Mixing) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class MixedLoss(nn.Module):
 
     @property
     def __wrapped__(self) -> LossFn:
-        """The loss of either label, which divides by the same: the labels before are those of the same batch."""
+        """The loss of one label; both means divide by the same, as the labels before are those of the same batch."""
         return self._loss_fn
 
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:

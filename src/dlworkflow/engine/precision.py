@@ -1,4 +1,4 @@
-"""Arithmetic in half precision and compiled models: whether a device can, and the forward pass that does."""
+"""Mixed precision and `torch.compile`: the forward pass in half precision, and whether a device supports it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Autocast(nn.Module):
-    """A model whose forward pass is in half precision while it is trained; it holds the same float32 weights.
+    """A model whose forward pass in training is in half precision; it has the same float32 weights.
 
-    Takes what `model` takes, returns its logits in float32. In evaluation mode it is `model` itself.
+    Takes the inputs of `model`, returns its logits in float32. In evaluation mode it calls `model` in float32.
     """
 
     def __init__(self, model: nn.Module, precision: Precision, device: torch.device) -> None:
@@ -36,7 +36,7 @@ class Autocast(nn.Module):
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:
-    """Raise ConfigError unless `device` multiplies and convolves, forth and back, in this precision."""
+    """Raise ConfigError unless linear and convolutional layers run on `device` in this precision, with gradients."""
     if _can(precision, device):
         return
     possible = [name for name in ("fp32", "bf16", "fp16") if _can(name, device)]
@@ -59,7 +59,7 @@ def _can(precision: str, device: torch.device) -> bool:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise ConfigError unless `torch.compile` can make something that runs on `device`."""
+    """Raise ConfigError unless `torch.compile` works on `device`."""
     try:
         torch.compile(nn.ReLU())(torch.ones(2, device=device))  # torch 2.6 does not compile its own functions
     except (RuntimeError, OSError, ImportError) as error:

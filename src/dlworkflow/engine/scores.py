@@ -1,4 +1,4 @@
-"""The sums of an epoch: losses and right answers of its batches, and what they make over samples or over batches.
+"""Loss and accuracy of an epoch from its batches, over samples or over batches. Knows no model and no loader.
 
 Nothing is fetched from the device before the epoch ends.
 """
@@ -33,16 +33,16 @@ class Scores(NamedTuple):
 
 
 _COUNTED_AT_ONCE = 4096
-"""Answers of this many samples wait to be counted together: counting each batch costs a small model 5 % of its time."""
+"""Predictions are counted for this many samples together: counting each batch costs a small model 5 % of its time."""
 
 
 class Total:
-    """Losses and right answers of an epoch's batches, kept as tensors so that no batch waits for the device.
+    """Sums the losses and correct predictions of an epoch, kept as tensors so that no batch waits for the device.
 
-    Over samples, the loss is what `loss_fn` would give of all samples as one batch (a sum: the mean over samples), and
-    samples whose label it ignores count neither as right nor as wrong. With a `group`, losses are those of whole
-    batches, answers those of this process; they are added up at the end. `over_samples` are the scores over samples,
-    whatever `scores()` has returned.
+    Over samples, the loss is that of all samples as one batch (for a loss that is a sum: the mean over samples), and
+    samples with an ignored label count neither as correct nor as wrong. In a `group`, losses are those of whole
+    batches and predictions those of this process, which are summed at the end. After `scores()`, `over_samples` has
+    the scores over samples.
     """
 
     def __init__(
@@ -62,27 +62,29 @@ class Total:
         self._losses: list[Tensor | float] = []
         self._accs: list[Any] = []
         self._sizes: list[int] = []
-        self._answers: list[tuple[Tensor, Tensor]] = []
+        self._predictions: list[tuple[Tensor, Tensor]] = []
         self._n_waiting = 0
         self._right: list[Tensor] = []
         self._known: list[Tensor] = []
         self._shares: list[Tensor] = []
 
     def add(self, loss: Tensor | float, logits: Tensor, y: Tensor) -> None:
+        """Add a batch: its loss, raw scores (n, ...) and labels (n, ...)."""
         size = len(y)
         self._losses.append(loss)
         self._sizes.append(size)
         if self._accuracy_fn is not None:
             self._accs.append(self._accuracy_fn(y_true=y, y_pred=self.task.labels(logits)))
         if self._counts:
-            self._answers.append((logits, y))
+            self._predictions.append((logits, y))
             self._n_waiting += size
             if self._n_waiting >= _COUNTED_AT_ONCE:
                 self._count()
         else:
-            self._note_shares(y)
+            self._add_shares(y)
 
     def scores(self, *, finite: bool = False) -> Scores:
+        """Return the scores of all batches. Raises DataError without any, with `finite` DivergedError for a nan loss."""
         if not self._sizes:
             raise DataError("no batch: the data loader is empty")
         losses = _numbers(self._losses)
@@ -101,30 +103,32 @@ class Total:
         return self.over_samples
 
     def _count(self) -> None:
-        """Note which of the waiting answers are right, and which count."""
-        if not self._answers:
+        """Record which of the waiting predictions are correct, and which count."""
+        if not self._predictions:
             return
-        logits, y = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self._answers, strict=True))
-        self._answers, self._n_waiting = [], 0
+        logits, y = (
+            parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self._predictions, strict=True)
+        )
+        self._predictions, self._n_waiting = [], 0
         right = self.task.is_correct(logits, y, self._ignored)
         if self._ignored is not None:
             known = (y != self._ignored).reshape(len(y), math.prod(y.shape[1:])).any(dim=1)
             right = right & known
             self._known.append(known)
         self._right.append(right)
-        self._note_shares(y)
+        self._add_shares(y)
 
-    def _note_shares(self, y: Tensor) -> None:
+    def _add_shares(self, y: Tensor) -> None:
         if self._shares_of is not None and (shares := self._shares_of(y)) is not None:
             self._shares.append(shares)
 
     def _rights(self) -> Sequence[float]:
-        """Return how many answers of each batch are right."""
+        """Return the number of correct predictions in each batch."""
         right = iter(torch.cat(self._right).tolist() if self._right else ())
         return [sum(islice(right, size)) for size in self._sizes]
 
     def _sums(self, values: list[Tensor]) -> Sequence[float]:
-        """Return the sum over each batch of what was noted of its samples: its size where that is 1, or nothing was."""
+        """Return the sum of `values` over each batch: its size where all are 1, or there are none."""
         if not values:
             return self._sizes
         each = torch.cat(values)
@@ -153,7 +157,7 @@ def _share(right: float, count: float) -> float:
 
 
 def _numbers(values: list[Any]) -> list[float]:
-    """Fetch numbers of a whole epoch from the device at once."""
+    """Fetch the numbers of a whole epoch from the device together."""
     if isinstance(values[0], Tensor):
         numbers: list[float] = torch.stack(values).tolist()
         return numbers
@@ -165,12 +169,12 @@ def _add(values: Sequence[float]) -> float:
 
 
 def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
-    """Average what is known of each batch, each with its weight; one without any has no part in it."""
+    """Return the weighted mean over batches; those of weight 0 are left out, as their value may be nan."""
     return _add([value * weight for value, weight in zip(values, weights, strict=True) if weight]) / sum(weights)
 
 
 def _running_mean(losses: list[float]) -> float:
-    """Add up in float32, batch after batch, as the notes do: their last printed digit depends on it."""
+    """Return the mean of losses summed in float32, as in the notes: their last printed digit depends on it."""
     import numpy as np
 
     sums = np.array(losses, dtype=np.float32).cumsum()

@@ -1,4 +1,4 @@
-"""What a frozen backbone makes of a data set, computed once: training its classifier then needs no picture again."""
+"""The features of a data set in a frozen backbone, computed once for training the classifier. Knows no settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import Samples, is_random
 from dlworkflow.models.backbone import Classifier, logits_and_features
 
-MEMORY_BUDGET = 2 * 1024**3
-"""Features of more bytes are not kept; the pictures then go through the backbone in every epoch."""
+FEATURES_BUDGET = 2 * 1024**3
+"""Features of more bytes are not kept; the images then go through the backbone in every epoch."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """The classifier alone, and each split as it sees it: features (n, ...) for pictures, the same labels."""
+    """The classifier, and its inputs by split: features (n, ...) in place of images, with the same labels."""
 
     classifier: Classifier
     splits: Mapping[str, TensorData]
@@ -33,15 +33,15 @@ def remember_features(
     *,
     watch: Callable[[Iterable[Samples]], Iterable[Samples]] = iter,
 ) -> Features | None:
-    """Send every sample of the splits through the backbone once, where the model is, and keep what comes out.
+    """Compute the features of every sample in the splits once, on the model's device.
 
-    Returns None where that would not be the same: where a data set changes from epoch to epoch, where the model does
-    more after its backbone than its classifier, or where the features outgrow `MEMORY_BUDGET`. Draws from no
-    generator; leaves the model in evaluation mode. `watch` wraps the batches, to stop between two of them.
+    Returns None where training on them would not be the same: a data set is random, the model computes more after its
+    backbone than its classifier, or the features exceed `FEATURES_BUDGET`. Draws no random numbers; leaves the model
+    in evaluation mode. `watch` wraps the batches, so that a signal can stop between two of them.
     """
     if any(is_random(part) for part in splits.values()):
         return None
-    classifier, left = Classifier(model), MEMORY_BUDGET
+    classifier, left = Classifier(model), FEATURES_BUDGET
     model.eval()
     found = {}
     for split, part in splits.items():

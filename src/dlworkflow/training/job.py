@@ -1,4 +1,4 @@
-"""From settings to a job: data, model, loss and device in place, and all that can fail before a run folder exists."""
+"""From settings to a job: data, model, loss and device. Knows no run folder: all that can fail fails before it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,13 @@ from dlworkflow.training.optimization import build_state, check_schedule
 from dlworkflow.training.settings import check_against_data, complete_config, fill_defaults
 from dlworkflow.training.transfer import is_file
 
+Initialised = tuple[tuple[str, ...], tuple[str, ...]]
+"""The names of the weights that `init_from` or `weights` provided, and of those that they did not."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """A training run with everything in place that could fail before its folder exists."""
+    """What `prepare` puts in place: settings, data, model, losses and device of a training run."""
 
     config: TrainConfig
     splits: Splits
@@ -44,19 +47,18 @@ class Job:
     task: Task
     loss_fn: LossFn
     training_loss: nn.Module
-    """What is minimised; `loss_fn` is what scores."""
+    """The loss that training minimises; `loss_fn` is the one that is reported for validation and test data."""
     device: torch.device
     threads: int
-    initialised: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-    """With `init_from` or `weights`: which weights came from there, and which did not."""
+    initialised: Initialised | None = None
     group: Group | None = None
-    """The processes that train together, where there are several."""
+    """The processes that share each batch, where there are several."""
     leakage: Mapping[str, Sequence[Copy]] | None = None
-    """The pictures of other splits that training has too; None where that is not known (yet)."""
+    """The images of other splits that are also in the training data; None where that is not known (yet)."""
 
     @property
     def n_batches(self) -> int:
-        """How many batches the training split makes."""
+        """The number of batches per training epoch."""
         size = self.config.data.batch_size
         return 1 if size == "full" else -(-len(self.splits.train) // size)  # type: ignore[arg-type]
 
@@ -76,10 +78,9 @@ def prepare(
 ) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    Pictures are decoded here, so that an unreadable one is named before training starts; `on_images` is told of
-    (done, all) meanwhile. Without `initialise`, weights of `init_from` are left alone: a run that goes on has its own.
-    In a `group`, each process does all this for itself, on a device of its own and with one CPU thread unless the
-    settings say otherwise.
+    Images are decoded here, so that an unreadable one is reported before training starts; `on_images` is called with
+    (done, all) meanwhile. Without `initialise`, the weights of `init_from` and `weights` are not read: a resumed run
+    has its own. In a `group`, each process does all this for itself, on its own device, with one CPU thread by default.
     """
     config = complete_config(config)
     with in_turn(group):
@@ -90,44 +91,25 @@ def prepare(
 
 
 def in_turn(group: Group | None) -> AbstractContextManager[None]:
-    """Let one process of each machine go first, where there are several."""
+    """Let one process of each machine run the block first, where there are several."""
     return group.in_turn() if group is not None else nullcontext()
 
 
 def put_in_place(
     config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_images: OnProgress | None
 ) -> Job:
-    """Do what `prepare` says, whoever's turn it is."""
+    """Do what `prepare` does, in this process's turn."""
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
     check_precision(config.precision, device)
     if config.compile:
         check_compiler(device)
-    splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
-    if config.data.val_fraction is not None:
-        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
-    if isinstance(splits.train, Streamed):
-        check_streamed(config.data.batch_size, config.data.sampler is not None)
-        if group is not None:
-            check_files(group, len(splits.train.shards))
+    splits = _load_data(config, offline, group)
     task = get_task(splits.task)
     check_against_data(config, splits)
     loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
-    try:
-        model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
-    except ModelError as error:
-        raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
-    initialised = None
-    if config.init_from is not None and initialise:
-        matched, others = load_matching(
-            model, load_weights(user_path(config.init_from)), source=f"weights {config.init_from!r}"
-        )
-        initialised = tuple(matched), tuple(others)
-    if config.weights is not None and initialise:
-        taken, new = _take_weights(config, model, offline)
-        initialised = tuple(taken), tuple(f"{name} (new)" for name in new)
-    if config.freeze != "none" or config.backbone_lr_scale != 1:
-        classifier_name(model)  # it must say what its backbone is before a run is made
+    model = _build_model(config, splits)
+    initialised = _initialise(config, model, offline) if initialise else None
     _check_smallest_batch(config, splits, model)
     for part in splits.parts().values():
         remember(part, on_images)
@@ -141,27 +123,61 @@ def put_in_place(
     return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group, leakage)
 
 
+def _load_data(config: TrainConfig, offline: bool, group: Group | None) -> Splits:
+    """Load the data and hold out the validation fraction; check what the settings ask of streamed data."""
+    splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
+    if config.data.val_fraction is not None:
+        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
+    if isinstance(splits.train, Streamed):
+        check_streamed(config.data.batch_size, config.data.sampler is not None)
+        if group is not None:
+            check_files(group, len(splits.train.shards))
+    return splits
+
+
+def _build_model(config: TrainConfig, splits: Splits) -> nn.Module:
+    try:
+        model = models.build(config.model.name, splits.in_shape, splits.n_outputs, **config.model.settings)
+    except ModelError as error:
+        raise ModelError(f"{error} (data {splits.name!r}: {splits.task})") from error
+    if config.freeze != "none" or config.backbone_lr_scale != 1:
+        classifier_name(model)  # raises where the model does not name its classifier
+    return model
+
+
+def _initialise(config: TrainConfig, model: nn.Module, offline: bool) -> Initialised | None:
+    """Copy the weights that `init_from` or `weights` names into the model; return which were found and which not."""
+    if config.weights is not None:
+        taken, new = _take_weights(config, model, offline)
+        return tuple(taken), tuple(f"{name} (new)" for name in new)
+    if config.init_from is not None:
+        weights = load_weights(user_path(config.init_from))
+        matched, others = load_matching(model, weights, source=f"weights {config.init_from!r}")
+        return tuple(matched), tuple(others)
+    return None
+
+
 def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
-    """Return what is minimised: the loss that scores, or that with smoothed labels and weighed classes."""
+    """Return the loss that training minimises: with label smoothing and class weights where these are set."""
     weights = class_weights(config.loss_weights, splits.classes, counts_of(splits.train, len(splits.classes)))
     return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
 
 
 def _check_smallest_batch(config: TrainConfig, splits: Splits, model: nn.Module) -> None:
-    """Raise ConfigError where a batch is one sample, of which a norm of the model cannot take a variance.
+    """Raise ConfigError where a batch has one sample and a norm of the model cannot compute a variance from it.
 
-    One place of an image is a value as well: a copy of the model is asked, in training mode.
+    A norm over many positions of one image can, so a copy of the model is tried in training mode.
     """
     n, size = len(splits.train), config.data.batch_size  # type: ignore[arg-type]
     if (n if size == "full" else n % size or size) != 1 or not any(map(_is_norm, model.modules())):
         return
-    asked = trial = copy.deepcopy(model)
+    copied = trial = copy.deepcopy(model)
     entered: list[tuple[str, nn.Module]] = []
-    for found in asked.named_modules():
+    for found in copied.named_modules():
         if _is_norm(found[1]):
             found[1].register_forward_pre_hook(lambda *_, found=found: entered.append(found))
     if config.freeze != "none" and config.freeze_epochs is None:
-        trial = Staged(asked)
+        trial = Staged(copied)
         trial.freeze()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -170,13 +186,13 @@ def _check_smallest_batch(config: TrainConfig, splits: Splits, model: nn.Module)
         if not entered:
             raise
         name, norm = entered[-1]
-        how = "batches of one sample" if size == 1 else f"{n} samples in batches of {size} leave one alone"
+        how = "batches of one sample" if size == 1 else f"{n} samples in batches of {size} leave a batch of one"
         who = f"the model's {type(norm).__name__} {name!r}"
         raise ConfigError(f"data.batch_size: {how}, and {who} cannot train on one; {_way_out(n, size)}") from error
 
 
 def _way_out(n: int, size: int | str) -> str:
-    """Name the batch size nearest below, or above, that leaves no sample alone."""
+    """Name the nearest batch size, below if possible, that leaves no batch of one sample."""
     if n == 1 or size == "full":
         return "give more training data"
     sizes = [*range(int(size) - 1, 1, -1), *range(int(size) + 1, n + 1)]
@@ -188,7 +204,7 @@ def _is_norm(part: nn.Module) -> bool:
 
 
 def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:
-    """Load pretrained weights from their file, or from where torchvision publishes them."""
+    """Load pretrained weights from their file, or from torchvision's download address."""
     assert config.weights is not None
     if is_file(config.weights):
         path, source = user_path(config.weights), f"weights {config.weights!r}"
@@ -201,7 +217,7 @@ def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple
 
 
 def _resolved(config: TrainConfig, task: Task, threads: int, splits: Splits) -> TrainConfig:
-    """Fill in all that was left to a default or a rule, so that the file repeats the run whatever these become."""
+    """Return the settings with all defaults and rules resolved, so that the file repeats the run in later versions."""
     full = fill_defaults(config)
     dataset = full.data.model_dump()
     if data.entries()[config.data.name].files:

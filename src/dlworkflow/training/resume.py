@@ -1,4 +1,4 @@
-"""Continuing a run: its settings, its data and its state are checked against what it wrote."""
+"""Resuming a run: its settings and data are checked against what it wrote. Knows the run folder, not the loop."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dlworkflow.config import Layer, build_config
+from dlworkflow.config import Layer, TrainConfig, build_config
 from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.splits import ONLY_NAMES, is_former
 from dlworkflow.engine.data_parallel import Group
-from dlworkflow.engine.loop import Epoch
+from dlworkflow.engine.loop import EpochHandler
 from dlworkflow.engine.schedules import depends_on_length
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
 from dlworkflow.runs import Run, Summary
@@ -33,13 +33,13 @@ def resume_training(
     offline: bool = False,
     group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
+    on_epoch: EpochHandler | None = None,
     on_images: OnProgress | None = None,
 ) -> Run:
-    """Go on with a run in its own folder, from its last complete epoch, to the same bits as if it had never stopped.
+    """Resume a run in its own folder after its last complete epoch, to the same bits as if it had never stopped.
 
-    `epochs` is the number in all; it may be raised. `place` says where the data is now: settings such as `path` or
-    `data_dir`, which the run keeps from then on. Raises RunError when the run has all its epochs, has no state, is
+    `epochs` is the total, which may be raised. `place` has the settings that say where the data is now, such as `path`
+    or `data_dir`; the run keeps them from then on. Raises RunError when the run has all its epochs, has no state, is
     being trained by another process, or when its data has changed, unless `force`.
     """
     with run.locked():
@@ -66,7 +66,28 @@ def prepare_resume(
     group: Group | None = None,
     on_images: OnProgress | None = None,
 ) -> Job:
-    """Put a run's own data, model and settings in place to go on with it; see `resume_training`."""
+    """Put the data, model and settings of a run in place to resume it; see `resume_training`."""
+    config = _config_of(run, epochs, place, force=force)
+    fresh = not run.state_path.is_file()
+    if fresh and any(run.weights_path(which).exists() for which in ("best", "last")):
+        raise RunError(
+            f"{run.name} has no {run.state_path.name} to resume from; --init-from starts a new run from its weights"
+        )
+    try:
+        job = put_in_place(config, offline, fresh, group, on_images)
+    except MissingDataError as error:
+        if place or "path" not in config.data.settings:
+            raise
+        raise MissingDataError(
+            f"{error}; if the data was moved: dlw train --resume {run.name} --data NEWPATH"
+        ) from None
+    if not force:
+        _check_data(run, job, place)
+    return job
+
+
+def _config_of(run: Run, epochs: int | None, place: Mapping[str, Any] | None, *, force: bool) -> TrainConfig:
+    """Return the settings of a run with the total of `epochs` and the `place` of its data."""
     summary = run.summary()
     tree = dict(summary.config)
     if place:
@@ -74,44 +95,34 @@ def prepare_resume(
     done, planned = len(run.history()), build_config(Layer(tree)).epochs
     if epochs is not None and epochs < planned and epochs < done:
         raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
-    tree["epochs"] = epochs or planned
+    total = epochs or planned
     if not force:
-        _refuse_to_stretch(run, summary, planned, tree["epochs"])
-    if summary.status == "finished" and tree["epochs"] <= done:
+        _refuse_to_stretch(run, summary, planned, total)
+    if summary.status == "finished" and total <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
-    if not run.state_path.is_file() and any(run.weights_path(which).exists() for which in ("best", "last")):
-        raise RunError(
-            f"{run.name} has no {run.state_path.name} to go on from; --init-from starts anew from its weights"
-        )
-    fresh = not run.state_path.is_file()
-    try:
-        job = put_in_place(build_config(Layer(tree)), offline, fresh, group, on_images)
-    except MissingDataError as error:
-        if place or "path" not in tree["data"]:
-            raise
-        raise MissingDataError(
-            f"{error}; if the data was moved: dlw train --resume {run.name} --data NEWPATH"
-        ) from None
-    if not force:
-        then, unread = run.data_fingerprints(), {} if place else unread_splits(job)
-        refuse_changed(run, job, [split for split, part in job.splits.parts().items() if split not in unread], place)
-        if any(is_former(then.get(split), part) for split, part in job.splits.parts().items()):
-            _log.info("%s %s", run.name, ONLY_NAMES)
-    return job
+    return build_config(Layer(tree | {"epochs": total}))
+
+
+def _check_data(run: Run, job: Job, place: Mapping[str, Any] | None) -> None:
+    """Raise RunError where the data that is known before it is read has changed."""
+    then, unread = run.data_fingerprints(), {} if place else unread_splits(job)
+    refuse_changed(run, job, [split for split in job.splits.parts() if split not in unread], place)
+    if any(is_former(then.get(split), part) for split, part in job.splits.parts().items()):
+        _log.info("%s %s", run.name, ONLY_NAMES)
 
 
 def _placed(run: Run, stored: Mapping[str, Any], place: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's settings of its data with another place to find it. Raises ConfigError for other data."""
+    """Return the data settings of a run with another place to find it. Raises ConfigError for other data."""
     if (name := place.get("name", stored["name"])) != stored["name"]:
         raise ConfigError(
-            f"--data: {run.name} was trained on data {stored['name']!r}, and this is {name!r}; a run is resumed on its "
+            f"--data: {run.name} was trained on data {stored['name']!r}, and this is {name!r}; a run resumes on its "
             "own data, wherever that is now"
         )
     return {**stored, **place}
 
 
 def _refuse_to_stretch(run: Run, summary: Summary, planned: int, epochs: int) -> None:
-    """Raise RunError where more epochs would not be what the run was to be: it has said itself where it ends."""
+    """Raise RunError where a run that knows its end, by its schedule or by early stopping, would get more epochs."""
     given = summary.config.get("schedule")
     schedule = given.get("name") if isinstance(given, dict) else None
     if epochs != planned and depends_on_length(str(schedule)):
