@@ -37,7 +37,7 @@ class WeightAverage:
             mine.copy_(buffer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the number of updates and the weights of `model`; those of `averaged` are saved as the run's weights."""
+        """Return the number of updates and the weights of `model`; those of `averaged` are the run's `last`."""
         return {"updates": self.updates, "weights": self._model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

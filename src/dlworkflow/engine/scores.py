@@ -84,7 +84,7 @@ class Total:
             self._add_shares(y)
 
     def scores(self, *, finite: bool = False) -> Scores:
-        """Return the scores of all batches. Raises DataError without any, with `finite` DivergedError for a nan loss."""
+        """Return the scores. Raises DataError if there is no batch, with `finite` DivergedError if a loss is not."""
         if not self._sizes:
             raise DataError("no batch: the data loader is empty")
         losses = _numbers(self._losses)
@@ -106,10 +106,10 @@ class Total:
         """Record which of the waiting predictions are correct, and which count."""
         if not self._predictions:
             return
+        waiting, self._predictions, self._n_waiting = self._predictions, [], 0
         logits, y = (
             parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self._predictions, strict=True)
         )
-        self._predictions, self._n_waiting = [], 0
         right = self.task.is_correct(logits, y, self._ignored)
         if self._ignored is not None:
             known = (y != self._ignored).reshape(len(y), math.prod(y.shape[1:])).any(dim=1)
