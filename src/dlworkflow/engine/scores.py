@@ -107,9 +107,7 @@ class Total:
         if not self._predictions:
             return
         waiting, self._predictions, self._n_waiting = self._predictions, [], 0
-        logits, y = (
-            parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*self._predictions, strict=True)
-        )
+        logits, y = (parts[0] if len(parts) == 1 else torch.cat(parts) for parts in zip(*waiting, strict=True))
         right = self.task.is_correct(logits, y, self._ignored)
         if self._ignored is not None:
             known = (y != self._ignored).reshape(len(y), math.prod(y.shape[1:])).any(dim=1)
