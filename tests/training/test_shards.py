@@ -103,7 +103,7 @@ def test_a_learning_rate_is_looked_for_on_shards(settings):
     ("pair", "error", "complaint"),
     [
         ("data.batch_size=full", ConfigError, "shards are never in memory as one batch"),
-        ("data.sampler=balanced", ConfigError, "loss_weights=balanced gives every class the same say"),
+        ("data.sampler=balanced", ConfigError, "loss_weights=balanced gives every class the same weight"),
         ("data.shuffle_buffer=0", ConfigError, "data.shuffle_buffer: must be at least 1"),
         ("data.test=nowhere.tar", DataError, "data.test: no shard 'nowhere.tar'"),
     ],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataEntry:
-    """What can be said of a data set without loading it. `files` tells that it lives in files under the data folder."""
+    """What is known of a data set without loading it; `files` is true where it has files in the data folder."""
 
     target: str
     task: str = "any"
@@ -143,7 +143,7 @@ def load(name: str, *, data_dir: str | None = None, offline: bool = False, **giv
 
 
 def find(name: str, data_dir: str | None = None) -> Path | None:
-    """Return where the files of a data set lie, or None when they are not there or it has none."""
+    """Return where the files of a data set are, or None where there are none."""
     return import_module(f"dlworkflow.data.datasets.{name}").find(data_dir) if _lives_in_files(name) else None
 
 
@@ -165,7 +165,7 @@ def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Path:
-    """Return where the files of a data set lie, fetched where they are missing."""
+    """Return where the files of a data set are; missing ones are downloaded."""
     if not _lives_in_files(name):
         raise DataError(f"data {name!r} needs no files to be fetched")
     path: Path = import_module(f"dlworkflow.data.datasets.{name}").get(data_dir, offline=offline)

@@ -28,7 +28,7 @@ from dlworkflow.files.paths import user_path
 
 TIMEOUT_SECONDS = 30
 UNPACKED_LIMIT = 10
-"""An archive that would unpack to more than this many times its own size is refused."""
+"""The most that an archive may unpack to, as a multiple of its own size."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +54,14 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def is_offline(offline: bool = False) -> bool:
-    """Tell whether fetching is refused: by argument, or by DLW_OFFLINE set to anything but 0 or nothing."""
+    """Return whether downloads are off: by argument, or by DLW_OFFLINE set to anything but 0 or nothing."""
     return offline or os.environ.get("DLW_OFFLINE", "0").casefold() not in ("", "0", "false", "no")
 
 
 def fetch(files: Sequence[Remote], folder: Path, *, offline: bool = False, hint: str = "") -> Path:
     """Fetch files into `folder`, which appears only when all are there and whole; return it.
 
-    Raises MissingDataError that says which file to put where when there is no network or fetching is refused.
+    Raises MissingDataError that names the file and its place when there is no network or downloads are off.
     """
     return _fetch_into(files, folder, lambda fetched: fetched, offline=offline, hint=hint)
 
@@ -69,7 +69,7 @@ def fetch(files: Sequence[Remote], folder: Path, *, offline: bool = False, hint:
 def fetch_archive(archive: Remote, folder: Path, *, offline: bool = False) -> Path:
     """Fetch a zip file and unpack it as `folder`, which appears only when it is whole; return it.
 
-    A copy of the archive that lies beside `folder` under its own name is used instead of the network.
+    A copy of the archive beside `folder` under its own name is used instead of the network.
     """
 
     def unpack(fetched: Path) -> Path:
@@ -161,7 +161,7 @@ def check(path: Path, file: Remote) -> None:
 
 
 def extract_zip(archive: Path, folder: Path) -> Path:
-    """Unpack a zip file into a new folder and return it; refuse it whole when a member would leave the folder.
+    """Unpack a zip file into a new folder and return it; raises DataError where a member would leave the folder.
 
     Raises DataError naming the member for absolute paths, `..`, links, and for an archive that unpacks to far more
     than its own size or is damaged.
@@ -190,6 +190,6 @@ def extract_zip(archive: Path, folder: Path) -> Path:
 
 
 def _by_hand(files: Sequence[Remote], folder: Path, hint: str) -> str:
-    """Say how to do without the network."""
+    """Return the sentence on how to do without the network."""
     names = ", ".join(file.url for file in files)
     return f"put {names} into {str(folder.parent)!r} yourself and try again" + (f"; {hint}" if hint else "")

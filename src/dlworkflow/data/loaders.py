@@ -1,6 +1,6 @@
 """From a data set to batches, drawn as the stock DataLoader draws them, in its order and from its generators.
 
-A data set that answers for many samples at once is asked for whole batches; what lies in memory needs no DataLoader.
+A data set with `batch` returns whole batches; data in memory needs no DataLoader.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dlworkflow.engine.child_processes import START_METHOD, guarded_start, leave
 from dlworkflow.errors import ConfigError, DataError, first_line
 
 _CHUNK_BYTES = 8 * 2**20
-"""So much of an epoch is gathered at once and then cut into batches, where that is more than one batch."""
+"""Bytes of an epoch that are gathered at once and then split into batches, where that is more than one batch."""
 
 
 class BatchLoader:
@@ -140,13 +140,13 @@ def make_loader(
     device: torch.device | None = None,
     weights: Tensor | None = None,
 ) -> Iterable[Samples]:
-    """Return batches of (inputs, labels), to be gone through once an epoch.
+    """Return batches of (inputs, labels), to be iterated once per epoch.
 
     Shuffles and draws exactly as `DataLoader(dataset, batch_size, shuffle=shuffle)` does; `full` is the whole data set
     as one batch, in order, and draws nothing. With `weights` (n,), as many samples as there are are drawn in proportion
     to them, with replacement, as `WeightedRandomSampler(weights, n)` draws them. With workers, a data set in memory is
     shared, not copied. A data set without `batch` is served by the stock DataLoader. With an accelerator as `device`,
-    samples that lie in memory are put there once and gathered there, where they fit; else batches are pinned, so that
+    samples that are in memory are put there once and gathered there, where they fit; else batches are pinned, so that
     they are copied while it works. What is `Streamed` makes its batches itself.
 
     Raises ConfigError for `full` and `weights` where samples are streamed.
@@ -195,7 +195,7 @@ class WorkerLoader(DataLoader[Any]):
             batches = super().__iter__()
         try:
             yield from map(_checked, batches)
-        except (OSError, EOFError):  # a worker died as it sent: torch hears of it by a signal, and says which
+        except (OSError, EOFError):  # a worker died as it sent: torch gets a signal and reports which
             time.sleep(1)
             raise
         finally:
@@ -204,7 +204,7 @@ class WorkerLoader(DataLoader[Any]):
 
 @contextmanager
 def explained_workers() -> Iterator[None]:
-    """Within the block, say in a user's words that a worker process has died; torch notices it anywhere."""
+    """Within the block, report a dead worker process as a DataError; torch may raise it anywhere."""
     try:
         yield
     except RuntimeError as error:
@@ -223,12 +223,12 @@ def check_streamed(batch_size: int | Literal["full"], balanced: bool) -> None:
     if balanced:
         raise ConfigError(
             "data.sampler: samples of shards come in the order of the files and cannot be drawn one by one; "
-            "loss_weights=balanced gives every class the same say"
+            "loss_weights=balanced gives every class the same weight"
         )
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a CUDA device; 0 for other devices, which do not tell."""
+    """Return the bytes that are free on a CUDA device; 0 for other devices."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
 
 

@@ -35,7 +35,7 @@ class Splits:
     `train`, `test` and `val` are data sets of (inputs of `in_shape`, label), map-style or read as a stream; `task` is
     regression, binary or multiclass; `classes` are in the order of the labels, empty for a regression; `transform` is
     what an image goes through in evaluation and prediction; `indices` are the samples of each split where the library
-    cut it; `notes` are things a user should be told; `skipped` is how many unreadable samples were left out of a split,
+    cut it; `notes` are things a user should know; `skipped` is how many unreadable samples were left out of a split,
     where any were, each named in the notes.
     """
 
@@ -54,7 +54,7 @@ class Splits:
 
     @property
     def n_outputs(self) -> int:
-        """Raw scores that a model gives a sample: one a class, a single one for two classes or a regression."""
+        """Raw scores that a model gives a sample: one per class, a single one for two classes or a regression."""
         return len(self.classes) if self.task == "multiclass" else 1
 
     @property
@@ -68,7 +68,7 @@ class Splits:
         return {name: part for name, part in found.items() if part is not None}
 
     def fingerprints(self, *, known: bool = False) -> dict[str, str]:
-        """Return {split name: digest that changes when its data does} of those that can tell.
+        """Return {split name: digest that changes when its data does} of those that have one.
 
         Where files have not been read yet they are read for it; with `known`, such splits are left out.
         """
@@ -88,14 +88,14 @@ ONLY_NAMES = "is of an older version: its files have the names and sizes that th
 
 
 def is_former(fingerprint: str | None, part: Any) -> bool:
-    """Tell whether a fingerprint is of names and sizes alone, as version 0.1 took it of image files."""
+    """Return whether a fingerprint is of names and sizes alone, as version 0.1 took it of image files."""
     return fingerprint is not None and ":" not in fingerprint and former_fingerprint_of(part) is not None
 
 
 def has_changed(part: Any, fingerprint: str | None) -> bool:
-    """Tell whether a split is no longer what it was with this fingerprint, by the rule that it was taken by.
+    """Return whether a split is no longer what it was with this fingerprint, by the rule of its version.
 
-    Not where that cannot be told. Files that have not been read yet are read for it.
+    False where that is not known. Files that have not been read yet are read for it.
     """
     if fingerprint is None:
         return False
@@ -111,10 +111,10 @@ def class_counts(splits: Splits) -> dict[str, list[int]]:
 
 
 def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Splits:
-    """Cut a part of the training data off as validation split; every class keeps its share, and no test sample is used.
+    """Hold out a fraction of the training data for validation; every class keeps its share, and no test sample is used.
 
-    Samples for validation are not augmented. Of shards, whole ones are cut off, and a note says which. Raises DataError
-    where there is a validation split already, or where a class would be left without samples in either part.
+    Samples for validation are not augmented. Of shards, whole ones are held out, and a note names them. Raises
+    DataError where there is a validation split already, or where a class would have no samples in either part.
     """
     if splits.val is not None:
         raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
@@ -132,7 +132,7 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
 
 
 def without_unreadable(splits: Splits) -> Splits:
-    """Return splits that say what was left out of them as they were decoded."""
+    """Return splits with notes on what was left out as they were decoded."""
     notes, skipped = [*splits.notes], dict(splits.skipped)
     for name, part in splits.parts().items():
         if left_out := left_out_of(part):
@@ -177,7 +177,7 @@ def stratified_split(
     """Cut indices into training and test so that every class keeps its share in both; sorted, the same every time.
 
     `setting` and `part` are what an error calls the fraction and the smaller part. Raises DataError naming a class
-    that has too few samples to stand in both, and a fraction with which it does.
+    that has too few samples for both, and a fraction with which it does.
     """
     labels = [int(label) for label in labels]
     sizes = Counter(labels)

@@ -17,7 +17,7 @@ _VARIABLE, _OURS = "PYTHONSAFEPATH", "set by dlworkflow"
 def guarded_start() -> Iterator[None]:
     """Start processes within the block that leave the working folder alone and do not see Ctrl-C while they start.
 
-    Where modules are found otherwise (PYTHONPATH, installed ones) stays as it is.
+    Other places of modules (PYTHONPATH, installed packages) stay as they are.
     """
     block = getattr(signal, "pthread_sigmask", None)  # Windows has none
     before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else None
@@ -33,7 +33,7 @@ def guarded_start() -> Iterator[None]:
 
 
 def leave_interrupts_to_the_parent(_: object = None) -> None:
-    """Let a process of ours pass over Ctrl-C, which its parent answers; what it starts itself is as the user had it."""
+    """Make a child process ignore Ctrl-C, which its parent handles; what it starts gets the user's environment."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.environ.get(_VARIABLE) == _OURS:
         del os.environ[_VARIABLE]

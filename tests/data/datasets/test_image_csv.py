@@ -266,7 +266,7 @@ def test_a_label_that_training_lacks_is_refused_with_both_lists(write):
 def test_a_file_in_training_and_test_is_told_with_its_name(row, write, pets):
     note = load_image_csv(path=write(f"{SPLIT}{row}\n")).notes[-1]
 
-    assert note.startswith(f"1 file(s) stand in several splits, such as '{pets}/train/cat/0.png' in train and test")
+    assert note.startswith(f"1 file(s) are in several splits, such as '{pets}/train/cat/0.png' in train and test")
 
 
 def test_a_file_that_is_cut_into_training_and_test_is_told(write):

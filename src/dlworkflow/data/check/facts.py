@@ -1,4 +1,4 @@
-"""What a look into image files found, remembered by path, size, inode and times: none is read twice unchanged.
+"""What image files hold, remembered: a file that has not changed is not read again.
 
 Remembered in one file per folder, under DLW_CACHE_DIR or the user's cache folder (on Linux ~/.cache/dlworkflow). Where
 that cannot be written, everything is read again. Nothing is ever written beside the images.
@@ -56,11 +56,11 @@ class Facts:
     high: float = 0.0
 
     def is_above(self, limit: int) -> bool:
-        """Tell whether the image has more pixels than `limit`."""
+        """Return whether the image has more pixels than `limit`."""
         return self.pixels > limit
 
     def fault(self, limit: int) -> str | None:
-        """Say why the image cannot be read with this limit of pixels, or None."""
+        """Return why the image cannot be read with this limit of pixels, or None."""
         return too_many_pixels(self.pixels, limit) if self.is_above(limit) else self.reason or None
 
 
@@ -80,7 +80,7 @@ def examine(
     max_pixels: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Examined:
-    """Decode image files whole, on all cores, but for those that are as remembered from another look at `root`."""
+    """Decode image files whole, on all cores, but for those that are remembered of `root` and have not changed."""
     every = list(dict.fromkeys(paths))
     limit = pixel_limit(max_pixels)
     memory = FileMemory("checks", root if use_memory else None, {"format": _FORMAT, "pillow": pillow})

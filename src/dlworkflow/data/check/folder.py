@@ -62,7 +62,7 @@ def check_folder(
     """Decode every image of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
 
     Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
-    `on_progress` is told of (files done, files in all); images of more than `max_pixels` are faults, see
+    `on_progress` is called with (files done, files in all); images of more than `max_pixels` are faults, see
     `pixel_limit`. The same pixels in two splits are a fault; images that only look the same, as copies of another
     size or format do, are a remark, since a few are different images after all. Raises DataError when there is
     nothing of that kind.
@@ -147,7 +147,7 @@ def _list_csv(file: Path) -> _Listing:
 
 
 def _judge_files(listing: _Listing, facts: Mapping[Path, Facts], limit: int) -> None:
-    """Note the files that cannot be read, and names that say another format than the file is."""
+    """Note the files that cannot be read, and names of another format than the file."""
     from PIL import Image
 
     format_of = Image.registered_extensions()

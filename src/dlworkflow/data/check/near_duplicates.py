@@ -19,7 +19,7 @@ _SIDE = 8
 _CELLS = [(_SIDE + 1) * row + column for row in range(_SIDE) for column in range(_SIDE)]
 _BANDS = [sum(1 << bit for bit in range(first, 128, FARTHEST + 1)) for first in range(FARTHEST + 1)]
 _MOST_IN_A_BAND = 100
-"""A band of bits that more looks share tells nothing; searching it would make the time grow with the square."""
+"""A band of bits that more looks share is not searched: the time would grow with the square."""
 
 
 def look_of(image: Image.Image) -> str:
@@ -67,7 +67,7 @@ def _first_near(look: int, bands: list[dict[int, list[int]]]) -> int | None:
 
 
 def _is_plain(steps: list[int]) -> bool:
-    """Tell whether most fields are as bright as their neighbours, or nearly all change the same way: a gradient."""
+    """Return whether most fields are as bright as their neighbours, or nearly all change the same way: a gradient."""
     changing = sum(abs(step) > 1 for step in steps)
     rising = sum(step > 0 for step in steps)
     return changing < len(steps) / 2 or not 4 <= rising <= len(steps) - 4

@@ -26,7 +26,7 @@ REMARKS = {
     "duplicate": "the same image more than once in a split",
     "alike": "images that look the same in a split (copies of another size or format?)",
     "range": "images of more than 8 bits, which are scaled to 8 by the values of the training images",
-    "wrong_extension": "names that say another format than the file is",
+    "wrong_extension": "files whose names are of another format",
     "not_a_picture": "files that are no images",
     "hidden": "hidden files and folders, which are left out",
     "empty_folder": "empty folders",
@@ -36,7 +36,7 @@ REMARKS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something found: a `kind` of FAULTS or REMARKS, a sentence where the kind does not say it all, and where.
+    """Something found: a `kind` of FAULTS or REMARKS, a sentence where the kind is not enough, and where.
 
     `paths` are relative to the folder that was checked.
     """
@@ -47,7 +47,7 @@ class Finding:
 
     @property
     def is_fault(self) -> bool:
-        """Tell a fault from a remark."""
+        """Whether it is a fault, not a remark."""
         return self.kind in FAULTS
 
 

@@ -17,7 +17,7 @@ from dlworkflow.data.images.pipeline import Pipeline
 
 
 def with_range(pipeline: Pipeline, root: Path, splits: Mapping[str, Sequence[Path]]) -> tuple[Pipeline, list[str]]:
-    """Return the pipeline with the range that it lacks, and what there is to say of it; {split: images} in.
+    """Return the pipeline with the range that it lacks, and notes on it; takes {split: images}.
 
     Images of more than 8 bits are read for it, unless they have not changed since (see `facts`); of others no more than
     the header.

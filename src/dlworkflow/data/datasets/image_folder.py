@@ -137,7 +137,7 @@ def load_image_csv(options: ImageOptions, *, path: str) -> Splits:
 
 
 def left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
-    """Say how many files of which kinds are left out of a split's folder."""
+    """Return how many files of which kinds are left out of a split's folder."""
     loose = tree.loose.get(split, [])
     beside = [entry for entry in loose if entry.is_file() and not is_hidden(entry)]
     said = left_out(
@@ -159,7 +159,7 @@ def _numbered(
     path: str,
     options: ImageOptions,
 ) -> tuple[_Numbered, dict[str, list[int]] | None, list[str]]:
-    """Turn {split: [(image, class)]} into labels, cut into splits where it is not; val stands in for a missing test.
+    """Turn {split: [(image, class)]} into labels, cut into splits where it is not; val is used for a missing test.
 
     Returns the splits, the indices of a cut, and notes. `called` is how errors call a split.
     """

@@ -70,7 +70,7 @@ def load_labelled(
 
 
 def _labelled(root: Path, path: str, split: str, known: Collection[str]) -> tuple[list[tuple[Path, str]], list[str]]:
-    """List (image, class) of a split, or of all there is where nothing is split, and say what is left out."""
+    """Return (image, class) of a split, or of all images where there are no splits, and notes on what is left out."""
     if root.is_file():
         given = read_csv(root)
         return given.get("all", given.get(split, [])), []

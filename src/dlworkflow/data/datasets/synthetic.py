@@ -73,7 +73,7 @@ def load_blobs(
     test_fraction: Fraction = 0.2,
     random_state: Seed = 42,
 ) -> Splits:
-    """Load round clouds of points, one a class."""
+    """Load round clouds of points, one per class."""
     if max(n_samples, centers) * n_features > 10 * MOST_POINTS:
         raise DataError(
             f"data.n_features: {n_features:,} numbers for each of {max(n_samples, centers):,} points are more than "
@@ -95,7 +95,7 @@ def load_spirals(
     test_fraction: Fraction = 0.2,
     random_state: Seed = 42,
 ) -> Splits:
-    """Load spiral arms around the origin, one a class; `noise` is the standard deviation of the angle in radians."""
+    """Load spiral arms around the origin, one per class; `noise` is the standard deviation of the angle in radians."""
     import numpy as np
 
     draw = np.random.default_rng(random_state)

@@ -27,7 +27,7 @@ class TensorData(Dataset[Any]):
 
     @property
     def n_bytes_of_fixed_sample(self) -> int:
-        """Size of one sample's inputs: they lie in memory and are the same every time."""
+        """Size of one sample's inputs: they are in memory and are the same every time."""
         return self.inputs[:1].numel() * self.inputs.element_size()
 
     @property
@@ -36,7 +36,7 @@ class TensorData(Dataset[Any]):
         return self.inputs.numel() * self.inputs.element_size()
 
     def on_device(self, device: torch.device) -> TensorData:
-        """Return the same samples on a device; indices may lie anywhere."""
+        """Return the same samples on a device; indices may be on any device."""
         return TensorData(self.inputs.to(device), self.labels.to(device))
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:

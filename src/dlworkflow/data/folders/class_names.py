@@ -1,4 +1,4 @@
-"""Class names as users tell them apart: compared in one Unicode form, told of where they differ in case alone."""
+"""Class names: compared in one Unicode form, noted where they differ in case alone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How a folder of images is laid out: which folders hold which class of which split; opens no image.
 
-What a folder's name may mean in two ways is refused by name, never taken to mean one of them.
+A folder whose name may mean two things is an error, never taken to mean one of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FolderLayout = Literal["auto", "split_first", "class_first", "classes"]
 class Tree:
     """The class folders of each split, {split: {class: folder}}; the only split is `all` where nothing is split.
 
-    `tops` are the folders that hold a split's classes, `loose` is {split: what lies there and belongs to no class},
+    `tops` are the folders that hold a split's classes, `loose` is {split: what is there and belongs to no class},
     with "" for what belongs to no split.
     """
 
@@ -39,7 +39,7 @@ class Tree:
         return [e for e in seen if (look_into(e).images if e.is_dir() else is_image(e.name))]
 
     def fault(self) -> str | None:
-        """Say what a model cannot be trained without, or None; val stands in for test."""
+        """Return what a model cannot be trained without, or None; val is used for test."""
         if "all" in self.folders or {"train", "test"} <= {*self.folders} or {"train", "val"} <= {*self.folders}:
             return None
         if "train" not in self.folders:
@@ -168,7 +168,7 @@ def _others(root: Path, used: Iterable[Path]) -> list[Path]:
 
 
 def _images_in(folder: Path) -> bool:
-    """Tell whether images are in a folder itself."""
+    """Return whether images are in a folder itself."""
     return any(is_image(entry.name) and not is_hidden(entry) and not entry.is_dir() for entry in entries_of(folder))
 
 

@@ -18,7 +18,7 @@ SPLIT_NAMES = {
     "test": ("test", "testing"),
     "val": ("val", "valid", "validation"),
 }
-"""How folders and cells are called that stand for a split, in any letters."""
+"""Names of folders and cells for each split, in upper or lower case."""
 
 
 def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
@@ -37,7 +37,7 @@ def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """What lies below a class folder: images in torchvision's order, and what is no image of the class.
+    """What is in a class folder: images in torchvision's order, and what is no image of the class.
 
     `others` are no images by their names, `hidden` begin with a dot or are the system's, `empty` are folders with
     nothing in them, `closed` are folders that cannot be listed, with the reason.
@@ -53,7 +53,7 @@ class ClassFolder:
 def look_into(top: Path) -> ClassFolder:
     """List `top/**/<image>`, following links; a folder that links lead to twice is listed once."""
     found = ClassFolder([], [], [], [], [])
-    seen: set[str] = set()  # a link may lead back to where it stands
+    seen: set[str] = set()  # a link may lead back to its own folder
     layers: list[tuple[str, list[str]]] = []
 
     def note(error: OSError) -> None:
@@ -116,7 +116,7 @@ def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
     """Read a CSV file of path, label and perhaps split: {split: [(image, label)]} in the file's order.
 
     Paths are relative to the file; the only split is `all` where there is no such column. Raises DataError naming a
-    missing column or value; whether the images are there is not looked at.
+    missing column or value; does not check that the images are there.
     """
     given: dict[str, list[tuple[Path, str]]] = {}
     rows = read_records(file, ("path", "label"), ("split",))
@@ -151,7 +151,7 @@ def read_list(file: Path) -> list[Path]:
 
 
 def lists_images(file: Path) -> bool:
-    """Tell whether a CSV file lists images and no rows of numbers: it has a column `path`, or one without a number."""
+    """Return whether a CSV file lists images, not numbers: it has a column `path`, or one column without a number."""
     lines = read_lines(file)
     if not lines or "path" in lines[0].cells:
         return bool(lines)
@@ -166,7 +166,7 @@ def not_there(paths: Iterable[Path]) -> str:
 
 
 def csv_faults(splits: Collection[str]) -> list[str]:
-    """Say which splits a CSV file's column `split` must name and does not; val stands in for test."""
+    """Return which splits a CSV file's column `split` must name and does not; val is used for test."""
     if "all" in splits:
         return []
     lacking = [
@@ -176,7 +176,7 @@ def csv_faults(splits: Collection[str]) -> list[str]:
 
 
 def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
-    """Say which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
+    """Return which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
     labels: dict[str, str] = {}
     for image, label in (row for rows in given.values() for row in rows):
         if (other := labels.setdefault(_absolute(image), label)) != label:
@@ -185,7 +185,7 @@ def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
 
 
 def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
-    """Say how many files stand in more than one split, with the first of them; {split: images} in, a note or none."""
+    """Return a note on files that are in more than one split, or none; takes {split: images}."""
     places: dict[str, dict[str, None]] = {}
     for split, images in given.items():
         for image in images:
@@ -195,7 +195,7 @@ def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
         return []
     path, splits = next(iter(shared.items()))
     return [
-        f"{len(shared)} file(s) stand in several splits, such as {path!r} in {' and '.join(splits)}: "
+        f"{len(shared)} file(s) are in several splits, such as {path!r} in {' and '.join(splits)}: "
         "a model has seen them before, its score is too good"
     ]
 
@@ -213,7 +213,7 @@ def entries_of(folder: Path) -> list[Path]:
 
 
 def is_there(path: Path) -> bool:
-    """Tell whether a file is there; a name that no file can have is not."""
+    """Return whether a file is there; a name that no file can have is not."""
     try:
         return path.is_file()
     except OSError:

@@ -1,4 +1,4 @@
-"""CSV files as numbered lines of cells, each fault named with its line; knows neither images nor models."""
+"""CSV files as numbered lines of cells, errors name their line; knows neither images nor models."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_columns(file: Path, columns: Sequence[str]) -> None:
 
 
 def read_records(file: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file with a header: (line number, {column: cell}) of the columns that are asked for.
+    """Read a CSV file with a header: (line number, {column: cell}) of these columns.
 
     Raises DataError as `read_lines` does, and naming a column that is missing or there twice, or a line with an empty
     cell in one of them.

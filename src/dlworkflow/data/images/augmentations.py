@@ -39,7 +39,7 @@ def _trivial_augment(*, num_magnitude_bins: Bins = 31) -> Augmentation:
 
 
 def _rotation(*, degrees: Amount = 15.0, fill: Byte = 0) -> Augmentation:
-    """Turn by up to `degrees` either way; corners become `fill`."""
+    """Rotate by up to `degrees` either way; corners become `fill`."""
     from torchvision.transforms import v2
 
     return v2.RandomRotation(degrees, interpolation=v2.InterpolationMode.BILINEAR, fill=fill)
@@ -48,28 +48,28 @@ def _rotation(*, degrees: Amount = 15.0, fill: Byte = 0) -> Augmentation:
 def _color_jitter(
     *, brightness: Amount = 0.2, contrast: Amount = 0.2, saturation: Amount = 0.2, hue: Amount = 0.0
 ) -> Augmentation:
-    """Change brightness, contrast, saturation and hue by chance; of a grey image, the first two."""
+    """Change brightness, contrast, saturation and hue at random; of a grey image, the first two."""
     from torchvision.transforms import v2
 
     return v2.ColorJitter(brightness, contrast, saturation, hue)
 
 
 def _random_crop(*, padding: Annotated[int, Range(0, 1024)] = 4, size: tuple[int, int]) -> Augmentation:
-    """Lay `padding` black pixels around and cut the image's size out somewhere."""
+    """Add `padding` black pixels on each side and crop the original size at a random place."""
     from torchvision.transforms import v2
 
     return v2.RandomCrop(size, padding=padding)
 
 
 def _random_resized_crop(*, scale: list[float] = [0.5, 1.0], size: tuple[int, int]) -> Augmentation:  # noqa: B006 - read only
-    """Cut out a piece with a part of the area within `scale`, and stretch it to the image's size."""
+    """Crop a random part of the area within `scale` and resize it to the original size."""
     from torchvision.transforms import v2
 
     return v2.RandomResizedCrop(size, scale=(scale[0], scale[1]))
 
 
 def _random_erasing(*, p: Probability = 0.5, scale: list[float] = [0.02, 0.33]) -> Augmentation:  # noqa: B006 - read only
-    """Blacken a rectangle with a part of the area within `scale`, with probability `p`."""
+    """Blacken a random rectangle of the area within `scale`, with probability `p`."""
     from torchvision.transforms import v2
 
     return _Erasing(v2.RandomErasing(p, scale=(scale[0], scale[1])))
@@ -102,7 +102,7 @@ def _trivial_augment_wide_v2(*, num_magnitude_bins: Bins = 31) -> Augmentation:
 
 
 def _auto_augment(*, policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet") -> Augmentation:
-    """Two operations of a policy that was learnt on a data set."""
+    """Two random operations of a policy that was learnt on a data set."""
     from torchvision.transforms import v2
 
     return v2.AutoAugment(v2.AutoAugmentPolicy(policy))
@@ -138,7 +138,7 @@ def build(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Augm
 
 
 def refused(name: str, settings: Mapping[str, Any]) -> list[str]:
-    """Return what torchvision itself has against settings whose types are right: a list too long, a range reversed."""
+    """Return what torchvision reports for settings whose types are right: a list too long, a range reversed."""
     if not any(isinstance(value, (list, tuple)) for value in settings.values()):
         return []
     try:

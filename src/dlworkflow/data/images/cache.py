@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 def cache_folder() -> Path | None:
     """Return where things are remembered, whether or not it is there.
 
-    None where the machine names no place, and with DLW_CACHE=0. It is a folder of its own, that holds nothing else and
-    bears a mark: in DLW_CACHE_DIR there may be anything.
+    None where the machine has no home folder, and with DLW_CACHE=0. The folder holds nothing else and has a mark, as
+    DLW_CACHE_DIR may hold anything.
     """
     if os.environ.get("DLW_CACHE") == "0":
         return None
@@ -49,13 +49,13 @@ _rechecking = False
 
 
 def believes_cache() -> bool:
-    """Tell whether what is remembered of files may be taken for what they hold now."""
+    """Return whether what is remembered of files may be used without reading them."""
     return not _rechecking
 
 
 @contextmanager
 def rechecked(wanted: bool = True) -> Iterator[None]:
-    """Within the block, read everything from the disk and remember it anew, where that is `wanted`."""
+    """Within the block, read everything from the disk and remember it again, if `wanted`."""
     global _rechecking
     before, _rechecking = _rechecking, _rechecking or wanted
     try:
@@ -82,7 +82,7 @@ def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, 
 
 
 def write_remembered(file: Path, text: str) -> None:
-    """Write an ASCII text and its digest, whole or not at all; a place that cannot be written is no fault."""
+    """Write an ASCII text and its digest, whole or not at all; where it cannot be written there is none."""
     with suppress(OSError):
         make_subfolder(file.parent)
         content = text.encode("ascii")
@@ -189,7 +189,7 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _is_marked(home: Path) -> bool:
-    """Tell whether a cache folder was made here."""
+    """Return whether a cache folder was made here."""
     tag = home / _TAG
     try:
         return not tag.is_symlink() and read_small(tag, len(_MARK)) == _MARK

@@ -29,9 +29,9 @@ _log = logging.getLogger(__name__)
 
 
 class ImageData(Dataset[Any]):
-    """Images with labels: (float32 (c, h, w), int label) a sample, whole batches by `batch`.
+    """Images with labels: (float32 (c, h, w), int label) per sample, whole batches by `batch`.
 
-    `images` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` says whether augmentation runs.
+    `images` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` resizes and augments them.
     `paths` names the files where there are any. With `skips`, files that cannot be read are left out and noted in
     `left_out` as soon as that shows: where all are decoded at once the data set is shorter then, else the batch is.
     """
@@ -88,7 +88,7 @@ class ImageData(Dataset[Any]):
 
     @property
     def n_bytes_of_fixed_sample(self) -> int | None:
-        """Size of one sample's inputs where they lie in memory and are the same every time, else None."""
+        """Size of one sample's inputs where they are in memory and are the same every time, else None."""
         if self.is_random or (isinstance(self.images, ImageFiles) and not self.images.kept):
             return None
         return 4 * self.channels * math.prod(self.pipeline.size)
@@ -99,7 +99,7 @@ class ImageData(Dataset[Any]):
         return len(self) * self.channels * math.prod(self.pipeline.size)
 
     def on_device(self, device: torch.device) -> ImageData:
-        """Return the same images as tensors on a device, to be scaled there; indices may lie anywhere."""
+        """Return the same images as tensors on a device, to be scaled there; indices may be on any device."""
         images = self.images[range(len(self))] if isinstance(self.images, ImageFiles) else self.images
         return ImageData(images.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
 

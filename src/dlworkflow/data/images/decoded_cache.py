@@ -1,6 +1,6 @@
 """Decoded and resized images, remembered so that none is decoded twice: in memory, and in a file for the next run.
 
-The file lies under the cache folder (see `cache_folder`), one a folder of images and way of resizing. It knows each
+The files are in the cache folder (see `cache_folder`), one per folder of images and way of resizing. It knows each
 image by path, size, inode and times, has a checksum of every row, and may be deleted at any time. DLW_CACHE=0 does
 without. What is decoded is digested on the way, from the same bytes: a data set's fingerprint needs no second read.
 """
@@ -55,7 +55,7 @@ class ImageFiles:
     """Image files behind indices: `self[indices]` is uint8 (n, channels, *pipeline.size).
 
     `remember` decodes and resizes all of them once; without it, or where they can be kept neither in memory nor in a
-    file, they are decoded when asked for. `part` is the split that they are of: parts of one folder have a file each.
+    file, they are decoded when needed. `part` is the split that they are of: parts of one folder have a file each.
     `file` is where they were found or written, and `n_decoded` how many were decoded to remember them.
     """
 
@@ -110,7 +110,7 @@ class ImageFiles:
             self._contents.share_memory_()  # workers write into it
 
     def _take(self, file: Path | None, rows: Any, keys: Any) -> bool:
-        """Take up the rows of a file, and tell whether they are of these images and whole."""
+        """Take the rows of a file if they are of these images and whole, and return whether they are."""
         if rows is None or not np.array_equal(rows["key"], keys) or not sound_rows(rows, whole=False).all():
             return False
         if self.n_bytes <= DECODED_MEMORY_BUDGET:
@@ -151,7 +151,7 @@ class ImageFiles:
         return kept
 
     def _chunks(self, keys: Any, known: Any) -> Iterator[tuple[int, Tensor, Any, list[ImageError]]]:
-        """Give (first index, pixels, digests, what could not be read) of a thousand images after the other."""
+        """Yield (first index, pixels, digests, what could not be read) of a thousand images after the other."""
         old = {}
         if known is not None:
             old = {bytes(known["key"][index]): index for index in np.flatnonzero(sound_rows(known, whole=True))}
@@ -238,7 +238,7 @@ def decode_into(
         try:
             content, digest = read_digested(paths[index])
         except OSError:
-            content, digest = None, bytes(DIGEST_BYTES)  # the decoder will say what is wrong with the file
+            content, digest = None, bytes(DIGEST_BYTES)  # the decoder reports what is wrong with the file
         try:
             places[index] = to_uint8(pipeline.read(paths[index], channels, content)).numpy()
         except ImageError as error:

@@ -69,7 +69,7 @@ def keys_of(paths: Sequence[Path]) -> Any:
 
 
 def read_rows(file: Path, row: np.dtype[Any]) -> Any:
-    """Return the rows of a file as they lie on the disk, or None where it is missing, torn or of another kind."""
+    """Return the rows of a file as they are on the disk, or None where it is missing, torn or of another kind."""
     try:
         rows = np.load(file, mmap_mode="c", allow_pickle=False)
         os.utime(file)
@@ -79,7 +79,7 @@ def read_rows(file: Path, row: np.dtype[Any]) -> Any:
 
 
 def sound_rows(rows: Any, *, whole: bool) -> Any:
-    """Tell of each row, (n,) bool, whether it is as it was written: its head, and with `whole` its pixels too."""
+    """Return for each row, (n,) bool, whether it is as it was written: its head, and with `whole` its pixels too."""
     flags = np.empty(len(rows), bool)
     for start in range(0, len(rows), _CHECKED_AT_ONCE):
         some = rows[start : start + _CHECKED_AT_ONCE]
@@ -109,7 +109,7 @@ def _as_bytes(rows: Any) -> Any:
 
 
 class RowWriter:
-    """Writes rows to a file that appears when it is whole; a place that cannot be written is no fault."""
+    """Writes rows to a file that appears when it is whole; where it cannot be written there is none."""
 
     def __init__(self, file: Path | None, row: np.dtype[Any], n: int) -> None:
         self._file, self._row, self._n = file, row, n

@@ -1,4 +1,4 @@
-"""Opening one image: decoded whole, refused by name when it is broken or too large; knows no data set.
+"""Opening one image: decoded whole; an error names it when it is broken or too large; knows no data set.
 
 Files are opened for reading only. Imports no torch.
 """
@@ -22,7 +22,7 @@ from dlworkflow.data.images.modes import ValueRange, to_mode
 from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 MAX_PIXELS = 89_478_485
-"""An image of more pixels is refused, as a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
+"""More pixels are an error, as they may be a decompression bomb: 256 MiB as RGB. DLW_MAX_PIXELS sets another limit."""
 
 BYTES_AT_ONCE = 2 * 1024**3
 """All threads together hold about so many bytes of images that are being decoded; a larger one is decoded alone."""
@@ -33,9 +33,9 @@ _EMPTY = "is empty (0 bytes)"
 
 
 class ImageError(DataError):
-    """A file that is no readable image; `path` and `reason` say which and why.
+    """A file that is no readable image; `path` is the file and `reason` the error.
 
-    `lasting` tells that the bytes of the file are at fault, not the system's answer, which may be another tomorrow.
+    `lasting` is true for an error of the bytes of the file, false for one of the system, which may pass.
     """
 
     def __init__(self, path: Path, reason: str, *, lasting: bool = True) -> None:
@@ -44,7 +44,7 @@ class ImageError(DataError):
 
 
 class TooManyPixelsError(ImageError):
-    """An image above the limit; `pixels` is how many it would have, None where that could not be told."""
+    """An image above the limit; `pixels` is how many it would have, None where it is not known."""
 
     def __init__(self, path: Path, pixels: int | None, limit: int) -> None:
         self.pixels = pixels
@@ -62,7 +62,7 @@ def pixel_limit(given: int | None = None) -> int:
 
 
 def too_many_pixels(pixels: int | None, limit: int) -> str:
-    """Say that an image is refused, how large it is, and how to read it nevertheless."""
+    """Return the message for an image above the limit: how large it is, and how to read it nevertheless."""
     size = f"{pixels:,} pixels" if pixels else "more pixels"
     way_out = f"DLW_MAX_PIXELS={pixels}" if pixels else "DLW_MAX_PIXELS"
     return f"has {size}, above the limit of {limit:,}; set {way_out} if you trust it"
@@ -78,9 +78,9 @@ def load_image(
     longest: int | None = None,
     value_range: ValueRange = None,
 ) -> Image.Image:
-    """Read an image of any mode as grey (1 channel) or RGB (3), the way up that its EXIF data says.
+    """Read an image of any mode as grey (1 channel) or RGB (3), upright by its EXIF data.
 
-    16-bit and float images are scaled to 8 bits by `value_range`, transparency is laid on white. Raises ImageError
+    16-bit and float images are scaled to 8 bits by `value_range`, transparent parts become white. Raises ImageError
     for a file that cannot be decoded, or that has more than `max_pixels` (see `pixel_limit`). With `least`, a JPEG may
     be decoded to a half, a quarter or an eighth of its size, as long as each side keeps that many pixels. With
     `content`, these bytes are read, and `path` is what they are called. With `longest`, it is shrunk until no side has
@@ -103,7 +103,7 @@ def decoded(
     content: bytes | None = None,
     value_range: ValueRange = None,
 ) -> Iterator[Image.Image]:
-    """Give an image as `load_image` does; its memory counts as in use, and errors are the file's, within the block."""
+    """Yield an image as `load_image` does; its memory counts as in use, and errors are the file's, within the block."""
     with opened(path, max_pixels=max_pixels, least=least, content=content) as image:
         ImageOps.exif_transpose(image, in_place=True)  # else it copies images that are upright
         yield to_mode(image, channels, value_range)
@@ -162,12 +162,12 @@ def mode_of(path: Path, content: bytes | None = None) -> str:
                 _check_is_file(path)
             with Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS) as image:
                 return image.mode
-    except Exception:  # noqa: BLE001 - decoding it says what is wrong
+    except Exception:  # noqa: BLE001 - decoding it reports what is wrong
         return ""
 
 
 def _has_16_bits(path: Path) -> bool:
-    """Tell whether a PNG's header says so; a file that is no PNG by its first bytes is looked at more closely."""
+    """Return whether a PNG's header names 16 bits; so it is for a file that is no PNG by its first bytes."""
     head = _head(path, 26)
     return not head.startswith(b"\x89PNG") or head[24:25] == b"\x10"
 
@@ -208,7 +208,7 @@ _in_use = 0
 
 @contextmanager
 def _room_for(n_bytes: int) -> Iterator[None]:
-    """Wait until so many bytes fit beside what other threads have in use, or nothing else is."""
+    """Wait until so many bytes fit beside those that other threads use, or no other thread uses any."""
     global _in_use
     with _room:
         _room.wait_for(lambda: _in_use == 0 or _in_use + n_bytes <= BYTES_AT_ONCE)
@@ -232,7 +232,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Limit(int):
-    """Pillow warns above its limit and refuses above twice that; twice this limit is the limit: it only refuses."""
+    """Pillow warns above its limit and raises above twice that; twice this limit is the limit: it only raises."""
 
     def __rmul__(self, other: int) -> _Limit:
         return self
@@ -245,7 +245,7 @@ _limit_before: int | None = None
 
 @contextmanager
 def _pillow_limit(limit: int) -> Iterator[None]:
-    """Let Pillow refuse what is above `limit` while images are read here; other code finds its own limit again."""
+    """Make Pillow raise for more pixels than `limit` within the block; its limit is restored afterwards."""
     global _readers, _limit_before
     with _lock:
         if _readers == 0:

@@ -35,12 +35,12 @@ _OF_THE_SYSTEM = {  # what file servers, archives and desktops leave beside imag
 
 
 def is_image(name: str) -> bool:
-    """Tell whether a file's name ends as an image's does."""
+    """Return whether a file's name ends as an image's does."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
 
 
 def is_hidden(path: Path) -> bool:
-    """Tell whether a file or folder is no sample whatever it holds: a name with a dot first, or one of the system's."""
+    """Return whether a file or folder is no sample by its name: it starts with a dot, or is one of the system."""
     return path.name.startswith(".") or path.name.casefold() in _OF_THE_SYSTEM
 
 
@@ -60,7 +60,7 @@ def left_out(others: Collection[Path], hidden: Collection[Path] = (), beside: It
 
 
 def known_as(head: bytes) -> str:
-    """Say what a file is that is no image of these formats, from its first 16 bytes; '' where they do not tell."""
+    """Return what a file is that is no image of these formats, from its first 16 bytes; '' where that is not clear."""
     if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"heim", b"heis"):
         return f"is a HEIC image; {NO_HEIC}"
     if head[4:12] in (b"ftypavif", b"ftypavis"):

@@ -11,15 +11,15 @@ from dlworkflow.errors import DataError
 
 _TILE = 2**20  # pixels that are converted at once where that takes several steps
 _MODES = {1: "L", 3: "RGB"}
-_FULL = {"F": (0.0, 1.0)}  # which values are black and white where nobody says so; 16 bits for all others
+_FULL = {"F": (0.0, 1.0)}  # which values are black and white by default; 16 bits for all others
 _FULL_16_BITS = (0.0, 65535.0)
 ValueRange = tuple[float, float] | Literal["each"] | None
-"""A range, or None for [0, 1] of floats and 16 bits of whole numbers, beyond which an image is refused. `each` is the
-rule of version 0.1, which looks at each image: [0, 1] or [0, 255] of floats, 16 or 8 bits of whole numbers."""
+"""A range, or None for [0, 1] of floats and 16 bits of whole numbers, beyond which an image is an error. `each` is the
+rule of version 0.1, which scales each image by itself: [0, 1] or [0, 255] of floats, 16 or 8 bits of whole numbers."""
 
 
 def is_deep(mode: str) -> bool:
-    """Tell whether an image of this mode holds more than 8 bits: whole numbers of 16 or 32 bits, or floats."""
+    """Return whether an image of this mode holds more than 8 bits: whole numbers of 16 or 32 bits, or floats."""
     return mode in ("I", "F") or mode.startswith("I;16")
 
 
@@ -69,7 +69,7 @@ def _range_for(image: Image.Image, value_range: ValueRange) -> tuple[float, floa
 
 
 def _tiles(size: tuple[int, int]) -> Iterable[tuple[int, int, int, int]]:
-    """Give boxes of at most `_TILE` pixels that cover an image: what converting it takes is held for one of them."""
+    """Yield boxes of at most `_TILE` pixels that cover an image: what converting it takes is held for one of them."""
     width, height = size
     across = min(width, _TILE)
     down = max(1, _TILE // across)

@@ -31,8 +31,8 @@ class Pipeline:
     With `shorter`, its shorter side is resized to that many pixels, keeping its shape, and `size` is cut from the
     middle; without, it is stretched to `size`. With `fast_decode`, a JPEG is decoded no larger than is needed for that
     (to one half, a quarter or an eighth), which gives other pixels in less time. `augmentations` are (name, settings)
-    pairs; `mean` and `std` have one number a channel, or none. `value_range` are the values of an image of more than 8
-    bits that become black and white (see `decoding`).
+    pairs; `mean` and `std` have one number per channel, or none. `value_range` are the values of an image of more than
+    8 bits that become black and white (see `decoding`).
     """
 
     size: tuple[int, int]
@@ -110,7 +110,7 @@ class Pipeline:
 
     @cached_property
     def flip_alone(self) -> float | None:
-        """How likely an image is mirrored, where nothing else is random; None otherwise."""
+        """How likely an image is mirrored, where no other step is random; None otherwise."""
         if len(self.augmentations) != 1 or self.augmentations[0][0] != "flip":
             return None
         return float(dict(self.augmentations[0][1]).get("p", 0.5))
@@ -141,7 +141,7 @@ def _resized_part(
     filter_: Image.Resampling,
     margin: float,
 ) -> Image.Image:
-    """Resize what lies in a box; pixels within the margin around it count too where the filter reaches that far."""
+    """Resize what is in a box; pixels within the margin around it count where the filter reaches them."""
     x, y = (max(0, math.floor(start - margin)) for start in box[:2])
     right, bottom = (min(most, math.ceil(end + margin)) for most, end in zip(image.size, box[2:], strict=True))
     part = image.crop((x, y, right, bottom))  # positions within it are small, as Pillow's single precision needs

@@ -1,7 +1,4 @@
-"""What shards hold that no index tells of: counted in one pass, and remembered until the file changes.
-
-Remembered in one file a folder under the cache folder (see `cache`), by name, size, inode and times.
-"""
+"""What shards without an index hold: counted in one pass, and remembered until the file changes (see `FileMemory`)."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ _log = logging.getLogger(__name__)
 class Census:
     """What one shard holds: samples of each label, the file's size, and where images were decoded the broken ones.
 
-    `bad` is {position: (label, sentence)}; None where no image was looked at.
+    `bad` is {position: (label, sentence)}; None where no image was decoded.
     """
 
     counts: dict[int, int]
@@ -84,7 +81,7 @@ def _look(path: Path, decode: bool) -> Census:
 
 
 def image_fault(content: bytes) -> str | None:
-    """Say why an image's bytes cannot be read, or None."""
+    """Return why an image's bytes cannot be read, or None."""
     try:
         with opened("image", content=content):
             return None

@@ -1,4 +1,4 @@
-"""A part cut off from shards that nobody split: whole shards, drawn by a seed; knows their counts and opens none."""
+"""Whole shards held out for another split, drawn by a seed; knows their counts and opens none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dlworkflow.data.shards.index import Shard
 from dlworkflow.errors import DataError
 
 _ATTEMPTS = 100
-"""So many draws are tried before it is said that a class would be missing from a part."""
+"""Draws that are tried before the error that a class is missing from a part."""
 
 
 def cut_shards(
@@ -58,7 +58,7 @@ def _lacking(shards: Sequence[Shard], *parts: Sequence[int]) -> int | None:
 
 
 def cut_note(part: str, chosen: Sequence[Shard], whole: Sequence[Shard]) -> str:
-    """Say which shards a part got, and how many samples that makes."""
+    """Return a note on the shards of a part and how many samples they have."""
     n, total = (sum(shard.samples for shard in shards) for shards in (chosen, whole))
     names = ", ".join(shard.path.name for shard in chosen[:5]) + (" ..." if len(chosen) > 5 else "")
     return f"{part} has {len(chosen)} of {len(whole)} training shards, {n:,} of {total:,} samples: {names}"

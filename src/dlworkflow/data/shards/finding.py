@@ -64,10 +64,10 @@ def find_shards(
     random_state: int = RANDOM_STATE,
     checked: bool = True,
 ) -> ShardSet:
-    """Say which shards make which split and what their classes are; opens only those that no index tells of.
+    """Return which shards make which split and what their classes are; opens only those without an index.
 
-    Unless `checked` is false, those of an index must be there, as large as it says. Raises DataError for shards that
-    are not there, damaged or contradict each other.
+    Unless `checked` is false, those of an index must be there, of the size in the index. Raises DataError for shards
+    that are not there, damaged or contradict each other.
     """
     folder = folder_of(path)
     files = _files(path, folder)
@@ -103,7 +103,7 @@ def _is_shard(file: Path) -> bool:
 
 
 def _by_index(files: Sequence[Path], *, whole: bool, train: bool = True) -> ShardSet | None:
-    """Return what the index beside the files says of them, None where it does not know them all.
+    """Return the files by the index beside them, None where it does not know them all.
 
     To `train` on, training shards must be among them, and the other splits are there unnamed.
     """
@@ -142,7 +142,7 @@ def _by_name(files: Sequence[Path], *, whole: bool) -> ShardSet:
 
 
 def _with_test(found: ShardSet, test: str) -> ShardSet:
-    """Give a set of shards another test split."""
+    """Return a set of shards with another test split."""
     folder = folder_of(test)
     files = _files(test, folder, "data.test")
     if twice := {shard.path.resolve() for shard in found.splits["train"]} & {file.resolve() for file in files}:
@@ -158,7 +158,7 @@ def _with_test(found: ShardSet, test: str) -> ShardSet:
 
 
 def _named(found: ShardSet, given: Sequence[str] | None) -> ShardSet:
-    """Give labels their names. Raises DataError for a label that has none, naming the shard."""
+    """Return a set of shards with class names. Raises DataError for a label that has none, naming the shard."""
     if found.classes and given is not None and tuple(given) != found.classes:
         raise DataError(f"data.classes: the index beside the shards names {few(found.classes)}; leave it out")
     names = found.classes or _given_classes(given) or _classes_beside(found.folder)

@@ -93,7 +93,7 @@ def read_index(folder: Path) -> Index | None:
 
 
 def check_present(shard: Shard) -> None:
-    """Raise DataError unless a shard is there, as large as its index says; what is in it is not looked at."""
+    """Raise DataError unless a shard is there, of the size in its index; its content is not read."""
     try:
         size = shard.path.stat().st_size
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def _classes(names: Any) -> tuple[str, ...]:
 
 
 def _repeated(names: Iterable[str]) -> str | None:
-    """Return the first name that stands there twice, or None."""
+    """Return the first name that is there twice, or None."""
     seen: set[str] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 

@@ -113,7 +113,7 @@ def _choices(within: str, setting: str) -> Sequence[str]:
 
 
 def _holds_shards(folder: Path) -> bool:
-    """Tell whether a folder is one of shards: it has their index, or tar files and no folder that is not hidden."""
+    """Return whether a folder is one of shards: it has their index, or tar files and no folder that is not hidden."""
     try:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError:

@@ -38,7 +38,7 @@ _CHUNK = 16
 
 @dataclass(frozen=True)
 class ShardData(Dataset[Any]):
-    """A split that lies in shards: (float32 (c, h, w), int label) a sample, best read by `stream_batches`.
+    """A split in shards: (float32 (c, h, w), int label) per sample, best read by `stream_batches`.
 
     `buffer` samples wait at most to be shuffled, in each process. `readers` processes share every batch, this one being
     number `reader`; `take_over` is called before it draws random numbers of its own.
@@ -141,7 +141,7 @@ class ShardData(Dataset[Any]):
         generator: torch.Generator | None = None,
         pinned: bool = False,
     ) -> ShardLoader:
-        """Return this process's part of every batch, to be gone through once an epoch."""
+        """Return this process's part of every batch, to be iterated once per epoch."""
         return ShardLoader(
             self, batch_size, shuffle=shuffle, num_workers=num_workers, generator=generator, pinned=pinned
         )
@@ -225,7 +225,7 @@ class _Part(IterableDataset[Any]):
         self._parts = spread(shards, workers)
 
     def samples(self, worker: int) -> Iterator[Sample]:
-        """Give the samples of one worker's shards."""
+        """Yield the samples of one worker's shards."""
         data, seed = self._data, None
         if self._order is not None:
             seed = f"{self._order} {data.reader} {worker}"
@@ -252,6 +252,6 @@ def _checked(found: Samples | DlwError) -> Samples:
 
 
 def _finish(rest: Iterator[Any]) -> None:
-    """Read on to the end, where a shard with more samples than was said tells so."""
+    """Read on to the end, where a shard with more samples than were counted is an error."""
     for _ in rest:
         raise AssertionError("a sample was left over")

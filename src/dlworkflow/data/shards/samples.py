@@ -17,14 +17,14 @@ from dlworkflow.errors import DataError, MissingDataError, first_line
 from dlworkflow.files.paths import open_regular
 
 MOST_BYTES = 2**30
-"""A member that claims to be larger is refused: it would be held in memory."""
+"""The most bytes of a member: it is held in memory."""
 
 _AT_ONCE = 2**20
 _MOST_DIGITS = 5  # a class more than that is a mistake, and each would be counted
 
 
 class Sample(NamedTuple):
-    """An image's bytes, empty where only labels were asked for, its label, and where both stand."""
+    """An image's bytes, empty where only labels are read, its label, and where both are."""
 
     shard: Path
     member: str
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     label: int
 
     def fault(self, reason: str) -> str:
-        """Say what is wrong with it, and where it is."""
+        """Return what is wrong with it, and where it is."""
         return f"{str(self.shard)!r}: member {self.member!r}: {reason}"
 
 
@@ -43,7 +43,7 @@ def need_webdataset() -> None:
 
 
 def read_samples(path: Path, *, images: bool = True) -> Iterator[Sample]:
-    """Give the samples of a tar file from first to last; without `images`, these are skipped, not read.
+    """Yield the samples of a tar file from first to last; without `images`, these are skipped, not read.
 
     Raises DataError naming the file and, where it is one, the member, for what is damaged or no sample.
     """
@@ -52,13 +52,13 @@ def read_samples(path: Path, *, images: bool = True) -> Iterator[Sample]:
     try:
         for members in group_by_keys(_members(path, images)):
             yield _sample(path, members)
-    except ValueError as error:  # a member that stands twice
+    except ValueError as error:  # a member that is there twice
         what = str(error.args[0]).partition(" in tar file")[0]
         raise DataError(f"{str(path)!r}: {what}; write the shard again") from None
 
 
 def _members(path: Path, images: bool) -> Iterator[dict[str, Any]]:
-    """Give the files within a tar file as webdataset has them."""
+    """Yield the files within a tar file as webdataset has them."""
     try:
         with open_regular(path, buffering=_AT_ONCE) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
@@ -66,7 +66,8 @@ def _members(path: Path, images: bool) -> Iterator[dict[str, Any]]:
                 if not member.isreg() or member.name.startswith("__"):
                     continue
                 if member.issparse() or member.size > MOST_BYTES:
-                    raise DataError(f"{str(path)!r}: member {member.name!r} claims {member.size:,} bytes; refused")
+                    size = f"{member.size:,} bytes by its header, more than {MOST_BYTES:,}"
+                    raise DataError(f"{str(path)!r}: member {member.name!r} has {size}")
                 stream = tar.extractfile(member) if images or member.name.lower().endswith(".cls") else None
                 data = stream.read() if stream is not None else b""
                 yield {"fname": member.name, "data": data, "__url__": str(path)}

@@ -24,7 +24,7 @@ def spread(shards: Sequence[Shard], n: int) -> list[list[Shard]]:
 
 
 def sizes(totals: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Give for every batch how many samples each reader adds, in proportion to what it has left.
+    """Yield for every batch how many samples each reader adds, in proportion to what it has left.
 
     Each batch has `batch_size` in all, the last what is left; each reader gives all it has, and may give none to one.
     """
@@ -40,10 +40,10 @@ def sizes(totals: Sequence[int], batch_size: int) -> Iterator[list[int]]:
 
 
 def stream(shards: Sequence[Shard], n_classes: int, *, seed: str | None, buffer: int) -> Iterator[Sample]:
-    """Give every sample of the shards, each file read once from first to last.
+    """Yield every sample of the shards, each file read once from first to last.
 
     With `seed`, the shards are in a random order, and `buffer` samples wait at most, of which one is drawn each time.
-    Raises DataError for a shard that is damaged or holds other samples than was said.
+    Raises DataError for a shard that is damaged or holds other samples than were counted.
     """
     if seed is None:
         return _in_order(shards, n_classes)
@@ -61,19 +61,22 @@ def _in_order(shards: Sequence[Shard], n_classes: int) -> Iterator[Sample]:
 
 
 def samples_of(shard: Shard, n_classes: int) -> Iterator[Sample]:
-    """Give the samples of a shard but for those that are known to be bad; as many as it is said to hold, or fail."""
-    told, seen = shard.samples + len(shard.bad), 0
+    """Yield the samples of a shard but for those that are known to be bad.
+
+    Raises DataError where there are more or fewer than were counted.
+    """
+    counted, seen = shard.samples + len(shard.bad), 0
     for position, sample in enumerate(read_samples(shard.path)):
         seen += 1
-        if seen > told:
+        if seen > counted:
             break
         if sample.label >= n_classes:
             raise DataError(sample.fault(f"its label is {sample.label}, but there are {n_classes} classes, from 0 on"))
         if position not in shard.bad:
             yield sample
-    if seen != told:
-        found = f"more than {told:,}" if seen > told else f"{seen:,}"
+    if seen != counted:
+        found = f"more than {counted:,}" if seen > counted else f"{seen:,}"
         raise DataError(
-            f"{str(shard.path)!r} holds {found} samples where {told:,} were counted: it has changed; copy it again, or "
-            "write the shards anew"
+            f"{str(shard.path)!r} holds {found} samples where {counted:,} were counted: it has changed; copy it again, "
+            "or write the shards anew"
         )

@@ -1,7 +1,7 @@
 """Images of a folder or a CSV written into tar shards: their bytes as they are, in an order drawn by a seed.
 
-All is written into a hidden folder beside the one that was asked for, which then takes its name: it is whole or not
-there. The same images and settings give the same bytes.
+All is written into a hidden folder beside the final one, which is then renamed: it is whole or not there. The same
+images and settings give the same bytes.
 """
 
 from __future__ import annotations
