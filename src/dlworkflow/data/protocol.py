@@ -136,8 +136,7 @@ def files_of(part: Any) -> Sequence[Path] | None:
 
 def remember(part: Any, on_progress: OnProgress | None = None) -> None:
     """Read and keep all samples now, where the data set can. Raises DataError for unreadable files."""
-    if (own := getattr(part, "remember", None)) is not None:
-        own(on_progress)
+    _call(part, "remember", on_progress)
 
 
 def skips(part: Any) -> bool:
@@ -152,14 +151,12 @@ def left_out_of(part: Any) -> Mapping[Path, Exception]:
 
 def drop_left_out(part: Any) -> None:
     """Remove the files that were left out, so that indices, labels and files are those of the others."""
-    if (own := getattr(part, "drop_left_out", None)) is not None:
-        own()
+    _call(part, "drop_left_out")
 
 
 def fingerprint_of(part: Any) -> str | None:
     """Return a digest that changes when the data does, or None; files that were not read yet are read."""
-    own = getattr(part, "fingerprint", None)
-    return None if own is None else own()
+    return _call(part, "fingerprint")
 
 
 def knows_fingerprint(part: Any) -> bool:
@@ -169,14 +166,13 @@ def knows_fingerprint(part: Any) -> bool:
 
 def former_fingerprint_of(part: Any) -> str | None:
     """Return the digest of names and sizes that version 0.1 took of files, or None."""
-    own = getattr(part, "former_fingerprint", None)
-    return None if own is None else own()
+    return _call(part, "former_fingerprint")
 
 
 def without_augmentation(part: Any) -> Any:
     """Return the same samples as evaluation takes them."""
-    own = getattr(part, "without_augmentation", None)
-    return part if own is None else own()
+    plain = _call(part, "without_augmentation")
+    return part if plain is None else plain
 
 
 def subset_of(part: Any, indices: Sequence[int], *, name: str) -> Any:
@@ -193,17 +189,20 @@ def subset_of(part: Any, indices: Sequence[int], *, name: str) -> Any:
 
 def cut_files(part: Any, fraction: float, random_state: int) -> tuple[Any, Any, str] | None:
     """Return (train, validation, note) where only whole files can be held out, else None."""
-    own = getattr(part, "cut", None)
-    return None if own is None else own(fraction, random_state)
+    return _call(part, "cut", fraction, random_state)
 
 
 def shared_files(part: Any, rank: int, size: int, take_over: Callable[[], object]) -> Any:
     """Return the files that process `rank` of `size` reads, or None; `take_over` is called before random draws."""
-    own = getattr(part, "shared", None)
-    return None if own is None else own(rank, size, take_over)
+    return _call(part, "shared", rank, size, take_over)
 
 
 def on_device(part: Any, device: torch.device, free: int) -> Any:
     """Return the data set with its samples on a device, where they never change and take half of `free` at most."""
     can_move = hasattr(part, "on_device") and n_bytes_of_fixed_sample(part) > 0
     return part.on_device(device) if can_move and part.n_bytes <= free // 2 else part
+
+
+def _call(part: Any, name: str, *given: Any) -> Any:
+    own = getattr(part, name, None)
+    return None if own is None else own(*given)

@@ -8,17 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.data.protocol import (
-    counts_of,
-    cut_files,
-    fingerprint_of,
-    former_fingerprint_of,
-    knows_fingerprint,
-    labels_of,
-    left_out_of,
-    subset_of,
-    without_augmentation,
-)
+from dlworkflow.data import protocol
 from dlworkflow.errors import DataError
 
 if TYPE_CHECKING:
@@ -72,8 +62,8 @@ class Splits:
 
         Where files have not been read yet they are read for it; with `known`, such splits are left out.
         """
-        parts = {name: part for name, part in self.parts().items() if not known or knows_fingerprint(part)}
-        return {name: found for name, part in parts.items() if (found := fingerprint_of(part)) is not None}
+        parts = {name: part for name, part in self.parts().items() if not known or protocol.knows_fingerprint(part)}
+        return {name: found for name, part in parts.items() if (found := protocol.fingerprint_of(part)) is not None}
 
     def part(self, name: str) -> Dataset[Any]:
         """Return one split. Raises DataError that names those that are there."""
@@ -89,7 +79,7 @@ ONLY_NAMES = "is of an older version: its files have the names and sizes that th
 
 def is_former(fingerprint: str | None, part: Any) -> bool:
     """Return whether a fingerprint is of names and sizes alone, as version 0.1 took it of image files."""
-    return fingerprint is not None and ":" not in fingerprint and former_fingerprint_of(part) is not None
+    return fingerprint is not None and ":" not in fingerprint and protocol.former_fingerprint_of(part) is not None
 
 
 def has_changed(part: Any, fingerprint: str | None) -> bool:
@@ -99,14 +89,14 @@ def has_changed(part: Any, fingerprint: str | None) -> bool:
     """
     if fingerprint is None:
         return False
-    now = former_fingerprint_of(part) if is_former(fingerprint, part) else fingerprint_of(part)
+    now = protocol.former_fingerprint_of(part) if is_former(fingerprint, part) else protocol.fingerprint_of(part)
     return now not in (None, fingerprint)
 
 
 def class_counts(splits: Splits) -> dict[str, list[int]]:
     """Return {split: how many samples each class has}, of the splits where that is known; empty for a regression."""
     n = len(splits.classes)
-    found = {split: counts_of(part, n) for split, part in splits.parts().items() if n}
+    found = {split: protocol.counts_of(part, n) for split, part in splits.parts().items() if n}
     return {split: counts.tolist() for split, counts in found.items() if counts is not None}
 
 
@@ -118,7 +108,7 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     """
     if splits.val is not None:
         raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
-    if (files := cut_files(splits.train, fraction, random_state)) is not None:
+    if (files := protocol.cut_files(splits.train, fraction, random_state)) is not None:
         train, val, note = files
         return replace(splits, train=train, val=val, notes=(*splits.notes, note))
     kept, chosen = _chosen(splits, fraction, random_state)
@@ -126,8 +116,8 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     if indices is not None:
         own = indices["train"]
         indices = {**indices, "train": [own[index] for index in kept], "val": [own[index] for index in chosen]}
-    train = subset_of(splits.train, kept, name="train without val")
-    val = without_augmentation(subset_of(splits.train, chosen, name="val of train"))
+    train = protocol.subset_of(splits.train, kept, name="train without val")
+    val = protocol.without_augmentation(protocol.subset_of(splits.train, chosen, name="val of train"))
     return replace(splits, train=train, val=val, indices=indices)
 
 
@@ -135,7 +125,7 @@ def without_unreadable(splits: Splits) -> Splits:
     """Return splits with notes on what was left out as they were decoded."""
     notes, skipped = [*splits.notes], dict(splits.skipped)
     for name, part in splits.parts().items():
-        if left_out := left_out_of(part):
+        if left_out := protocol.left_out_of(part):
             skipped[name] = skipped.get(name, 0) + len(left_out)
             notes += [f"left out of {name}: {fault}" for fault in left_out.values()]
     return splits if skipped == splits.skipped else replace(splits, notes=tuple(notes), skipped=skipped)
@@ -144,7 +134,7 @@ def without_unreadable(splits: Splits) -> Splits:
 def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:
     n = len(splits.train)  # type: ignore[arg-type]
     if splits.classes:
-        labels = labels_of(splits.train)
+        labels = protocol.labels_of(splits.train)
         if labels is None:
             raise DataError(
                 f"data.val_fraction: data {splits.name!r} keeps no labels beside its samples (attribute labels)"

@@ -43,13 +43,8 @@ class ImageOptions:
 
     def pipeline(self) -> Pipeline:
         """Return the pipeline of training images. Raises ConfigError that names every error."""
-        return parse(
-            self.transform,
-            image_size=self.image_size,
-            channels=self.channels,
-            fast_decode=self.fast_decode,
-            value_range=self.range,
-        )
+        given: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "value_range": self.range}
+        return parse(self.transform, fast_decode=self.fast_decode, **given)
 
 
 def with_image_options(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
@@ -66,8 +61,8 @@ def with_image_options(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
 
     @wraps(load)
     def loader(**given: Any) -> Loaded:
-        options = ImageOptions(**{name: value for name, value in given.items() if name in names})
-        return load(options, **{name: value for name, value in given.items() if name not in names})
+        options = {name: given.pop(name) for name in names & given.keys()}
+        return load(ImageOptions(**options), **given)
 
     loader.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined] # inspect reads it
     return loader

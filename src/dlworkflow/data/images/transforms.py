@@ -163,7 +163,7 @@ class _Reading:
             values = [low, high] if each is None else None
             found = self._read_range(values, "data.transform.range", "{low: .., high: ..}", given)
         if self._values not in (None, found):
-            self.faults.append(f"data.transform.range: {found!r} contradicts data.range, which is {self._values!r}")
+            self._fault(f"range: {found!r} contradicts data.range, which is {self._values!r}")
         self._values = found
 
     def resize(
@@ -176,9 +176,7 @@ class _Reading:
     ) -> None:
         """Resize to a size, or the shorter side to a number of pixels."""
         if shorter is not None and size is not None:
-            self.faults.append(
-                "data.transform.resize: give size (stretched to it) or shorter (cut to data.image_size), not both"
-            )
+            self._fault("resize: give size (stretched to it) or shorter (cut to data.image_size), not both")
         self._take_size("resize", size)
         self._shorter, self._interpolation = shorter, interpolation
         self._fast_decode = self._fast_decode if fast_decode is None else fast_decode
@@ -187,8 +185,8 @@ class _Reading:
         """Cut out the middle."""
         self._take_size("center_crop", size)
         if self._shorter is None:
-            self.faults.append(
-                "data.transform.center_crop: needs a resize of the shorter side before it, as in "
+            self._fault(
+                "center_crop: needs a resize of the shorter side before it, as in "
                 "[{resize: {shorter: 256}}, {center_crop: {size: 224}}]"
             )
 
@@ -202,9 +200,7 @@ class _Reading:
             fits = len(numbers) == n and all(isinstance(number, (int, float)) for number in numbers)
             if not fits or not all(map(math.isfinite, numbers)) or (key == "std" and min(numbers) <= 0):
                 sign = " above 0" if key == "std" else ""
-                self.faults.append(
-                    f"data.transform.normalize.{key}: must be {n} number(s){sign}, one per channel, not {value!r}"
-                )
+                self._fault(f"normalize.{key}: must be {n} number(s){sign}, one per channel, not {value!r}")
                 numbers = [1.0] * n
             self._statistics[place] = tuple(float(number) for number in numbers)
 
@@ -214,8 +210,8 @@ class _Reading:
         if size is None and not self.faults:
             self.faults.append("data.image_size: is missing")
         if size is not None and shorter is not None and shorter < max(size):
-            self.faults.append(
-                f"data.transform.resize.shorter: must be at least {max(size)}, as images of {size[0]}x{size[1]} are "
+            self._fault(
+                f"resize.shorter: must be at least {max(size)}, as images of {size[0]}x{size[1]} are "
                 f"cut from it, not {shorter}"
             )
         if self.faults or size is None:
@@ -224,13 +220,14 @@ class _Reading:
         steps = (shorter, self._interpolation, self._fast_decode, self._values)
         return Pipeline(size, tuple(self._augmentations), mean, std, *steps)
 
+    def _fault(self, sentence: str) -> None:
+        self.faults.append(f"data.transform.{sentence}")
+
     def _take_size(self, step: str, value: object) -> None:
         """Take the size of a step: it is given once, there or as `image_size`, or twice the same."""
         given = self._read_size(value) if value is not None else None
         if given is not None and self._size not in (None, given):
-            self.faults.append(
-                f"data.transform.{step}: {list(given)} contradicts data.image_size, which is {list(self._size or ())}"
-            )
+            self._fault(f"{step}: {list(given)} contradicts data.image_size, which is {list(self._size or ())}")
         else:
             self._size = given or self._size
 
