@@ -342,8 +342,8 @@ def test_a_number_that_is_also_a_path_here_is_refused_with_both_ways_to_say_it(s
 
     assert answer.code == 2
     assert answer.complaints == [
-        "dlw: '0' may be a number or what bears that name here; write ./0 for the latter, or name a run that takes "
-        "numbers with --run RUN"
+        "dlw: '0' is a number and the name of a file here; write ./0 for the file, or name a run that takes numbers "
+        "with --run RUN"
     ]
 
 
@@ -589,7 +589,7 @@ CIRCLES = "1 2 --model circles_v2 --weights circles.pth"
         (f"{CIRCLES} --classes a,b,c", 1, "'circles.pth'", "2 names in --classes"),
         (f"{CIRCLES} --classes a,b 3", 1, "model 'circles_v2'", "2 number(s) a row"),
         ("1 --model line --weights line.pth --classes a,b", 2, "--classes", "predicts a number"),
-        ("1 2 --model tinyvgg --weights vgg.pth --classes a,b,c", 1, "model 'tinyvgg'", "takes pictures"),
+        ("1 2 --model tinyvgg --weights vgg.pth --classes a,b,c", 1, "model 'tinyvgg'", "takes images"),
         ("pictures --classes a,b,c", 2, "--classes", "--model"),
         ("pictures --image-size 64", 2, "--image-size", "--model"),
         ("pictures --set model.hidden_units=4", 2, "--set", "--model"),
@@ -676,7 +676,7 @@ def test_numbers_for_a_run_of_pictures_say_what_it_takes(dlw, runs):
     [line] = dlw("predict", "1", "2", "--run", "tinyvgg").complaints
 
     assert line.startswith("dlw: ")
-    assert "pictures" in line
+    assert "images" in line
 
 
 def test_a_prediction_leaves_the_run_as_it_was(dlw, runs, pictures):
@@ -684,3 +684,24 @@ def test_a_prediction_leaves_the_run_as_it_was(dlw, runs, pictures):
     dlw("predict", "pictures", "--plot", "out.png")
 
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
+def test_jsonl_is_printed_while_later_images_are_still_to_be_read(runs, pictures, start_dlw):
+    names = ["pictures/0.png"] * 999 + ["late.png"]  # more lines than a pipe holds: the writer waits for its reader
+    process = start_dlw("predict", *names, "--format", "jsonl", "--top-k", "10")
+    first = json.loads(process.stdout.readline())
+    (pictures / "1.png").rename("late.png")
+    rest = process.communicate()[0].splitlines()
+
+    assert first["label"]
+    assert len(rest) == 999
+    assert json.loads(rest[-1])["input"] == "late.png"
+    assert "error" not in json.loads(rest[-1])
+
+
+def test_where_no_run_fits_a_missing_file_is_named_first(dlw, in_tmp):
+    answer = dlw("predict", "nosuch.png", "also/*.jpg")
+
+    assert answer.code == 1
+    [line] = answer.err.splitlines()
+    assert line.startswith("dlw: no file 'nosuch.png', 'also/*.jpg'; no trained run that takes images")

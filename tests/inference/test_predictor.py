@@ -126,7 +126,7 @@ def test_a_row_of_another_length_is_refused(circles_run):
 def test_pictures_for_a_run_of_numbers_and_numbers_for_one_of_pictures_are_refused(circles_run, digits_run):
     with pytest.raises(DataError, match="takes numbers"):
         list(Predictor.from_run(circles_run).predict_images(["a.png"]))
-    with pytest.raises(DataError, match="takes pictures"):
+    with pytest.raises(DataError, match="takes images"):
         list(Predictor.from_run(digits_run).predict_rows([[1.0]]))
 
 
@@ -524,7 +524,7 @@ def test_a_row_for_which_the_model_gives_no_number_is_a_row_with_the_reason(circ
     assert good.label in ("outer", "inner")
     assert bad.error is None or "no finite number" in bad.error
     [broken] = Predictor.from_run(circles_run).predict_rows([[float("inf"), 0.0]])
-    assert (broken.label, broken.error) == (None, "the model gives no finite number for it")
+    assert (broken.label, broken.error) == (None, "the model returns no finite number for it")
 
 
 def test_a_first_line_with_one_slip_is_no_header(tmp_path):

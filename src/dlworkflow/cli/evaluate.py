@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, say
-from dlworkflow.cli.predict import Weights
+from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, Weights, say
 from dlworkflow.cli.tables import Format, number, percent, render
 from dlworkflow.files.text import json_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,13 @@ def complete_runs(incomplete: str) -> list[str]:
     from dlworkflow.runs import list_runs
 
     return [name for name in ("last", "best", *(run.name for run in list_runs())) if name.startswith(incomplete)]
+
+
+class Weights(StrEnum):
+    """Which weights of a run."""
+
+    best = "best"
+    last = "last"
 
 
 RUN_HELP = "Run: a path, a name or the start of one, last or best."

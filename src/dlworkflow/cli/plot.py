@@ -14,12 +14,12 @@ from dlworkflow.cli.options import (
     DataDirOption,
     OverwriteOption,
     RunsDirOption,
+    Weights,
     complete_runs,
     echo_path,
     figure_file,
     say,
 )
-from dlworkflow.cli.predict import Weights
 from dlworkflow.errors import ConfigError, RunError, nearest
 
 

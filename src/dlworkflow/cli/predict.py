@@ -1,11 +1,11 @@
-"""`dlw predict`: pictures or numbers in, labels with probabilities out."""
+"""`dlw predict`: images or numbers in, labels with probabilities out."""
 
 from __future__ import annotations
 
 import io
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,22 +19,22 @@ from dlworkflow.cli.options import (
     RunOption,
     RunsDirOption,
     SetOption,
+    Weights,
     complete_models,
     count,
     figure_file,
     say,
 )
-from dlworkflow.data.folders.listing import lists_images
-from dlworkflow.data.folders.tables import as_number, read_lines
-from dlworkflow.errors import ConfigError, DlwError, few, unknown
-from dlworkflow.files.paths import matching_paths, user_path
+from dlworkflow.config.flags import DATA, MODEL, OUTPUT
+from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
 from dlworkflow.files.text import json_text, printable
+from dlworkflow.inference.inputs import Inputs, is_number, read_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlworkflow.cli.options import FigureFile
     from dlworkflow.inference.predictor import Prediction, Predictor
-    from dlworkflow.runs import Summary
 
 
 class PredictFormat(StrEnum):
@@ -46,126 +46,129 @@ class PredictFormat(StrEnum):
     csv = "csv"
 
 
-class Weights(StrEnum):
-    """Which weights of a run."""
-
-    best = "best"
-    last = "last"
-
-
 def predict(
-    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Images, folders, globs, a CSV that lists them, `-` for names from stdin; numbers or a CSV.",
+            help="Image files, folders, patterns, a CSV file that lists images; rows of numbers, a CSV file of them; - "
+            "for the lines of standard input.",
         ),
     ],
     run: RunOption = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", metavar="N", parser=count, help="How many of the likeliest classes.")
+        int,
+        typer.Option(
+            "--top-k", metavar="N", parser=count, help="Number of likeliest classes to print.", rich_help_panel=OUTPUT
+        ),
     ] = 1,
-    output: Annotated[PredictFormat, typer.Option("--format", help="How to print.")] = PredictFormat.table,
+    output: Annotated[
+        PredictFormat,
+        typer.Option(
+            "--format", help="Format of the predictions; jsonl prints each when it is made.", rich_help_panel=OUTPUT
+        ),
+    ] = PredictFormat.table,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also draw the pictures with what was said.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Save a figure of the images with their predictions: .png, .svg or .pdf [default: none].",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     overwrite: OverwriteOption = False,
     weights: Annotated[
         str,
         typer.Option(
             metavar="best|last|FILE",
-            help="Those of a run's best epoch or of its last; with --model, a file of weights.",
+            help="Weights of the run's best or last epoch; with --model, a file of weights.",
+            rich_help_panel=MODEL,
         ),
     ] = Weights.best.value,
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", help="Use no run but this model with --weights FILE.", autocompletion=complete_models
+            metavar="MODEL",
+            help="Use this model with --weights FILE and no run [default: a run].",
+            autocompletion=complete_models,
+            rich_help_panel=MODEL,
         ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="NAME,NAME,...", help="With --model: its classes in the order of their labels."),
+        typer.Option(
+            metavar="NAME,NAME,...",
+            help="With --model: class names in the order of their labels.",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(
-            "--image-size", metavar="N", parser=count, help="With --model: side of its pictures, if not the usual."
+            "--image-size",
+            metavar="N",
+            parser=count,
+            help="With --model: height and width of its images [default: by the weights].",
+            rich_help_panel=MODEL,
         ),
     ] = None,
     settings: SetOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", parser=count, help="Inputs at a time.")] = 32,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", metavar="N", parser=count, help="Inputs per batch.", rich_help_panel=DATA),
+    ] = 32,
     device: DeviceOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Predict pictures or rows of numbers.
+    """Predict classes of images, or of rows of numbers.
 
-    The run is the last that fits, unless --run names one; its own preprocessing is used. With --model there is no run:
-    pictures are resized and scaled to 0..1.
+    Uses the last run that takes such inputs, or --run, with the preprocessing of that run. With --model there is no
+    run: images are resized and scaled to [0, 1]. A file that cannot be read is a row with the reason, and the exit
+    code is 1.
 
-    \b
+    Examples:
     dlw predict photo.jpg folder/ "*.png" --top-k 3
     find . -name "*.jpg" | dlw predict - --format jsonl
     dlw predict 0.5 -0.2 --run circles
     dlw predict photo.jpg --model tinyvgg --weights w.pth --classes pizza,steak,sushi
-
-    A file that cannot be read is a row with the reason, and the exit code is 1.
     """
-    for given in inputs:
-        if not given:
-            raise ConfigError("an input is empty; name a picture, a folder or `.`")
-        if _looks_like_an_option(given):
-            raise _unknown_option(context, given)
-    lines = _lines_of_stdin() if "-" in inputs else []
-    names = [name for given in inputs for name in (lines if given == "-" else [given])]
-    if not names:
-        raise DlwError("no files were named")
-    numbers = _rows_given(inputs, lines)
-
-    target = figure_file("--plot", plot, overwrite, map(Path, names))
+    given = read_inputs(inputs, _stdin)
+    target = figure_file("--plot", plot, overwrite, map(Path, given.names))
     if model is None:
         alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
-        _refuse(alone, "only with --model; a run knows its own")
-        predictor = _from_run(run, runs_dir, weights, device, names=names, numbers=numbers)
+        _refuse(alone, "only with --model; a run has its own")
+        predictor = _from_run(run, runs_dir, weights, device, given)
     else:
         _refuse({"--run": run, "--runs-dir": runs_dir}, "not with --model, which uses no run")
         predictor = _from_weights(model, weights, classes, image_size, settings, device)
-    options = {"batch_size": batch_size, "top_k": top_k}
-    if predictor.kind == "tabular":
-        if target is not None:
-            raise ConfigError(f"--plot draws pictures; {predictor.name} takes numbers")
-        predictions = list(predictor.predict_rows(_rows(predictor, names, numbers), **options))
+    n, predictions = _predictions(predictor, given, target, weights, {"batch_size": batch_size, "top_k": top_k})
+    if output is PredictFormat.jsonl and target is None:
+        bad = _stream(predictions)
     else:
-        if numbers is not None and not any(map(_is_here, names)):
-            raise DlwError(f"{predictor.name} takes pictures, not numbers")
-        from dlworkflow.inference.inputs import expand_paths
-
-        paths = expand_paths(names, on_left_out=say)
+        found = list(predictions)
+        bad = sum(prediction.error is not None for prediction in found)
+        _print(found, output, top_k)
         if target is not None:
-            target.check([*paths, Path(weights)])
-        predictions = _predict_pictures(predictor, paths, options)
-    _print(predictions, output, top_k)
-    if target is not None:
-        say(f"figure {target.save(_drawn(predictor, predictions))}")
-    bad = sum(prediction.error is not None for prediction in predictions)
+            say(f"figure {target.save(_drawn(predictor, found))}")
     if bad:
-        say(f"{bad} of {len(predictions)} files could not be read")
+        say(f"{bad} of {n} files could not be read")
         raise typer.Exit(1)
 
 
 class PredictCommand(Command):
     """Takes numbers below zero as inputs, and what follows a `--` as files, whatever their names begin with."""
 
-    ignore_unknown_options = True  # -0.5 is a number
+    ignore_unknown_options = True  # -0.5 is a number; other unknown options are errors below
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; `-dash.jpg` is one name, and no `-d -a -s -h`."""
         end = args.index("--") if "--" in args else len(args)
+        options: dict[str, Any] = {name: option for option in self.get_params(ctx) for name in option.opts}
         for before, given in zip(["", *args], args[:end], strict=False):
-            is_value = before.startswith("--")
-            if _looks_like_an_option(given) and given[1] != "-" and given != "-h" and not is_value:
-                raise _unknown_option(ctx, given)
+            is_value = before in options and not options[before].is_flag
+            if _looks_like_an_option(given) and given.partition("=")[0] not in options and not is_value:
+                error = self.unknown_option(given, ctx.command_path)
+                raise ConfigError(f"{error}; a file of that name is ./{given}")
         files = [f"./{name}" if _looks_like_an_option(name) else name for name in args[end + 1 :]]
         return super().parse_args(ctx, [*args[:end], *args[end : end + 1], *files])
 
@@ -174,19 +177,14 @@ COMMAND = PredictCommand
 
 
 def _looks_like_an_option(given: str) -> bool:
-    return given.startswith("-") and given != "-" and not _is_number(given)
+    return given.startswith("-") and given != "-" and not is_number(given)
 
 
-def _unknown_option(context: Any, given: str) -> ConfigError:
-    error = context.command.unknown_option(given, context.command_path)
-    return ConfigError(f"{error}; a file of that name is ./{given}")
-
-
-def _lines_of_stdin() -> list[str]:
-    """Return what stands in the lines of stdin; a file's name need be no text."""
+def _stdin() -> str:
+    """Return what standard input holds; a file's name need be no text."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
-    return [line for line in sys.stdin.read().splitlines() if line.strip()]
+    return sys.stdin.read()
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -196,33 +194,22 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
             raise ConfigError(f"{name}: {why}")
 
 
-def _from_run(
-    run: str | None,
-    runs_dir: str | None,
-    weights: str,
-    device: str | None,
-    *,
-    names: Sequence[str],
-    numbers: list[list[float]] | None,
-) -> Predictor:
-    """Find the run that is named, or the last that takes such inputs, and say which it is."""
+def _from_run(run: str | None, runs_dir: str | None, weights: str, device: str | None, given: Inputs) -> Predictor:
+    """Find the run that is named, or the last that takes such inputs, and report which it is."""
     from dlworkflow.runs import find_run
 
     if weights not in set(Weights):
         raise ConfigError(f"--weights: {unknown('weights', weights, set(Weights))} (a file of weights needs --model)")
-
-    named = run not in (None, "last", "best")  # what such a run takes says what the inputs are
-    tabular = not named and _are_rows(names, numbers)
-    width = _width(names, numbers) if tabular else None
-
-    def fits(summary: Summary) -> bool:
-        kind = "tabular" if tabular else "image"
-        takes = summary.in_shape[0]
-        fitting = width is None or (width % takes == 0 if numbers and len(numbers) == 1 else width == takes)
-        return bool(summary.best) and summary.kind == kind and fitting
-
-    takes = f"rows of numbers ({width} given)" if width else "rows of numbers" if tabular else "pictures"
-    found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {takes}")
+    if run not in (None, "last", "best"):
+        found = find_run(run, runs_dir)
+    else:
+        fits, what = given.wanted_run()
+        try:
+            found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {what}")
+        except RunError as error:
+            if missing := given.missing():
+                raise MissingDataError(f"no file {few(missing, 3)}; {error}") from None
+            raise
 
     from dlworkflow.inference.predictor import Predictor
 
@@ -239,8 +226,7 @@ def _from_weights(
     settings: list[str] | None,
     device: str | None,
 ) -> Predictor:
-    """Put a file of weights into a model and say what was built."""
-    from dlworkflow.config import from_overrides
+    """Put a file of weights into a model and report what was built."""
     from dlworkflow.models import check_name
 
     try:
@@ -249,14 +235,7 @@ def _from_weights(
         raise ConfigError(str(error).replace("model.name", "--model", 1)) from None
     if weights in set(Weights):
         raise ConfigError("--model: name the file of its weights, --weights FILE (./best for a file of that name)")
-    given = from_overrides(settings or ()).values
-    of_model, of_data = given.pop("model", {}), given.pop("data", {})
-    if extra := [
-        *given,
-        *(f"data.{key}" for key in of_data if key != "transform"),
-        *("model.name",) * ("name" in of_model),
-    ]:
-        raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform matter here")
+    of_model, transform = _settings_of_model(settings)
 
     from dlworkflow.inference.predictor import Predictor
 
@@ -266,7 +245,7 @@ def _from_weights(
         classes=[name.strip() for name in classes.split(",")] if classes is not None else (),
         image_size=image_size,
         settings=of_model,
-        transform=of_data.get("transform"),
+        transform=transform,
         device=device or "auto",
     )
     built = ", ".join(f"{key}={value}" for key, value in predictor.settings.items())
@@ -275,70 +254,48 @@ def _from_weights(
     return predictor
 
 
-def _is_number(text: str) -> bool:
-    number = as_number(text)
-    return number is not None and math.isfinite(number)
+def _settings_of_model(settings: list[str] | None) -> tuple[dict[str, Any], Any]:
+    """Return the settings of the model and `data.transform`. Raises ConfigError for any other setting."""
+    from dlworkflow.config import from_overrides
+
+    given = from_overrides(settings or ()).values
+    of_model, of_data = given.pop("model", {}), given.pop("data", {})
+    of_others = [*given, *(f"data.{key}" for key in of_data if key != "transform")]
+    if extra := [*of_others, *(["model.name"] if "name" in of_model else [])]:
+        raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform apply here")
+    return of_model, of_data.get("transform")
 
 
-def _is_here(name: str) -> bool:
-    return user_path(name).exists()
+def _predictions(
+    predictor: Predictor, given: Inputs, target: FigureFile | None, weights: str, options: dict[str, int]
+) -> tuple[int, Iterable[Prediction]]:
+    """Return how many predictions there will be, and these, made as they are asked for."""
+    if predictor.kind == "tabular":
+        if target is not None:
+            raise ConfigError(f"--plot draws images; {predictor.name} takes numbers")
+        width = predictor.in_shape[0]
+        rows = given.rows(width, owner=predictor.name, on_note=lambda text: say(f"note    {text}"))
+        return len(rows), predictor.predict_rows(rows, **options)
+    paths = given.images(owner=predictor.name, on_left_out=say)
+    if target is not None:
+        target.check([*paths, Path(weights)])
+    return len(paths), _with_bar(predictor.predict_images(paths, **options), len(paths), options["batch_size"])
 
 
-def _is_csv(name: str) -> bool:
-    return name.casefold().endswith(".csv") and not user_path(name).is_dir()
-
-
-def _are_rows(names: Sequence[str], numbers: list[list[float]] | None) -> bool:
-    """Tell whether the inputs are rows of numbers, where no run says so; CSV files are looked into.
-
-    Raises ConfigError for a number that is also the name of something here.
-    """
-    if numbers is not None:
-        if here := next(filter(_is_here, names), None):
-            raise ConfigError(
-                f"{here!r} may be a number or what bears that name here; write ./{here} for the latter, or name a run "
-                "that takes numbers with --run RUN"
-            )
-        return True
-    return all(map(_is_csv, names)) and not all(lists_images(path) for name in names for path in matching_paths(name))
-
-
-def _width(names: Sequence[str], numbers: list[list[float]] | None) -> int:
-    """Return how many numbers a row has; all of them for numbers given as arguments."""
-    if numbers is not None:
-        return len(numbers[0])
-    return max((len(line.cells) for line in read_lines(matching_paths(names[0])[0])[:1]), default=0)
-
-
-def _rows_given(inputs: Sequence[str], lines: Sequence[str]) -> list[list[float]] | None:
-    """Return numbers given as arguments (one flat row) or on stdin (a row a line); None when they are no numbers."""
-    if inputs == ["-"] and lines:
-        rows = [line.replace(",", " ").split() for line in lines if line.strip()]
-        return [[float(cell) for cell in row] for row in rows] if all(_is_number(c) for r in rows for c in r) else None
-    return [[float(text) for text in inputs]] if all(map(_is_number, inputs)) else None
-
-
-def _rows(predictor: Predictor, names: Sequence[str], numbers: list[list[float]] | None) -> list[list[float]]:
-    from dlworkflow.inference.inputs import read_rows
-
-    width = predictor.in_shape[0]
-    if numbers is None:
-        if other := [name for name in names if not _is_csv(name)]:
-            raise DlwError(f"{predictor.name} takes {width} number(s) a row, or a CSV of them, not {few(other, 3)}")
-        files = [path for name in names for path in matching_paths(name)]
-        return [row for path in files for row in read_rows(path, width, on_note=lambda text: say(f"note    {text}"))]
-    if len(numbers) > 1 or len(numbers[0]) % width:
-        return numbers
-    flat = numbers[0]
-    return [flat[start : start + width] for start in range(0, len(flat), width)]
-
-
-def _predict_pictures(predictor: Predictor, paths: Sequence[Path], options: dict[str, int]) -> list[Prediction]:
+def _with_bar(predictions: Iterable[Prediction], n: int, batch_size: int) -> Iterator[Prediction]:
     from tqdm import tqdm
 
-    predictions = predictor.predict_images(paths, **options)
-    hidden = len(paths) <= options["batch_size"] or not sys.stderr.isatty()
-    return list(tqdm(predictions, total=len(paths), unit="picture", leave=False, disable=hidden, file=sys.stderr))
+    hidden = n <= batch_size or not sys.stderr.isatty()
+    yield from tqdm(predictions, total=n, unit="image", leave=False, disable=hidden, file=sys.stderr)
+
+
+def _stream(predictions: Iterable[Prediction]) -> int:
+    """Print each prediction as a line of JSON when it is made; return how many inputs could not be read."""
+    bad = 0
+    for prediction in predictions:
+        typer.echo(json_text(_as_object(prediction)))
+        bad += prediction.error is not None
+    return bad
 
 
 def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
@@ -346,24 +303,27 @@ def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int)
 
     if output in (PredictFormat.json, PredictFormat.jsonl):
         rows = [_as_object(prediction) for prediction in predictions]
-        if output is PredictFormat.json:
-            typer.echo(json_text(rows, indent=1))
-        else:
-            typer.echo("\n".join(map(json_text, rows)))
+        typer.echo(json_text(rows, indent=1) if output is PredictFormat.json else "\n".join(map(json_text, rows)))
         return
-    columns = {"input": "input"}
+    raw = [_as_row(prediction) for prediction in predictions]
+    pretty = [{key: f"{v:.3f}" if key.startswith("prob") else number(v) for key, v in row.items()} for row in raw]
+    typer.echo(render(pretty, {key: key for key in _columns(predictions, top_k)}, Format(output.value), raw))
+
+
+def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
+    yield "input"
     if any(prediction.value is not None for prediction in predictions):
-        columns["value"] = "value"
+        yield "value"
     else:
         shown = max((len(prediction.top) for prediction in predictions), default=0) or 1
         for rank in range(1, min(top_k, shown) + 1):
-            tail = f"_{rank}" if rank > 1 else ""
-            columns |= {f"label{tail}": f"label{tail}", f"probability{tail}": f"probability{tail}"}
+            yield from (f"label{_tail(rank)}", f"probability{_tail(rank)}")
     if any(prediction.error for prediction in predictions):
-        columns["error"] = "error"
-    raw = [_as_row(prediction) for prediction in predictions]
-    pretty = [{key: f"{v:.3f}" if key.startswith("prob") else number(v) for key, v in row.items()} for row in raw]
-    typer.echo(render(pretty, columns, Format(output.value), raw))
+        yield "error"
+
+
+def _tail(rank: int) -> str:
+    return f"_{rank}" if rank > 1 else ""
 
 
 def _as_object(prediction: Prediction) -> dict[str, Any]:
@@ -379,8 +339,7 @@ def _as_object(prediction: Prediction) -> dict[str, Any]:
 def _as_row(prediction: Prediction) -> dict[str, Any]:
     row: dict[str, Any] = {"input": prediction.source, "error": prediction.error, "value": prediction.value}
     for rank, (label, probability) in enumerate(prediction.top, start=1):
-        tail = f"_{rank}" if rank > 1 else ""
-        row |= {f"label{tail}": label, f"probability{tail}": probability}
+        row |= {f"label{_tail(rank)}": label, f"probability{_tail(rank)}": probability}
     return row
 
 
@@ -392,10 +351,10 @@ def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
     assert predictor.transform is not None
     shown = predictions[:MOST_IMAGES]
     channels, value_range = predictor.in_shape[0], predictor.transform.value_range
-    pictures = [
+    images = [
         None if p.error else load_image(p.source, channels, longest=LONGEST_SIDE, value_range=value_range)
         for p in shown
     ]
-    pictures += [None] * (len(predictions) - len(shown))
+    images += [None] * (len(predictions) - len(shown))
     titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
-    return plot_predicted_images(pictures, titles, names=[Path(p.source).name for p in predictions])
+    return plot_predicted_images(images, titles, names=[Path(p.source).name for p in predictions])

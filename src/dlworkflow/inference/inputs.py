@@ -1,26 +1,139 @@
-"""What a user gave to predict: files, folders, patterns, rows of numbers; reads no image."""
+"""What a user gave to predict: files, folders, patterns, lists of files, or rows of numbers; reads no image."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dlworkflow.data.folders.listing import look_into, read_list
-from dlworkflow.data.folders.tables import Line, as_number, check_columns, check_separator, read_lines
+from dlworkflow.data.folders.listing import lists_images, look_into, read_list
+from dlworkflow.data.folders.tables import as_number, read_lines
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, left_out
-from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.errors import ConfigError, DlwError, MissingDataError, few
 from dlworkflow.files.paths import matching_paths, user_path
+from dlworkflow.inference.rows import read_rows
+
+if TYPE_CHECKING:
+    from dlworkflow.runs import Summary
+
+OnNote = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was given: `names` of files, folders and patterns, which may read as `numbers` instead (rows of them).
+
+    Numbers that are arguments are one flat row, to be cut to a model's width.
+    """
+
+    names: tuple[str, ...]
+    numbers: list[list[float]] | None = None
+
+    def are_rows(self) -> bool:
+        """Return whether these are rows of numbers, where no run decides it; looks into CSV files.
+
+        Raises ConfigError for a number that is also the name of a file here.
+        """
+        if self.numbers is not None:
+            if here := next(filter(_is_here, self.names), None):
+                raise ConfigError(
+                    f"{here!r} is a number and the name of a file here; write ./{here} for the file, or name a run "
+                    "that takes numbers with --run RUN"
+                )
+            return True
+        if not all(map(_is_csv, self.names)):
+            return False
+        return not all(lists_images(path) for name in self.names for path in matching_paths(name))
+
+    def wanted_run(self) -> tuple[Callable[[Summary], bool], str]:
+        """Return which runs take such inputs, as a test of a run's summary and in words."""
+        if not self.are_rows():
+            return lambda summary: bool(summary.best) and summary.kind == "image", "images"
+        width = self._width()
+
+        def fits(summary: Summary) -> bool:
+            takes = summary.in_shape[0]
+            is_flat = self.numbers is not None and len(self.numbers) == 1
+            fitting = width % takes == 0 if is_flat else width == takes
+            return bool(summary.best) and summary.kind == "tabular" and fitting
+
+        return fits, f"rows of numbers ({width} given)" if width else "rows of numbers"
+
+    def _width(self) -> int:
+        """Return how many numbers the first row has."""
+        if self.numbers is not None:
+            return len(self.numbers[0])
+        return max((len(line.cells) for line in read_lines(matching_paths(self.names[0])[0])[:1]), default=0)
+
+    def missing(self) -> list[str]:
+        """Return the names of files and patterns for which there is nothing here."""
+        return [name for name in self.names if self.numbers is None and not _finds(name)]
+
+    def rows(self, width: int, *, owner: str, on_note: OnNote | None = None) -> list[list[float]]:
+        """Return the rows for a model, called `owner`, that takes `width` numbers. Raises DlwError for other inputs."""
+        if self.numbers is None:
+            if other := [name for name in self.names if not _is_csv(name)]:
+                raise DlwError(f"{owner} takes {width} number(s) a row, or a CSV of them, not {few(other, 3)}")
+            files = [path for name in self.names for path in matching_paths(name)]
+            return [row for path in files for row in read_rows(path, width, on_note=on_note)]
+        flat = self.numbers[0]
+        if len(self.numbers) > 1 or len(flat) % width:
+            return self.numbers
+        return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+    def images(self, *, owner: str, on_left_out: OnNote | None = None) -> list[Path]:
+        """Return the image files for a model, called `owner`. Raises DlwError for numbers."""
+        if self.numbers is not None and not any(map(_is_here, self.names)):
+            raise DlwError(f"{owner} takes images, not numbers")
+        return expand_paths(self.names, on_left_out=on_left_out)
+
+
+def read_inputs(given: Sequence[str], read_stdin: Callable[[], str]) -> Inputs:
+    """Return what the arguments stand for; a `-` among them stands for the lines of standard input.
+
+    Raises ConfigError for an empty argument and DlwError for none at all.
+    """
+    if not all(given):
+        raise ConfigError("an input is empty; name an image, a folder or `.`")
+    lines = [line for line in read_stdin().splitlines() if line.strip()] if "-" in given else []
+    names = tuple(name for argument in given for name in (lines if argument == "-" else [argument]))
+    if not names:
+        raise DlwError("no files were named")
+    rows = [line.replace(",", " ").split() for line in lines] if [*given] == ["-"] else [[*given]]
+    are_numbers = all(is_number(cell) for row in rows for cell in row)
+    return Inputs(names, [[float(cell) for cell in row] for row in rows] if are_numbers else None)
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a finite number."""
+    number = as_number(text)
+    return number is not None and math.isfinite(number)
+
+
+def _is_here(name: str) -> bool:
+    return user_path(name).exists()
+
+
+def _finds(name: str) -> bool:
+    try:
+        return any(path.exists() for path in matching_paths(name))
+    except MissingDataError:
+        return False
+
+
+def _is_csv(name: str) -> bool:
+    return name.casefold().endswith(".csv") and not user_path(name).is_dir()
 
 
 def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], object] | None = None) -> list[Path]:
-    """Return the image files that a user means: files as they are, folders with all images below, globs, and what a CSV
-    file lists (see `data.listing.read_list`).
+    """Return the image files that a user means: files, all images in folders, patterns, the files that a CSV lists.
 
-    `on_left_out` is told of the other files of each folder, how many of which kind. A file that is not there is left to
-    `predict_images`, which makes it a row; so is a folder or a pattern that gives no image, where it stands beside
-    others. Raises MissingDataError for the first of these where none gives any.
+    A CSV is read by `data.folders.listing.read_list`. `on_left_out` gets a sentence about the other files of each
+    folder: how many of which kind. A file that is not there is left to `predict_images`, which makes it a row; so is a
+    folder or a pattern without images beside others. Raises MissingDataError for the first of these where there is
+    nothing else.
     """
     paths: list[Path] = []
     missing: list[MissingDataError] = []
@@ -38,71 +151,18 @@ def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], objec
 def _expanded(argument: str, on_left_out: Callable[[str], object] | None) -> list[Path]:
     named = matching_paths(argument)
     looks = {path: look_into(path) for path in named if path.is_dir()}
-    found = [
-        picture for path in named for picture in (sorted(looks[path].images) if path in looks else _files_of(path))
-    ]
-    said = left_out(
+    found = [image for path in named for image in (sorted(looks[path].images) if path in looks else _files_of(path))]
+    others = left_out(
         [path for look in looks.values() for path in look.others],
         [path for look in looks.values() for path in look.hidden],
     )
     if not found:
-        there = f"; left out: {said}" if said else ""
-        raise MissingDataError(f"no pictures in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}{there}")
-    if said and on_left_out is not None:
-        on_left_out(f"left out of {argument!r}: {said}")
+        there = f"; left out: {others}" if others else ""
+        raise MissingDataError(f"no images in {argument!r}; known are {', '.join(IMAGE_EXTENSIONS)}{there}")
+    if others and on_left_out is not None:
+        on_left_out(f"left out of {argument!r}: {others}")
     return found
 
 
 def _files_of(path: Path) -> list[Path]:
     return read_list(path) if path.suffix.casefold() == ".csv" else [path]
-
-
-def read_rows(
-    path: str | os.PathLike[str], n_features: int, *, on_note: Callable[[str], object] | None = None
-) -> list[list[float]]:
-    """Read rows of `n_features` numbers from a CSV file; a first line that is no numbers is its header.
-
-    So is a first line 0,1,2,... above numbers with a decimal point, as pandas names columns; `on_note` is told of it.
-    Raises DataError naming the line that cannot be read.
-    """
-    path = Path(path)
-    lines = read_lines(path)
-    if lines and not any(as_number(cell) is not None for cell in lines[0].cells):
-        check_columns(path, lines.pop(0).cells)
-    elif _numbers_columns(path, lines):
-        if on_note is not None:
-            on_note(f"{str(path)!r} line {lines[0].number}: {','.join(lines[0].cells)} is taken as its header")
-        lines.pop(0)
-    if not lines:
-        raise DataError(f"{str(path)!r} holds no numbers")
-    return [_row(path, line, n_features) for line in lines]
-
-
-def _numbers_columns(path: Path, lines: Sequence[Line]) -> bool:
-    """Tell whether the first line numbers the columns as pandas does.
-
-    Raises DataError where it may as well be numbers like those below it.
-    """
-    first, below = lines[0].cells if lines else [], lines[1:]
-    if not below or len(first) < 2 or first != [str(number) for number in range(len(first))]:
-        return False
-    if any(cell.lstrip("+-").isdecimal() for line in below for cell in line.cells):
-        raise DataError(
-            f"{str(path)!r} line {lines[0].number}: {','.join(first)} may be a header or numbers; give the columns "
-            f"names, or write {','.join(f'{cell}.0' for cell in first)}"
-        )
-    return True
-
-
-def _row(path: Path, line: Line, n_features: int) -> list[float]:
-    """Return a line's numbers. Raises DataError naming it where it has others or something else."""
-    where, text = f"{str(path)!r} line {line.number}", ",".join(line.cells)
-    row = [number for cell in line.cells if (number := as_number(cell)) is not None]
-    if len(row) < len(line.cells):
-        check_separator(path, [text])  # a comma may stand for a decimal point: 0,5;0,7
-        raise DataError(f"{where}: not all cells are numbers: {text}")
-    if not all(map(math.isfinite, row)):
-        raise DataError(f"{where}: numbers must be finite: {text}")
-    if len(row) != n_features:
-        raise DataError(f"{where}: {len(row)} number(s) where {n_features} are needed")
-    return row

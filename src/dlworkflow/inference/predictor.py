@@ -7,9 +7,7 @@ training did. Weights without a run get what the notes' scripts do: resized, [0,
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,19 +25,21 @@ from dlworkflow.data.images.transforms import Spec, complete, parse
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import ConfigError, DataError, RunError
+from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.inference.parallel import chunks, on_all_cores
+from dlworkflow.inference.rebuild import load_run_model, placed, possible_outputs, stored_transform
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
 from dlworkflow.models.weights.from_weights import find_fit
-from dlworkflow.runs import Run, Summary, find_run
+from dlworkflow.runs import Run, find_run
 
 _FILES_A_CORE = 16
-"""Picture files that a core reads and predicts as one batch."""
+"""Image files that a core reads and predicts as one batch."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one input, or in `error` why it says nothing.
+    """What a model predicts for one input, or in `error` why it predicts nothing.
 
     `source` is the file, or the numbers as given; `label` the class of the highest `probability`; `top` the likeliest
     (label, probability) pairs, best first; `value` the number that a regression predicts.
@@ -55,7 +55,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model with all that belongs to it: class names, input shape, preprocessing."""
+    """A trained model with its class names, input shape and preprocessing."""
 
     model: nn.Module
     task: Task
@@ -73,18 +73,18 @@ class Predictor:
     ) -> Predictor:
         """Rebuild the model of a run, a `Run` or what `find_run` takes (a path, a name), with its best or last weights.
 
-        Raises RunError when the run or its weights are not there.
+        Raises RunError when the run or its weights are missing.
         """
         run = run if isinstance(run, Run) else find_run(os.fspath(run))
         summary = run.summary()
         model = load_run_model(run, weights)
         chosen = choose_device(str(device))
         return cls(
-            model=_placed(model, chosen),
+            model=placed(model, chosen),
             task=get_task(summary.task),
             classes=tuple(map(nfc, summary.classes)),
             in_shape=tuple(summary.in_shape),
-            transform=_transform(summary),
+            transform=stored_transform(summary),
             device=chosen,
             run=run,
         )
@@ -104,15 +104,15 @@ class Predictor:
     ) -> Predictor:
         """Put a state_dict that any script saved into model `model_name`.
 
-        `classes` are the names of the labels in their order (none for a regression). What is not given is read off the
-        weights' shapes (`fitting.find_fit`); pictures are resized to `image_size` (height, width; the model's usual
-        one) or as `in_shape` says, and scaled to [0, 1], further only by `transform`; for a model of torchvision, what
-        `transform` leaves open is done as for its published weights. Raises ModelError for a file that holds no
-        weights, or none of this model, and ConfigError for the rest.
+        `classes` are the names of the labels in their order (none for a regression). What is not given is inferred
+        from the shapes of the weights (`models.weights.from_weights.find_fit`). Images are resized to `image_size`
+        (height, width; the model's usual one) or to `in_shape`, scaled to [0, 1], and then processed by `transform`;
+        for a model of torchvision, what `transform` leaves open is done as for its published weights. Raises ModelError
+        for a file without weights, or without those of this model, and ConfigError for the rest.
         """
         classes = tuple(map(nfc, classes))
         task_name = models.entry(model_name).task
-        n_outputs = _possible_outputs(model_name, task_name, classes)
+        n_outputs = possible_outputs(model_name, task_name, classes)
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         weights, source = load_weights(path), f"weights {str(path)!r}"
         shapes: dict[str, Any] = {"n_outputs": n_outputs, "in_shape": in_shape, "image_size": size}
@@ -124,13 +124,13 @@ class Predictor:
                 transform = complete(transform, torchvision_models.published(model_name).steps((height, width)))
             pipeline = parse(transform, image_size=fit.in_shape[1:], channels=fit.in_shape[0]).for_evaluation()
         elif transform is not None:
-            raise ConfigError(f"data.transform: model {model_name!r} takes numbers, not pictures")
+            raise ConfigError(f"data.transform: model {model_name!r} takes numbers, not images")
         chosen = choose_device(str(device))
         model = models.build(model_name, fit.in_shape, fit.n_outputs, **fit.settings)
         apply_weights(model, weights, source=source)
         task = "regression" if not classes else "binary" if fit.n_outputs == 1 else "multiclass"
         return cls(
-            model=_placed(model.eval(), chosen),
+            model=placed(model.eval(), chosen),
             task=get_task(task),
             classes=classes,
             in_shape=fit.in_shape,
@@ -171,30 +171,32 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predict image files in batches, one `Prediction` a file in the given order; a single path is one file.
 
-        A file that cannot be read is a prediction with `error` set. Raises DataError when the run takes no pictures.
+        A file that cannot be read is a prediction with `error` set. Raises DataError when the model takes no images.
         """
         if self.transform is None:
-            raise DataError(f"{self.name} takes numbers, not pictures; give {self.in_shape[0]} numbers")
+            raise DataError(f"{self.name} takes numbers, not images; give {self.in_shape[0]} numbers")
         paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
         size = min(batch_size, _FILES_A_CORE) if self.device.type == "cpu" else batch_size
         work = partial(self._predict_files, top_k=top_k)
-        for predictions in _on_all_cores(work, _chunks(map(Path, paths), size)):
+        for predictions in on_all_cores(work, chunks(map(Path, paths), size)):
             yield from predictions
 
     def _predict_files(self, paths: Sequence[Path], *, top_k: int) -> list[Prediction]:
-        """Read and predict some picture files as one batch."""
+        """Read and predict some image files as one batch."""
         assert self.transform is not None
         found = [self._pixels(path) for path in paths]
-        pictures = {index: pixels for index, pixels in enumerate(found) if isinstance(pixels, Tensor)}
-        told: dict[int, Prediction] = {}
-        if pictures:
-            inputs = self.transform.to_float(torch.stack(list(pictures.values())))
-            sources = [str(paths[index]) for index in pictures]
-            told = dict(zip(pictures, self._predictions(sources, inputs, top_k), strict=True))
-        return [told.get(index) or Prediction(str(path), error=str(found[index])) for index, path in enumerate(paths)]
+        images = {index: pixels for index, pixels in enumerate(found) if isinstance(pixels, Tensor)}
+        predicted: dict[int, Prediction] = {}
+        if images:
+            inputs = self.transform.to_float(torch.stack(list(images.values())))
+            sources = [str(paths[index]) for index in images]
+            predicted = dict(zip(images, self._predictions(sources, inputs, top_k), strict=True))
+        return [
+            predicted.get(index) or Prediction(str(path), error=str(found[index])) for index, path in enumerate(paths)
+        ]
 
     def _pixels(self, path: Path) -> Tensor | str:
-        """Return a picture as it goes into the batch, or the reason why it cannot be read."""
+        """Return an image as it goes into the batch, or the reason why it cannot be read."""
         assert self.transform is not None
         try:
             return to_uint8(self.transform.read(path, self.in_shape[0]))
@@ -206,8 +208,8 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predict rows of numbers. Raises DataError for a row of another length than the model takes."""
         if self.kind != "tabular":
-            raise DataError(f"{self.name} takes pictures, not numbers; give picture files")
-        for chunk in _chunks(rows, batch_size):
+            raise DataError(f"{self.name} takes images, not numbers; give image files")
+        for chunk in chunks(rows, batch_size):
             for row in chunk:
                 if len(row) != self.in_shape[0]:
                     raise DataError(f"{self.name} takes {self.in_shape[0]} number(s) a row, not {len(row)}")
@@ -215,62 +217,23 @@ class Predictor:
             yield from self._predictions(sources, torch.tensor(chunk, dtype=torch.float32), top_k)
 
     def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
-        logits = self.logits(inputs)
-        broken = "the model gives no finite number for it"
-        finite = logits.reshape(len(logits), -1).isfinite().all(dim=1).tolist()
-        if not all(finite):
-            good = [index for index, fine in enumerate(finite) if fine]
-            told = (
-                dict(zip(good, self._predictions([sources[i] for i in good], inputs[good], top_k), strict=True))
-                if good
-                else {}
-            )
-            return [told.get(index) or Prediction(source, error=broken) for index, source in enumerate(sources)]
-        if not self.task.has_accuracy:
-            return [
-                Prediction(source, value=float(value.reshape(-1)[0]))
-                for source, value in zip(sources, logits, strict=True)
-            ]
+        logits = self.logits(inputs).reshape(len(sources), -1)
+        finite = logits.isfinite().all(dim=1).tolist()
+        answers = self._classes_of(logits, top_k) if self.task.has_accuracy else self._values_of(logits)
+        broken = "the model returns no finite number for it"
+        return [
+            Prediction(source, **answer) if fine else Prediction(source, error=broken)
+            for source, answer, fine in zip(sources, answers, finite, strict=True)
+        ]
+
+    def _values_of(self, logits: Tensor) -> Iterator[dict[str, Any]]:
+        yield from ({"value": value} for value in logits[:, 0].tolist())
+
+    def _classes_of(self, logits: Tensor, top_k: int) -> Iterator[dict[str, Any]]:
         likeliest = self.task.probabilities(logits).topk(min(top_k, len(self.classes)), dim=1)
-        found = []
-        for source, values, labels in zip(sources, likeliest.values.tolist(), likeliest.indices.tolist(), strict=True):
+        for values, labels in zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True):
             top = tuple((self.classes[label], value) for label, value in zip(labels, values, strict=True))
-            found.append(Prediction(source, label=top[0][0], probability=top[0][1], top=top))
-        return found
-
-
-def _transform(summary: Summary) -> Pipeline | None:
-    """Return a run's preprocessing of pictures, None for numbers; where none was stored, resizing alone."""
-    if summary.kind != "image":
-        return None
-    channels, *size = summary.in_shape
-    return parse(summary.transform, image_size=size, channels=channels)
-
-
-def _possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:
-    """Return how many raw scores a sample the model may give for these classes. Raises ConfigError for wrong names."""
-    if task == "regression" and classes:
-        raise ConfigError(f"--classes: model {model_name!r} predicts a number, not a class")
-    if not classes:
-        if task not in ("regression", "any"):
-            raise ConfigError(f"--classes: model {model_name!r} needs the names of its classes, in their order")
-        return [1]
-    if len(classes) == 1 or len(set(classes)) < len(classes) or not all(classes):
-        raise ConfigError(f"--classes: must be two or more different names, not {','.join(classes)!r}")
-    return [1, 2] if len(classes) == 2 and task == "binary" else [2, 1] if len(classes) == 2 else [len(classes)]
-
-
-def load_run_model(run: Run, weights: str = "best") -> nn.Module:
-    """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
-    summary = run.summary()
-    settings = dict(summary.config["model"])
-    path = run.weights_path(weights)
-    if not path.is_file():
-        raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary.status})")
-    with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
-        model = models.build(settings.pop("name"), tuple(summary.in_shape), summary.n_outputs, **settings)
-    apply_weights(model, load_weights(path), source=repr(str(path)))
-    return model.eval()
+            yield {"label": top[0][0], "probability": top[0][1], "top": top}
 
 
 def predict_images(
@@ -278,41 +241,5 @@ def predict_images(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     **options: Any,
 ) -> list[Prediction]:
-    """Predict picture files with a run's best weights; `options` as for `Predictor.predict_images`."""
+    """Predict image files with a run's best weights; `options` as for `Predictor.predict_images`."""
     return list(Predictor.from_run(run).predict_images(paths, **options))
-
-
-def _placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """Put a model on its device; channels-last weights let a CPU convolve in half the time, with the same labels."""
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub forgets this
-
-
-def _on_all_cores(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Give what `work` makes of each item, in order; a core works on each, with one thread of torch's, a little ahead.
-
-    A second torch thread would wait for the cores that the others decode on.
-    """
-    cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > cores + 1:
-                    yield waiting.popleft().result()
-            for future in waiting:
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            torch.set_num_threads(torch.get_num_threads())  # what a thread sets is the default of those to come
-
-
-def _chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    chunk: list[Any] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -1,0 +1,43 @@
+"""Work on items in chunks, on all cores and in order; knows no model and no file."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+
+def on_all_cores(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    """Yield what `work` returns for each item, in order; each core works on one, with one torch thread, a little ahead.
+
+    A second torch thread would wait for the cores that the others decode on.
+    """
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                while len(waiting) > cores + 1 or (waiting and waiting[0].done()):
+                    yield waiting.popleft().result()
+            for future in waiting:
+                yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            torch.set_num_threads(torch.get_num_threads())  # what a thread sets is the default of those to come
+
+
+def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield lists of `size` items, the last of which may be shorter."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,53 @@
+"""What a trained model needs again: its network with the weights of a run, its preprocessing, its number of outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlworkflow import models
+from dlworkflow.data.images.transforms import Pipeline, parse
+from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
+from dlworkflow.runs import Run, Summary
+
+
+def stored_transform(summary: Summary) -> Pipeline | None:
+    """Return a run's preprocessing of images, None for numbers; where none was stored, it only resizes."""
+    if summary.kind != "image":
+        return None
+    channels, *size = summary.in_shape
+    return parse(summary.transform, image_size=size, channels=channels)
+
+
+def possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:
+    """Return how many raw scores per sample the model may return. Raises ConfigError for names that do not fit it."""
+    if task == "regression" and classes:
+        raise ConfigError(f"--classes: model {model_name!r} predicts a number, not a class")
+    if not classes:
+        if task not in ("regression", "any"):
+            raise ConfigError(f"--classes: model {model_name!r} needs the names of its classes, in their order")
+        return [1]
+    if len(classes) == 1 or len(set(classes)) < len(classes) or not all(classes):
+        raise ConfigError(f"--classes: must be two or more different names, not {','.join(classes)!r}")
+    return [1, 2] if len(classes) == 2 and task == "binary" else [2, 1] if len(classes) == 2 else [len(classes)]
+
+
+def load_run_model(run: Run, weights: str = "best") -> nn.Module:
+    """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
+    summary = run.summary()
+    settings = dict(summary.config["model"])
+    path = run.weights_path(weights)
+    if not path.is_file():
+        raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary.status})")
+    with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
+        model = models.build(settings.pop("name"), tuple(summary.in_shape), summary.n_outputs, **settings)
+    apply_weights(model, load_weights(path), source=repr(str(path)))
+    return model.eval()
+
+
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """Put a model on its device; channels-last weights halve the time of convolutions on a CPU."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's stub forgets this
