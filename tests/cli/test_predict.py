@@ -691,7 +691,7 @@ def test_jsonl_is_printed_while_later_images_are_still_to_be_read(runs, pictures
     process = start_dlw("predict", *names, "--format", "jsonl", "--top-k", "10")
     first = json.loads(process.stdout.readline())
     (pictures / "1.png").rename("late.png")
-    rest = process.communicate()[0].splitlines()
+    rest = process.stdout.read().splitlines()
 
     assert first["label"]
     assert len(rest) == 999
