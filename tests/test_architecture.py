@@ -116,9 +116,9 @@ models/torchvision_models: errors
 models/weights: errors files/paths files/writing registry data/download models models/backbone
     models/torchvision_models
 training: registry
-training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
-    engine/tasks data/loaders data/protocol data/slices models/backbone training/frozen_features training/job
-    training/optimization training/state
+training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision
+    engine/signals engine/tasks data/loaders data/protocol data/slices models/backbone training/frozen_features
+    training/job training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
 training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job
     training/resume training/run
@@ -126,7 +126,8 @@ training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
-    models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
+    models/backbone models/torchvision_models models/weights training/optimization training/settings
+    training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
     training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -140,24 +141,28 @@ training/run: errors config engine/device engine/loop engine/random_state engine
     training/assembly training/changed_data training/job training/provenance training/recorder training/state
 training/settings: errors config config/conflicts engine/losses engine/optimizers engine/schedules data data/splits
     models training/transfer
-training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
-    models/weights
-training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop engine/losses
-    engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly training/job
-    training/provenance training/recorder training/resume training/run training/settings
+training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules
+    engine/update models/weights
+training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
+    engine/losses engine/random_state engine/signals data/loaders runs runs/comparison runs/finding
+    training/assembly training/job training/provenance training/recorder training/resume training/run
+    training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
 inference: registry
-inference/inputs: errors files/paths data/folders data/images
+inference/inputs: errors files/paths data/folders data/images runs inference/rows
+inference/parallel:
 inference/predictor: errors engine/batch_check engine/device engine/tasks data/folders data/images runs models
-    models/torchvision_models models/weights
+    models/torchvision_models models/weights inference/parallel inference/rebuild
+inference/rebuild: errors data/images runs models models/weights
+inference/rows: errors data/folders
 analysis: registry
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
-analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs models
-    models/torchvision_models models/weights training/settings
-analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
-    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs
-    inference/predictor
+analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs
+    models models/torchvision_models models/weights training/settings
+analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data
+    data/datasets data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report
+    runs inference/predictor
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
     analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -180,15 +185,15 @@ cli/data: errors files/paths files/text config data data/check data/folders data
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
-    analysis/figures cli/options cli/predict cli/tables
+    analysis/figures cli/options cli/tables
 cli/guide: errors guide cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
     inference/predictor cli/options cli/tables
 cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/style runs models
-cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options cli/predict
-cli/predict: errors files/paths files/text config data/folders data/images plotting plotting/grid runs models
-    inference/inputs inference/predictor cli/command cli/options cli/tables
+cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options
+cli/predict: errors files/text config config/flags data/images plotting plotting/grid runs models inference/inputs
+    inference/predictor cli/command cli/options cli/tables
 cli/progress: errors files/text engine/device engine/loop data/images data/shards data/splits metrics/functions
     metrics/report runs models/backbone models/weights training/job cli/options cli/tables
 cli/runs: files/text runs runs/comparison cli/options cli/tables
