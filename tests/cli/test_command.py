@@ -16,7 +16,7 @@ GROUP = typer.main.get_command(app)
 
 
 def examples(command):
-    return [shlex.split(line.partition("   ")[0]) for line in command.examples]
+    return [shlex.split(line.partition("   ")[0].rpartition("| ")[2]) for line in command.examples]
 
 
 ALL = {name: command for name, command in GROUP.commands.items() if not hasattr(command, "commands")}
