@@ -357,7 +357,7 @@ def test_two_functions_for_one_place_are_refused():
         ("circles_v2", (2,), {"hidden_units": 2**31 - 1}, ModelError, "overflow"),
         ("circles_v2", (2,), {"hidden_layers": 10**9}, ConfigError, "between 1 and 1,000, not 1,000,000,000"),
         ("tinyvgg", (3, 64, 64), {"blocks": 10**9}, ConfigError, "between 1 and 1,000"),
-        ("line_deep", (1,), {"hidden_units": 10**12}, ConfigError, "between 1 and 2,147,483,647"),
+        ("line_deep", (1,), {"hidden_units": 10**12}, ConfigError, "at most 2,147,483,647"),
     ],
 )
 def test_a_model_that_no_machine_holds_is_refused_before_it_is_built(name, shape, setting, error, words):

@@ -16,8 +16,7 @@ LONG = "a_class_name_that_goes_on_and_on_as_some_folders_of_some_data_sets_do"
 NAMES = {
     "one": ["only"],
     "three": ["pizza", "steak", "sushi"],
-    "long": [f"{LONG}_{i}" for i in range(10)],
-    "wide": [f"{i} " + "W" * 60 for i in range(10)],
+    "long and wide": [f"{i} {'W' * 60 if i % 2 else LONG}" for i in range(10)],
     "many": [f"{LONG}_{i}" for i in range(101)],
 }
 EPOCHS = {"one epoch": 1, "five": 5, "a thousand": 1000}

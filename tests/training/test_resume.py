@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -31,9 +30,12 @@ MODELS = {
     "blobs": ("model.relu=true", "data.batch_size=64", "data.shuffle=true"),
     "fashion_mnist_v0": ("data=digits",),
     "fashion_mnist_v1": ("data=digits",),
-    "fashion_mnist_v2": ("data=digits", "data.transform=flip"),
-    "tinyvgg": ("data.transform=trivial_augment",),
-    "improved_tinyvgg": ("data.transform=flip,trivial_augment", "optimizer.weight_decay=0.01"),
+    "fashion_mnist_v2": ("data=digits", "data.transform=flip", "model.hidden_units=3"),
+    "tinyvgg": ("data.transform=trivial_augment", "model.hidden_units=3", "data.test_fraction=0.8"),
+    "improved_tinyvgg": (
+        *("data.transform=flip,trivial_augment", "optimizer.weight_decay=0.01"),
+        *("model.hidden_units=3", "data.test_fraction=0.8"),
+    ),
 }
 
 
@@ -374,21 +376,12 @@ def test_a_signal_ends_the_process_with_its_code_and_the_command_that_goes_on(tm
 
 
 def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(tmp_path):
-    arguments = [
-        "train",
-        "circles_v2",
-        "--set",
-        "data.batch_size=100",
-        "--set",
-        "data.shuffle=true",
-        "--epochs",
-        "3000",
-    ]
-    whole = start(tmp_path, *arguments)
-    whole.communicate(timeout=120)
-    killed = start(tmp_path, *arguments)
-    wait_for_epoch(killed, 20)
-    time.sleep(1.2)
+    pairs = ("data.batch_size=100", "data.shuffle=true")
+    run_training(settings("circles_v2", *pairs, epochs=1000), runs_dir=tmp_path / "runs")
+    killed = start(tmp_path, "train", "circles_v2", "--set", pairs[0], "--set", pairs[1], "--epochs", "1000")
+    for _ in killed.stdout:
+        if (tmp_path / "runs" / "circles_v2-circles-002" / "resume.pth").exists():
+            break
     killed.kill()
     killed.communicate()
 
