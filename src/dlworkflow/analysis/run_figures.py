@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow import plotting
 from dlworkflow.errors import DataError
 from dlworkflow.registry import Registry
-from dlworkflow.runs import Run, Summary, shows_batch_means
-from dlworkflow.runs.comparison import SCORES
+from dlworkflow.runs import OVER_SAMPLES, Run, Summary, shows_batch_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +155,8 @@ does the entry-point group `dlworkflow.figures` of another package.
 
 def history_lists(history: History) -> dict[str, list[float]]:
     """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
-    return {key: [row[key] for row in history] for key in SCORES if history and key in history[0]}
+    of_splits = [key for key in (history[0] if history else ()) if key.startswith(("train_", "val_", "test_"))]
+    return {key: [row[key] for row in history] for key in of_splits if not key.endswith(OVER_SAMPLES)}
 
 
 _LOSS_LABELS = {

@@ -182,6 +182,11 @@ class TrainConfig(_Settings):
         description="Losses and accuracies of an epoch as means over samples (sample), or over batches (batch) as the "
         "course computes them.",
     )
+    metrics: list[str] | None = Field(
+        None,
+        description="Metrics of the held-out splits in each epoch, such as [f1_macro]: those of the confusion matrix "
+        "[default: none].",
+    )
     init_from: str | None = Field(
         None, description="Start from the weights of a run or a file, where names and shapes match [default: none]."
     )

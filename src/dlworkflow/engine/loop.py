@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from timeit import default_timer
 from typing import Any
 
@@ -32,6 +32,7 @@ class Epoch:
     """The result of one epoch; `number` counts from 1, `seconds` includes the evaluation.
 
     `over_samples` has the scores over samples by split where `train`, `test` and `val` are means over batches.
+    `metrics` are further numbers by column, such as "test_f1_macro".
     """
 
     number: int
@@ -41,6 +42,7 @@ class Epoch:
     test: Scores
     val: Scores | None = None
     over_samples: Mapping[str, Scores] | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -181,9 +183,16 @@ def evaluate(
 
 
 def train_epochs(
-    numbers: Iterable[int], trained: Pass, tested: Pass, batches: Mapping[str, Iterable[Batch]], update: Update
+    numbers: Iterable[int],
+    trained: Pass,
+    tested: Pass,
+    batches: Mapping[str, Iterable[Batch]],
+    update: Update,
+    observer: Callable[[str], Callable[[Batch], object] | None] = lambda _: None,
 ) -> Iterator[Epoch]:
     """Yield an epoch for each of `numbers`: train on the split "train" of `batches`, evaluate on "test" and "val".
+
+    `observer` returns, for a split that is evaluated, what is called with the raw scores and labels of each batch.
 
     The next epoch begins when the caller asks for it: what it does in between is part of no epoch. `tested` may be
     of another model than `trained`, such as the average of its weights.
@@ -196,13 +205,14 @@ def train_epochs(
             found = {"train": trained.train(batches["train"], update)}
         except DivergedError as error:
             raise error.within(number, lr) from None
-        found |= {split: tested.test(batches[split]) for split in ("test", "val") if split in batches}
+        found |= {split: tested.test(batches[split], observer(split)) for split in ("test", "val") if split in batches}
         scores = {split: result for split, (result, _) in found.items()}
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
         over_samples = {split: result for split, (_, result) in found.items()}
-        yield Epoch(number, lr, default_timer() - start, **scores, over_samples=over_samples if by_batch else None)
+        seconds, also = default_timer() - start, over_samples if by_batch else None
+        yield Epoch(number, lr, seconds, **scores, over_samples=also, metrics={})
 
 
 @dataclass(frozen=True)

@@ -2,3 +2,9 @@
 
 A metric is a function in `functions` and its line in the table there.
 """
+
+from __future__ import annotations
+
+from dlworkflow.metrics.functions import METRICS
+
+__all__ = ["METRICS"]

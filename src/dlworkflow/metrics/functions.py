@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.errors import ConfigError, DataError, unknown
 from dlworkflow.registry import Count, Registry
 
 if TYPE_CHECKING:
@@ -154,6 +154,17 @@ def check_settings(settings: Mapping[str, Any]) -> Settings:
     if faults:
         raise ConfigError(*faults)
     return settings
+
+
+def epoch_fault(names: object) -> str | None:
+    """Return why metrics cannot be computed in each epoch, None where they can or where this is no list of names."""
+    for name in names if isinstance(names, list) else ():
+        cheap = [known for known in METRICS.names() if METRICS.needs(known) == {"confusion"}]
+        if name not in METRICS:
+            return unknown("metric", str(name), cheap)
+        if name not in cheap:
+            return f"{name} takes more than counts: `dlw evaluate` computes it; in an epoch {', '.join(cheap)}"
+    return None
 
 
 def _computed(known: Mapping[str, Tensor], settings: Settings) -> dict[str, float | None]:

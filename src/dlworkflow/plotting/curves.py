@@ -41,11 +41,11 @@ def plot_loss_curves(
 ) -> Figure:
     """Draw what `train` returns: losses on the left, accuracies in percent on the right, by epoch from 1.
 
-    `results` holds train_loss, train_acc, test_loss, test_acc and maybe val_loss, val_acc, a number an epoch;
-    accuracies are in [0, 1]. Without a finite accuracy (a regression) only the losses are drawn; nan is a gap. A
-    dashed line marks `best_epoch`, counted from 1; `loss_label` may name the loss and its unit; `note` stands above
-    both. Losses that span orders of magnitude get a logarithmic axis. Raises DlwError for a history without an epoch
-    and for a best epoch outside it.
+    `results` holds train_loss, train_acc, test_loss, test_acc and maybe val_loss, val_acc, a number per epoch;
+    accuracies are in [0, 1]. Other metrics of a split, such as test_f1_macro, have panels of their own. Without a
+    finite accuracy (a regression) only the losses are drawn; nan is a gap. A dashed line marks `best_epoch`, counted
+    from 1; `loss_label` may name the loss and its unit; `note` is written above all. Losses that span orders of
+    magnitude get a logarithmic axis. Raises DlwError for a history without an epoch and for a best epoch outside it.
     """
     losses, accs = _curves(results, "loss"), _finite(_curves(results, "acc"))
     n = max((len(values) for values in [*losses.values(), *accs.values()]), default=0)
@@ -54,6 +54,7 @@ def plot_loss_curves(
     if best_epoch is not None and not 1 <= best_epoch <= n:
         raise DlwError(f"best_epoch {best_epoch} is outside the history of {n} epochs, counted from 1")
     panels = [("loss", losses)] * bool(losses) + [("acc", accs)] * bool(accs)
+    panels += [(name, curves) for name in _others(results) if (curves := _finite(_curves(results, name)))]
     figure = new_figure(1.2 + 5 * len(panels), 4.2)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     handles: dict[str, Any] = {}
@@ -63,8 +64,8 @@ def plot_loss_curves(
         if best_epoch is not None:
             line = axis.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1.2, zorder=1, label="best epoch")
             handles[f"best epoch: {best_epoch}"] = line
-        _frame(axis, measure, list(curves.values()), n, loss_label)
-        axis.set_title("Loss" if measure == "loss" else "Accuracy", fontsize=11)
+        _frame(axis, measure, list(curves.values()), n, loss_label if measure == "loss" else measure.replace("_", " "))
+        axis.set_title("Accuracy" if measure == "acc" else measure.replace("_", " ").capitalize(), fontsize=11)
     if note:
         figure.suptitle(note, fontsize=9)
     legend_below(figure, list(handles.values()), list(handles))
@@ -131,6 +132,12 @@ def _curves(results: Mapping[str, Any], measure: str) -> Curves:
     found = {split: _numbers(results[f"{split}_{measure}"]) for split in SPLITS if f"{split}_{measure}" in results}
     scale = 100 if measure == "acc" else 1
     return {split: scale * values for split, values in found.items() if len(values)}
+
+
+def _others(results: Mapping[str, Any]) -> list[str]:
+    """Return the metrics other than loss and accuracy."""
+    split = [key.partition("_") for key in results]
+    return list(dict.fromkeys(name for part, _, name in split if part in SPLITS and name not in ("", "loss", "acc")))
 
 
 def _finite(curves: Curves) -> Curves:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, unknown
-from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, best_epoch, epochs_over_samples, over_samples
+from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epochs_over_samples, over_samples
 
 Row = dict[str, Any]
 
 SCORES = (*COLUMNS[3:], *VAL_COLUMNS)
+_HELD_OUT = ("test_", "val_")
 """The metrics by which a best epoch can be chosen and runs can be averaged."""
 
 _NOT_COMPARED = ("model.name", "data.name", "data.data_dir")
@@ -76,7 +77,7 @@ def compare_seeds(
         members = list(group.values())
         first = members[0]
         row: Row = {"model": first.row["model"], "data": first.row["data"], "seeds": len(members)}
-        for key in (key for key in SCORES if key in first.row):
+        for key in (key for key in first.row if key in SCORES or key.startswith(_HELD_OUT)):
             values = [entry.row[key] for entry in members if entry.row[key] is not None]
             row[key] = statistics.fmean(values) if values else None
             row[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
@@ -92,8 +93,15 @@ def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) 
 
 
 def higher_is_better(column: str) -> bool:
-    """Tell whether a high value of a column is the good one: accuracies and the baseline."""
-    return column.endswith("_acc") or column == "baseline"
+    """Tell whether a high value of a column is the good one: all metrics but losses, and the baseline."""
+    of_a_split = column.startswith(("train_", *_HELD_OUT)) and not column.endswith(("_loss", "_sd"))
+    return of_a_split or column == "baseline"
+
+
+def metric_columns(summary: Summary) -> list[str]:
+    """Return the columns of the setting `metrics` in a run's history."""
+    splits = [split for split in ("test", "val") if split in summary.samples]
+    return [f"{split}_{name}" for split in splits for name in summary.config.get("metrics") or ()]
 
 
 def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
@@ -105,9 +113,9 @@ def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
 
 
 def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:
-    if by is not None and by not in SCORES:
-        raise ConfigError(f"--by: {unknown('metric', by, SCORES)}")
     entries = [_entry(run, by, at) for run in runs]
+    if by is not None and by not in SCORES and not any(by in entry.row for entry in entries):
+        raise ConfigError(f"--by: {unknown('metric', by, SCORES)}")
     if not where:
         return entries
     known = list(dict.fromkeys(key for entry in entries for key in (*entry.row, *entry.settings)))
@@ -148,7 +156,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         "best_epoch": int(best["epoch"]) if best else None,
         "epochs_done": epochs_done,
     }
-    scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS]
+    scores = [key for key in SCORES if key in best or key not in VAL_COLUMNS] + metric_columns(summary)
     row |= {key: _number(best.get(key)) for key in scores}
     row |= {
         "baseline": baseline.score if baseline else None,

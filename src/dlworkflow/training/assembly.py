@@ -22,6 +22,7 @@ from dlworkflow.engine.precision import Autocast
 from dlworkflow.engine.signals import Stoppable, StopRequest
 from dlworkflow.engine.tasks import LossFn, get_task
 from dlworkflow.models.backbone import Classifier, Staged
+from dlworkflow.training.epoch_metrics import EpochMetrics
 from dlworkflow.training.frozen_features import remember_features
 from dlworkflow.training.job import Job
 from dlworkflow.training.optimization import build_state
@@ -40,6 +41,7 @@ class Assembly:
     trained: Pass
     tested: Pass
     batches: Mapping[str, Iterable[tuple[Tensor, Tensor]]]
+    metrics: EpochMetrics
     handlers: list[EpochHandler]
 
 
@@ -66,7 +68,8 @@ def assemble(job: Job, state: TrainState, request: StopRequest, epochs_done: int
     tested = model if state.average is None else state.average.averaged
     if state.average is not None and isinstance(seen.model, Classifier):
         tested = Classifier(tested)
-    return Assembly(trained, replace(trained, model=tested, loss_fn=loss_fn), batches, handlers)
+    metrics = EpochMetrics(job.config.metrics or (), trained.task, len(job.splits.classes), group)
+    return Assembly(trained, replace(trained, model=tested, loss_fn=loss_fn), batches, metrics, handlers)
 
 
 def _wrapped(job: Job, draws: OwnDraws | None, epochs_done: int) -> tuple[nn.Module, LossFn, list[EpochHandler]]:

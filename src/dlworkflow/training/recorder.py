@@ -173,4 +173,4 @@ def history_row(epoch: Epoch) -> dict[str, Any]:
         row |= {f"{split}_loss": scores.loss, f"{split}_acc": scores.acc}
     for split, scores in (epoch.over_samples or {}).items():
         row |= {f"{split}_loss{OVER_SAMPLES}": scores.loss, f"{split}_acc{OVER_SAMPLES}": scores.acc}
-    return row
+    return {**row, **epoch.metrics}

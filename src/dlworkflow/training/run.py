@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import takewhile
 
 from dlworkflow.config import TrainConfig
@@ -115,9 +116,10 @@ def _train(
     handlers += [on_epoch] if on_epoch is not None else []
     left = range(recorder.epochs_done + 1, job.config.epochs + 1)
     numbers = takewhile(lambda _: not state.should_stop(), left)
-    for epoch in train_epochs(numbers, parts.trained, parts.tested, parts.batches, state.update):
+    for epoch in train_epochs(numbers, parts.trained, parts.tested, parts.batches, state.update, parts.metrics.of):
+        counted = replace(epoch, metrics=parts.metrics.take())
         for handle in handlers:
-            handle(epoch)
+            handle(counted)
 
 
 def _continue(run: Run, recorder: Recorder, state: TrainState) -> None:

@@ -27,6 +27,7 @@ from dlworkflow.engine.losses import LOSSES, check_fits
 from dlworkflow.engine.optimizers import OPTIMIZERS, check_optimizer, known_name
 from dlworkflow.engine.schedules import SCHEDULES, build_curve, check_first_change
 from dlworkflow.errors import ConfigError, few
+from dlworkflow.metrics.functions import epoch_fault
 from dlworkflow.training.transfer import settle
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
         if isinstance(given, dict) and given.get("name") and f"{section}.name" not in faults:
             values[section] = _completed(section, given, registry, kind, faults)
     _check_loss(values.get("loss"), faults)
+    if fault := epoch_fault(values.get("metrics")):
+        faults["metrics"] = fault
     config, wrong = right_part(values)
     if config is not None:
         wrong |= faults.keys()
@@ -155,6 +158,7 @@ def against_task(config: TrainConfig, task: str) -> dict[str, str]:
     if task == "regression":
         set_ = {"label_smoothing": config.label_smoothing, "loss_weights": config.loss_weights}
         set_ |= {"data.sampler": config.data.sampler, "mixup": config.mixup, "cutmix": config.cutmix}
+        set_ |= {"metrics": config.metrics}
         found |= {key: "is for classes; this data has numbers for labels" for key, value in set_.items() if value}
     return found
 

@@ -234,7 +234,7 @@ class _Stack:
         scores = {split: Scores(losses[i], accs[i]) for split, (losses, accs) in self._scores[number - 1].items()}
         both = scores if job.config.averaging == "batch" else None  # over the one batch there is, and over samples
         lr, seconds = job.config.optimizer.lr, self._seconds[number - 1]
-        return history_row(Epoch(number, lr, seconds, **scores, over_samples=both))
+        return history_row(Epoch(number, lr, seconds, **scores, over_samples=both, metrics={}))
 
     def _moments_of(self, i: int) -> dict[int, dict[str, Tensor]]:
         state = {
