@@ -1,4 +1,4 @@
-"""What can go wrong for a user, as exceptions that say it in one line; knows nothing of the rest of the library."""
+"""Errors that a user can correct, each in one line. Knows nothing of the rest of the library."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MOST_NAMES = 5_000  # that a wrong one is compared with: each takes some micros
 
 
 class DlwError(Exception):
-    """Something the user can mend; `str()` of it names what was given, what was found, and the way out."""
+    """An error that the user can correct; its text has what was given, what is allowed, and what to do."""
 
     exit_code = 1
 
 
 class ConfigError(DlwError):
-    """Settings that are wrong, unknown or contradict each other: wrong usage, exit code 2.
+    """Settings that are invalid, unknown or contradict each other: wrong usage, exit code 2.
 
     `faults` holds every fault found, one sentence each.
     """
@@ -31,15 +31,15 @@ class ConfigError(DlwError):
 
 
 class FileTakenError(ConfigError):
-    """A file that is there already and is not to be overwritten."""
+    """A file that exists and must not be overwritten."""
 
 
 class DataError(DlwError):
-    """A data set, folder or file that cannot be used as it is."""
+    """A data set, folder or file that cannot be used."""
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A data set, folder or file that is not there; also a `FileNotFoundError`, as the notes' `find_classes` raises."""
+    """A data set, folder or file that does not exist; also the `FileNotFoundError` that the notes' `find_classes` raises."""
 
 
 class ModelError(DlwError):
@@ -47,7 +47,7 @@ class ModelError(DlwError):
 
 
 class BatchError(ModelError, ValueError):
-    """A batch that does not go into its model or loss; also a `ValueError`.
+    """A batch that does not fit its model or loss; also a `ValueError`.
 
     `kind` is `wrong dtype`, `wrong shape`, `wrong device`, `wrong labels` or `wrong outputs`; `fix` is a line of code
     or advice.
@@ -62,11 +62,11 @@ class BatchError(ModelError, ValueError):
 
 
 class RunError(DlwError):
-    """A run folder that is not there, or that lacks what is asked of it."""
+    """A run folder that does not exist, or that lacks what is needed."""
 
 
 class DivergedError(DlwError):
-    """A loss that is no finite number: `loss` of `split`, in batch `batch` (from 1) of epoch `epoch`, at rate `lr`.
+    """A loss that is not finite: `loss` of `split`, in batch `batch` (from 1) of epoch `epoch`, at learning rate `lr`.
 
     `batch` is None for a split that is only scored; `largest_gradient` is that of the batch before, None where it is
     not known.
@@ -115,7 +115,7 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
-    """Say that `given` is no known `kind`, with the nearest name, or with up to 20 of them when nothing is near.
+    """Return the sentence for an unknown `kind`, with the nearest name, or with up to 20 of them when nothing is near.
 
     unknown model 'tinyvg'; did you mean 'tinyvgg'?
     """
@@ -146,11 +146,11 @@ def short(text: str, most: int = _LONGEST) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why something failed, in one line: what an error of ours says, else its kind and first line."""
+    """Return why something failed, in one line: the text of a DlwError, else type and first line of the error."""
     return str(error) if isinstance(error, DlwError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an exception says, cut to its first line and short; its type's name when it says nothing."""
+    """Return the first line of an exception's text, cut to a short one; the name of its type where it has none."""
     lines = str(error).strip().splitlines()
     return short(lines[0]) if lines else type(error).__name__

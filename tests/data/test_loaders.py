@@ -322,3 +322,13 @@ def test_samples_on_a_device_are_those_in_memory():
     there = points().on_device(torch.device("cpu"))
 
     assert torch.equal(there.batch([3, 1])[0], points().batch([3, 1])[0])
+
+
+@pytest.mark.slow
+def test_workers_that_are_spawned_make_the_batches_of_forked_ones(pets, monkeypatch):
+    part = data.load("image_folder", path=str(pets), image_size=8).train
+    forked, _ = passes(make_loader(part, 3, shuffle=True, num_workers=1), 1)
+    monkeypatch.setattr("dlworkflow.data.loaders.START_METHOD", "spawn")
+    spawned, _ = passes(make_loader(part, 3, shuffle=True, num_workers=1), 1)
+
+    assert equal(spawned, forked)

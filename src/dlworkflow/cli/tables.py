@@ -23,12 +23,12 @@ class Format(StrEnum):
 
 
 def percent(fraction: float | None) -> str:
-    """Return 0.7916 as 79.16 %, nothing for nothing."""
+    """Return 0.7916 as 79.16 %, an empty text for None and nan."""
     return "" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
 
 
 def number(value: object) -> str:
-    """Return a value as a cell: floats with five decimals, whole numbers with thousands apart, None empty."""
+    """Return a value as a cell: floats with five decimals, integers with thousands separators, None empty."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -78,7 +78,7 @@ def display_width(text: str) -> int:
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Return CSV with names as they are for a file or a program, and with none that sends codes to a terminal."""
+    """Return CSV; on a terminal, control characters in names are printed as escapes."""
     import csv
     import io
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal while training: noted, so that a batch ends whole; a second Ctrl-C ends it."""
+"""Ctrl-C, SIGTERM and a closed terminal stop training after the current batch, a second Ctrl-C at once."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _NOTED = tuple(number for number in (signal.SIGINT, signal.SIGTERM, _HANGUP) if 
 
 
 class Stopped(BaseException):
-    """Training was asked to stop and the batch that was going on has ended; not an `Exception`, as Ctrl-C is none."""
+    """Training was asked to stop and the current batch has ended; like KeyboardInterrupt, not an `Exception`."""
 
 
 class Halt(BaseException):
-    """Raised by whoever is told of the epochs: training ends here, as if it had been interrupted after this epoch."""
+    """Raised by a handler of epochs: training ends as if it had been interrupted after this epoch."""
 
 
 class StopRequest:
-    """Whether, and by which signal, this process was asked to stop; with `agree`, it or one that trains with it.
+    """Whether, and by which signal, this process was asked to stop; with `agree`, any process that trains with it.
 
     `agree` is given this process's signal, or 0, and returns the highest of all processes.
     """
@@ -34,7 +34,7 @@ class StopRequest:
         self._agree, self._agreed = agree, 0
 
     def note(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal: the first is noted, and Ctrl-C after it raises KeyboardInterrupt where the program stands.
+        """Handle a signal: the first is kept for `check`, and a Ctrl-C after it raises KeyboardInterrupt at once.
 
         A further SIGTERM or SIGHUP says nothing new: whoever ends a group of processes sends one to each, and so does
         the parent of each; a shell and the system both tell of a closed terminal.
@@ -45,14 +45,14 @@ class StopRequest:
             raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raise Stopped when a signal was noted."""
+        """Raise Stopped when a signal came."""
         if self._agree is not None:
             self._agreed = self._agree(self.signal or 0)
         if self._agreed or (self.signal is not None and self._agree is None):
             raise Stopped
 
     def raise_as_asked(self) -> None:
-        """End as the signal wants: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, 129 for SIGHUP."""
+        """Raise what the signal means: KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, 129 for SIGHUP."""
         asked = self.signal or self._agreed or signal.SIGINT
         if asked == signal.SIGINT:
             raise KeyboardInterrupt
@@ -78,7 +78,7 @@ class Stoppable(Generic[Item]):
 
 @contextmanager
 def noted_signals(agree: Callable[[int], int] | None = None) -> Iterator[StopRequest]:
-    """Note signals within the block instead of stopping at once; outside the main thread, note nothing."""
+    """Keep signals for `check` within the block instead of stopping at once; does nothing outside the main thread."""
     request = StopRequest(agree)
     if threading.current_thread() is not threading.main_thread():
         yield request

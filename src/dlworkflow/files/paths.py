@@ -1,4 +1,4 @@
-"""What a user types for a file or a folder, as paths, and reading a small file whole, as bytes, text or JSON."""
+"""Paths as a user types them, and reading a small file as bytes, text or JSON. Knows no file of a run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any, BinaryIO
 from dlworkflow.errors import ConfigError, MissingDataError
 
 MOST_BYTES = 256 * 1024**2
-"""A settings file, a summary, a history or a table of more bytes is not read."""
+"""Settings files, summaries, histories and tables with more bytes are not read."""
 
 
 def user_path(given: str | os.PathLike[str]) -> Path:
-    """Return a path as it was typed, `~` and `~name` being homes; where there is no such home, it is a plain name.
+    """Return a typed path with `~` and `~name` expanded; without such a home folder, it is a plain name.
 
-    Raises ConfigError for an address.
+    Raises ConfigError for a web address.
     """
     if "://" in os.fspath(given):
         raise ConfigError(f"{str(given)!r} is an address; only files of this machine are read: fetch it first")
@@ -28,9 +28,9 @@ def user_path(given: str | os.PathLike[str]) -> Path:
 
 
 def matching_paths(given: str) -> list[Path]:
-    """Return what a user means by a path or a pattern, sorted; a path that is there is never a pattern.
+    """Return the paths that a path or a pattern means, sorted; an existing path is never a pattern.
 
-    Raises MissingDataError for a pattern that nothing fits.
+    Raises MissingDataError for a pattern without matches.
     """
     path = user_path(given)
     if path.exists() or not glob.has_magic(given):
@@ -42,7 +42,7 @@ def matching_paths(given: str) -> list[Path]:
 
 
 def open_regular(path: str | os.PathLike[str], *, buffering: int = -1) -> BinaryIO:
-    """Open a file for reading. Raises OSError for what is no regular file: a pipe would wait for ever."""
+    """Open a file for reading. Raises OSError for anything but a regular file: a pipe would block forever."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     if stat.S_ISREG(mode := os.fstat(descriptor).st_mode):
         return os.fdopen(descriptor, "rb", buffering)
@@ -73,12 +73,12 @@ def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
 
 
 def read_json(path: Path, most: int = MOST_BYTES) -> Any:
-    """Return what a small JSON file holds. Raises OSError as `read_small` does, and ValueError for what is no JSON."""
+    """Return the content of a small JSON file. Raises OSError as `read_small` does, and ValueError for invalid JSON."""
     return parse_json(read_small(path, most))
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Return what JSON says. Raises ValueError for what is none, nested too deep, or a number that is not finite."""
+    """Return the value of a JSON text. Raises ValueError for invalid JSON, deep nesting, or a number beyond floats."""
     try:
         return json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:

@@ -1,7 +1,7 @@
-"""Writing files and folders whole or not at all, and never over what somebody else made. Knows no format.
+"""Files and folders are written as a whole or not at all, and never over other files. Knows no format.
 
-What is not whole yet has a temporary name beside its place, `.NAME.0123456789abcdef.dlw-tmp`, and is locked by the
-process that writes it. Such names that no process holds are the only ones that `clear_leftovers` deletes.
+An unfinished file has a temporary name beside its target, `.NAME.0123456789abcdef.dlw-tmp`, and the process that writes
+it has it locked. `clear_leftovers` deletes only such files, and only those that no process has locked.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _STREAMS = re.compile(r"/dev/(stdout|stderr|fd/\d+)|/proc/self/fd/\d+")
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, replace: bool = True) -> Path:
-    """Let `write` fill a temporary file, then put it in the place of `path`; return the path.
+    """Call `write` with a temporary file, then rename it to `path`; return the path.
 
-    What was there before stays until the new file is whole, and without `replace` for good. Raises RunError naming the
-    file that cannot be written, ConfigError for one that is there and stays, and leaves nothing behind.
+    An existing file stays until the new one is complete, and without `replace` for good. Raises RunError with the name
+    of a file that cannot be written and ConfigError for one that exists and stays; leaves no temporary file.
     """
     stream = None
     try:
@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> Path:
 def check_output(path: Path, *, option: str = "", overwrite: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Raise ConfigError, naming the option, unless a file that a user asks for may be written at `path`.
 
-    What is there stays without `overwrite`. With it, too, where it is one of `inputs` or lies in one that is a folder.
+    An existing file is kept without `overwrite`; with it, too, where it is one of `inputs` or inside one of them.
     """
     where = f"{option}: {str(path)!r}" if option else repr(str(path))
     try:
@@ -94,7 +94,7 @@ def write_output(path: Path, write: Callable[[IO[bytes]], object], *, overwrite:
 
 
 def free_name(path: Path) -> Path:
-    """Return the path, or the first of `name-2.png`, `name-3.png`, ... that is not there yet."""
+    """Return the path, or the first of `name-2.png`, `name-3.png`, ... that does not exist."""
     number, free = 1, path
     while os.path.lexists(free):
         number += 1
@@ -103,14 +103,14 @@ def free_name(path: Path) -> Path:
 
 
 def is_device(path: Path) -> bool:
-    """Tell whether a path is a device or a pipe, which is written to but never replaced: /dev/stdout, /dev/null."""
+    """Return whether a path is a device or a pipe, which is written to but never replaced: /dev/stdout, /dev/null."""
     if _STREAMS.fullmatch(str(path)):
         return True
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def is_same_or_within(path: Path, given: Path) -> bool:
-    """Tell whether a path is a file or a folder that is there, or lies in that folder, by whatever names."""
+    """Return whether a path is an existing file or folder, or inside that folder, by whatever names."""
     with suppress(OSError, ValueError):  # an input that is not there is no file to be kept
         if path.exists() and path.samefile(given):
             return True
@@ -132,7 +132,7 @@ def unfinished_file(target: Path) -> IO[bytes]:
 
 
 def finish_file(stream: IO[bytes], target: Path, *, replace: bool = True) -> None:
-    """Give an unfinished file its name. Raises FileExistsError where that is taken and not to be replaced."""
+    """Rename an unfinished file to its target. Raises FileExistsError for an existing one without `replace`."""
     stream.flush()
     temporary = Path(stream.name)
     if not IS_POSIX:
@@ -166,7 +166,7 @@ def _place_new(temporary: Path, target: Path) -> None:
 
 @contextmanager
 def unfinished_folder(target: Path) -> Iterator[Path]:
-    """Make a new folder under a temporary name beside `target`, to be renamed within the block; else it is removed."""
+    """Make a new folder under a temporary name beside `target`; it is removed unless it is renamed within the block."""
     while True:
         folder = _temporary_name(target)
         folder.mkdir()
@@ -186,9 +186,9 @@ def unfinished_folder(target: Path) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: Path, names: str = ".+", contents: str = "") -> None:
-    """Remove unfinished files whose name-to-be fits the expression `names`, where no process holds them any more.
+    """Remove unfinished files that no process has locked and whose target fits the regular expression `names`.
 
-    Of unfinished folders, the files whose names fit `contents` are removed, and the folder if nothing else is in it.
+    In unfinished folders, the files whose names fit `contents` are removed, and the folder if nothing else is in it.
     Nothing else is touched, and no link is followed.
     """
     with suppress(OSError):  # a folder that cannot be read keeps what is in it
@@ -199,13 +199,13 @@ def clear_leftovers(folder: Path, names: str = ".+", contents: str = "") -> None
 
 
 def _is_temporary(name: str, of: str) -> bool:
-    """Tell whether a name is a temporary one for a name that fits the expression `of`."""
+    """Return whether a name is a temporary one for a name that fits the regular expression `of`."""
     found = _TEMPORARY.fullmatch(name)
     return found is not None and re.fullmatch(of, found[1], re.DOTALL) is not None
 
 
 def name_in_temporary(name: str) -> str:
-    """Return an expression for what stands of a name in its temporary one, to be passed to `clear_leftovers`."""
+    """Return the regular expression for a name's part of its temporary one, to be passed to `clear_leftovers`."""
     return re.escape(name[:_LONGEST])
 
 
@@ -214,13 +214,13 @@ def _temporary_name(target: Path) -> Path:
 
 
 def _is_kept(descriptor: int, path: Path) -> bool:
-    """Lock what was just made; False where another process took it for a leftover just before."""
+    """Lock what was just made; return False where another process has removed it as a leftover just before."""
     wait_for_lock(descriptor)
     return os.path.lexists(path)
 
 
 def _remove_abandoned(path: Path, contents: str) -> None:
-    """Remove an unfinished file or folder unless a process holds it."""
+    """Remove an unfinished file or folder unless a process has locked it."""
     flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK"))
     descriptor = os.open(path, os.O_RDONLY | sum(flags))
     try:

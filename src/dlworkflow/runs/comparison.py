@@ -36,7 +36,7 @@ def compare_runs(
     where: Mapping[str, str] | None = None,
     at: Literal["best", "last"] = "best",
 ) -> list[Row]:
-    """Return a row a run: what it is, its best epoch, and the settings in which the runs differ.
+    """Return a row per run: what it is, its best epoch, and the settings in which the runs differ.
 
     Keys: run, path, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss
     and val_acc where there are any), baseline, baseline_metric, parameters, seconds, chosen_on, over_batches, then
@@ -44,7 +44,7 @@ def compare_runs(
     spaces) of which an older run with `averaging: batch` kept only the mean over batches.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
-    these values of columns or settings. A damaged run is a row whose status says so. Raises ConfigError for an unknown
+    these values of columns or settings. A damaged run is a row with that status. Raises ConfigError for an unknown
     metric or key.
     """
     entries = _entries(runs, by, where or {}, at)
@@ -59,7 +59,7 @@ def compare_seeds(
     where: Mapping[str, str] | None = None,
     at: Literal["best", "last"] = "best",
 ) -> list[Row]:
-    """Return a row a group of finished runs that differ in nothing but their seed: mean and deviation of each metric.
+    """Return a row per group of finished runs that differ only in their seed: mean and deviation of each metric.
 
     Of runs that repeat one seed the newest counts.
 
@@ -88,7 +88,7 @@ def compare_seeds(
 
 
 def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) -> list[Row]:
-    """Return a row a run with every setting, whether the runs differ in it or not."""
+    """Return a row per run with every setting, whether the runs differ in it or not."""
     return [entry.settings | entry.row for entry in _entries(runs, None, where or {})]
 
 
@@ -182,7 +182,7 @@ def _epoch_of(history: Sequence[Mapping[str, float]], by: str | None, at: str) -
 def _differing(entries: Sequence[_Entry]) -> list[str]:
     """Return the settings in which whole runs differ.
 
-    A setting that only some models or data sets have counts where it tells runs of the same model and data apart.
+    A setting that only some models or data sets have counts where runs of the same model and data differ in it.
     """
     whole = [entry for entry in entries if entry.settings]
     groups: dict[object, list[Row]] = {None: [entry.settings for entry in whole]}
@@ -197,7 +197,7 @@ def _differs(key: str, group: Sequence[Row]) -> bool:
 
 
 def _identity(value: Any) -> Any:
-    """Return what tells two settings apart: 1 is not true, and not 1.0."""
+    """Return a value by which settings are compared: 1 is not true, and not 1.0."""
     return json.dumps(value) if isinstance(value, (list, dict)) else (type(value), value)
 
 
