@@ -39,7 +39,7 @@ class DataError(DlwError):
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A data set, folder or file that does not exist; also the `FileNotFoundError` that the notes' `find_classes` raises."""
+    """A data set, folder or file that does not exist; also a `FileNotFoundError`, as in the notes' `find_classes`."""
 
 
 class ModelError(DlwError):

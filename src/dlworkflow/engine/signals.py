@@ -37,7 +37,7 @@ class StopRequest:
         """Handle a signal: the first is kept for `check`, and a Ctrl-C after it raises KeyboardInterrupt at once.
 
         A further SIGTERM or SIGHUP says nothing new: whoever ends a group of processes sends one to each, and so does
-        the parent of each; a shell and the system both tell of a closed terminal.
+        the parent of each; a shell and the system both report a closed terminal.
         """
         if self.signal is None:
             self.signal = number

@@ -86,7 +86,7 @@ def write_output(path: Path, write: Callable[[IO[bytes]], object], *, overwrite:
     if not is_device(path):
         return write_whole(path, write, replace=overwrite)
     try:
-        with path.open("ab") as stream:  # to append: what stands in a file behind /dev/stdout is not cut off
+        with path.open("ab") as stream:  # to append: a file behind /dev/stdout keeps its content
             write(stream)
     except OSError as error:
         raise RunError(f"cannot write {str(path)!r}: {first_line(error)}") from None
