@@ -37,7 +37,8 @@ class Registry(Generic[Thing]):
     `table` maps a name to the thing itself, to "module:attribute" in `package` (imported on first use), or to an entry
     with this text as `target` and, if it likes, one line of help as `about`. Other packages add theirs through the
     entry-point group `dlworkflow.<group>`. `supplied` are parameters that are no settings: the caller gives them.
-    `section` is the part of the settings that the name is in; `hint` ends the message for an unknown name.
+    `section` is the part of the settings that the name is in; `hint` ends the message for an unknown name. `documented`
+    is a line of documentation per setting; a text noted in a parameter's type (`Annotated[int, "..."]`) is one, too.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Registry(Generic[Thing]):
     hint: str = ""
     supplied: Collection[str] = ()
     others: Others[Thing] | None = None
+    documented: Mapping[str, str] = field(default_factory=dict)
     registered: dict[str, Thing] = field(default_factory=dict)
 
     def register(self, name: str, thing: Thing) -> None:

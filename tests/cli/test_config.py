@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from dlworkflow import guide
 from dlworkflow.config.documentation import fixed_settings
+from dlworkflow.training.explained import REGISTRIES, known_keys, registry_of
 
-FIXED = [key for key in fixed_settings() if not key.startswith(("optimizer.", "schedule."))]
+GUIDE = Path(guide.__file__).parent / "settings.md"
 
 
-@pytest.mark.parametrize("key", FIXED)
+@pytest.mark.parametrize("key", known_keys())
 def test_a_setting_has_a_line_of_documentation(key, dlw):
     [row] = json.loads(dlw("config", key, "--format", "json").out)
 
@@ -57,3 +60,19 @@ def test_without_a_key_all_settings_are_listed_by_section(dlw):
 
 def test_a_section_lists_the_settings_of_its_signatures_too(dlw):
     assert "model.growth" in dlw("config", "model").out
+
+
+def test_the_guide_lists_the_settings_of_every_run_as_they_are_documented():
+    rows = [
+        f"| `{key}` | {one.about} | {one.default} |".replace("|  |", "| |") for key, one in fixed_settings().items()
+    ]
+    table = GUIDE.read_text(encoding="utf-8").partition("## Every setting\n")[2].partition("\n## ")[0]
+
+    assert [line for line in table.splitlines() if line.startswith("| `")] == rows
+
+
+def test_a_registry_documents_settings_that_there_are():
+    for section in REGISTRIES:
+        registry = registry_of(section)
+        settings = {key for name in registry.names() for key in registry.settings(name)}
+        assert set(registry.documented) <= settings, section

@@ -65,7 +65,7 @@ def settings_of_thing(registry: Registry[Any], name: str) -> dict[str, Setting]:
     defaults, found = registry.settings(name), {}
     for key, hint in registry.types(name).items():
         notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-        about = next((note for note in notes if isinstance(note, str)), "")
+        about = next((note for note in notes if isinstance(note, str)), registry.documented.get(key, ""))
         about, default = split_default(about)
         found[key] = Setting(key, about, values_of(hint), default or shown(defaults[key]))
     return found

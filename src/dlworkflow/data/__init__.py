@@ -69,6 +69,30 @@ REGISTRY: Registry[Loader] = Registry(
     section="data",
     hint="`dlw data list`, or give a path",
     supplied=_ELSEWHERE,
+    documented={
+        "slope": "Slope of the line.",
+        "intercept": "Intercept of the line.",
+        "start": "First x of the line.",
+        "end": "End of x, not included.",
+        "step": "Distance from x to x.",
+        "test_fraction": "Fraction of the samples in the test split, where the data has none of its own.",
+        "n_samples": "Number of samples that are made.",
+        "noise": "Standard deviation of the noise of each coordinate.",
+        "random_state": "Seed of the samples that are made and of the test split.",
+        "n_features": "Numbers per sample.",
+        "centers": "Number of classes, each with a centre.",
+        "cluster_std": "Standard deviation of the points around their centre.",
+        "arms": "Number of arms of the spiral, each a class.",
+        "transform": "Augmentation: a name of `dlw list augmentations`, or a list of them [default: none].",
+        "channels": "Channels of the images: 1 (grey) or 3 (colour).",
+        "path": "Folder, CSV file or shards, as given with --data.",
+        "layout": "Layout of the folder: split_first (train/CLASS), class_first (CLASS/train), classes (CLASS), or auto.",
+        "range": "Values that become black and white in images of more than 8 bits: [low, high], or each "
+        "[default: least and greatest of the training images].",
+        "test": "Shards of the test split [default: those that the index names].",
+        "classes": "Class names in the order of the labels [default: those of the index].",
+        "shuffle_buffer": "Samples held in memory to be shuffled.",
+    },
 )
 names = REGISTRY.names
 check_name = REGISTRY.check_name

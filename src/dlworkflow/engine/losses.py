@@ -113,6 +113,13 @@ LOSSES: Registry[Callable[..., nn.Module]] = Registry(
     },
     group="losses",
     supplied=("reduction", "weight"),
+    documented={
+        "delta": "Error above which the loss is linear.",
+        "beta": "Error above which the loss is linear.",
+        "label_smoothing": "Label smoothing of this loss; the setting label_smoothing is the usual place.",
+        "p": "Exponent of the margin: 1 or 2.",
+        "margin": "Margin by which the right class must exceed the others.",
+    },
 )
 """A loss takes its settings by keyword, and those of these that it has a parameter for: `reduction` ("mean" or "none"),
 `weight`, one number per class, (classes,), and `label_smoothing`.

@@ -116,6 +116,14 @@ OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
     group="optimizers",
     supplied=("params",),
     others=Others(_names_of_torch, _of_torch, "any of torch.optim"),
+    documented={
+        "lr": "Learning rate.",
+        "momentum": "Momentum of the gradients; 0 is none.",
+        "nesterov": "Nesterov momentum: true or false.",
+        "weight_decay": "Weight decay, an L2 penalty; decoupled from the gradient in adamw.",
+        "eps": "Term added to the denominator for numerical stability.",
+        "alpha": "Smoothing constant of the squared gradients.",
+    },
 )
 """An optimizer takes the parameters first, or groups of them, and its settings by keyword; one of them is `lr`."""
 

@@ -138,6 +138,18 @@ SCHEDULES: Registry[Callable[..., Rates | None]] = Registry(
     },
     group="schedules",
     supplied=("lr", "epochs", "updates", "warmup"),
+    documented={
+        "step_size": "Epochs from one decay of the learning rate to the next.",
+        "gamma": "Factor of the learning rate at each decay.",
+        "milestones": "Epochs after which the learning rate decays, as [10, 20].",
+        "min_lr": "Lower bound of the learning rate.",
+        "pct_start": "Fraction of all updates in which the learning rate rises.",
+        "div_factor": "The first learning rate is optimizer.lr divided by this.",
+        "final_div_factor": "The last learning rate is the first divided by this.",
+        "factor": "Factor of the learning rate when the loss stops falling.",
+        "patience": "Epochs without a lower loss before the learning rate falls.",
+        "threshold": "Relative decrease of the loss that counts as lower.",
+    },
 )
 """A schedule takes its settings by keyword, and those of these that it has a parameter for: `lr` of the optimizer,
 `epochs` and `updates` (optimizer steps) of all training, and `warmup` in updates.

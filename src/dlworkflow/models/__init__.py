@@ -85,6 +85,17 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     hint="`dlw models` lists them all",
     supplied=tuple(_FROM_DATA),
     others=Others(torchvision_models.names, torchvision_models.constructor, "any of torchvision's"),
+    documented={
+        "hidden_units": "Width: units of each hidden layer, or channels of each convolution.",
+        "hidden_layers": "Number of hidden layers.",
+        "activation": "Activation after each hidden layer or convolution.",
+        "batch_norm": "Batch normalization after each hidden layer or convolution: true or false.",
+        "dropout": "Dropout probability before the classifier, in multilayer models after each hidden layer.",
+        "relu": "ReLU after each hidden layer; the course's model has none: true or false.",
+        "blocks": "Number of blocks of convolutions.",
+        "growth": "Factor of the width from block to block.",
+        "padding": "Pixels of zeros around the input of each convolution: 0 or 1.",
+    },
 )
 names = REGISTRY.names
 check_name = REGISTRY.check_name

@@ -14,7 +14,7 @@ from dlworkflow.config.flags import FLAGS
 from dlworkflow.errors import ConfigError, unknown
 from dlworkflow.registry import Registry
 
-_REGISTRIES = {  # section -> where the things are that its name chooses among
+REGISTRIES = {  # section -> where the things are that its name chooses among
     "model": "dlworkflow.models:REGISTRY",
     "data": "dlworkflow.data:REGISTRY",
     "optimizer": "dlworkflow.engine.optimizers:OPTIMIZERS",
@@ -43,7 +43,7 @@ def explain(key: str) -> Explained:
         if setting is not None:
             setting = replace(setting, key=key, default=defaults.pop() if len(defaults) == 1 else "")
     if setting is None:
-        raise ConfigError(f"{unknown('setting', key, _known_keys())} (`dlw config` lists them)")
+        raise ConfigError(f"{unknown('setting', key, known_keys())} (`dlw config` lists them)")
     flag = next((flag for flag in FLAGS.values() if flag.key == key), None)
     if flag is not None and not setting.about:
         setting = replace(setting, about=split_default(flag.about)[0])
@@ -60,8 +60,9 @@ def sections() -> list[str]:
     return list(dict.fromkeys(key.partition(".")[0] for key in fixed_settings() if "." in key))
 
 
-def _registry(section: str) -> Registry[Any]:
-    module, _, attribute = _REGISTRIES[section].partition(":")
+def registry_of(section: str) -> Registry[Any]:
+    """Return the registry that the name of a section is looked up in."""
+    module, _, attribute = REGISTRIES[section].partition(":")
     found: Registry[Any] = getattr(import_module(module), attribute)
     return found
 
@@ -69,9 +70,9 @@ def _registry(section: str) -> Registry[Any]:
 def _owners(key: str) -> dict[str, Setting]:
     """Return the things that have a setting in their signature, by name."""
     section, _, setting = key.partition(".")
-    if section not in _REGISTRIES:
+    if section not in REGISTRIES:
         return {}
-    registry = _registry(section)
+    registry = registry_of(section)
     found = {name: settings_of_thing(registry, name) for name in registry.names()}
     return {name: own[setting] for name, own in found.items() if setting in own}
 
@@ -79,13 +80,14 @@ def _owners(key: str) -> dict[str, Setting]:
 def _keys_of(section: str) -> list[str]:
     """Return the dotted keys of a section, those of every run first."""
     fixed = [key for key in fixed_settings() if key.startswith(f"{section}.")]
-    registry = _registry(section) if section in _REGISTRIES else None
+    registry = registry_of(section) if section in REGISTRIES else None
     own = [key for name in registry.names() for key in registry.settings(name)] if registry is not None else []
     return list(dict.fromkeys([*fixed, *(f"{section}.{key}" for key in own)]))
 
 
-def _known_keys() -> list[str]:
-    return list(dict.fromkeys([*fixed_settings(), *(key for section in _REGISTRIES for key in _keys_of(section))]))
+def known_keys() -> list[str]:
+    """Return the dotted keys of all settings, those of every run first."""
+    return list(dict.fromkeys([*fixed_settings(), *(key for section in REGISTRIES for key in _keys_of(section))]))
 
 
 def _example(setting: Setting, owners: dict[str, str]) -> str:
