@@ -156,7 +156,7 @@ inference/predictor: errors engine/batch_check engine/device engine/tasks data/f
     models/torchvision_models models/weights inference/parallel inference/rebuild
 inference/rebuild: errors data/images runs models models/weights
 inference/rows: errors data/folders
-analysis: registry
+analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
 analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs
@@ -168,7 +168,7 @@ analysis/figures: errors engine/loop data/splits metrics/report plotting plottin
     analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/report plotting plotting/grid runs inference/predictor analysis/data_figures analysis/evaluation
-course: registry
+course:
 course/convolution: errors course/trace
 course/descent: errors
 course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/functions plotting

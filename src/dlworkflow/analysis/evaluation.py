@@ -1,4 +1,4 @@
-"""A trained run on data: its own splits or another data set, scored as samples, reported, written into its folder."""
+"""A trained run on data: its own splits or another data set, scored over samples, reported, written to its folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STREAMED_BATCH = 256
 class Part:
     """A split to score: its samples in evaluation's preprocessing, a name for it, and files where there are any.
 
-    `fingerprint` is that of a split of the run's own data as it was trained on, where it is known.
+    `fingerprint` is that of a split of the run's own data at training, where it is known.
     `skipped` unreadable images were left out; `notes` name them.
     """
 
@@ -52,9 +52,9 @@ class Part:
 
     @cached_property
     def changed(self) -> bool:
-        """Whether a split of the run's own data is not what it was trained on; best asked once it has been scored.
+        """Whether a split of the run's own data is not what it was trained on.
 
-        What has not been read by then is read for it.
+        Files that have not been read yet are read for it: scoring the split first saves that.
         """
         return has_changed(self.dataset, self.fingerprint)
 
@@ -114,50 +114,58 @@ def load_part(
     if other is None:
         part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
         return replace(part, fingerprint=run.data_fingerprints().get(split))
+    load = _part_of_table if other in data.names() else _part_of_path
+    return load(run, other, split, ignore_extra=ignore_extra, on_bad=on_bad, data_dir=data_dir, offline=offline)
+
+
+def _part_of_path(run: Run, path: str, split: str, *, ignore_extra: bool, on_bad: OnBad | None, **_: object) -> Part:
+    """Load images or shards of a user's own."""
     summary = run.summary()
-    if other not in data.names():
-        if summary.kind != "image":
-            raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {other!r}")
-        channels = summary.in_shape[0]
-        pipeline = parse(summary.transform, channels=channels)
-        options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
-        if (shards := shards_path(other)) is not None:
-            if ignore_extra:
-                raise DataError(f"--ignore-extra: shards have the run's classes or they have not: {other!r}")
-            streamed, skipped, notes = load_labelled_shards(shards, summary.classes, pipeline, channels, **options)
-            whole = Path(shards)
-            name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
-            return Part(name, streamed, skipped=skipped, notes=notes)
-        options |= {"ignore_extra": ignore_extra}
-        found = load_labelled(other, summary.classes, pipeline, channels, **options)
-        return Part(_name_of(Path(other), split), found.images, skipped=found.skipped, notes=found.notes)
-    taken = data.settings(other)
+    if summary.kind != "image":
+        raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {path!r}")
     channels = summary.in_shape[0]
-    given = {"image_size": summary.in_shape[1:], "transform": summary.transform, "channels": channels}
-    given = (given if summary.kind == "image" else {}) | _on_bad(other, on_bad)
-    splits = data.load(
-        other, data_dir=data_dir, offline=offline, **{key: value for key, value in given.items() if key in taken}
-    )
+    pipeline = parse(summary.transform, channels=channels)
+    options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
+    if (shards := shards_path(path)) is None:
+        found = load_labelled(path, summary.classes, pipeline, channels, ignore_extra=ignore_extra, **options)
+        return Part(_name_of(Path(path), split), found.images, skipped=found.skipped, notes=found.notes)
     if ignore_extra:
-        raise DataError(f"--ignore-extra: is for images of your own; {other!r} has the run's classes or it has not")
+        raise DataError(f"--ignore-extra: shards must have the classes of the run: {path!r}")
+    streamed, skipped, notes = load_labelled_shards(shards, summary.classes, pipeline, channels, **options)
+    whole = Path(shards)
+    name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
+    return Part(name, streamed, skipped=skipped, notes=notes)
+
+
+def _part_of_table(
+    run: Run, name: str, split: str, *, ignore_extra: bool, on_bad: OnBad | None, data_dir: str | None, offline: bool
+) -> Part:
+    """Load a split of a data set of the table, prepared as the run's own data."""
+    summary = run.summary()
+    given: dict[str, Any] = {"transform": summary.transform, "channels": summary.in_shape[0]}
+    given |= {"image_size": summary.in_shape[1:]}
+    known = {key: given[key] for key in data.settings(name) if key in given and summary.kind == "image"}
+    splits = data.load(name, data_dir=data_dir, offline=offline, **known | _on_bad(name, on_bad))
+    if ignore_extra:
+        raise DataError(f"--ignore-extra: only for your own images; {name!r} must have the classes of the run")
     if list(splits.classes) != summary.classes or splits.in_shape != tuple(summary.in_shape):
         raise DataError(
-            f"data {other!r} is not of the kind that {run.name} was trained on: it has classes "
+            f"data {name!r} is not of the kind that {run.name} was trained on: it has classes "
             f"{few(splits.classes) or 'none'} and samples of {splits.in_shape}, "
             f"the run {few(summary.classes) or 'none'} and {tuple(summary.in_shape)}"
         )
-    return _part(f"{other}-{split}", split, splits)
+    return _part(f"{name}-{split}", split, splits)
 
 
 def _name_of(path: Path, split: str) -> str:
-    """Return what images from elsewhere are called: `photos-test` for `photos`, for `photos/test` and for a CSV."""
+    """Return the name of images from elsewhere: `photos-test` for `photos`, for `photos/test` and for a CSV."""
     whole = user_path(path).resolve()
     name = whole.stem if whole.is_file() else whole.name
     return f"{whole.parent.name if name == split else name}-{split}"
 
 
 def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = "auto") -> Evaluation:
-    """Score a run's weights on a part, as samples, not as batches."""
+    """Score a run's weights on a part; means are over samples."""
     summary = run.summary()
     model = load_run_model(run, weights)
     task = get_task(summary.task)
@@ -197,7 +205,7 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
 
 
 def report_run(run: Run, split: str = "test", *, weights: str = "best", device: str = "auto") -> EvaluationReport:
-    """Score a run's weights on a split of its own data and say what they are worth."""
+    """Return the report of a run's weights on a split of its own data."""
     part = load_part(run, split)
     return report_part(run, part, evaluate_part(run, part, weights=weights, device=device))
 
@@ -241,7 +249,7 @@ def _on_bad(name: str, on_bad: OnBad | None) -> dict[str, Any]:
 
 
 def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad | None) -> Splits:
-    """Load a run's own data; where its images were moved, say how to name the place where they are now."""
+    """Load a run's own data; where its images were moved, the error shows how to name their new place."""
     try:
         return load_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
     except MissingDataError as error:

@@ -88,7 +88,7 @@ def plot_learning_rate(rates: Sequence[float], *, ax: Axes | None = None) -> Fig
 
 
 def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_label: str = "loss") -> Figure:
-    """Draw runs together: train loss, test loss, train accuracy and test accuracy (%), a colour a run, at most 24.
+    """Draw runs together: train loss, test loss, train accuracy and test accuracy (%), a colour per run, at most 24.
 
     Each run is a dictionary as `train` returns it; they may differ in length. Two panels of a row share their scale.
     Without any finite accuracy only the losses are drawn. A run without an epoch is named and has no line. Raises
@@ -195,7 +195,7 @@ def _make_logarithmic(axis: Axes) -> None:
 def plot_lr_search(
     rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], suggestion: float | None = None
 ) -> Figure:
-    """Draw a range test: the loss of each update and the mean around it over the rate, on a logarithmic axis.
+    """Draw a range test: the loss of each update and its smoothed mean over the learning rate, on a logarithmic axis.
 
     A dashed line marks the `suggestion`. Raises DlwError where nothing was tried.
     """

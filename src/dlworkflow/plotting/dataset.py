@@ -99,7 +99,7 @@ def display_random_images(
     *,
     layout: Layout = None,
 ) -> Figure:
-    """Draw images of a data set, drawn by lot, each with its class and its shape (h, w, c).
+    """Draw random images of a data set, each with its class and its shape (h, w, c).
 
     `dataset[i]` is (image, label); an image is (c, h, w), (h, w) or (h, w, c), and `layout` says which ("chw" or
     "hwc") where its shape leaves that open. At most ten are drawn; for a larger `n` shapes are left out. The lot has a
@@ -130,9 +130,9 @@ def plot_image_pairs(
     *,
     layout: Layout = None,
 ) -> Figure:
-    """Draw each image beside what a transform made of it, one row an image, at most ten.
+    """Draw each image beside what a transform made of it, one row per image, at most ten.
 
-    `titles` are the images' classes. `sizes` are what stands above original and transformed; by default width x
+    `titles` are the images' classes. `sizes` are written above original and transformed; by default width x
     height in pixels. Raises DlwError for no image and for lists of different lengths.
     """
     if not len(originals):

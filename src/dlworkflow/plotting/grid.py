@@ -61,7 +61,7 @@ def _is_channels_first(image: Any, shape: Sequence[int], layout: Layout) -> bool
 
 
 def show_image(axis: Axes, image: Any, layout: Layout = None) -> None:
-    """Draw one image without a frame; None is one that could not be read, and says so."""
+    """Draw one image without a frame; None is one that could not be read, which is written in its place."""
     axis.set_axis_off()
     if image is None:
         axis.text(0.5, 0.5, "not readable", ha="center", va="center", transform=axis.transAxes)
@@ -94,7 +94,7 @@ def draw_grid(
 ) -> Figure:
     """Draw images in a grid as square as it gets, at most 25, each below its title of one or more lines.
 
-    `layout` is that of `as_image`; `names` stand below the images, `note` below the figure; what does not fit is
+    `layout` is that of `as_image`; `names` are below the images, `note` is below the figure; what does not fit is
     shortened. Raises DlwError for no image and for a number of titles that is not theirs.
     """
     if len(images) == 0:

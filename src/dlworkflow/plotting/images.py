@@ -1,4 +1,4 @@
-"""Figures of images and what a model said of them: predictions, rights and wrongs, worst errors, probabilities."""
+"""Figures of images and what a model predicted for them: predictions, right and wrong, largest losses, probabilities."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def plot_worst_errors(
 def plot_probability_bars(
     image: Any, probabilities: Mapping[str, float], title: str, *, layout: Layout = None
 ) -> Figure:
-    """Draw an image below its title, and beside it a bar a class, most probable first.
+    """Draw an image below its title, and beside it one bar per class, most probable first.
 
     The probabilities are in [0, 1] and drawn in percent; beyond ten classes the rest share the last bar. Raises
     DlwError when there is no class.
@@ -132,7 +132,7 @@ def plot_probability_bars(
 
 
 def _verdict(truth: str, said: str, probability: float | None) -> str:
-    """Say what was predicted and what is true, in lines short enough to stand above an image."""
+    """Return the predicted and the true class, in lines short enough for the title of an image."""
     sign = "✓" if str(truth) == str(said) else "✗"
     tail = "" if probability is None else f" | Prob: {probability:.3f}"
     room = CELL - 0.2 - (1.1 if tail else 0.75) - (0.15 if tail else 0)

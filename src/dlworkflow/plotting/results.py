@@ -29,21 +29,21 @@ from dlworkflow.plotting.style import (
     tidy,
 )
 
-MOST_WRITTEN = 15  # classes whose cells bear their numbers
+MOST_WRITTEN = 15  # classes up to which the cells show their numbers
 BLUES = colormaps["Blues"]
 
 
 def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | None = None) -> Figure:
-    """Draw a confusion matrix, (n, n) counts with a row a true and a column a predicted class.
+    """Draw a confusion matrix, (n, n) counts with a row per true and a column per predicted class.
 
     The colour is the percent of the row, on a root scale so that rare confusions show. Up to 15 classes each cell
-    bears its count and that percent; beyond, some classes are named and the largest confusions stand in the title.
+    shows its count and that percent; beyond, some classes are named and the largest confusions are in the title.
     Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises DlwError for a
     matrix that is not square, has no class, or has another number of classes than `classes`.
     """
     counts = as_array(matrix).astype(float)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.size:
-        raise DlwError(f"a confusion matrix is (n, n) with a row a true class, not {counts.shape}")
+        raise DlwError(f"a confusion matrix is (n, n) with a row per true class, not {counts.shape}")
     n = len(counts)
     if len(classes) != n:
         raise DlwError(f"a confusion matrix of {n} classes and {len(classes)} class names")
@@ -78,7 +78,7 @@ def plot_accuracy_bars(
     *,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw a horizontal bar of accuracy a run, the first at the top, with its number at the right edge.
+    """Draw a horizontal bar of accuracy per run, the first at the top, with its number at the right edge.
 
     All are fractions in [0, 1], drawn in percent; `intervals` are (low, high) by run, drawn as whiskers; `baseline` is
     a dashed line. A run whose accuracy is nan has no bar. Draws on `ax`, else on pyplot's current axes where a figure
@@ -131,7 +131,7 @@ def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) 
 
     `confidence`, `accuracy` and `count` are (bins,), for bins of equal width over [0, 1]: mean confidence, fraction
     right (nan or anything where the bin is empty) and number of samples. `ece` is the expected calibration error, a
-    fraction. Bars below the diagonal say too sure. Raises DlwError for no bin, no sample, or different lengths.
+    fraction. Bars below the diagonal mean overconfidence. Raises DlwError for no bin, no sample, or different lengths.
     """
     sure, right, held = (as_array(values).astype(float).ravel() for values in (confidence, accuracy, count))
     if not len(held) == len(sure) == len(right):

@@ -123,9 +123,9 @@ def _letter_width(letter: str) -> float:
 
 
 def fit(text: object, inches: float, size: float) -> str:
-    """Cut somebody's name to a width.
+    """Shorten a name to a width.
 
-    What matplotlib would read as mathematics is printed as it stands, what no font can draw is spelled out.
+    A `$` is printed as it is and starts no formula; control characters are spelled out.
     """
     line = printable(" ".join(str(text).split()))
     if text_width(line, size) > inches:
