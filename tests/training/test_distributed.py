@@ -249,7 +249,7 @@ def test_a_stopped_process_is_ended_and_the_last_line_says_how_to_go_on(tmp_path
     _, complaints = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == 1
-    assert f"process {rank} of 2 has stood stopped for 10 s and is ended" in complaints
+    assert f"process {rank} of 2 was stopped for 10 s and is ended" in complaints
     last = complaints.splitlines()[-1]
     command = "dlw train --resume runs/circles_v2-circles-001"
     assert last == f"dlw: process {rank} of 2 was killed (SIGKILL); go on with: {command}"
@@ -275,7 +275,7 @@ def test_a_process_that_hangs_is_named_after_the_time_out(tmp_path):
     assert process.returncode == 1
     last = complaints.splitlines()[-1]
     command = "dlw train --resume runs/circles_v2-circles-001"
-    assert last == f"dlw: process 1 of 2 has ended, or no longer answers; go on with: {command}"
+    assert last == f"dlw: process 1 of 2 has ended or does not respond; go on with: {command}"
     assert have_ended(workers)
 
 

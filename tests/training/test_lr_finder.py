@@ -45,7 +45,7 @@ def test_where_the_loss_never_falls_nothing_is_suggested():
     rate, reason = suggest(RATES, [1.0, 1.0, 1.1, 1.2, 1.3, 2.0, 3.0, 4.0])
 
     assert rate is None
-    assert reason == "the loss does not fall at any rate from 1e-05 to 1e+02"
+    assert reason == "the loss does not fall at any learning rate from 1e-05 to 1e+02"
 
 
 def test_the_suggested_rate_learns_where_the_first_would_not(tmp_path):
@@ -102,7 +102,10 @@ def test_the_same_settings_suggest_the_same_rate():
 
 @pytest.mark.parametrize(
     ("options", "fault"),
-    [({"low": 1.0, "high": 0.1}, "--low, --high: must be two rates above 0"), ({"steps": 3}, "--steps: must be at")],
+    [
+        ({"low": 1.0, "high": 0.1}, "--low, --high: learning rates above 0"),
+        ({"steps": 3}, "--steps: must be at"),
+    ],
 )
 def test_a_range_that_is_none_is_refused(options, fault):
     with pytest.raises(ConfigError, match=fault):

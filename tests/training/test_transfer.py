@@ -319,7 +319,7 @@ def fault(settings, *pairs, model=SMALL):
         (("freeze=backbon",), "freeze: unknown value 'backbon'; did you mean 'backbone'?"),
         (("freeze=backbone", "backbone_lr_scale=0.1"), "backbone_lr_scale: the backbone stays frozen"),
         (("freeze=backbone", "weights=null"), "freeze: the backbone would stay at the random weights"),
-        (("data.channels=1",), "data.channels: model 'shufflenet_v2_x0_5' takes RGB pictures"),
+        (("data.channels=1",), "data.channels: model 'shufflenet_v2_x0_5' takes RGB images"),
         (("data.transform=[{resize: {shorter: 40}}, {center_crop: {size: 36}}]",), "contradicts data.image_size"),
         (("data.transform=[{center_crop: {size: 32}}]",), "needs a resize of the shorter side"),
         (("weights=default", "init_from=x.pth"), "leave one of the two out"),
@@ -349,7 +349,7 @@ def test_a_sample_alone_in_the_last_batch_of_a_batch_norm_is_refused_before_trai
 def test_weights_of_one_picture_size_refuse_another(settings):
     found = fault(settings, "weights=default", model="vit_b_32")
 
-    assert "the weights IMAGENET1K_V1 of 'vit_b_32' take pictures of 224x224, not 32x32" in found
+    assert "the weights IMAGENET1K_V1 of 'vit_b_32' take images of 224x224, not 32x32" in found
 
 
 def test_an_unknown_model_gets_the_nearest_of_torchvisions(settings):

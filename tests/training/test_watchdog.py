@@ -46,7 +46,7 @@ def test_what_stands_too_long_is_told_and_ended_and_what_runs_is_left_alone(chil
     stop(children[0])
     told = []
     pids = {0: os.getpid()} | {rank: child.pid for rank, child in enumerate(children, start=1)}
-    settings = {"parent": os.getpid(), "patience": 0.05, "tell": told.append, "interval": 0.01}
+    settings = {"parent": os.getpid(), "patience": 0.05, "on_stopped": told.append, "interval": 0.01}
 
     threading.Thread(target=end_stopped, args=(0, pids), kwargs=settings, daemon=True).start()
 

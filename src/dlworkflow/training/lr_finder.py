@@ -1,6 +1,6 @@
-"""Smith's range test: train for some updates at a rate that grows each time, and see where the loss falls fastest.
+"""The learning rate range test: train with a learning rate that grows per update, and find where the loss falls.
 
-See https://arxiv.org/abs/1506.01186. Everything happens in memory, on a model that is thrown away; no run is made.
+See https://arxiv.org/abs/1506.01186. Knows a job and no run folder: the model is thrown away.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from dlworkflow.models.backbone import Staged
 from dlworkflow.training.job import Job, prepare
 
 _SMOOTHING = 0.9
-"""Weight of the past in the running mean that tells whether the losses of single batches diverge."""
+"""Weight of the past in the running mean of the batch losses, by which divergence is detected."""
 
 _REACH = 7
-"""So many losses either side make the mean that is looked at: the loss of one batch is noise."""
+"""The suggestion goes by means over this many losses on either side: the loss of one batch is noise."""
 
 _DIVERGED = 4.0
-"""The test ends where the running mean is this many times its lowest."""
+"""The test ends when the running mean is this many times its lowest value."""
 
 
 @dataclass(frozen=True)
 class LrSearch:
-    """The rates that were tried, rising, the loss of each update and the mean around it; and what they suggest.
+    """The learning rates tried, in rising order, the loss of each update, the mean around it, and a suggestion.
 
-    `suggestion` is None where the loss never fell; `reason` says why, or why this rate.
+    `suggestion` is None where the loss never fell; `reason` explains either.
     """
 
     rates: tuple[float, ...]
@@ -48,15 +48,13 @@ class LrSearch:
 def search_lr(
     config: TrainConfig, *, low: float = 1e-6, high: float = 10.0, steps: int = 100, offline: bool = False
 ) -> LrSearch:
-    """Run the test, from rate `low` to `high`, with a run's own data, model, loss, optimizer and batches.
+    """Run the test from learning rate `low` to `high` with the data, model, loss, optimizer and batches of `config`.
 
-    A frozen backbone stays frozen. What spans updates or changes samples (schedule, accumulation, clipping, averages,
-    blends, half precision) is left out of it.
-
-    Raises ConfigError for ends that are no range, or fewer than ten steps. Leaves the global generators as they were.
+    A frozen backbone stays frozen. Schedule, accumulation, clipping, EMA, mixup, CutMix and mixed precision are left
+    out. Raises ConfigError for an empty range or fewer than ten steps. Restores the state of torch's generators.
     """
     if not 0 < low < high < math.inf:
-        raise ConfigError(f"--low, --high: must be two rates above 0, the lower first, not {low:g} and {high:g}")
+        raise ConfigError(f"--low, --high: learning rates above 0, the lower first, not {low:g} and {high:g}")
     if steps < 10:
         raise ConfigError(f"--steps: must be at least 10, not {steps}")
     with torch.random.fork_rng():
@@ -70,14 +68,14 @@ def search_lr(
 
 
 def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float | None, str]:
-    """Return a rate to begin with, and why: a tenth of where the loss is lowest, or where it falls fastest if lower.
+    """Return a learning rate and why: a tenth of where the loss is lowest, or where it falls fastest if that is lower.
 
-    At the lowest itself the loss is about to rise: training longer at that rate does not end well.
+    At the learning rate of the lowest loss itself, longer training is about to diverge.
     """
     tried = rates[: len(smoothed)]
     lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
     if lowest < 3 or smoothed[lowest] > 0.995 * smoothed[0]:
-        return None, f"the loss does not fall at any rate from {tried[0]:.2g} to {tried[-1]:.2g}"
+        return None, f"the loss does not fall at any learning rate from {tried[0]:.2g} to {tried[-1]:.2g}"
     steepest = tried[min(range(1, lowest + 1), key=lambda step: smoothed[step] - smoothed[step - 1])]
     rate = min(steepest, tried[lowest] / 10)
     start = "there" if rate == steepest else "a tenth of that"
@@ -88,7 +86,7 @@ def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float | 
 
 
 def _losses(job: Job, rates: Sequence[float]) -> Iterator[float]:
-    """Train one batch at each rate and give its loss before the update, until it diverges."""
+    """Train one batch at each learning rate and yield its loss before the update, until it diverges."""
     model: nn.Module = job.model.to(job.device)
     if job.config.freeze == "backbone":
         model = staged = Staged(model)
@@ -128,7 +126,7 @@ def _endless(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def _means(losses: Sequence[float]) -> list[float]:
-    """Return the mean of each loss and its neighbours, as many before as after it: one that does not lag behind."""
+    """Return the mean of each loss and its neighbours, as many before as after it, so that it does not lag."""
     found = []
     for step in range(len(losses)):
         reach = min(_REACH, step, len(losses) - 1 - step)

@@ -40,7 +40,7 @@ def create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | No
 
 
 def first_summary(job: Job) -> dict[str, Any]:
-    """Return what a run says of itself before its first epoch."""
+    """Return the summary of a run before its first epoch."""
     splits = job.splits
     return {
         "config": job.config.to_tree(),
@@ -68,12 +68,12 @@ def first_summary(job: Job) -> dict[str, Any]:
 
 
 def leakage(copies: Mapping[str, Sequence[Copy]] | None) -> dict[str, int] | None:
-    """Return {split: how many of its pictures are in training too} of those that have any; None: not known."""
+    """Return {split: number of its images that are also in training} for splits with any; None where not known."""
     return None if copies is None else {split: len(found) for split, found in copies.items()}
 
 
 def _baseline(job: Job) -> dict[str, Any]:
-    """Return what answering without looking scores on the test split: the most frequent class, or the mean."""
+    """Return the test score of a constant prediction: the most frequent class, or the mean of the training labels."""
     splits = job.splits
     if job.task.has_accuracy:
         counts = [counts_of(part, len(splits.classes)) for part in (splits.train, splits.test)]
@@ -90,7 +90,7 @@ def _baseline(job: Job) -> dict[str, Any]:
 
 
 def environment(job: Job) -> dict[str, Any]:
-    """Return versions, machine, commit and fingerprints: what a run's figures may depend on."""
+    """Return versions, machine, commit and fingerprints: what the results of a run may depend on."""
     packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "webdataset")
     return {
         "dlworkflow": __version__,
@@ -134,7 +134,7 @@ def best_on_test(
 
 
 def processes(group: Group | None) -> dict[str, Any]:
-    """Return how many processes train together, how they talk, and which command started them."""
+    """Return the number of processes that train together, their backend, and the command that started them."""
     if group is None:
         return {"processes": 1, "backend": None, "launch": None}
     return {"processes": group.size, "backend": group.backend, "launch": group.launch}

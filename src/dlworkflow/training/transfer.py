@@ -1,6 +1,6 @@
-"""The settings of transfer learning, checked and completed: weights by name, preprocessing of the weights, freezing.
+"""The settings of transfer learning, checked and completed: pretrained weights, their preprocessing, freezing.
 
-Knows settings and models; loads no data and builds nothing.
+Knows settings and models; loads no data and builds no model.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from dlworkflow.files.paths import user_path
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.torchvision_models import Published
 
-USUAL: Tree = {
+BACKBONE_DEFAULTS: Tree = {
     name: TrainConfig.model_fields[name].default
     for name in ("weights", "freeze", "freeze_epochs", "backbone_lr_scale", "cache_features")
 }
-"""The settings that only a model with a backbone has a use for, and what they are when nobody touches them."""
+"""The settings that only a model with a backbone has, and their defaults."""
 
 WEIGHTS_SUFFIXES = (".pth", ".pt")
 
 
 @dataclass
 class _Settled:
-    """What is known while the settings are gone through: those of the user, and the faults so far by setting."""
+    """The settings as they are completed, and the errors found so far by setting."""
 
     model: str
     values: Tree
     faults: dict[str, str] = field(default_factory=dict)
 
     def get(self, name: str) -> Any:
-        return self.values.get(name, USUAL[name])
+        return self.values.get(name, BACKBONE_DEFAULTS[name])
 
 
 def settle(layer: Layer, model: str) -> tuple[Layer, dict[str, str]]:
-    """Return the settings with what the backbone of `model` decides filled in, and what is wrong with them.
+    """Return the settings completed for the backbone of `model`, and their errors by setting.
 
-    Weights get their full name; a data set of pictures gets the size, channels and transform that they were trained
-    with, but for what the user set of it. A model without a backbone is refused the settings for one.
+    Weights get their full name. A data set of images gets the size, channels and transform that the weights were
+    trained with, except what the user set. Settings of a backbone are errors for a model without one.
     """
     settled = _Settled(model, dict(layer.values))
     if models.has_backbone(model):
         _check_freezing(settled)
         published = _settle_weights(settled)
         if models.is_torchvisions(model) and isinstance(settled.values.get("data"), dict):
-            settled.values["data"] = _settle_pictures(settled, published or torchvision_models.published(model))
+            settled.values["data"] = _settle_images(settled, published or torchvision_models.published(model))
     else:
-        for name, usual in USUAL.items():
+        for name, usual in BACKBONE_DEFAULTS.items():
             if settled.get(name) != usual:
                 settled.faults[name] = (
                     f"model {model!r} has no backbone; the models of torchvision have (resnet18, ...)"
@@ -62,12 +62,12 @@ def settle(layer: Layer, model: str) -> tuple[Layer, dict[str, str]]:
 
 
 def is_file(weights: str) -> bool:
-    """Tell whether weights are meant as a file, not as a name of torchvision's."""
+    """Return whether `weights` is a file, not one of torchvision's names."""
     return weights.endswith(WEIGHTS_SUFFIXES) or Path(weights).name != weights or user_path(weights).is_file()
 
 
 def _check_freezing(settled: _Settled) -> None:
-    """Note what contradicts itself in how long what is frozen and how fast it learns."""
+    """Record contradictions in what is frozen, how long, and its learning rate."""
     frozen, until = settled.get("freeze") == "backbone", settled.get("freeze_epochs")
     epochs = settled.values.get("epochs", TrainConfig.model_fields["epochs"].default)
     if until is not None and not frozen:
@@ -77,23 +77,23 @@ def _check_freezing(settled: _Settled) -> None:
             f"{until} of {epochs} epochs leave none to train the backbone in; give fewer, or leave it out to keep the "
             "backbone frozen"
         )
-    if frozen and until is None and settled.get("backbone_lr_scale") != USUAL["backbone_lr_scale"]:
-        settled.faults["backbone_lr_scale"] = "the backbone stays frozen; say with --freeze-epochs until when"
+    if frozen and until is None and settled.get("backbone_lr_scale") != BACKBONE_DEFAULTS["backbone_lr_scale"]:
+        settled.faults["backbone_lr_scale"] = "the backbone stays frozen; give --freeze-epochs to train it too"
     alone = settled.get("weights") is None and settled.values.get("init_from") is None
     if frozen and alone and models.is_torchvisions(settled.model):
         settled.faults["freeze"] = (
-            "the backbone would stay at the random weights it begins with; give it some with --weights default, "
-            "--weights FILE or --init-from RUN"
+            "the backbone would keep its random initial weights; give --weights default, --weights FILE or "
+            "--init-from RUN"
         )
 
 
 def _settle_weights(settled: _Settled) -> Published | None:
-    """Put the full name of published weights in the place of `default`; return them, or None for a file or none."""
+    """Replace `default` by the full name of the published weights; return these, or None for a file or no weights."""
     given, model = settled.get("weights"), settled.model
     if not isinstance(given, str):
         return None
     if settled.values.get("init_from") is not None:
-        settled.faults["weights"] = "the weights of --init-from would replace them; leave one of the two out"
+        settled.faults["weights"] = "cannot be combined with --init-from; leave one of the two out"
     if is_file(given):
         if not user_path(given).is_file():
             settled.faults["weights"] = f"no file {given!r}"
@@ -110,13 +110,13 @@ def _settle_weights(settled: _Settled) -> Published | None:
     return published
 
 
-def _settle_pictures(settled: _Settled, usual: Published) -> Tree:
-    """Return the settings of the data with what the weights were trained with filled in, where the data takes it."""
+def _settle_images(settled: _Settled, usual: Published) -> Tree:
+    """Return the data settings completed with what the weights were trained with, where the data has such settings."""
     given: Tree = dict(settled.values["data"])
     name = given.get("name")
     taken: Mapping[str, Any] = data.settings(name) if name in data.names() else {}
     if "channels" in taken and given.setdefault("channels", 3) != 3:
-        settled.faults["data.channels"] = f"model {settled.model!r} takes RGB pictures: 3, or leave it out"
+        settled.faults["data.channels"] = f"model {settled.model!r} takes RGB images: 3, or leave it out"
     if not {"image_size", "transform"} <= taken.keys():
         return given
     size = given.get("image_size")
@@ -132,7 +132,7 @@ def _settle_pictures(settled: _Settled, usual: Published) -> Tree:
     by_name = settled.get("weights") == usual.name
     if by_name and torchvision_models.has_fixed_size(settled.model) and pipeline.size != (usual.crop, usual.crop):
         settled.faults["data.image_size"] = (
-            f"the weights {usual.name} of {settled.model!r} take pictures of {usual.crop}x{usual.crop}, "
+            f"the weights {usual.name} of {settled.model!r} take images of {usual.crop}x{usual.crop}, "
             f"not {pipeline.size[0]}x{pipeline.size[1]}"
         )
     return given | {"image_size": list(pipeline.size), "transform": pipeline.to_spec()}

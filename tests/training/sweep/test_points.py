@@ -111,5 +111,5 @@ def test_a_grid_that_is_no_pair_is_refused(pair):
 
 
 def test_a_key_that_stands_twice_is_refused():
-    with pytest.raises(ConfigError, match="stands twice"):
+    with pytest.raises(ConfigError, match="is given twice"):
         parse_grid(["a=1", "a=2"])

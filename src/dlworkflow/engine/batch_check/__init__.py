@@ -1,7 +1,7 @@
-"""What is wrong with a batch: dtype, shape, device or labels, named with what was expected, what came and the fix.
+"""What is wrong with a batch: dtype, shape, device or labels, with what was expected, what was given and the fix.
 
-The model is asked, not guessed at: one call that watches each layer shows the first that refuses its input. Knows no
-data set, no run and no terminal.
+One call of the model that watches each layer shows the first that does not take its input. Knows no data set, no run
+and no terminal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check_batch(
     task: Task | str | None = None,
     n_classes: int | None = None,
 ) -> None:
-    """Raise BatchError, which says what to change, unless inputs X go through `model` and labels y into `loss_fn`.
+    """Raise BatchError, which names the fix, unless inputs X fit `model` and labels y fit `loss_fn`.
 
     The model is called once, in evaluation mode and without gradients, and left as it was; labels are read, for which
     a GPU has to be waited for. Raw scores (n, 1) and labels (n,) count as fitting: `train_step` aligns them, a loop of
@@ -53,9 +53,9 @@ def check_batch(
 
 @contextmanager
 def explained_errors(model: nn.Module, loss_fn: LossFn | None = None, task: Task | None = None) -> Iterator[Keep]:
-    """Within the block, let an error of torch be followed by a BatchError where the batch explains it.
+    """Raise a BatchError from an error of torch within the block where the batch explains it.
 
-    Gives a function that remembers a batch and returns it; nothing else is done unless an error comes.
+    Yields a function that remembers a batch and returns it; nothing else is done unless there is an error.
     """
     batch: list[Any] = []
 
@@ -87,7 +87,7 @@ def _explanation(
 
 
 def _after_an_assert() -> BatchError:
-    """Say what a CUDA device assert in a loop with class labels means; the labels can no longer be read."""
+    """Return the error for a CUDA device assert in a loop with class labels, which can no longer be read."""
     return BatchError(
         "wrong labels",
         "labels from 0 to one less than the model's outputs",
@@ -106,7 +106,7 @@ def _examine(
     n_classes: int | None = None,
     strict: bool = False,
 ) -> tuple[Trial, BatchError | None]:
-    """Call the model; return what became of it, and the first fault. `strict` adds those that torch lets pass."""
+    """Call the model; return the trial and its first error. `strict` adds errors that torch does not raise."""
     for name, given in (("X", X), ("y", y)):
         if not isinstance(given, Tensor) and not (name == "y" and given is None):
             return Trial(), _no_tensor(name, given)

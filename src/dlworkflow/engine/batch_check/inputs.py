@@ -1,4 +1,4 @@
-"""Why a model refuses its inputs: device, dtype, or the shape of what reaches a layer."""
+"""Why inputs do not fit a model: device, dtype, or the shape that reaches a layer. Knows no labels and no loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIDES = (64, 28, 32, 224, 8, 16, 48, 96, 128, 256, 299, *range(1, 257))
 
 
 def input_faults(model: nn.Module, X: Tensor, trial: Trial, *, strict: bool = False) -> Iterator[BatchError | None]:
-    """Look for faults of X, the likeliest cause first; `strict` adds a dtype that the model takes but answers in."""
+    """Yield errors of X, the likeliest cause first; `strict` adds a dtype that changes the dtype of the output."""
     if trial.error is None:
         yield _single_sample(X, trial)
         if strict:
@@ -27,7 +27,7 @@ def input_faults(model: nn.Module, X: Tensor, trial: Trial, *, strict: bool = Fa
     yield _dtype_fault(model, X, trial)
     first, call = trial.first, trial.refused
     if first is not None and isinstance(first.layer, nn.Conv2d) and first.input.shape == X.shape:
-        yield _picture_fault(first.layer, X)
+        yield _image_fault(first.layer, X)
     if call is None:
         return
     if isinstance(call.layer, nn.Linear):
@@ -66,7 +66,7 @@ def _dtype_fault(model: nn.Module, X: Tensor, trial: Trial) -> BatchError | None
 
 
 def _promotion(model: nn.Module, X: Tensor, trial: Trial) -> BatchError | None:
-    """Find inputs of float64, say, that a model without layers takes, and answers in their type instead of its own."""
+    """Find inputs of a dtype, such as float64, that a model without layers takes and returns in place of its own."""
     wanted = _float_dtype(model)
     answered = trial.output.dtype if isinstance(trial.output, Tensor) else None
     promoted = X.is_floating_point() and answered == X.dtype
@@ -85,19 +85,19 @@ def _wrong_dtype(X: Tensor, wanted: torch.dtype | None) -> BatchError:
 
 
 def _single_sample(X: Tensor, trial: Trial) -> BatchError | None:
-    """Find one sample without a batch dimension: convolutions and linear layers take it, nothing after them does."""
+    """Find one sample without a batch dimension, which convolutions and linear layers take and losses do not."""
     first = trial.first
     if first is None or first.input.shape != X.shape:
         return None
     if isinstance(first.layer, nn.Conv2d):
-        return _picture_fault(first.layer, X)
+        return _image_fault(first.layer, X)
     if isinstance(first.layer, nn.Linear) and X.ndim == 1:
         return wrong_shape(f"(n, {first.layer.in_features})", X, "X.unsqueeze(0)")
     return None
 
 
-def _picture_fault(layer: nn.Conv2d, X: Tensor) -> BatchError | None:
-    """Find pictures without batch dimension, with channels last, or with other channels than the layer takes."""
+def _image_fault(layer: nn.Conv2d, X: Tensor) -> BatchError | None:
+    """Find images without batch dimension, with channels last, or with other channels than the layer takes."""
     channels, shape = layer.in_channels, tuple(X.shape)
     if X.ndim == 4 and shape[1] == channels:
         return None
@@ -117,13 +117,13 @@ def _picture_fault(layer: nn.Conv2d, X: Tensor) -> BatchError | None:
 
 
 def _is_flat(shape: tuple[int, ...], channels: int) -> bool:
-    """Say whether (n, numbers) are square pictures laid flat, rather than the rows of one grey picture."""
+    """Return whether (n, numbers) are flattened square images, rather than the rows of one grayscale image."""
     side = math.isqrt(shape[1] // channels)
     return shape[0] != shape[1] == channels * side * side
 
 
 def _channel_fix(shape: tuple[int, ...], layer: nn.Conv2d) -> str:
-    """Return what makes pictures (n, ...) of other channels fit: turned, grey repeated, averaged, alpha left out."""
+    """Return the code that makes images (n, ...) of other channels fit: permute, repeat, average, drop alpha."""
     channels, came = layer.in_channels, shape[1]
     if shape[3] == channels:
         return "images.permute(0, 3, 1, 2)"
@@ -157,7 +157,7 @@ def _flat_fault(X: Tensor, call: Call, trial: Trial) -> BatchError | None:
 
 
 def _size_fault(model: nn.Module, X: Tensor, call: Call) -> BatchError:
-    """Say that pictures are of another size than a layer was built for, and of which size they should be."""
+    """Return the error of images of another size than a layer was built for, with the size they should have."""
     side = _fitting_side(model, X)
     came = f"{X.shape[-2]}x{X.shape[-1]}"
     resize = f"transforms.Resize(({side}, {side}))" if side else ""
@@ -175,7 +175,7 @@ def _size_fault(model: nn.Module, X: Tensor, call: Call) -> BatchError:
 
 
 def _fitting_side(model: nn.Module, X: Tensor) -> int | None:
-    """Return the side of square pictures that go through the model, found on shapes alone; None if none does."""
+    """Return the side of square images that the model takes, found from shapes alone; None if none does."""
     named = [*model.named_parameters(), *model.named_buffers()]
     weights = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
     with evaluating(model):
@@ -190,7 +190,7 @@ def _fitting_side(model: nn.Module, X: Tensor) -> int | None:
 
 
 def _inner_fault(call: Call) -> BatchError:
-    """Say that two layers of the model do not fit each other."""
+    """Return the error of two layers of the model that do not fit each other."""
     if isinstance(call.layer, nn.Conv2d):
         takes, came = call.layer.in_channels, call.input.shape[1]
         fix = f"nn.Conv2d({came}, {call.layer.out_channels}, ...)"

@@ -1,4 +1,4 @@
-"""Why labels do not go with a model's outputs and a loss: length, device, shape, dtype, range."""
+"""Why labels do not fit a model's outputs and a loss: length, device, shape, dtype, range. Knows no inputs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def output_faults(
     n_classes: int | None = None,
     strict: bool = False,
 ) -> Iterator[BatchError | None]:
-    """Look for faults of the outputs and of y; `strict` adds labels that the loss takes and should not be given.
+    """Yield errors of the outputs and of y; `strict` adds labels that the loss takes and should not be given.
 
     What labels must be is for the loss function to say, and for `task` only without one.
     """

@@ -1,4 +1,4 @@
-"""One call of a model that is watched layer by layer, and leaves the model as it was."""
+"""One call of a model, watched layer by layer, that leaves the model unchanged. Knows no loss and no labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Call(NamedTuple):
 
 @dataclass
 class Trial:
-    """What became of one call of a model: innermost layers in the order of their calls, the output or the error."""
+    """The result of one call of a model: its innermost layers in the order of their calls, the output or the error."""
 
     calls: list[Call] = field(default_factory=list)
     refused: Call | None = None

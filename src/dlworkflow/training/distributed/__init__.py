@@ -1,7 +1,7 @@
-"""Many processes, on one machine or several: how they are started, find each other, and train one run together.
+"""Distributed training: starting processes on one or more machines, joining them, and training one run in all.
 
-`torchrun` starts them, or `launch`, which does on one machine what torchrun does. Rank 0 writes the run; the others
-keep what they need of it in a folder of their own, so that machines need not share a disk.
+`torchrun` starts them, or `launch` on one machine. Rank 0 writes the run; the others keep a copy of what they need in
+a temporary folder, so that machines need no shared disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The processes that train one run together: how they sum, take turns and tell each other, over torch.distributed."""
+"""A group of processes over torch.distributed: sums, turns, messages. Knows no run and no settings."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from dlworkflow.engine.data_parallel import share_batch_norms
 from dlworkflow.errors import DlwError, RunError
 
 TIMEOUT = timedelta(minutes=15)
-"""A process that waits so long for the others in training gives up, unless DLW_TIMEOUT says otherwise in seconds.
+"""A process waits this long for the others in training; DLW_TIMEOUT sets another number of seconds.
 
-One that died is noticed at once, one of the same machine that was stopped after a minute.
+A process that died is noticed immediately, a stopped one of the same machine after a minute.
 """
 
 STOPPED_TIMEOUT = timedelta(minutes=1)
-"""So long may a process stand stopped (SIGSTOP) before another of its machine ends it; a third of TIMEOUT at most."""
+"""Another process of the machine ends one that was stopped (SIGSTOP) for this long; at most a third of TIMEOUT."""
 
 PREPARE_TIMEOUT = timedelta(hours=6)
-"""So long may one process load, or fetch, the data while the others wait for it."""
+"""The others wait this long while one process downloads or loads the data."""
 
 
 class LostProcessError(DlwError):
-    """A process that trains with this one has ended, or no longer answers."""
+    """Another process of the group has ended or does not respond."""
 
 
-class ToldElsewhereError(DlwError):
-    """Something that went wrong on every process, or that another one tells."""
+class ReportedElsewhereError(DlwError):
+    """An error of every process, or of another one, which that process reports."""
 
 
 class Processes:
-    """A `sharing.Group` over torch.distributed: gloo for what lies on the CPU, nccl for what lies on a GPU."""
+    """A `data_parallel.Group` over torch.distributed: gloo for tensors on the CPU, nccl for tensors on a GPU."""
 
     def __init__(self, store: distributed.Store, rank: int, size: int, timeout: timedelta = TIMEOUT) -> None:
         self.rank, self.size = rank, size
@@ -87,7 +87,7 @@ class Processes:
             raise _elsewhere(self.rank, said)
 
     def tell(self, text: str) -> list[str]:
-        """Return the texts of all processes, in their order."""
+        """Return the texts of all processes, by rank."""
         self._turns += 1
         keys = [f"said/{self._turns}/{rank}" for rank in range(self.size)]
         self._store.set(keys[self.rank], text)
@@ -95,7 +95,7 @@ class Processes:
         return [self._store.get(key).decode() for key in keys]
 
     def send(self, content: bytes | None) -> bytes | None:
-        """Return what rank 0 has: bytes, or None."""
+        """Return the bytes, or None, that rank 0 passes."""
         length = self.highest(len(content) + 1 if content is not None and not self.rank else 0)
         if not length:
             return None
@@ -107,7 +107,7 @@ class Processes:
         return parcel.numpy().tobytes()
 
     def _find_beside(self) -> dict[int, int]:
-        """Return the process ids of all processes on this machine by rank, as soon as all have begun."""
+        """Return the process ids of all processes on this machine by rank, once all have started."""
         keys = [f"place/{rank}" for rank in range(self.size)]
         self._store.set(keys[self.rank], f"{os.getpid()} {socket.gethostname()}")
         self._store.wait(keys, TIMEOUT)
@@ -115,7 +115,7 @@ class Processes:
         return {rank: int(pid) for rank, (pid, _, host) in enumerate(places) if host == socket.gethostname()}
 
     def answering(self, patience: timedelta) -> list[int]:
-        """Return which processes have come here, once all have or after that time: those that have lost others."""
+        """Return the ranks that have made this call, once all have or after that time; the others are lost."""
         keys = [f"lost/{rank}" for rank in range(self.size)]
         try:
             self._store.set(keys[self.rank], "")
@@ -126,9 +126,9 @@ class Processes:
             return [0]
 
     def last_words(self, text: str, patience: timedelta) -> str | None:
-        """Return how rank 0 ended: `text` there; elsewhere wait for it, as torchrun stops all when one has failed.
+        """Return the error of rank 0: `text` there, elsewhere after waiting, as torchrun stops all once one has failed.
 
-        None where it has not ended after all that time.
+        None where rank 0 has not ended after that time.
         """
         if not self.rank:
             self._store.set("ended", text)
@@ -142,13 +142,13 @@ class Processes:
 
 def _elsewhere(rank: int, said: Sequence[str]) -> DlwError:
     number = next(number for number, text in enumerate(said) if text)
-    return ToldElsewhereError(said[number]) if rank else RunError(f"process {number}: {said[number]}")
+    return ReportedElsewhereError(said[number]) if rank else RunError(f"process {number}: {said[number]}")
 
 
 class _Parallel(nn.Module):
-    """A model whose gradients are shared; it is wrapped anew when other weights of it learn than before.
+    """A model with shared gradients; it is wrapped again when other weights are trained than before.
 
-    Scoring needs nothing of the others, and calls the model itself.
+    Evaluation needs no other process and calls the model itself.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -168,6 +168,6 @@ class _Parallel(nn.Module):
 
 
 def _launch_name() -> str:
-    """Return what names the command that started these processes, before and after torchrun starts them anew."""
+    """Return a name of the command that started these processes, the same after torchrun restarts them."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return name if name != "none" else f"{socket.gethostname()}:{os.getppid()}"

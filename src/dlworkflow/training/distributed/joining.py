@@ -1,4 +1,4 @@
-"""Joining the processes that were started with this one, and ending as one where some of them fail, die or hang."""
+"""Joining the processes started with this one, and ending together when some fail, die or hang. Trains nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlworkflow.training.distributed.group import (
     TIMEOUT,
     LostProcessError,
     Processes,
-    ToldElsewhereError,
+    ReportedElsewhereError,
 )
 from dlworkflow.training.distributed.training import run_of
 from dlworkflow.training.distributed.watchdog import end_stopped
@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def joined(runs_dir: str | os.PathLike[str] | None = None) -> Iterator[Processes]:
-    """Join the processes that were started with this one, for the block; runs are written to `runs_dir`.
+    """Join the processes started with this one for the block; runs are in `runs_dir`.
 
-    What fails on all of them alike is raised on rank 0 and ends the others silently, with the same exit code; what
-    fails on one alone is raised there, and as LostProcessError on rank 0, which says which no longer answer. A process
-    whose starter was killed ends as SIGTERM asks; one that was stopped is ended by another of its machine.
+    An error of all processes is raised on rank 0 and ends the others silently with the same exit code. An error of one
+    is raised there, and as LostProcessError on rank 0, which names the processes that do not respond. A process whose
+    starter was killed ends as with SIGTERM; a stopped one is ended by another of its machine.
     """
     check_available()
     timeout = chosen_timeout()
@@ -57,13 +57,13 @@ def joined(runs_dir: str | os.PathLike[str] | None = None) -> Iterator[Processes
 
 
 def check_available() -> None:
-    """Raise ConfigError where PyTorch was built without what processes talk over."""
+    """Raise ConfigError where PyTorch was built without torch.distributed."""
     if not distributed.is_available() or not distributed.is_gloo_available():
         raise ConfigError("--processes: this PyTorch was built without torch.distributed; train in one process")
 
 
 def chosen_timeout() -> timedelta:
-    """Return how long a process waits for the others in training."""
+    """Return how long a process waits for the others in training. Raises ConfigError for an invalid DLW_TIMEOUT."""
     given = os.environ.get("DLW_TIMEOUT", "").strip()
     try:
         timeout = timedelta(seconds=float(given)) if given else TIMEOUT
@@ -75,18 +75,18 @@ def chosen_timeout() -> timedelta:
 
 
 def _watch(group: Processes, patience: timedelta) -> None:
-    """End processes of this machine that were stopped, from a thread of this one."""
+    """End stopped processes of this machine, from a thread of this process."""
 
-    def tell(rank: int) -> None:
+    def warn(rank: int) -> None:
         seconds = patience.total_seconds()
-        _log.error("process %d of %d has stood stopped for %.0f s and is ended", rank, group.size, seconds)
+        _log.error("process %d of %d was stopped for %.0f s and is ended", rank, group.size, seconds)
 
-    settings = {"parent": os.getppid(), "patience": patience.total_seconds(), "tell": tell}
+    settings = {"parent": os.getppid(), "patience": patience.total_seconds(), "on_stopped": warn}
     threading.Thread(target=end_stopped, args=(group.rank, group.beside), kwargs=settings, daemon=True).start()
 
 
 def _end(group: Processes, error: BaseException, runs_dir: str | os.PathLike[str] | None) -> None:
-    """Raise what this process should end with instead of `error`, or return."""
+    """Raise what ends this process in place of `error`, or return where `error` does."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # torchrun stops all when one ends; this one is ending
     if isinstance(error, RuntimeError) and _is_of_the_connection(error):
@@ -95,7 +95,7 @@ def _end(group: Processes, error: BaseException, runs_dir: str | os.PathLike[str
         if group.rank and not (hangs and group.rank == min(answering)):
             raise SystemExit(1) from None
         raise LostProcessError(_who_is_lost(group, answering, runs_dir)) from error
-    agreed = isinstance(error, (KeyboardInterrupt, SystemExit, DivergedError, ToldElsewhereError))
+    agreed = isinstance(error, (KeyboardInterrupt, SystemExit, DivergedError, ReportedElsewhereError))
     if not agreed and not isinstance(error, DlwError):
         return
     told = group.last_words(str(error), timedelta(seconds=30 if agreed else 5))
@@ -106,10 +106,10 @@ def _end(group: Processes, error: BaseException, runs_dir: str | os.PathLike[str
 
 
 def _who_is_lost(group: Processes, answering: Sequence[int], runs_dir: str | os.PathLike[str] | None) -> str:
-    """Name the processes that have ended or hang, and the command that goes on without them."""
+    """Name the processes that have ended or hang, and the command that resumes the run."""
     lost = [str(rank) for rank in range(group.size) if rank not in answering]
     who = f"process {' and '.join(lost)}" if lost else "another process"
-    ends = f"{who} of {group.size} has ended, or no longer answers"
+    ends = f"{who} of {group.size} has ended or does not respond"
     if group.rank:  # the run is where rank 0 writes it
         return f"{ends}; go on with: dlw train --resume last"
     run = run_of(group.launch, runs_dir)
@@ -122,7 +122,7 @@ def _is_of_the_connection(error: RuntimeError) -> bool:
 
 
 def _stop_without(parent: int) -> None:
-    """Ask this process to stop when the one that started it is no more, and end it when that does not help."""
+    """Send this process SIGTERM once the process that started it has ended, and kill it if that does not help."""
     while os.getppid() == parent:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Starting several processes of this machine, as torchrun does."""
+"""Starts several processes of this machine, as torchrun does. Knows a command line, not what it trains."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from dlworkflow.training.distributed.training import run_of
 def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike[str] | None = None) -> int:
     """Run `dlw` with these arguments in several processes of this machine, as torchrun does; return the exit code.
 
-    Ctrl-C and SIGTERM go to all of them. Raises ConfigError for more than the machine has cores, or cuda devices, and
-    LostProcessError, which says how to go on, when one was killed.
+    Ctrl-C and SIGTERM go to all of them. Raises ConfigError for more than the machine has cores or CUDA devices, and
+    LostProcessError, with the command that resumes the run, when one was killed.
     """
     check_available()
     _check_count(processes)
@@ -46,7 +46,7 @@ def launch(processes: int, arguments: Sequence[str], runs_dir: str | os.PathLike
             max_restarts=0,
             logs_specs=DefaultLogsSpecs(log_dir=folder),
         )
-        logging.disable()  # what torchrun logs: the processes tell what there is to tell
+        logging.disable()  # what torchrun logs: the processes report their errors themselves
         try:
             elastic_launch(settings, sys.executable)("-P", "-m", "dlworkflow", *arguments)
         except SignalException as stop:

@@ -1,4 +1,4 @@
-"""One run trained, or gone on with, by several processes: rank 0 writes it, the others have what they need of it."""
+"""Training and resuming one run in several processes: rank 0 writes it, the others have a copy of what they need."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def train_together(
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
-    """Do what `train_job` does with what each process of the group prepared; see there.
+    """Do what `train_job` does with the job that each process of the group prepared; see there.
 
-    Processes that torchrun started anew go on with the run that they had begun.
+    Processes that torchrun has restarted resume their run.
     """
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         begun = run_of(group.launch, runs_dir) if not group.rank else None
@@ -57,7 +57,7 @@ def resume_together(
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> Run:
-    """Do what `resume_training` does with the run that `name` means on rank 0; the number of processes may change."""
+    """Do what `resume_training` does with the run `name` of rank 0; the number of processes may change."""
     run: Run | None = None
     with group.in_turn():
         if not group.rank:
@@ -68,7 +68,7 @@ def resume_together(
 
 
 def _resumed(group: Processes, run: Run | None, *, over: bool = False, **settings: Any) -> Run:
-    """Go on with rank 0's run on every process, unless it is `over`."""
+    """Resume rank 0's run on every process, unless it is `over`."""
     with _own_folder(group) as folder:
         run = _copied(group, run, folder)
         return run if over else resume_training(run, group=group, **settings)
@@ -87,7 +87,7 @@ def run_of(launch: str, runs_dir: str | os.PathLike[str] | None) -> Run | None:
 
 @contextmanager
 def _own_folder(group: Processes) -> Iterator[Path | None]:
-    """Give a folder that lasts as long as the block to all but rank 0, which has the true one."""
+    """Yield a temporary folder on all ranks but 0, which has the run folder itself."""
     if not group.rank:
         yield None
         return
@@ -96,7 +96,7 @@ def _own_folder(group: Processes) -> Iterator[Path | None]:
 
 
 def _copied(group: Processes, run: Run | None, folder: Path | None) -> Run:
-    """Send the files of rank 0's run to the folders of the others; return each its own."""
+    """Copy the files of rank 0's run to the folders of the others; return each process's own run."""
     for file in _FILES:
         source = run.path / file if run is not None else None
         content = group.send(source.read_bytes() if source is not None and source.is_file() else None)

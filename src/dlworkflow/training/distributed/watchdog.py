@@ -1,6 +1,6 @@
-"""Processes of this machine that were stopped (SIGSTOP) while others wait for them: they are found, and ended.
+"""Finds processes of this machine that were stopped (SIGSTOP) while others wait for them, and ends them.
 
-Looked up in /proc; where there is none, nothing is found. Knows process ids, not what the processes do.
+Reads /proc; without one nothing is found. Knows process ids, not what the processes do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def is_stopped(pid: int, parent: int) -> bool:
-    """Tell whether a process stands stopped; False where it has gone, or is no child of `parent` any more."""
+    """Return whether a process is stopped; False where it has ended or is no longer a child of `parent`."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -29,23 +29,24 @@ def end_stopped(
     *,
     parent: int,
     patience: float,
-    tell: Callable[[int], object],
+    on_stopped: Callable[[int], object],
     interval: float = 1.0,
 ) -> None:
-    """End for as long as this process lives what stands stopped for `patience` seconds; `tell` hears of it before.
+    """Kill processes that were stopped for `patience` seconds, for as long as this process lives.
 
-    `pids` are the children of `parent` by rank, this process's own rank is `own`. Of several that run the lowest acts.
+    `pids` are the children of `parent` by rank, `own` is this process's rank. Of the processes that run, the one of
+    the lowest rank acts. `on_stopped` is called with the rank before it is killed.
     """
-    stood = dict.fromkeys(pids, 0.0)
+    stopped_for = dict.fromkeys(pids, 0.0)
     while True:
-        time.sleep(interval)  # counted, not measured: while this process stood itself, it saw nothing
+        time.sleep(interval)  # counted, not measured: while this process was stopped itself, it saw nothing
         stopped = {rank for rank, pid in pids.items() if rank != own and is_stopped(pid, parent)}
-        stood = {rank: stood[rank] + interval if rank in stopped else 0.0 for rank in pids}
+        stopped_for = {rank: stopped_for[rank] + interval if rank in stopped else 0.0 for rank in pids}
         if own != min(pids.keys() - stopped):
             continue
         for rank in stopped:
-            if stood[rank] >= patience:
-                tell(rank)
-                stood[rank] = 0.0
+            if stopped_for[rank] >= patience:
+                on_stopped(rank)
+                stopped_for[rank] = 0.0
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pids[rank], signal.SIGKILL)

@@ -1,1 +1,1 @@
-"""Many runs of one base of settings: which combinations, run by run or many tiny ones at once, and what came out."""
+"""Sweeps: many runs of the same base settings, one by one or many tiny models at once, and their table of results."""

@@ -31,7 +31,7 @@ ENDED = (FINISHED, FAILED, PRUNED)
 
 @dataclass
 class Point:
-    """One run of a sweep: the values by dotted key, the seed, and what became of it."""
+    """One run of a sweep: the values by dotted key, the seed, and the outcome."""
 
     number: int
     values: dict[str, Any]
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass
 class Plan:
-    """What a sweep was asked for and how far it is; `base` are the user's settings, `sweep` those of the sweep."""
+    """The settings of a sweep and its points; `base` are the user's settings, `sweep` those of the sweep."""
 
     base: dict[str, Any]
     sweep: dict[str, Any]
@@ -60,7 +60,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One sweep folder; the folder is the state, this only knows the way in it."""
+    """A sweep folder. All state is in the files; this object has the path alone."""
 
     path: Path
 
@@ -91,7 +91,7 @@ class Sweep:
         return sweep
 
     def write(self, plan: Plan) -> None:
-        """Write the plan and how far it is, whole or not at all."""
+        """Write the plan with the status of its points, whole or not at all."""
         text = json.dumps({"format": FORMAT, **asdict(plan)}, indent=1, ensure_ascii=False)
         write_text(self.path / _FILE, text + "\n")
 
@@ -136,7 +136,7 @@ _KINDS: dict[str, Any] = {  # what each part of a plan, and of a point, is
 
 
 def _fault(plan: Plan) -> str:
-    """Say what in a plan is of another kind than it must be, or nothing."""
+    """Return what in a plan is of a wrong kind; empty if nothing."""
     for part in (plan, *plan.points):
         for key, kind in _KINDS.items():
             if hasattr(part, key) and not isinstance(value := getattr(part, key), kind):

@@ -20,7 +20,7 @@ from dlworkflow.training.sweep.points import (
 )
 
 ONE_THREAD = Layer({"threads": 1})
-"""A sweep's runs train with one thread each unless told otherwise, so that they are the same however many at once."""
+"""A sweep's runs use one thread each by default, so that results do not depend on how many train at once."""
 
 
 def plan_sweep(layers: Sequence[Layer], *, offline: bool = False) -> tuple[Plan, SweepSettings]:
@@ -76,7 +76,7 @@ def config_of(plan: Plan, point: Point) -> TrainConfig:
 
 
 def _faults_of(settings: SweepSettings, labels: Any) -> list[str]:
-    """Return what contradicts itself in a sweep's own settings."""
+    """Return the contradictions in a sweep's own settings."""
     faults = []
     if settings.by is not None and settings.by not in SCORES:
         faults.append(f"{labels.get('sweep.by', 'sweep.by')}: {unknown('metric', settings.by, SCORES)}")

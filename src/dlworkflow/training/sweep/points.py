@@ -15,7 +15,7 @@ from dlworkflow.config import Layer, SweepSettings, from_values, read_values
 from dlworkflow.errors import ConfigError
 
 MOST_RUNS = 10_000
-"""A sweep of more runs is taken for a slip."""
+"""A sweep of more runs is an error, as it is hardly intended."""
 
 Combination = dict[str, Any]
 """Values by dotted key."""
@@ -64,7 +64,7 @@ def parse_grid(pairs: Iterable[str]) -> dict[str, Any]:
         if not equals or not all(key.split(".")):
             faults.append(f"--grid {pair}: write it as key=value,value, for example --grid optimizer.lr=0.01,0.1")
         elif key in grid:
-            faults.append(f"--grid {key}: stands twice; write all its values in one, {key}=value,value")
+            faults.append(f"--grid {key}: is given twice; write all its values in one, {key}=value,value")
         elif ".." in text:
             grid[key] = text.strip()
         else:
@@ -120,7 +120,7 @@ def read_choices(
 def layers_of(combination: Combination, variants: Mapping[str, Any], label: str) -> list[Layer]:
     """Return the settings of a combination: those of its variant where there are any, and over them those of the grid.
 
-    `label` stands before the grid's keys in messages.
+    `label` precedes the grid's keys in messages.
     """
     if not variants:
         return [from_values(combination, label)]

@@ -1,4 +1,4 @@
-"""Several worker processes of one sweep, each with a task at a time."""
+"""The worker processes of a sweep, each with a task at a time. Knows tasks, not how they train."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Worker:
 
 
 class Pool:
-    """Worker processes that train a task each and tell what became of it; they pass over Ctrl-C, which is ours."""
+    """Worker processes that train a task each and send back the outcome; the parent handles Ctrl-C."""
 
     def __init__(self, progress: SweepProgress, jobs: int) -> None:
         self._progress, self._jobs = progress, jobs
@@ -56,7 +56,7 @@ class Pool:
             raise
 
     def _end(self, patience: float) -> None:
-        """End all workers: those that wait for a task by closing their pipes, whoever is left after a time by force."""
+        """End all workers: close the pipes of those that wait for a task, kill those that are left after a time."""
         for worker in self._workers:
             worker.pipe.close()
         deadline = time.monotonic() + patience
@@ -67,13 +67,13 @@ class Pool:
                 worker.process.join()
 
     def _serve(self, request: StopRequest) -> None:
-        told = False
+        terminated = False
         while True:
             if request.signal is not None:
                 self._progress.stop = "signal"
             stopping = self._is_stopping(request)
-            if stopping and not told:
-                told = True
+            if stopping and not terminated:
+                terminated = True
                 for worker in self._workers:
                     worker.process.terminate()  # noted by whoever trains: the batch ends, the run is written
             if not stopping:
@@ -133,7 +133,7 @@ class Pool:
         self._progress.keep(task, content[0])
 
     def _bury(self, worker: _Worker, request: StopRequest) -> None:
-        """Note what became of the points of a process that has died."""
+        """Record the outcome of the points of a process that has died."""
         worker.process.join()
         self._workers.remove(worker)
         task, worker.task = worker.task, None

@@ -1,4 +1,4 @@
-"""What a sweep has still to train, task by task, and how far it is; trains nothing."""
+"""What a sweep still has to train, task by task, and its progress. Trains nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Work:
     points: list[Point]
     together: bool = False
     watched: bool = False
-    """Whether each epoch is told, and may be answered with a wish to give the point up."""
+    """Whether each epoch is reported to the source, which may prune the point."""
 
 
 class Source(Protocol):
@@ -29,10 +29,10 @@ class Source(Protocol):
         """Return the next task, None when there is none."""
 
     def hopeless(self, point: Point, number: int, loss: float) -> bool:
-        """Be told of an epoch of a watched task; say whether to give the point up."""
+        """Take the loss of an epoch of a watched task; return whether to prune the point."""
 
     def ended(self, task: Work) -> None:
-        """Be told that all points of a task have ended."""
+        """Take a task whose points have all ended."""
 
 
 class Listed:
@@ -53,7 +53,7 @@ class Listed:
 
 @dataclass
 class SweepProgress:
-    """What a sweep is told to do and how far it is in this call."""
+    """The limits of a sweep in this call and its progress."""
 
     sweep: Sweep
     plan: Plan
@@ -85,13 +85,13 @@ class SweepProgress:
         self.returned.append(task)
 
     def is_late(self) -> bool:
-        """Tell whether the time is up, and note it."""
+        """Return whether the time is up, and record it."""
         if self.deadline is not None and time.monotonic() >= self.deadline:
             self.stop = self.stop or "time"
         return self.stop == "time"
 
     def keep(self, task: Work, outcomes: Sequence[Point]) -> None:
-        """Write what became of a task's points, and tell whoever listens."""
+        """Write the outcome of a task's points, and call `on_end` for each that has ended."""
         for outcome in outcomes:
             self.plan.points[outcome.number - 1] = outcome
         self.sweep.write(self.plan)

@@ -1,7 +1,7 @@
-"""Runs a sweep's points, in this process or in several, and keeps what became of each.
+"""Trains a sweep's points, in this process or in several, and records the outcome of each. Prints nothing.
 
-A point that fails is a row with its reason and the others go on. Whatever ends a sweep early, each run is written up to
-its last whole epoch, and `run_sweep` on the same folder does what is left.
+A point that fails is a row with its reason, and the others continue. Whatever ends a sweep early, each run is written
+up to its last complete epoch, and `run_sweep` on the same folder trains what is left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dlworkflow.training.sweep.training import train_task
 from dlworkflow.training.sweep.vectorized import AT_ONCE, group_of, obstacle, obstacle_in_settings
 
 WORKER_BYTES = 2**30
-"""Free memory that another worker process is given when `jobs` is left to the rule."""
+"""Free memory per worker process with `jobs: auto`."""
 
 
 def run_sweep(
@@ -67,7 +67,7 @@ def run_sweep(
 
 
 def check_vectorize(plan: Plan) -> None:
-    """Raise ConfigError that says why the runs of a plan cannot train together, where they cannot."""
+    """Raise ConfigError with the reason where the runs of a plan cannot train together."""
     config = config_of(plan, plan.points[0])
     reason = obstacle_in_settings(config) or obstacle(prepare(config, offline=plan.offline))
     if reason is not None:
@@ -75,7 +75,7 @@ def check_vectorize(plan: Plan) -> None:
 
 
 def choose_jobs(jobs: int | Literal["auto"], tasks: int, plan: Plan) -> int:
-    """Return how many processes train at once: as given, else one a core, each with a GiB of free memory.
+    """Return how many processes train at once: as given, else one per core, each with a GiB of free memory.
 
     Never more than there are tasks; on an accelerator one, and runs of several threads take several cores.
     """
@@ -89,7 +89,7 @@ def choose_jobs(jobs: int | Literal["auto"], tasks: int, plan: Plan) -> int:
 
 
 def _free_bytes() -> int:
-    """Return how much memory new processes can have; without Linux's own figure, that of one worker a core."""
+    """Return the available memory in bytes; on systems other than Linux, enough for one worker per core."""
     with suppress(OSError, ValueError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -97,7 +97,7 @@ def _free_bytes() -> int:
 
 
 def _take_stock(sweep: Sweep, plan: Plan, *, retry_failed: bool) -> None:
-    """Bring the plan up to what the run folders say: whoever wrote it last may have been killed."""
+    """Update the plan from the run folders: the process that wrote it last may have been killed."""
     for failed in plan.points:
         if retry_failed and failed.status == FAILED:
             failed.status, failed.run, failed.reason = WAITING, None, None

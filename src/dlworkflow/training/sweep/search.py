@@ -1,6 +1,6 @@
-"""Optuna's search: combinations where earlier ones did well, hopeless runs given up; an extra of its own.
+"""Optuna's search: new combinations near those that did well, and pruning of hopeless runs. An optional extra.
 
-The study lives in this process and is made anew from the sweep's folder when a sweep goes on.
+The study is in this process and is built from the sweep's folder when a sweep resumes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIALS_BEFORE_PRUNING = 5
 
 
 class Search:
-    """A source of tasks that asks Optuna for each combination and tells it what came out; see `Source`."""
+    """A source of tasks that takes combinations from Optuna and reports their results to it; see `Source`."""
 
     def __init__(self, sweep: Sweep, plan: Plan, settings: SweepSettings) -> None:
         self._sweep, self._plan, self._settings = sweep, plan, settings
@@ -55,7 +55,7 @@ class Search:
     def take(self) -> Work | None:
         """Return the runs of an unfinished combination, else of a new one, until there are as many as wanted."""
         if self._unfinished:
-            points = self._unfinished.pop(0)  # not told of to Optuna in this call: its values were chosen before
+            points = self._unfinished.pop(0)  # not reported to Optuna in this call: its values were chosen before
             return Work([point for point in points if point.status not in ENDED], watched=True)
         if len(self._plan.points) >= (self._settings.random or 0) * self._settings.seeds:
             return None
@@ -76,11 +76,11 @@ class Search:
         return number > self._unjudged(point) and bool(trial.should_prune())
 
     def _unjudged(self, point: Point) -> int:
-        """Return how many epochs say nothing yet of how a run will end: a schedule warms up, and starts are noisy."""
+        """Return the number of first epochs not to prune by: a schedule warms up, and first losses are noisy."""
         return config_of(self._plan, point).epochs // 3
 
     def ended(self, task: Work) -> None:
-        """Tell Optuna what a combination came to: the mean over its seeds, pruned, or failed."""
+        """Report the result of a combination to Optuna: the mean over its seeds, pruned, or failed."""
         trial = self._trials.pop(task.points[0].number, None)
         if trial is None or not all(point.status in ENDED for point in task.points):
             return
@@ -91,7 +91,7 @@ class Search:
             self._study.tell(trial, state=self._state(task.points))
 
     def _remember(self, points: list[Point]) -> None:
-        """Put a combination of an earlier call into the study, with its losses by epoch."""
+        """Add a combination of an earlier call to the study, with its losses by epoch."""
         params = {
             key: self._lists[key].index(value) if key in self._lists else value
             for key, value in points[0].values.items()

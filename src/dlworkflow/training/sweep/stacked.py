@@ -1,4 +1,4 @@
-"""One pass through a network with the weights of many: what k models of one architecture say of the same samples.
+"""One forward pass of k models of one architecture, with stacked weights, over the same samples.
 
 Samples lie as columns in memory, for the products of many small matrices are several times faster so: (out, in) times
 (in, n) instead of (n, in) times (in, out).
@@ -49,7 +49,7 @@ class Stacked:
 
     @torch.no_grad()
     def _is_same_at_once(self, params: Weights, X: Tensor) -> bool:
-        """Tell whether both ways lead to the same scores, for weights that differ from model to model."""
+        """Return whether both ways give the same scores, for weights that differ from model to model."""
         draws = torch.Generator().manual_seed(0)
         apart = {
             name: weights * (1 + 0.1 * torch.randn(weights.shape, generator=draws).to(weights))
@@ -68,7 +68,7 @@ class Stacked:
 
 
 class _Columns(nn.Linear):
-    """A linear layer whose output looks as ever and lies transposed in memory; with weights (k, out, in), k of them.
+    """A linear layer whose output is transposed in memory; with weights (k, out, in) it is k layers.
 
     Takes x (n, in) or (k, n, in).
     """

@@ -1,4 +1,4 @@
-"""What a sweep came to: a row a combination, means and deviations over its seeds; reads run folders, no torch."""
+"""The results of a sweep: a row per combination, means and deviations over seeds. Reads run folders, without torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 def sweep_rows(
     sweep: Sweep, plan: Plan, *, by: str | None = None, at: Literal["best", "last"] = "best"
 ) -> tuple[list[Row], str]:
-    """Return a row a combination, best first, and the metric that ranks them.
+    """Return a row per combination, best first, and the metric that ranks them.
 
     Keys: the settings of the grid, n (runs that finished), the metric and `<metric>_sd` (sample standard deviation,
     None for fewer than two), the accuracy or loss beside it likewise, seconds (mean), over_batches where a figure is of
@@ -74,7 +74,7 @@ def _row(points: Sequence[Point], found: dict[str, Row], shown: Sequence[str]) -
 
 
 def _reason(points: Sequence[Point]) -> str | None:
-    """Say why runs of a combination have no result: the first reason, and how many of its runs have one."""
+    """Return why runs of a combination have no result: the first reason, and how many runs have one."""
     reasons = [point.reason for point in points if point.reason]
     if not reasons:
         return None

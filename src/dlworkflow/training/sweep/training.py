@@ -1,4 +1,4 @@
-"""Trains the points of one task, one after another or as one stack of models, and notes what became of each."""
+"""Trains the points of one task, one after another or as one stack of models, and records the outcome of each."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from dlworkflow.training.sweep.recording import StackedRun
 from dlworkflow.training.sweep.vectorized import Left, train_stacked
 
 KEEP_SECONDS = 10.0
-"""Models that train together are written this often, where that takes little of their time."""
+"""Models that train together are written this often in seconds, where that takes little of their time."""
 
 KEEP_SHARE = 20
-"""Between two writings lies so many times what one takes."""
+"""The time between two writes is at least this many times that of one write."""
 
 Watch = Callable[[Point, int, float], bool]
 
 
 class _Pruned(Halt):
-    """The search gave this point up."""
+    """The search has pruned this point."""
 
 
 def train_task(
     sweep: Sweep, plan: Plan, task: Work, watch: Watch, *, is_late: Callable[[], bool] = lambda: False
 ) -> None:
-    """Train a task's points and note in each what became of it; a signal is raised after the epochs are written."""
+    """Train a task's points and record each outcome; a signal is raised after the epochs are written."""
     if task.together:
         _train_stack(sweep, plan, task.points, is_late)
         return
@@ -109,7 +109,7 @@ def _train_stack(sweep: Sweep, plan: Plan, points: list[Point], is_late: Callabl
         pause = _Pause(KEEP_SECONDS)
 
         def keep(results: Callable[[], Iterable[Left]]) -> None:
-            """Write what is there, so that little is lost with a process that is killed."""
+            """Write the results so far, so that little is lost when the process is killed."""
             if pause.is_over():
                 for run, (trained, _) in zip(runs, results(), strict=True):
                     with suppress(RunError):  # such as a full disk: what counts is the end
@@ -127,18 +127,18 @@ def _train_stack(sweep: Sweep, plan: Plan, points: list[Point], is_late: Callabl
 
 
 class _Pause:
-    """Time between two writings: at least so many seconds, and many times as long as the last took."""
+    """The time between two writes: at least so many seconds, and many times as long as the last write."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._began = seconds, time.monotonic()
         self._until = self._began + seconds
 
     def is_over(self) -> bool:
-        """Tell whether it is time to write; what follows until `begin` is taken for the writing."""
+        """Return whether it is time to write; the time until `begin` counts as the write."""
         self._began = time.monotonic()
         return self._began >= self._until
 
     def begin(self) -> None:
-        """Wait anew."""
+        """Begin the next pause."""
         took = time.monotonic() - self._began
         self._until = time.monotonic() + max(self._seconds, KEEP_SHARE * took)

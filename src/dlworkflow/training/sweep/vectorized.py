@@ -1,7 +1,7 @@
-"""Many tiny models of one architecture trained at once, seeds and learning rates side by side in stacked tensors.
+"""Trains many tiny models of one architecture at once, of different seeds and learning rates, in stacked tensors.
 
-What comes out is what training one by one gives, but for the order in which floats are added up. That order is all that
-may differ: there is one batch, the whole data set, and nothing is drawn at random within the loop.
+The results are those of training one by one up to the order in which floats are summed: there is one batch, the whole
+data set, and no random number is drawn within the loop. Writes no run.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from dlworkflow.training.recorder import history_row
 from dlworkflow.training.sweep.stacked import Stacked, Weights
 
 MOST_PARAMETERS = 10_000
-"""Larger models keep a core busy by themselves and gain nothing from company."""
+"""Larger models keep a core busy alone and gain nothing."""
 
 AT_ONCE = 25
-"""So many models are stacked at most: more share the overhead of an epoch, fewer stay in a processor's cache."""
+"""The most models in a stack: more share the overhead of an epoch, fewer stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def group_of(config: TrainConfig) -> str:
 
 _KNOWN = {"model", "data", "optimizer", "loss", "epochs", "seed", "device", "threads", "averaging", "init_from"}
 _LEFT_ALONE = [name for name in TrainConfig.model_fields if name not in _KNOWN]
-"""Settings that must stand at their defaults: what they change is not known here, and those to come are not either."""
+"""Settings that must have their defaults, as their effect is not implemented here; future ones are among them."""
 
 
 def obstacle_in_settings(config: TrainConfig) -> str | None:
-    """Say which settings keep runs from training together, before any data is loaded; None where none does."""
+    """Return which setting keeps runs from training together, before any data is loaded; None without one."""
     if config.data.batch_size != "full" or config.data.shuffle:
         return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
     if config.optimizer.name not in _STEPS:
@@ -73,7 +73,7 @@ def obstacle_in_settings(config: TrainConfig) -> str | None:
 
 
 def obstacle(job: Job) -> str | None:
-    """Say why a job cannot train together with others of its group; None where it can."""
+    """Return why a job cannot train together with others of its group; None where it can."""
     config, model = job.config, job.model
     parameters = list(model.parameters())
     if (found := obstacle_in_settings(config)) is not None:
@@ -150,7 +150,7 @@ class _Stack:
         self.alive = torch.ones(len(jobs), dtype=torch.bool, device=first.device)
 
     def measure(self, split: str) -> tuple[Tensor, Tensor]:
-        """Return loss (k,) and right answers (k,) of the models on a split; the losses carry gradients where wanted."""
+        """Return losses (k,) and numbers of correct predictions (k,) on a split; with gradients if enabled."""
         (X, labels), k, task = self._batches[split], len(self._jobs), self._task
         logits = task.align(self._network(self._params, X, training=split == "train").flatten(0, 1), labels)
         losses = self._loss_fn(logits, labels).reshape(k, -1).mean(dim=1)
@@ -159,7 +159,7 @@ class _Stack:
         return losses, task.is_correct(logits.detach(), labels).reshape(k, -1).sum(dim=1)
 
     def train_epoch(self, number: int) -> None:
-        """Improve every model once, measure it, and keep its best weights; one that diverges stays as it was."""
+        """Update every model once, evaluate it, and keep its best weights; one that diverges keeps its last weights."""
         start = default_timer()
         before, moments = self._params, self._moments
         losses, rights = self.measure("train")
@@ -256,7 +256,7 @@ def _sgd(
     _: int,
     settings: Mapping[str, Any],
 ) -> tuple[Weights, dict[str, Weights]]:
-    """Return weights and moments after a step of `torch.optim.SGD`, each model at its own rate."""
+    """Return weights and moments after a step of `torch.optim.SGD`, each model with its lr."""
     decay, momentum = settings["weight_decay"], settings["momentum"]
     kept: Weights = {}
     new = {}
@@ -278,7 +278,7 @@ def _adam(
     number: int,
     settings: Mapping[str, Any],
 ) -> tuple[Weights, dict[str, Weights]]:
-    """Return weights and moments after step `number`, from 1, of `torch.optim.Adam`, each model at its own rate."""
+    """Return weights and moments after step `number` (from 1) of `torch.optim.Adam`, each model with its lr."""
     beta1, beta2 = 0.9, 0.999
     new, first, second = {}, {}, {}
     for name, weight in params.items():
