@@ -318,7 +318,7 @@ def fault(settings, *pairs, model=SMALL):
         (("freeze=backbone", "freeze_epochs=2"), "freeze_epochs: 2 of 2 epochs leave none to train the backbone in"),
         (("freeze=backbon",), "freeze: unknown value 'backbon'; did you mean 'backbone'?"),
         (("freeze=backbone", "backbone_lr_scale=0.1"), "backbone_lr_scale: the backbone stays frozen"),
-        (("freeze=backbone", "weights=null"), "freeze: the backbone would stay at the random weights"),
+        (("freeze=backbone", "weights=null"), "freeze: the backbone would keep its random initial weights"),
         (("data.channels=1",), "data.channels: model 'shufflenet_v2_x0_5' takes RGB images"),
         (("data.transform=[{resize: {shorter: 40}}, {center_crop: {size: 36}}]",), "contradicts data.image_size"),
         (("data.transform=[{center_crop: {size: 32}}]",), "needs a resize of the shorter side"),
