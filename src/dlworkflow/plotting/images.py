@@ -1,4 +1,4 @@
-"""Figures of images and what a model predicted for them: predictions, right and wrong, largest losses, probabilities."""
+"""Figures of images and what a model predicted for them: right and wrong, largest losses, probabilities."""
 
 from __future__ import annotations
 

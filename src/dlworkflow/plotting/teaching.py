@@ -78,7 +78,7 @@ def plot_activations(names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_r
 
 
 def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
-    """Draw the output of each layer for one image, one row per layer: at most eight maps side by side, bright where large.
+    """Draw the output of each layer for one image, a row each: at most eight maps side by side, bright where large.
 
     A layer is its name and its output, (channels, h, w), or (n,) after flattening, drawn as bars. The scale is each
     row's own, written at its right. Raises DlwError for no layer and for other shapes.
