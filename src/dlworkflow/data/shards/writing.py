@@ -21,7 +21,7 @@ from typing import Any
 
 from dlworkflow.data.check.facts import examine
 from dlworkflow.data.images.decoding import pixel_limit
-from dlworkflow.data.protocol import OnProgress
+from dlworkflow.data.protocol import OnProgress, files_of
 from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.splits import Splits
@@ -104,9 +104,9 @@ def check_apart(out: Path, inputs: Iterable[Path]) -> None:
 
 def _images_of(splits: Splits, split: str) -> list[LabelledFile]:
     part: Any = splits.part(split)
-    if not getattr(part, "paths", None):
+    if not (files := files_of(part)):
         raise DataError(f"data {splits.name!r} is no folder or CSV of image files; shards are written from these")
-    return [LabelledFile(path, label) for path, label in zip(part.paths, part.labels.tolist(), strict=True)]
+    return [LabelledFile(path, label) for path, label in zip(files, part.labels.tolist(), strict=True)]
 
 
 def _check_readable(paths: Sequence[Path], root: Path, on_check: OnProgress | None) -> None:
