@@ -113,21 +113,23 @@ models/linear: registry
 models/recipes:
 models/tiny_vgg: registry models/activations
 models/torchvision_models: errors
-models/weights: errors files/paths files/writing registry data/download models models/backbone models/torchvision_models
+models/weights: errors files/paths files/writing registry data/download models models/backbone
+    models/torchvision_models
 training: registry
 training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
-    engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics training/frozen_features
-    training/job training/optimization training/state
+    engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
+    training/frozen_features training/job training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
-training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job training/resume
-    training/run
+training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job
+    training/resume training/run
 training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/functions
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
     models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
-training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone training/job
+training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
+    training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
     engine/schedules engine/update models/backbone training/state
 training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol
@@ -171,7 +173,7 @@ course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/
 course/trace: errors engine/losses engine/tasks
 guide: errors
 cli:
-cli/app: _version errors data/shards cli/command cli/options cli/streams
+cli/app: _version errors registry data/shards cli/command cli/options cli/streams
 cli/command: errors files/paths config config/command_line config/documentation config/flags data models/recipes
     cli/options
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
@@ -183,6 +185,7 @@ cli/doctor: _version engine/device data runs cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
     analysis/figures cli/options cli/tables
 cli/guide: errors guide cli/options cli/tables
+cli/list: errors registry cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
     inference/predictor cli/options cli/tables

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dlworkflow.errors import IN_QUOTES, ConfigError, first_line, nearest, plain, unknown
@@ -169,12 +170,19 @@ class Registry(Generic[Thing]):
 
 def entry_points_of(group: str) -> list[Any]:
     """Return the entry points of other packages in the group `dlworkflow.<group>`."""
-    return list(_entry_points().select(group=f"dlworkflow.{group}"))
+    found = _entry_points()
+    return list(found.select(group=f"dlworkflow.{group}")) if found is not None else []
 
 
 @cache
 def _entry_points() -> Any:
-    """Return all entry points; looked for once per process, as each look reads the disk."""
+    """Return all entry points, None where none is in a group of ours; looked for once per process, on the disk.
+
+    `importlib.metadata` takes longer to import than many a command: it is left alone where no file names a group.
+    """
+    files = (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt"))
+    if not any(b"[dlworkflow." in file.read_bytes() for file in files):
+        return None
     from importlib.metadata import entry_points
 
     return entry_points()

@@ -103,3 +103,161 @@ def test_a_rule_is_asked_before_those_of_the_library(dlw, runs, monkeypatch):
 
     assert answer.out.splitlines()[0] == "good fit: this is a toy"
     assert "--epochs 4" in answer.out
+
+
+TOYS_TO_TRAIN = '''
+import torch
+import typer
+from torch import nn
+
+from dlworkflow.data.splits import Splits
+
+
+class Toy(nn.Module):
+    """A line of a toy."""
+
+    def __init__(self, in_features: int, out_features: int, start: float = 0.0):
+        super().__init__()
+        self.layer = nn.Linear(in_features, out_features)
+        nn.init.constant_(self.layer.bias, start)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def load_ramp(*, n: int = 8) -> Splits:
+    """Numbers and their doubles."""
+    X = torch.arange(float(n)).reshape(-1, 1) / n
+    part = torch.utils.data.TensorDataset(X, 2 * X)
+    return Splits("ramp", "regression", part, part, (1,))
+
+
+class SignSGD(torch.optim.Optimizer):
+    """Steps of one size."""
+
+    def __init__(self, params, lr: float = 0.01):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter -= group["lr"] * parameter.grad.sign()
+
+
+def halving(*, every: int = 1):
+    """Half the learning rate after every so many epochs."""
+    return lambda base, done: base / 2 ** (done // every)
+
+
+class Quartic(nn.Module):
+    """Errors to the fourth power."""
+
+    task = "regression"
+
+    def __init__(self, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, outputs, labels):
+        return self.scale * ((outputs - labels) ** 4).mean()
+
+
+def hello(name: str = "you") -> None:
+    """Greet."""
+    typer.echo(f"hello {name}")
+
+
+def upside_down():
+    """Turn an image upside down."""
+    from PIL import ImageOps
+
+    return ImageOps.flip
+'''
+TOY_GROUPS = {
+    "models": {"toy": "Toy"},
+    "data": {"ramp": "load_ramp"},
+    "optimizers": {"sign_sgd": "SignSGD"},
+    "schedules": {"halving": "halving"},
+    "losses": {"quartic": "Quartic"},
+    "augmentations": {"upside_down": "upside_down"},
+    "commands": {"hello": "hello", "broken": "nothing"},
+}
+
+
+def ended(process):
+    out, err = process.communicate()
+    return process.returncode, out, err
+
+
+def test_a_run_is_made_of_toys_of_another_package(install, start_dlw, in_tmp):
+    install(TOYS_TO_TRAIN, **TOY_GROUPS)
+    toys = ["toy", "--data", "ramp", "--optimizer", "sign_sgd", "--schedule", "halving", "--epochs", "4"]
+    settings = ["--set", "loss={name: quartic, scale: 2}", "--set", "schedule.every=2", "--set", "model.start=0.5"]
+
+    code, _, err = ended(start_dlw("train", *toys, *settings))
+
+    assert code == 0, err
+    code, out, err = ended(start_dlw("evaluate", "last", "--no-plots", "--format", "json"))
+    assert (code, "metrics" in out) == (0, True), err
+    rows = (in_tmp / "runs" / "toy-ramp-001" / "history.csv").read_text().splitlines()
+    assert [float(row.split(",")[1]) for row in rows[1:]] == [0.01, 0.01, 0.005, 0.005]
+    code, _, err = ended(start_dlw("train", "--resume", "last", "--epochs", "6"))
+    assert code == 0, err
+
+
+def test_the_settings_of_toys_are_checked_by_their_signatures(install, start_dlw, in_tmp):
+    install(TOYS_TO_TRAIN, **TOY_GROUPS)
+    wrong = ["optimizer.name=sign_sgd", "optimizer.momentum=1", "schedule.name=halving", "schedule.every=x"]
+    pairs = [word for pair in (*wrong, "loss={name: quartic, scal: 2}") for word in ("--set", pair)]
+
+    code, _, err = ended(start_dlw("train", "toy", "--data", "ramp", *pairs))
+
+    assert code == 2
+    for fault in (
+        "optimizer.momentum: optimizer 'sign_sgd': unknown",
+        "every: must be a whole",
+        "did you mean 'scale'",
+    ):
+        assert fault in err
+
+
+def test_toys_are_listed_and_augment_images(install, start_dlw, in_tmp):
+    install(TOYS_TO_TRAIN, **TOY_GROUPS)
+
+    code, out, err = ended(start_dlw("list", "optimizers"))
+    assert (code, "sign_sgd  of the package dlw-toys" in out) == (0, True), err
+    images = ["--set", "data.transform=upside_down", "--epochs", "1", "--set", "data.image_size=8"]
+    code, _, err = ended(start_dlw("train", "fashion_mnist_v0", "--data", "digits", *images))
+    assert code == 0, err
+
+
+def test_a_command_of_another_package_is_one_of_dlw_and_a_broken_one_breaks_nothing(install, start_dlw):
+    install(TOYS_TO_TRAIN, **TOY_GROUPS)
+
+    assert ended(start_dlw("hello", "--name", "reader"))[:2] == (0, "hello reader\n")
+    code, out, err = ended(start_dlw("--help"))
+    assert (code, "hello" in out, "cannot be imported" in out) == (0, True, True), err
+    code, _, err = ended(start_dlw("broken"))
+    assert (code, "broken: cannot import dlw_toys:nothing" in err) == (2, True)
+
+
+def test_registered_toys_are_used_in_this_process(dlw, in_tmp, monkeypatch):
+    from torch import nn, optim
+
+    from dlworkflow.engine.losses import LOSSES
+    from dlworkflow.engine.optimizers import OPTIMIZERS
+    from dlworkflow.engine.schedules import SCHEDULES
+
+    monkeypatch.setitem(OPTIMIZERS.registered, "mine", lambda params, *, lr=0.1: optim.SGD(params, lr=lr))
+    monkeypatch.setitem(
+        SCHEDULES.registered, "falling", lambda *, epochs: lambda base, done: base * (1 - done / epochs)
+    )
+    monkeypatch.setitem(LOSSES.registered, "double", lambda reduction: nn.MSELoss(reduction=reduction))
+    pairs = ["optimizer=mine", "schedule=falling", "loss=double", "epochs=2"]
+
+    answer = dlw("train", "line", *(word for pair in pairs for word in ("--set", pair)))
+
+    assert answer.code == 0, answer.err
+    answer = dlw("train", "--resume", "last", "--epochs", "4")
+    assert "schedule 'falling' of line-line-001 was drawn for 2 epochs" in answer.err

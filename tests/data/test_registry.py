@@ -163,8 +163,11 @@ def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, mon
 
 
 @pytest.mark.parametrize("room", [data, models])
-def test_other_packages_are_looked_for_once(room, monkeypatch):
+def test_other_packages_are_looked_for_once(room, monkeypatch, tmp_path):
     registry._entry_points.cache_clear()
+    (tmp_path / "toys-1.dist-info").mkdir()
+    (tmp_path / "toys-1.dist-info" / "entry_points.txt").write_text("[dlworkflow.toys]\nany = toys:any\n")
+    monkeypatch.syspath_prepend(tmp_path)
     looks = []
     monkeypatch.setattr("importlib.metadata.entry_points", lambda: looks.append(1) or EntryPoints())
     room.names()

@@ -1,6 +1,7 @@
 """Our optimizers against torch's own: the same steps and states, without torch's compiler."""
 
 import copy
+import inspect
 import subprocess
 import sys
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from torch import nn, optim
 
-from dlworkflow.engine.optimizers import build_optimizer
+from dlworkflow.engine.bare_optimizers import optimizer_class
+from dlworkflow.engine.optimizers import OPTIMIZERS, build_optimizer
 from dlworkflow.errors import ConfigError
 
 TORCHS = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
@@ -111,3 +113,50 @@ for name in {[*TORCHS]}:
 def test_an_unknown_optimizer_is_answered_with_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'adam'"):
         build_optimizer("adan", small_model().parameters(), lr=0.1)
+
+
+OTHERS = [name for name in OPTIMIZERS.others.names() if name != "muon"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_optimizer_of_torch_is_built_with_its_own_settings_and_steps_as_torchs(name):
+    settings = OPTIMIZERS.settings(name)
+    mine, theirs = small_model(), small_model()
+    kind = next(kind for called, kind in vars(optim).items() if called.lower() == name)
+
+    ours = steps(mine, build_optimizer(name, mine.parameters(), **settings))
+
+    assert all(map(torch.equal, ours, steps(theirs, kind(theirs.parameters()))))
+    assert {"foreach", "maximize", "fused"} & settings.keys() == set()
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "sparseadam"])
+def test_an_optimizer_that_cannot_train_here_is_refused_with_the_reason(name):
+    with pytest.raises(ConfigError, match=rf"optimizer\.name: {name} (evaluates the loss several|is for sparse)"):
+        build_optimizer(name, small_model().parameters(), lr=0.1)
+
+
+def test_an_optimizer_for_matrices_reports_that_it_cannot_take_all_weights():
+    if "muon" not in OPTIMIZERS.others.names():
+        pytest.skip("this torch has no Muon")
+    with pytest.raises(ConfigError, match=r"optimizer\.name: 'muon' cannot be used: .*2D"):
+        build_optimizer("muon", small_model().parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+def test_where_torchs_private_names_are_gone_its_own_classes_are_used(name, monkeypatch):
+    assert optimizer_class(name) is not getattr(optim, name)
+    kind = next(kind for kind in getattr(optim, name).__mro__ if "step" in vars(kind))
+    bare = inspect.unwrap(kind.step)
+
+    def step(self):
+        with torch.no_grad():
+            bare(self)
+
+    monkeypatch.setattr(kind, "step", step)
+
+    assert optimizer_class(name) is getattr(optim, name)
+    model = small_model()
+    before = model[0].weight.clone()
+    steps(model, build_optimizer(name.lower(), model.parameters(), lr=0.1), [0])
+    assert not torch.equal(model[0].weight, before)

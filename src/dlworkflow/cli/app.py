@@ -14,19 +14,56 @@ from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from dlworkflow._version import __version__
 from dlworkflow.cli.command import Command, Commands
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.data.shards.names import refuse_expanded
-from dlworkflow.errors import DlwError, first_line
+from dlworkflow.errors import ConfigError, DlwError, first_line
+from dlworkflow.registry import entry_points_of
 
 LOST = "standard output is closed: what was to be printed there is lost"
 _BUG = "unexpected {what} (a bug; --debug shows where)"
 
+
+class _Tree(TyperGroup):
+    """The commands of the table and those of other packages, which are imported when they are called or listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(dict.fromkeys([*super().list_commands(ctx), *_plugins()]))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        found = super().get_command(ctx, cmd_name)
+        return found if found is not None or cmd_name not in _plugins() else _plugin_command(_plugins()[cmd_name])
+
+
+def _plugins() -> dict[str, Any]:
+    return {point.name: point for point in entry_points_of("commands")}
+
+
+def _plugin_command(point: Any) -> Any:
+    """Return the command of another package, a function or a Typer app; one that cannot be imported reports that."""
+    try:
+        loaded = point.load()
+    except Exception as error:  # noqa: BLE001 - another package may fail in any way
+        fault = f"{point.name}: cannot import {point.value}: {type(error).__name__}: {first_line(error)}"
+
+        def loaded() -> None:
+            raise ConfigError(fault)
+
+        loaded.__doc__ = f"(cannot be imported: {first_line(error)})"
+    if isinstance(loaded, typer.Typer):
+        return typer.main.get_command(loaded)
+    alone = Commands(context_settings=app.info.context_settings, rich_markup_mode=None)
+    alone.command(point.name)(loaded)
+    return typer.main.get_command(alone)
+
+
 app = Commands(
     name="dlw",
+    cls=_Tree,
     help="Train, predict and compare PyTorch models; a run folder holds all that belongs to a model.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -46,6 +83,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "plot": "plot:plot",
     "diagnose": "diagnose:diagnose",
     "trace": "trace:trace",
+    "list": "list:list_",
     "models": "models:models",
     "summary": "models:summary",
     "data": "data:app",

@@ -168,7 +168,7 @@ def build_training_loss(
     if unused := [key for key in more if key not in inspect.signature(LOSSES[name]).parameters]:
         setting = "loss_weights" if unused[0] == "weight" else unused[0]
         raise ConfigError(f"{setting}: the loss {name!r} has no use for it")
-    built: nn.Module = LOSSES[name](**(settings | more))
+    built: nn.Module = LOSSES.build(name, settings, reduction="mean", **more)
     return built
 
 

@@ -89,7 +89,7 @@ def constructor(name: str) -> Callable[..., nn.Module]:
         model.classifier_layer = list(dict(model.named_children()))[-1]  # type: ignore[assignment]
         return model
 
-    build.__qualname__ = name
+    build.__qualname__, build.__doc__ = name, f"torchvision.models.{name}."
     return build
 
 

@@ -149,7 +149,7 @@ _LAYOUT = Layout(
         "config.data.data_dir": str | None,
         "config.optimizer": dict[str, Any],
         "config.optimizer.name": str,
-        "config.loss": str,
+        "config.loss": str | dict[str, Any],
         "config.epochs": Count,
         "config.seed": int,
         "samples.train": Size,
