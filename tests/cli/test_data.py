@@ -134,8 +134,8 @@ class  train  test
 cat        5     2
 dog        4     2
 
-train: the largest class has 1.25 times the pictures of the smallest
-test: the largest class has 1.00 times the pictures of the smallest
+train: the largest class has 1.25 times the images of the smallest
+test: the largest class has 1.00 times the images of the smallest
 width: 20 to 32 pixels, median 23
 height: 17 to 17 pixels, median 17
 modes: RGB 13

@@ -1,4 +1,4 @@
-"""`dlw summary MODEL --run RUN --trace PICTURE` shows what the run makes of a picture."""
+"""`dlw summary MODEL --run RUN --trace IMAGE` shows the feature maps of an image."""
 
 import json
 

@@ -30,34 +30,51 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="RUN...",
-            help=f"{RUN_HELP} Or a sweep: all its runs. All runs when none is named.",
+            help=f"{RUN_HELP} A sweep stands for all its runs [default: all runs].",
             autocompletion=complete_runs,
         ),
     ] = None,
-    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by this column, best first.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column to sort by, best first [default: order of the runs].")
+    ] = None,
     by: Annotated[
-        str | None, typer.Option(metavar="METRIC", help="Choose each run's best epoch by test_acc, train_loss, ...")
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="Metric that selects the best epoch of each run, as test_acc [default: validation loss, else "
+            "test loss].",
+        ),
     ] = None,
     at: AtOption = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--filter", metavar="KEY=VALUE", help="Only runs with this value of a column or setting."),
+        typer.Option(
+            "--filter", metavar="KEY=VALUE", help="Only runs with this value of a column or setting; may be repeated."
+        ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Only these columns; any setting is one, too.")
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns to print; any setting is one [default: all that differ]."),
     ] = None,
     over_seeds: Annotated[
-        bool, typer.Option("--over-seeds", help="One row for runs that differ in their seed alone: mean and deviation.")
+        bool,
+        typer.Option(
+            "--over-seeds",
+            help="One row for runs that differ only in their seed: mean and standard deviation [default: off].",
+        ),
     ] = False,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the runs together.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save a figure of all runs: .png, .svg or .pdf [default: none].")
+    ] = None,
     overwrite: OverwriteOption = False,
     plot_kind: Annotated[
-        PlotKind, typer.Option("--plot-kind", help="Curves of losses and accuracies, or bars of accuracy.")
+        PlotKind,
+        typer.Option("--plot-kind", help="Figure of --plot: curves of losses and accuracies, or bars of accuracies."),
     ] = PlotKind.curves,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="Format of the printed table.")] = Format.table,
 ) -> None:
-    """Put runs side by side.
+    """Compare runs in one table.
 
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
     """

@@ -35,16 +35,16 @@ MOST_REMARKS = 10
 
 app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 DataSetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A setting of the data: --set data.image_size=32. Repeat it."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Setting of the data, as data.image_size=32; may be repeated."),
 ]
 
 
 @app.command("list")
 def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -> None:
-    """List the data sets and whether they are there."""
+    """List the data sets and where they are stored."""
     from dlworkflow.data import entries, find
 
     rows = []
@@ -60,14 +60,16 @@ def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -
 def info(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME|PATH", help="A name of `dlw data list`, or a path.", autocompletion=complete_data),
+        typer.Argument(
+            metavar="NAME|PATH", help="Data set: a name of `dlw data list`, or a path.", autocompletion=complete_data
+        ),
     ],
     settings: DataSetOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
     output: FormatOption = Format.table,
 ) -> None:
-    """Say what is in a data set.
+    """Describe a data set.
 
     Splits, shapes, classes and how many samples of each.
     """
@@ -95,26 +97,32 @@ class What(StrEnum):
 def show(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME|PATH", help="A name of `dlw data list`, or a path.", autocompletion=complete_data),
+        typer.Argument(
+            metavar="NAME|PATH", help="Data set: a name of `dlw data list`, or a path.", autocompletion=complete_data
+        ),
     ],
     what: Annotated[
-        What, typer.Option(help="Samples, classes a split, or pictures before and after the training transform.")
+        What,
+        typer.Option(
+            help="Figure of samples, of class counts per split, or of images before and after the training transform."
+        ),
     ] = What.samples,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write here: .png, .svg or .pdf [default: NAME-WHAT.png; numbered if taken]."
+            metavar="FILE",
+            help="File of the figure: .png, .svg or .pdf [default: NAME-WHAT.png, numbered if it exists].",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
     settings: DataSetOption = None,
-    seed: Annotated[int, typer.Option(help="Which random pictures.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the drawn samples.")] = 42,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Draw a data set: points, a line, or pictures.
+    """Save a figure of a data set: points, a line, or images.
 
-    \b
+    Examples:
     dlw data show circles
     dlw data show pizza_steak_sushi --what transforms --set data.transform=trivial_augment
     """
@@ -135,26 +143,30 @@ def check(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="DIR|CSV|SHARDS", help="A folder of pictures, a CSV of path,label[,split], or a folder of shards."
+            metavar="DIR|CSV|SHARDS", help="Folder of images, CSV of path,label[,split], or folder of shards."
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON [default: text].")] = False,
     settings: DataSetOption = None,
     trust_cache: Annotated[
-        bool, typer.Option("--trust-cache", help="Do not read files again that are as an earlier look remembered them.")
+        bool,
+        typer.Option(
+            "--trust-cache",
+            help="Skip files whose size and times are as in an earlier check [default: read every file].",
+        ),
     ] = False,
     max_pixels: Annotated[
         int | None,
         typer.Option(
             metavar="N",
             parser=count,
-            help="Refuse pictures of more pixels [default: DLW_MAX_PIXELS or 89,478,485].",
+            help="Largest number of pixels of an image [default: DLW_MAX_PIXELS or 89,478,485].",
         ),
     ] = None,
 ) -> None:
-    """Decode every picture of a folder and say what is wrong with it.
+    """Check every image of a folder, a CSV or shards.
 
-    Exit code 1 for a fault, such as the same picture in training and test; pictures that only look the same (copies of
+    Exit code 1 for an error, such as the same image in training and test; images that only look the same (copies of
     another size or format, most likely) are remarks. Nothing in the folder is changed. Every file is read, unless
     --trust-cache takes what was found earlier in files whose size, inode and times are the same. Shards are read
     whole, every time: against their index, sample by sample.
@@ -188,37 +200,39 @@ def shard(
         str,
         typer.Argument(
             metavar="DIR|CSV",
-            help="What `dlw train --data` reads: a folder of pictures, or a CSV of path,label[,split].",
+            help="Folder of images, or CSV of path,label[,split].",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the shards.")] = Path("shards"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the shards.")] = Path("shards"),
     shards: Annotated[
         int | None,
-        typer.Option(metavar="N", parser=count, help="So many training shards; other splits in the same size."),
+        typer.Option(
+            metavar="N", parser=count, help="Number of training shards; other splits get shards of the same size."
+        ),
     ] = None,
     shard_size: Annotated[
-        float | None, typer.Option(metavar="MB", help="Or about so many megabytes a shard [default: 100].")
+        float | None, typer.Option(metavar="MB", help="Megabytes per shard, instead of --shards [default: 100].")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the order of the samples, which mixes the classes.")] = 42,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the order of the samples.")] = 42,
     on_bad: Annotated[
         str | None,
-        typer.Option(metavar="error|skip", help="What to do about pictures that cannot be read [default: error]."),
+        typer.Option(
+            metavar="error|skip", help="Images that cannot be read: error stops, skip leaves them out [default: error]."
+        ),
     ] = None,
     settings: DataSetOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Write a folder of pictures into tar shards, to be read as a stream.
-
-    \b
-    dlw data shard food --out food-shards --shards 32
-    dlw train tinyvgg --data food-shards
-    dlw train tinyvgg --data 'food-shards/train-{00..15}.tar'
+    """Write a folder of images to tar shards, which are read as a stream.
 
     For data too large for memory, or for a folder walk at each start. The shards are of WebDataset's convention
     (key.jpg and key.cls, the label as a number), with an index beside them: class names, and of each shard its split,
-    samples and digest. Pictures are decoded once, to be sure of them; their bytes go in unchanged, shuffled once by
-    --seed. Pictures in class folders alone are cut into train and test as `dlw train` cuts them
+    samples and digest. Images are decoded once, as a check; their bytes go in unchanged, shuffled once by
+    --seed. Images in class folders alone are split into train and test as by `dlw train`
     (--set data.test_fraction=0.1). The folder is whole or not there; nothing else is changed.
+
+    Examples:
+    dlw data shard food --out food-shards --shards 32
     """
     from dlworkflow.data import input_files
     from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_apart, check_free, write_shards
@@ -248,11 +262,11 @@ def shard(
 
 @app.command()
 def get(
-    name: Annotated[str, typer.Argument(help="A data set that lives in files.", autocompletion=complete_data)],
+    name: Annotated[str, typer.Argument(help="Data set that is stored in files.", autocompletion=complete_data)],
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Fetch a data set, or say where it is.
+    """Download a data set, or print where it is stored.
 
     It comes into the data folder whole and checked, or not at all.
     """
@@ -274,7 +288,7 @@ def _report_lines(report: FolderReport) -> Iterator[str]:
     )
     yield ""
     for split, ratio in report.ratios.items():
-        yield f"{split}: the largest class has {ratio:.2f} times the pictures of the smallest"
+        yield f"{split}: the largest class has {ratio:.2f} times the images of the smallest"
     for side in ("width", "height"):
         if spread := getattr(report, side):
             yield f"{side}: {spread.min:,} to {spread.max:,} pixels, median {spread.median:,}"

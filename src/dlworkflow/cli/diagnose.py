@@ -25,9 +25,9 @@ class Format(StrEnum):
 def diagnose(
     run: RunArgument = None,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="Format: a text to read, or JSON.")] = Format.table,
 ) -> None:
-    """Read the curves of a run.
+    """Diagnose the learning curves of a run.
 
     Underfitting, overfitting, good fit, unstable, diverged, collapsed or too short to tell; the evidence in numbers;
     and what to try next, each as the command that would try it.

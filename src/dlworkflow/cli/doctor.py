@@ -24,9 +24,9 @@ def _fault(folder: Path) -> str:
 def doctor(
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="Format of the printed table.")] = Format.table,
 ) -> None:
-    """Say what this machine has and what is missing.
+    """Report what this machine has and what is missing.
 
     Versions, devices, data sets, folders. Exit code 1 when something is wrong.
     """

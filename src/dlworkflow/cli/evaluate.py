@@ -28,7 +28,7 @@ class Split(StrEnum):
 
 
 class OnBad(StrEnum):
-    """What becomes of pictures that cannot be read."""
+    """What to do with images that cannot be read."""
 
     error = "error"
     skip = "skip"
@@ -36,35 +36,45 @@ class OnBad(StrEnum):
 
 def evaluate(
     run: RunArgument = None,
-    split: Annotated[Split, typer.Option(help="Which part of the data.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Split of the data to score.")] = Split.test,
     data: Annotated[
         str | None,
-        typer.Option(metavar="NAME|PATH", help="Score other data than the run's own; classes match by name."),
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Data to score, as for `dlw train`; classes match by name [default: the run's own].",
+        ),
     ] = None,
     ignore_extra: Annotated[
-        bool, typer.Option("--ignore-extra", help="Leave out pictures of classes that the model does not know.")
+        bool,
+        typer.Option(
+            "--ignore-extra",
+            help="With --data: skip images of classes that the model does not know [default: an error].",
+        ),
     ] = False,
     on_bad: Annotated[
         OnBad | None,
         typer.Option(
-            "--on-bad", help="Stop at pictures that cannot be read, or leave them out [default: error, or as trained]."
+            "--on-bad",
+            help="Images that cannot be read: error stops, skip leaves them out [default: as in training, else error].",
         ),
     ] = None,
-    weights: Annotated[Weights, typer.Option(help="Those of the best epoch or of the last.")] = Weights.best,
-    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Also draw the figures.")] = True,
+    weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="METRIC.SETTING=VALUE", help="A setting of a metric: --set calibration_error.n_bins=10."
+            "--set",
+            metavar="METRIC.SETTING=VALUE",
+            help="Setting of a metric, as calibration_error.n_bins=10; may be repeated.",
         ),
     ] = None,
     device: DeviceOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="How to print the numbers.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="Format of the printed metrics.")] = Format.table,
 ) -> None:
-    """Score a run and say what it is worth.
+    """Evaluate a run: metrics, classes, baseline and figures.
 
     Loss, metrics, classes, the most confused pairs, the majority baseline and a 95 % interval. Writes evaluation.json,
     predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder.

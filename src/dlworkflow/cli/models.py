@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.inference.predictor import Predictor
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 
 
 def models(output: FormatOption = Format.table) -> None:
@@ -60,26 +60,31 @@ def models(output: FormatOption = Format.table) -> None:
 
 
 def summary(
-    model: Annotated[str, typer.Argument(help="A name of `dlw models`.", autocompletion=complete_models)],
+    model: Annotated[str, typer.Argument(help="Model: a name of `dlw models`.", autocompletion=complete_models)],
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|PATH", help="Build it for this data, not for the notes'.", autocompletion=complete_data
+            metavar="NAME|PATH",
+            help="Data that the model is built for [default: the course's input].",
+            autocompletion=complete_data,
         ),
     ] = None,
     settings: SetOption = None,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", metavar="N", parser=count, help="Samples in the table's input.")
+        int, typer.Option("--batch-size", metavar="N", parser=count, help="Batch size of the input.")
     ] = 32,
     trace: Annotated[
         Path | None,
-        typer.Option(metavar="PICTURE", help="Follow one picture through the layers; draw what each makes."),
+        typer.Option(
+            metavar="IMAGE",
+            help="Follow one image through the layers and save a figure of the feature maps [default: off].",
+        ),
     ] = None,
     run: RunOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where the traced figure goes [default: MODEL-layers.png; numbered if taken]."
+            metavar="FILE", help="File of the figure of --trace [default: MODEL-layers.png, numbered if it exists]."
         ),
     ] = None,
     overwrite: OverwriteOption = False,
@@ -94,7 +99,7 @@ def summary(
     from dlworkflow.errors import ConfigError
 
     if trace is None and (run is not None or out is not None):
-        raise ConfigError(f"{'--run' if run is not None else '--out'}: only with --trace PICTURE")
+        raise ConfigError(f"{'--run' if run is not None else '--out'}: only with --trace IMAGE")
     if run is not None and (data is not None or settings):
         raise ConfigError("--run: the run says data and settings; leave out --data and --set")
     target = figure_file("--out", out, overwrite, [trace] if trace is not None else [])
@@ -168,7 +173,7 @@ def _trace(
     target: FigureFile | None,
     predictor: Predictor | None,
 ) -> None:
-    """Print each layer's output shape for one picture and draw its feature maps.
+    """Print each layer's output shape for one image and draw its feature maps.
 
     Of a run, the picture goes the run's own way into the model, and its answer is printed too.
     """
@@ -179,7 +184,7 @@ def _trace(
     from dlworkflow.plotting import plot_feature_maps
 
     if len(in_shape) != 3:
-        raise ConfigError(f"--trace: model {model!r} takes rows of numbers, not pictures; see `dlw trace {model}`")
+        raise ConfigError(f"--trace: model {model!r} takes rows of numbers, not images; see `dlw trace {model}`")
     way = predictor.transform if predictor is not None else None
     way = way or Pipeline((in_shape[1], in_shape[2]))
     image = way.to_float(to_uint8(way.read(picture, in_shape[0]))[None])[0]

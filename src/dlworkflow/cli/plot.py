@@ -32,25 +32,26 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [FIGURE]...",
-            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)}; all that fit when none is named.",
+            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)}; [default: all that fit the run].",
             autocompletion=_complete,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the one figure here: .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File of the one figure: .png, .svg or .pdf [default: in the run folder]."),
     ] = None,
     overwrite: OverwriteOption = False,
-    split: Annotated[Split, typer.Option(help="Which part of the data, where the figure is of one.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Split of the data, for figures of one.")] = Split.test,
     weights: Annotated[
-        Weights, typer.Option(help="Those of the best epoch or of the last, where the figure needs any.")
+        Weights, typer.Option(help="Weights of the best or of the last epoch, for figures of the model.")
     ] = Weights.best,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Draw the figures of a run.
+    """Save the figures of a run.
 
-    \b
-    dlw plot                         all that fit the last run, into its folder
+    Examples:
+    dlw plot                         all that fit the last run, in its folder
     dlw plot circles boundary        the run whose name starts with circles
     dlw plot curves --out curves.svg
     """

@@ -14,7 +14,7 @@ from dlworkflow.files.text import json_text
 if TYPE_CHECKING:
     from dlworkflow.runs import Run, Summary
 
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 
 
 def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:

@@ -44,33 +44,37 @@ def trace(
         str | None,
         typer.Argument(
             metavar="MODEL|conv|activations",
-            help="A classifier of `dlw models`, conv or activations; gradient descent on a line when left out.",
+            help="Classifier of `dlw models`, conv or activations [default: gradient descent on a line].",
             autocompletion=complete_traces,
         ),
     ] = None,
-    w: Annotated[float | None, typer.Option("--w", help="Descent: slope to start from [default: 1.5].")] = None,
-    b: Annotated[float | None, typer.Option("--b", help="Descent: intercept to start from [default: -0.5].")] = None,
+    w: Annotated[float | None, typer.Option("--w", help="Descent: initial slope [default: 1.5].")] = None,
+    b: Annotated[float | None, typer.Option("--b", help="Descent: initial intercept [default: -0.5].")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Descent: learning rate [default: 0.01].")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Descent: how many steps [default: 5].")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Descent: number of steps [default: 5].")] = None,
     x: Annotated[str | None, typer.Option("--x", metavar="N,N,...", help="Descent: inputs [default: 1,2,3].")] = None,
     y: Annotated[str | None, typer.Option("--y", metavar="N,N,...", help="Descent: targets [default: 2,4,6].")] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Model: data to take samples from [default: its usual].", autocompletion=complete_data
+            metavar="NAME",
+            help="Model: data set of the samples [default: its usual data].",
+            autocompletion=complete_data,
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option("--samples", help="Model: how many samples of the training split [default: 3].")
+        int | None, typer.Option("--samples", help="Model: number of samples of the training split [default: 3].")
     ] = None,
     shape: Annotated[
-        str | None, typer.Option("--shape", metavar="C,H,W", help="conv: size of the picture [default: 3,64,64].")
+        str | None, typer.Option("--shape", metavar="C,H,W", help="conv: shape of the image [default: 3,64,64].")
     ] = None,
-    channels: Annotated[int | None, typer.Option("--channels", help="conv: channels it gives [default: 10].")] = None,
-    kernel: Annotated[int | None, typer.Option("--kernel", help="conv: side of the kernel [default: 3].")] = None,
-    stride: Annotated[int | None, typer.Option("--stride", help="conv: step of the kernel [default: 1].")] = None,
-    padding: Annotated[int | None, typer.Option("--padding", help="conv: zeros around [default: 0].")] = None,
-    pool: Annotated[int | None, typer.Option("--pool", help="conv: side of the max pooling [default: 2].")] = None,
+    channels: Annotated[int | None, typer.Option("--channels", help="conv: output channels [default: 10].")] = None,
+    kernel: Annotated[int | None, typer.Option("--kernel", help="conv: kernel size [default: 3].")] = None,
+    stride: Annotated[int | None, typer.Option("--stride", help="conv: stride [default: 1].")] = None,
+    padding: Annotated[int | None, typer.Option("--padding", help="conv: padding [default: 0].")] = None,
+    pool: Annotated[
+        int | None, typer.Option("--pool", help="conv: kernel size of the max pooling [default: 2].")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, max=2**32 - 1, help="Model, conv: seed of the weights [default: 42].")
     ] = None,
@@ -78,15 +82,15 @@ def trace(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Draw it: loss surface and path, maps of conv, or activations.",
+            help="Save a figure: loss surface and path, feature maps, or activations [default: none].",
         ),
     ] = None,
     overwrite: OverwriteOption = False,
-    output: Annotated[Format, typer.Option("--format", help="For people, or for programs.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="Format: a text to read, or JSON.")] = Format.table,
 ) -> None:
-    """Work something out step by step, with true numbers.
+    """Work out an example step by step, with all its numbers.
 
-    \b
+    Examples:
     dlw trace                                   gradient descent on the points (1, 2), (2, 4), (3, 6)
     dlw trace --lr 0.1 --steps 3 --plot path.png
     dlw trace circles_v0                        a forward pass, to the loss of each sample
@@ -117,7 +121,7 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse(subject: str, options: Mapping[str, Any]) -> None:
-    """Raise ConfigError for options that mean nothing here."""
+    """Raise ConfigError for options that do not apply here."""
     given = [f"--{name}" for name in _given(options)]
     if given:
         raise ConfigError(f"{', '.join(given)}: not for {subject} (see `dlw trace --help`)")
