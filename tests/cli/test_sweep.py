@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_whole_runs_and_says_how_to_go_on(start_dlw, in_tmp, dlw, 
     _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130, err
-    assert "go on with: dlw sweep --resume runs/tinyvgg-sweep-001" in err
+    assert "resume with: dlw sweep --resume runs/tinyvgg-sweep-001" in err
     runs = json.loads(dlw("runs", "--runs-dir", folder, "--format", "json").out)
     assert {run["status"] for run in runs} == {"interrupted"}
     assert len(runs) == int(jobs)

@@ -342,7 +342,7 @@ def test_ctrl_c_is_answered_with_the_command_that_goes_on(interrupted):
     stopped, line = interrupted[1].splitlines()[4:]
 
     assert stopped.startswith("stopped after epoch ")
-    assert stopped.endswith("go on with: dlw train --resume " + str(interrupted[2]))
+    assert stopped.endswith("resume with: dlw train --resume " + str(interrupted[2]))
     assert line == "dlw: interrupted"
 
 
@@ -392,7 +392,7 @@ def test_a_reader_that_has_gone_ends_training_as_interrupted_with_the_command_th
     complaints = endless.stderr.read()
 
     assert (endless.wait(60), status_of_line(in_tmp)) == (141, "interrupted")
-    assert complaints.splitlines()[-1].endswith("go on with: dlw train --resume runs/line-line-001")
+    assert complaints.splitlines()[-1].endswith("resume with: dlw train --resume runs/line-line-001")
 
 
 def test_ctrl_c_again_and_again_shows_no_traceback(endless):

@@ -230,7 +230,7 @@ def test_a_killed_process_ends_the_job_with_the_command_that_goes_on(tmp_path, r
     assert process.returncode == 1
     command = "dlw train --resume runs/circles_v2-circles-001"
     last = complaints.splitlines()[-1]
-    assert last == f"dlw: process {rank} of 2 was killed (SIGKILL); go on with: {command}"
+    assert last == f"dlw: process {rank} of 2 was killed (SIGKILL); resume with: {command}"
     assert have_ended(workers)
     n = len(Run(tmp_path / "runs" / "circles_v2-circles-001").history())
     dlw(tmp_path, *command.split()[1:], "--epochs", f"{n + 2}", "--processes", "2")
@@ -252,7 +252,7 @@ def test_a_stopped_process_is_ended_and_the_last_line_says_how_to_go_on(tmp_path
     assert f"process {rank} of 2 was stopped for 10 s and is ended" in complaints
     last = complaints.splitlines()[-1]
     command = "dlw train --resume runs/circles_v2-circles-001"
-    assert last == f"dlw: process {rank} of 2 was killed (SIGKILL); go on with: {command}"
+    assert last == f"dlw: process {rank} of 2 was killed (SIGKILL); resume with: {command}"
     assert have_ended(workers)
 
 
@@ -275,7 +275,7 @@ def test_a_process_that_hangs_is_named_after_the_time_out(tmp_path):
     assert process.returncode == 1
     last = complaints.splitlines()[-1]
     command = "dlw train --resume runs/circles_v2-circles-001"
-    assert last == f"dlw: process 1 of 2 has ended or does not respond; go on with: {command}"
+    assert last == f"dlw: process 1 of 2 has ended or does not respond; resume with: {command}"
     assert have_ended(workers)
 
 
@@ -291,7 +291,7 @@ def test_a_signal_ends_all_processes_after_the_same_epoch_with_its_code(tmp_path
     _, complaints = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == code
-    assert complaints.count("go on with: dlw train --resume runs/circles_v2-circles-001") == 1
+    assert complaints.count("resume with: dlw train --resume runs/circles_v2-circles-001") == 1
     assert "Traceback" not in complaints
     assert have_ended(workers)
     run = Run(tmp_path / "runs" / "circles_v2-circles-001")

@@ -368,7 +368,7 @@ def test_a_signal_ends_the_process_with_its_code_and_the_command_that_goes_on(tm
     _, complaints = process.communicate(timeout=60)
 
     assert process.returncode == code
-    assert "go on with: dlw train --resume runs/circles_v2-circles-001" in complaints
+    assert "resume with: dlw train --resume runs/circles_v2-circles-001" in complaints
     assert "Traceback" not in complaints
     run = Run(tmp_path / "runs" / "circles_v2-circles-001")
     assert run.summary().status == "interrupted"

@@ -1,4 +1,4 @@
-"""What a training says: where it runs, each epoch as it ends, what came out, and how to go on where it was stopped."""
+"""What is printed of a training: device and data, each epoch, the result, and how to resume where it stopped."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from dlworkflow.training.job import Job
 
 LINES_BESIDE_BAR = 50
-"""A terminal shows a line an epoch above its bar up to this many epochs; beyond, the bar alone."""
+"""A terminal shows a line per epoch above its bar up to this many epochs; beyond, the bar alone."""
 
 
-class Progress:
+class TrainingProgress:
     """Shows epochs as they end: on a terminal a bar (and lines, where they are few), elsewhere one line each."""
 
     def __init__(self, quiet: bool = False) -> None:
@@ -30,7 +30,7 @@ class Progress:
         self._bar: Any = None
         self._run: Run | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TrainingProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -39,19 +39,19 @@ class Progress:
         if kind is None or self._run is None:
             return
         if self._run.path.is_dir():
-            say(self._how_to_go_on(kind, self._run))
+            say(self._how_to_resume(kind, self._run))
         if issubclass(kind, BrokenPipeError):
             sys.exit(CLOSED_PIPE)
 
-    def _how_to_go_on(self, kind: type[BaseException], run: Run) -> str:
-        """Say what is there of a run that ended early; a loss that diverged would do so again."""
+    def _how_to_resume(self, kind: type[BaseException], run: Run) -> str:
+        """Return what is left of a run that ended early; a loss that diverged would do so again."""
         where = f"stopped after epoch {self._ended}" if self._ended else "stopped in the first epoch"
         if issubclass(kind, DivergedError):
             return f"{where}; the run is kept in {run.path}"
-        return f"{where}; go on with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
+        return f"{where}; resume with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
 
     def start(self, job: Job, run: Run) -> None:
-        """Say what trains where."""
+        """Print what trains where."""
         if self._quiet:
             return
         self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
@@ -93,7 +93,7 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
 
 
 def say_job(job: Job) -> None:
-    """Say what is about to train, on what and where."""
+    """Print model, data, device, notes and warnings."""
     from dlworkflow.engine.device import describe_device
     from dlworkflow.models.weights.checkpoint import count_parameters
 
@@ -105,8 +105,8 @@ def say_job(job: Job) -> None:
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
     threads = f"{job.threads} CPU thread{'s' if job.threads != 1 else ''}"
     say(f"device  {describe_device(job.device)}, {threads}{_shared(job)}")
-    if pictures := _where_pictures_are(splits):
-        say(f"photos  {pictures}")
+    if images := _where_images_are(splits):
+        say(f"images  {images}")
     if shards := _how_shards_are_read(job):
         say(f"shards  {shards}")
     for note in splits.notes:
@@ -122,8 +122,8 @@ def say_job(job: Job) -> None:
         )
 
 
-def _where_pictures_are(splits: Splits) -> str:
-    """Say how many picture files were decoded and where they are kept; nothing where there are none."""
+def _where_images_are(splits: Splits) -> str:
+    """Return how many image files were decoded and where they are kept; nothing where there are none."""
     from dlworkflow.data.images.dataset import image_files
     from dlworkflow.data.images.decoded_cache import DECODED_MEMORY_BUDGET
 
@@ -132,15 +132,15 @@ def _where_pictures_are(splits: Splits) -> str:
         return ""
     size = f"{sum(files.n_bytes for files in held) / 2**20:,.1f} MiB"
     if not all(files.kept for files in held):
-        return f"{size}, decoded anew in every epoch: they fit neither in memory nor on the disk"
+        return f"{size}, decoded again in every epoch: they fit neither in memory nor on disk"
     decoded, total = sum(files.n_decoded for files in held), sum(map(len, held))
     place = "in memory" if all(files.n_bytes <= DECODED_MEMORY_BUDGET for files in held) else "read from the disk"
     folders = {str(files.file.parent) for files in held if files.file}
-    return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", remembered in {folders.pop()}" if folders else "")
+    return f"{decoded:,} of {total:,} decoded, {size} {place}" + (f", cached in {folders.pop()}" if folders else "")
 
 
 def _how_shards_are_read(job: Job) -> str:
-    """Say how many shards each split has and how many processes and workers read them; nothing where there are none."""
+    """Return how many shards each split has and what reads them; nothing where there are none."""
     from dlworkflow.data.shards.reading import ShardData
 
     parts = {split: part for split, part in job.splits.parts().items() if isinstance(part, ShardData)}
@@ -154,12 +154,12 @@ def _how_shards_are_read(job: Job) -> str:
 
 
 def _shared(job: Job) -> str:
-    """Say how many processes share each batch, where there are several."""
+    """Return how many processes share each batch, where there are several."""
     return f", {job.group.size} processes ({job.group.backend})" if job.group is not None else ""
 
 
 def _frozen(job: Job) -> str:
-    """Say how long how many weights are trained alone, where a backbone is frozen."""
+    """Return how many weights are trained while the backbone is frozen, and for how long."""
     if job.config.freeze == "none":
         return ""
     from dlworkflow.models.backbone import classifier_parameters
@@ -170,7 +170,7 @@ def _frozen(job: Job) -> str:
 
 
 def print_end(run: Run) -> None:
-    """Print what came out: the best epoch, what answering blindly would score, and where it all lies."""
+    """Print the result: the best epoch, the score of the baseline, and the run folder."""
     from dlworkflow.runs import over_samples, shows_batch_means
 
     summary = run.summary()
@@ -201,7 +201,7 @@ def print_end(run: Run) -> None:
 
 
 def _warnings(summary: Summary) -> tuple[str, ...]:
-    """Say what a run's figures hide: tests on what was learned, one answer for everything, no gain over none."""
+    """Return what the scores of a run hide: tests on what was learned, one answer for everything, no gain over none."""
     from dlworkflow.runs import leakage_warnings
 
     return (*leakage_warnings(summary), *_score_warnings(summary))

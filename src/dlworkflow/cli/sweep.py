@@ -152,7 +152,7 @@ def _made(
 
 
 def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepSettings]:
-    """Return a sweep to go on with and its settings, those of this call among them: budgets are of one call."""
+    """Return a sweep to resume and its settings, those of this call among them: budgets are of one call."""
     from dlworkflow.config import Layer, build_sweep_settings
     from dlworkflow.training.sweep.folder import find_sweep
 
@@ -179,31 +179,31 @@ def _run(
 
     if target is not None:
         target.check(input_files(found.read().base.get("data", {})))
-    progress = _Progress(found, settings, resumed)
+    progress = _SweepLines(found, settings, resumed)
     try:
         plan, stop = run_sweep(
             found, settings, retry_failed=retry_failed, on_start=progress.start, on_end=progress.ended
         )
     except (KeyboardInterrupt, SystemExit):
-        say(f"stopped; go on with: {progress.way_on()}")
+        say(f"stopped; resume with: {progress.to_resume()}")
         raise
     _print_table(found, plan, settings, target, output)
     if plan.waiting():
         left = len(plan.waiting())
-        say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; go on with: {progress.way_on()}")
+        say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; resume with: {progress.to_resume()}")
     failed = [point for point in plan.points if point.status == "failed"]
     if failed and len(failed) == len(plan.points):
         raise RunError(f"all {len(failed)} runs failed; the first: {failed[0].reason}")
 
 
-class _Progress:
+class _SweepLines:
     """Says what is swept, and each run as it ends."""
 
     def __init__(self, found: Sweep, settings: SweepSettings, resumed: bool) -> None:
         self._sweep, self._settings, self._resumed = found, settings, resumed
         self._total, self._ended = 0, 0
 
-    def way_on(self) -> str:
+    def to_resume(self) -> str:
         return shell_command(["dlw", "sweep", "--resume", str(self._sweep.path)])
 
     def start(self, plan: Plan, jobs: int) -> None:

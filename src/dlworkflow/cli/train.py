@@ -21,7 +21,7 @@ from dlworkflow.cli.options import (
     file_bar,
     say,
 )
-from dlworkflow.cli.progress import Progress, print_end, say_job
+from dlworkflow.cli.progress import TrainingProgress, print_end, say_job
 from dlworkflow.config.flags import OF_TRAIN, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, few
 from dlworkflow.files.paths import user_path
@@ -204,7 +204,7 @@ def _train(
             say_job(job)
             typer.echo("dry run: all settings fit; nothing was written")
         return None
-    with Progress(quiet) as progress:
+    with TrainingProgress(quiet) as progress:
         told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
         if group is None:
             return train_job(job, **place, **told)
@@ -221,7 +221,7 @@ def _resume(
         if not quiet:
             _dry_resume(name, runs_dir, change)
         return None
-    with Progress(quiet) as progress:
+    with TrainingProgress(quiet) as progress:
         told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
         if group is not None:
             from dlworkflow.training.distributed import resume_together

@@ -111,9 +111,9 @@ def _who_is_lost(group: Processes, answering: Sequence[int], runs_dir: str | os.
     who = f"process {' and '.join(lost)}" if lost else "another process"
     ends = f"{who} of {group.size} has ended or does not respond"
     if group.rank:  # the run is where rank 0 writes it
-        return f"{ends}; go on with: dlw train --resume last"
+        return f"{ends}; resume with: dlw train --resume last"
     run = run_of(group.launch, runs_dir)
-    return ends if run is None else f"{ends}; go on with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
+    return ends if run is None else f"{ends}; resume with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:

@@ -70,7 +70,7 @@ def _code(codes: dict[int, int], processes: int, name: str, runs_dir: str | os.P
     killed = [rank for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM]
     if killed:
         run = run_of(name, runs_dir)
-        how = f"; go on with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}" if run is not None else ""
+        how = f"; resume with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}" if run is not None else ""
         what = signal.Signals(-codes[killed[0]]).name
         raise LostProcessError(f"process {killed[0]} of {processes} was killed ({what}){how}")
     return next((codes[rank] for rank in sorted(codes) if codes[rank] > 0), 1)
