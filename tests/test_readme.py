@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.resources import files
 from pathlib import Path
@@ -62,6 +64,12 @@ def arguments(line: str) -> list[str] | None:
     return words[1:] if words[:1] == ["dlw"] else None
 
 
+def packaged(language: str) -> str:
+    """Return the blocks of a language of which the page on extending makes a package, and what it types with it."""
+    marked = rf"<!-- test: package -->\n```{language}\n(.*?)```"
+    return "\n\n".join(re.findall(marked, guide.page("extending"), re.DOTALL))
+
+
 EVERY = [pytest.param(path, id=name) for name, path in TEXT.items()]
 INLINE = sorted(
     {
@@ -73,7 +81,12 @@ INLINE = sorted(
 )
 GIVEN = sorted({tuple(arguments(line) or ()) for path in FILES for line in commands(path)} - {()})
 SHOWN_TO_FAIL = ("train", "line", "--epochs", "ten", "--batch-size", "abc", "--lr", "x")
-DLW = [pytest.param(given, id=" ".join(given)) for given in GIVEN if given[-1] != "..." and given != SHOWN_TO_FAIL]
+PACKAGED = {tuple(arguments(line) or ()) for line in packaged("sh").splitlines()}
+DLW = [
+    pytest.param(given, id=" ".join(given))
+    for given in GIVEN
+    if given[-1] != "..." and given not in {SHOWN_TO_FAIL, *PACKAGED}
+]
 
 
 def scripts() -> list[tuple[str, str]]:
@@ -141,6 +154,33 @@ def test_the_chinese_start_page_has_the_commands_and_output_of_the_english_one()
     assert len(read(chinese).split("## ")) == len(read(english).split("## "))
 
 
+CALL_ALL = """
+import json, sys
+from dlworkflow.cli.app import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as ended:
+        assert not ended.code, arguments
+"""
+
+
+def test_the_package_that_extending_builds_adds_one_thing_of_each_kind_to_dlw(install, tmp_path):
+    groups = {
+        group.removeprefix("dlworkflow."): {name: place.removeprefix("mypackage:") for name, place in points.items()}
+        for group, points in tomllib.loads(packaged("toml"))["project"]["entry-points"].items()
+    }
+    install(packaged("python"), **groups)
+    lines = json.dumps([arguments(line) for line in packaged("sh").splitlines()])
+
+    command = [sys.executable, "-c", CALL_ALL, lines]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+    assert all(word in ran.stdout for word in ("sign_sgd", "worst recall", "confidence.png", "hello world"))
+    assert "every held-out sample" in ran.stdout
+
+
 def test_readme_shows_a_script_of_few_lines():
     script = re.search(r"<!-- test: run -->\n```python\n(.*?)```", read(ROOT / "README.md"), re.DOTALL)[1]
 
@@ -173,7 +213,7 @@ def test_every_command_exists(path):
     known = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     named = set(re.findall(r"(?:^|[`$ ])dlw ([a-z][a-z-]*)\b", read(path), re.MULTILINE))
 
-    assert named - known == set()
+    assert named - known <= {words[0] for words in PACKAGED} & {"hello"}
 
 
 @pytest.mark.parametrize("given", [*DLW, *(pytest.param(given, id=" ".join(given)) for given in INLINE)])
