@@ -116,6 +116,8 @@ def _moments_fault(found: Mapping[Any, Any], optimizer: Optimizer) -> str:
         for name, moment in moments.items():
             like = parameters[index] if isinstance(moment, Tensor) and moment.ndim else torch.tensor(0.0)
             scalar = name == "step" and not isinstance(moment, Tensor)
+            if isinstance(moment, Tensor) and not isinstance(optimizer, (torch.optim.SGD, *_MOMENTS)):
+                continue  # of any shape: Adafactor keeps sums of rows and columns
             if moment is None and name not in names:  # SGD's momentum before its first step
                 continue
             if fault := unlike(moment, 0 if scalar else like, f"state.optimizer.{name}"):
