@@ -201,9 +201,10 @@ cli/sweep: errors files/text config config/flags data plotting runs training/swe
     cli/tables
 cli/tables: files/text
 cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
-    cli/options cli/tables
+    cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/distributed training/job
     training/resume training/run training/settings analysis/figures cli/command cli/options cli/progress
+cli/worked_text: course/convolution course/descent course/trace cli/tables
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")
