@@ -116,8 +116,8 @@ models/torchvision_models: errors
 models/weights: errors files/paths files/writing registry data/download models models/backbone
     models/torchvision_models
 training: registry
-training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision
-    engine/signals engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
+training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
+    engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
     training/frozen_features training/job training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
 training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job
@@ -127,8 +127,7 @@ training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
-    models/backbone models/torchvision_models models/weights training/optimization training/settings
-    training/transfer
+    models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
     training/job
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -142,12 +141,11 @@ training/run: errors config engine/device engine/loop engine/random_state engine
     training/assembly training/changed_data training/job training/provenance training/recorder training/state
 training/settings: errors config config/conflicts engine/losses engine/optimizers engine/schedules data data/splits
     metrics/functions models training/transfer
-training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules
-    engine/update models/weights
-training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop
-    engine/losses engine/random_state engine/signals data/loaders runs runs/comparison runs/finding
-    training/assembly training/job training/provenance training/recorder training/resume training/run
-    training/settings
+training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
+    models/weights
+training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop engine/losses
+    engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly training/job
+    training/provenance training/recorder training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
 inference: registry
 inference/inputs: errors files/paths data/folders data/images runs inference/rows
@@ -159,11 +157,11 @@ inference/rows: errors data/folders
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
-analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs
-    models models/torchvision_models models/weights training/settings
-analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data
-    data/datasets data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report
-    runs inference/predictor
+analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs models
+    models/torchvision_models models/weights training/settings
+analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
+    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs
+    inference/predictor
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
     analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
