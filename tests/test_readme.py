@@ -24,7 +24,7 @@ from PIL import Image
 
 import dlworkflow
 from dlworkflow import guide
-from dlworkflow.cli.app import app, main
+from dlworkflow.cli.app import _command_tree, app, main
 
 ROOT = Path(__file__).parent.parent
 GUIDE = Path(guide.__file__).parent
@@ -218,7 +218,7 @@ def test_every_command_exists(path):
 
 @pytest.mark.parametrize("given", [*DLW, *(pytest.param(given, id=" ".join(given)) for given in INLINE)])
 def test_every_command_line_is_accepted(given):
-    command, names = typer.main.get_command(app), list(given)
+    command, names = _command_tree(), list(given)
     path = ["dlw"]
     while names and hasattr(command, "commands"):
         path.append(names.pop(0))

@@ -145,6 +145,7 @@ def test_bars_of_calibration_stand_where_the_confidence_is(runs):
     [dots] = [line for line in top.get_lines() if line.get_linestyle() == "None"]
     tall = [patch for patch in top.patches if patch.get_height() > 0 and patch.get_fill()]
 
+    assert len(dots.get_xdata()) > 0
     for x in dots.get_xdata():
         assert any(patch.get_x() - 1 <= x <= patch.get_x() + patch.get_width() + 1 for patch in tall), x
 

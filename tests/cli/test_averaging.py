@@ -72,8 +72,7 @@ def test_a_sweep_ranks_by_means_over_samples(dlw, in_tmp, pets):
 
     answer = dlw("sweep", "tinyvgg", "--data", pets, *grid, *arguments)
 
-    for row in json.loads(answer.out):
-        assert row["test_acc"] == 0.25
+    assert [row["test_acc"] for row in json.loads(answer.out)] == [0.25, 0.25]
 
 
 def test_batches_of_one_size_need_no_word(dlw, in_tmp):

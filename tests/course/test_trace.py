@@ -40,7 +40,9 @@ def test_every_step_agrees_with_autograd(x, y, settings):
     w, b = (torch.tensor(settings[name], dtype=torch.float64, requires_grad=True) for name in ("w", "b"))
     inputs, targets = (torch.tensor(values, dtype=torch.float64) for values in (x, y))
     optimizer = torch.optim.SGD([w, b], lr=settings["lr"])
-    for step in trace_descent(x, y, **settings, steps=5):
+    steps = trace_descent(x, y, **settings, steps=5)
+    assert len(steps) == 5
+    for step in steps:
         assert (step.w, step.b) == pytest.approx((w.item(), b.item()))
         optimizer.zero_grad()
         predictions = w * inputs + b
@@ -149,7 +151,9 @@ def test_the_last_layer_gives_the_models_own_scores(name):
 
 
 def test_a_binary_loss_is_that_of_the_sigmoid():
-    for sample in trace_classifier(*built("circles_v0")).samples:
+    traced = trace_classifier(*built("circles_v0"))
+    assert len(traced.samples) > 1
+    for sample in traced.samples:
         p = 1 / (1 + math.exp(-sample.logits[0]))
         assert sample.probabilities == pytest.approx((1 - p, p))
         assert sample.answer == (p > 0.5)
@@ -157,7 +161,9 @@ def test_a_binary_loss_is_that_of_the_sigmoid():
 
 
 def test_a_loss_of_many_classes_is_that_of_the_softmax():
-    for sample in trace_classifier(*built("blobs")).samples:
+    traced = trace_classifier(*built("blobs"))
+    assert len(traced.samples) > 1
+    for sample in traced.samples:
         powers = [math.exp(logit) for logit in sample.logits]
         assert sample.probabilities == pytest.approx([power / sum(powers) for power in powers])
         assert sample.answer == max(range(4), key=sample.logits.__getitem__)
@@ -172,7 +178,9 @@ def test_the_loss_is_the_mean_of_the_samples():
 
 
 def test_a_worked_sum_is_the_first_number_of_its_layer():
-    for layer in trace_classifier(*built("blobs")).layers:
+    traced = trace_classifier(*built("blobs"))
+    assert len(traced.layers) > 1
+    for layer in traced.layers:
         assert layer.worked.total == pytest.approx(layer.outputs[0][0], rel=1e-5)
         summed = sum(weight * value for weight, value in layer.worked.terms) + layer.worked.bias
         assert layer.worked.total == pytest.approx(summed)

@@ -288,6 +288,8 @@ def test_labels_that_a_loss_over_classes_cannot_take(y, fault_of):
 def test_labels_that_the_loss_leaves_out_are_not_out_of_range():
     check_batch(nn.Linear(2, 3), images(3, 2), labels(0, 1, 9), nn.CrossEntropyLoss(ignore_index=9))
     check_batch(nn.Linear(2, 3), images(3, 2), labels(0, 1, -100), CROSS_ENTROPY)
+    with pytest.raises(BatchError):
+        check_batch(nn.Linear(2, 3), images(3, 2), labels(0, 1, 9), CROSS_ENTROPY)
 
 
 @pytest.mark.parametrize("loss_fn", [BCE, L1], ids=["BCE", "L1"])

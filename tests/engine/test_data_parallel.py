@@ -296,6 +296,7 @@ def test_slices_of_all_processes_are_the_batches_of_one(dataset, size, batch_siz
 
     slices = [batches(Slice(dataset, alone(rank, size))) for rank in range(size)]
 
+    assert slices[0]
     for (X, y), *own in zip(batches(dataset), *slices, strict=True):
         assert torch.equal(torch.cat([inputs for inputs, _ in own]), X)
         assert torch.equal(torch.cat([labels for _, labels in own]), y)

@@ -91,7 +91,7 @@ def test_unreadable_files_are_rows_in_their_place(digits_run, tmp_path):
         None,
         "no such file",
     ]
-    assert found[1].label is not None
+    assert found[1].label in {str(digit) for digit in range(10)}
 
 
 def test_a_colour_photo_of_any_size_is_brought_to_the_models_shape(digits_run, tmp_path):

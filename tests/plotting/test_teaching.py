@@ -112,7 +112,10 @@ def test_what_is_no_surface_or_path_is_an_error(loss, path, words):
 
 
 def test_a_flat_surface_is_drawn():
-    plot_loss_surface([0, 1, 2], [0, 1], np.ones((2, 3)), [[1, 0.5]]).draw_without_rendering()
+    figure = plot_loss_surface([0, 1, 2], [0, 1], np.ones((2, 3)), [[1, 0.5]])
+    figure.draw_without_rendering()
+
+    assert [axis.get_title() for axis in figure.axes]
 
 
 def test_each_step_of_a_convolution_has_its_shape_below_and_its_maps_in_proportion():

@@ -240,6 +240,7 @@ def test_a_run_that_accumulates_weighed_classes_is_one_of_larger_batches(tmp_pat
 
     small = trained(tmp_path, model, *pairs, "data.batch_size=6", "accumulate=2")
 
+    assert len(small.history()) == 3
     for row, expected in zip(small.history(), large.history(), strict=True):
         columns = ("train_loss", "test_loss")
         assert [row[name] for name in columns] == pytest.approx([expected[name] for name in columns], rel=1e-5)

@@ -197,7 +197,8 @@ def test_a_val_folder_is_the_validation_split(pets):
 def test_a_val_folder_may_bear_other_names(name, pets):
     shutil.copytree(pets / "test", pets / name)
 
-    assert load_image_folder(path=str(pets)).val is not None
+    splits = load_image_folder(path=str(pets))
+    assert names_of(splits.val) == names_of(splits.test)
 
 
 def test_a_val_folder_stands_in_for_a_missing_test_folder(pets):
@@ -438,6 +439,7 @@ def test_unreadable_pictures_are_left_out_when_asked_for(broken):
 def test_labels_stay_with_their_pictures_when_some_are_left_out(broken):
     splits = load_image_folder(path=str(broken), on_bad="skip")
 
+    assert splits.skipped == {"train": 1, "test": 1}
     for part in splits.parts().values():
         assert [splits.classes[label] for label in part.labels.tolist()] == [path.parent.name for path in part.paths]
 

@@ -72,7 +72,9 @@ def test_batches_of_shards_in_order_are_those_of_a_list_in_that_order(pets, pet_
     listed, shards = load_image_csv(path=str(tmp_path / "list.csv")), load_shards(path=str(pet_shards))
 
     for split in ("train", "test"):
-        for mine, other in zip(gone_through(shards.part(split)), gone_through(listed.part(split)), strict=True):
+        batches = list(zip(gone_through(shards.part(split)), gone_through(listed.part(split)), strict=True))
+        assert batches
+        for mine, other in batches:
             assert all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
 
 

@@ -78,6 +78,7 @@ def test_a_search_goes_on_with_what_is_left(search):
 def test_every_combination_has_its_seeds_and_the_first_decides_for_all(search):
     plan, _ = run_sweep(search(random=8, seeds=2)[0])
 
+    assert len(plan.points) >= 2
     for first, second in zip(plan.points[::2], plan.points[1::2], strict=True):
         assert (first.values, first.seed, second.seed) == (second.values, 42, 43)
         assert first.status == second.status

@@ -85,6 +85,7 @@ def test_the_folder_and_the_summary_hold_the_same(both):
 def test_it_goes_on_as_the_run_alone_does(both):
     histories = [columns(resume_training(run, epochs=50).history()) for run in both]
 
+    assert len(histories[0]) == 50
     for row, expected in zip(*histories, strict=True):
         assert row == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
