@@ -169,13 +169,13 @@ def _trace(
     model: str,
     built: nn.Module,
     in_shape: tuple[int, ...],
-    picture: Path,
+    file: Path,
     target: FigureFile | None,
     predictor: Predictor | None,
 ) -> None:
     """Print each layer's output shape for one image and draw its feature maps.
 
-    Of a run, the picture goes the run's own way into the model, and its answer is printed too.
+    With a run, the image is preprocessed as in the run, and the prediction is printed too.
     """
     from dlworkflow.data.images.pipeline import Pipeline
     from dlworkflow.data.images.pixels import to_uint8
@@ -187,14 +187,16 @@ def _trace(
         raise ConfigError(f"--trace: model {model!r} takes rows of numbers, not images; see `dlw trace {model}`")
     way = predictor.transform if predictor is not None else None
     way = way or Pipeline((in_shape[1], in_shape[2]))
-    image = way.to_float(to_uint8(way.read(picture, in_shape[0]))[None])[0]
+    image = way.to_float(to_uint8(way.read(file, in_shape[0]))[None])[0]
     layers = layer_outputs(built, image[None])
     rows = [{"layer": "input", "kind": "", "output": _times(image.shape)}]
     rows += [{"layer": layer.name, "kind": layer.kind, "output": _times(layer.output.shape[1:])} for layer in layers]
     typer.echo(render(rows, {key: key for key in rows[0]}))
     if predictor is not None:
-        [said] = predictor.predict_images([picture])
-        typer.echo(f"answer: {said.error or f'{printable(said.label)}, probability {said.probability:.3f}'}")
+        [prediction] = predictor.predict_images([file])
+        typer.echo(
+            f"answer: {prediction.error or f'{printable(prediction.label)}, probability {prediction.probability:.3f}'}"
+        )
     maps = [("input", image.numpy()), *((f"{x.name} {x.kind}", x.output[0].numpy()) for x in layers)]
     figure = plot_feature_maps(maps)
     echo_path(target.save(figure) if target else save_under_free_name(figure, f"{model}-layers"))

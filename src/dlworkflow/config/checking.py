@@ -1,4 +1,4 @@
-"""From merged layers to settings that hold: all faults at once, in the words in which the user wrote them."""
+"""From merged layers to checked settings: all errors at once, with the keys as the user wrote them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _key_of(location: tuple[int | str, ...]) -> str:
 
 
 def _sentence(fault: Any, key: str) -> str:
-    """Say one pydantic fault in a user's words."""
+    """Return the sentence for one error of pydantic."""
     kind, given, limits = fault["type"], fault["input"], fault.get("ctx", {})
     if kind == "extra_forbidden":
         section, _, name = key.rpartition(".")

@@ -49,7 +49,7 @@ Shares = Callable[[Tensor], Tensor | None]
 
 
 def shares_of(loss_fn: LossFn) -> Shares | None:
-    """Return what tells, of labels (n, ...), what each sample adds to what the mean of a loss divides by: (n,).
+    """Return the function from labels (n, ...) to what each sample adds to the divisor of a mean loss, (n,).
 
     None, here or there, is: all add the same. torch's losses over classes divide by the weights of the labels' classes
     and leave out `ignore_index`; all others by the number of samples. A loss of one's own that divides by something

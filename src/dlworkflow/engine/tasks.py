@@ -55,7 +55,7 @@ class Task:
         return logits
 
     def labels(self, logits: Tensor) -> Tensor:
-        """Turn raw scores into the label each stands for: (n,) classes, or the value itself for a regression."""
+        """Turn raw scores into predicted labels: (n,) classes, or the value itself for a regression."""
         if self.name == "multiclass":
             return logits.argmax(dim=1)
         if self.name == "binary":

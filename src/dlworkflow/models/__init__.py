@@ -225,7 +225,7 @@ def _fill(cls: Callable[..., nn.Module], in_shape: tuple[int, ...], n_outputs: i
             f"it takes images (channels, height, width), the data gives {_times(in_shape)} numbers a sample"
         )
     if "input_features" in supplied and len(in_shape) != 1:
-        raise ValueError("it takes rows of numbers, the data gives pictures")
+        raise ValueError("it takes rows of numbers, the data gives images")
     return {name: _FROM_DATA[name](in_shape, n_outputs) for name in supplied}
 
 
@@ -242,7 +242,7 @@ def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outp
     try:
         with torch.no_grad():  # a lazy layer made in inference mode could never be trained
             out: torch.Tensor = model(torch.zeros(1, *in_shape))
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # torchvision asserts picture sizes
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # torchvision asserts image sizes
         raise ModelError(
             f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
         ) from error

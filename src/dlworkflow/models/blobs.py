@@ -13,7 +13,7 @@ class BlobModel(nn.Module):
 
     Takes x (n, input_features) float32, returns logits (n, output_features), one a class: raw scores, no softmax.
     The notes leave the ReLUs out, as blobs can be told apart by straight lines. `activation` names another function
-    than the ReLU; `batch_norm` stands before it, `dropout` after it. Raises ValueError for both `relu` and
+    than the ReLU; `batch_norm` comes before it, `dropout` after it. Raises ValueError for both `relu` and
     `activation`.
     """
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 """Where the second classifiers of googlenet and inception_v3 live in published weights; they are left out here."""
 
-_SIZED = {"vit": "image_size", "maxvit": "input_size"}  # families whose layers are made for one picture size
+_SIZED = {"vit": "image_size", "maxvit": "input_size"}  # families whose layers are made for one image size
 _WITH_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
 _MORE: dict[str, Mapping[str, Any]] = {"googlenet": _WITH_AUXILIARY, "inception_v3": _WITH_AUXILIARY}
 
 
 @dataclass(frozen=True)
 class Published:
-    """Weights that torchvision publishes: their name, address, size in MB, and what a picture must go through.
+    """Weights that torchvision publishes: their name, address, size in MB, and what an image must go through.
 
     `digest` is the start of the file's sha256; `resize` the shorter side before the middle, `crop` pixels square, is
     cut out.
@@ -79,11 +79,11 @@ def constructor(name: str) -> Callable[..., nn.Module]:
         from torchvision import models
 
         if len(in_shape) != 3 or in_shape[0] != 3:
-            raise ValueError("it takes RGB pictures (3 channels)")
+            raise ValueError("it takes RGB images (3 channels)")
         more = dict(_MORE.get(name, {}))
         if keyword := _SIZED.get(name.partition("_")[0]):
             if in_shape[1] != in_shape[2]:
-                raise ValueError("it takes square pictures (data.image_size)")
+                raise ValueError("it takes square images (data.image_size)")
             more[keyword] = in_shape[1] if keyword == "image_size" else in_shape[1:]
         model: nn.Module = models.get_model(name, weights=None, num_classes=n_outputs, **more)
         model.classifier_layer = list(dict(model.named_children()))[-1]  # type: ignore[assignment]
@@ -94,7 +94,7 @@ def constructor(name: str) -> Callable[..., nn.Module]:
 
 
 def has_fixed_size(name: str) -> bool:
-    """Tell whether a model's weights are of one picture size, as those of the vision transformers are."""
+    """Tell whether a model's weights are of one image size, as those of the vision transformers are."""
     return name.partition("_")[0] in _SIZED
 
 
@@ -128,5 +128,5 @@ def published(name: str, weights: str = "default") -> Published:
 
 
 def usual_size(name: str) -> int:
-    """Return the side of the square pictures that a model's default weights take."""
+    """Return the side of the square images that a model's default weights take."""
     return published(name).crop

@@ -196,7 +196,7 @@ def locate_data(layer: Layer) -> Layer:
 
 
 def _for_data(recipe: dict[str, Any], name: object) -> dict[str, Any]:
-    """Let a recipe's pictures be prepared alike where the user trains on other data that has settings for it."""
+    """Let a recipe's images be prepared alike where the user trains on other data that has settings for it."""
     own = recipe.get("data", {})
     if name in (None, own.get("name")) or name not in data.names():
         return recipe

@@ -104,7 +104,7 @@ def input_shape(name: str, weights: Mapping[str, Tensor], image_size: tuple[int,
     first = _first(weights)
     if len(usual) == 1 or (not usual and image_size is None and (first is None or first.ndim < 4)):
         if image_size is not None:
-            raise ConfigError(f"--image-size: model {name!r} takes numbers, not pictures")
+            raise ConfigError(f"--image-size: model {name!r} takes numbers, not images")
         return (int(first.shape[1]),) if first is not None and first.ndim == 2 else usual or (1,)
     height, width = image_size or usual[1:] or (0, 0)
     if not height:
