@@ -210,7 +210,7 @@ def train_epochs(
         for split, (loss, _) in scores.items():
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
-        over_samples = {split: result for split, (_, result) in found.items()}
+        over_samples = {split: result for split, (_, result) in found.items()} if by_batch else None
         seconds, also = default_timer() - start, over_samples if by_batch else None
         yield Epoch(number, lr, seconds, **scores, over_samples=also, metrics={})
 
