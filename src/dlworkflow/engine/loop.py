@@ -211,8 +211,7 @@ def train_epochs(
             if not math.isfinite(loss):
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
         over_samples = {split: result for split, (_, result) in found.items()} if by_batch else None
-        seconds, also = default_timer() - start, over_samples if by_batch else None
-        yield Epoch(number, lr, seconds, **scores, over_samples=also, metrics={})
+        yield Epoch(number, lr, default_timer() - start, **scores, over_samples=over_samples, metrics={})
 
 
 @dataclass(frozen=True)
