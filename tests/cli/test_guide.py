@@ -53,6 +53,14 @@ def test_a_page_that_does_not_exist_is_wrong_usage(given, dlw):
     assert "'transfer'" in answer.err or "start" in answer.err
 
 
+def test_a_word_that_is_no_page_is_an_error_that_names_the_search(dlw):
+    answer = dlw("guide", "mixup")
+
+    assert (answer.code, answer.out) == (2, "")
+    found = len(dlw("guide", "--search", "mixup").out.splitlines())
+    assert f"`dlw guide --search mixup` finds {found} lines" in answer.err
+
+
 def test_a_word_is_found_in_any_case_with_page_and_line(dlw):
     answer = dlw("guide", "--search", "MIXUP")
 

@@ -1,4 +1,4 @@
-"""The manual: Markdown pages that ship with the package, by name; knows nothing of what they describe."""
+"""The guide: Markdown pages that ship with the package, by name; knows nothing of what they describe."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ def pages(language: str = ENGLISH) -> dict[str, str]:
 def page(name: str, language: str = ENGLISH) -> str:
     """Return the Markdown of a page, in English where it has no translation.
 
-    Raises ConfigError for an unknown page, with the nearest name.
+    Raises ConfigError for an unknown page, with the nearest name, or with how to search for it as a word.
     """
     names = [entry.name.removesuffix(".md") for entry in _folder().iterdir() if entry.name.endswith(".md")]
     if name not in names:
-        raise ConfigError(f"PAGE: {unknown('page of the guide', name, sorted(names))}")
+        lines = len(search(name)) if name.isalnum() else 0
+        more = f"; `dlw guide --search {name}` finds {lines} lines" if lines else ""
+        raise ConfigError(f"PAGE: {unknown('page of the guide', name, sorted(names))}{more}")
     source = _folder(language) if is_translated(name, language) else _folder()
     return (source / f"{name}.md").read_text(encoding="utf-8")
 
 
 def is_translated(name: str, language: str) -> bool:
-    """Tell whether a page exists in a language."""
+    """Return whether a page exists in a language."""
     return (_folder(language) / f"{name}.md").is_file()
 
 
 def search(word: str, language: str = ENGLISH) -> list[tuple[str, int, str]]:
-    """Return the lines that contain `word`, in whatever case: (page, number of the line from 1, line)."""
+    """Return the lines that contain `word`, in upper or lower case: (page, line number from 1, line)."""
     wanted = word.casefold()
     return [
         (name, number, line.strip())
