@@ -103,12 +103,15 @@ IN_QUOTES = 'YAML reads no, on and 7 as other than text: put a name in quotes, "
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `given` most likely means, or None when nothing is close."""
+    """Return the known name that `given` most likely means, or None when nothing is close.
+
+    The last part of a dotted name is close to it: `lr` to `optimizer.lr`.
+    """
     from difflib import get_close_matches
 
     names = {name.casefold(): name for name in islice(known, _MOST_NAMES)}
     given = given[:_LONGEST].casefold()
-    close = get_close_matches(given, names, n=1, cutoff=0.6)
+    close = [name for name in names if name.endswith(f".{given}")] or get_close_matches(given, names, n=1, cutoff=0.6)
     if not close:
         close = [name for name in names if given and (name.startswith(given) or given.startswith(name))][:1]
     return names[close[0]] if close else None

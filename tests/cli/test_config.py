@@ -40,11 +40,15 @@ def test_a_setting_is_explained_by_values_default_option_and_owners(key, lines, 
         assert any(found.startswith(line) for found in answer.out.splitlines()), answer.out
 
 
-def test_an_unknown_setting_is_answered_with_the_nearest(dlw):
-    answer = dlw("config", "data.imag_size")
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("data.imag_size", "data.image_size"), ("lr", "optimizer.lr"), ("momentum", "optimizer.momentum")],
+)
+def test_an_unknown_setting_is_answered_with_the_nearest(given, meant, dlw):
+    answer = dlw("config", given)
 
     assert (answer.code, answer.out) == (2, "")
-    assert "unknown setting 'data.imag_size'; did you mean 'data.image_size'?" in answer.err
+    assert f"unknown setting {given!r}; did you mean {meant!r}?" in answer.err
 
 
 def test_without_a_key_all_settings_are_listed_by_section(dlw):

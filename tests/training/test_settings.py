@@ -96,3 +96,12 @@ def test_a_run_with_another_optimizer_of_torch_resumes_to_the_same_weights(name,
 
     one, two = (torch.load(run.weights_path("last"), weights_only=True) for run in (whole, half))
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    ("pair", "meant"),
+    [("lr=0.1", "optimizer.lr"), ("batch_size=8", "data.batch_size"), ("hidden_units=8", "model.hidden_units")],
+)
+def test_a_setting_without_its_section_is_answered_with_the_whole_key(pair, meant):
+    with pytest.raises(ConfigError, match=f"did you mean '{meant}'"):
+        resolve_config([from_overrides(["model=tinyvgg", pair])])

@@ -26,7 +26,7 @@ from dlworkflow.config.conflicts import contradictions
 from dlworkflow.engine.losses import LOSSES, check_fits
 from dlworkflow.engine.optimizers import OPTIMIZERS, check_optimizer, known_name
 from dlworkflow.engine.schedules import SCHEDULES, build_curve, check_first_change
-from dlworkflow.errors import ConfigError, few
+from dlworkflow.errors import ConfigError, few, unknown
 from dlworkflow.metrics.functions import epoch_fault
 from dlworkflow.training.transfer import settle
 
@@ -85,6 +85,7 @@ def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
         given = values.get(section)
         if isinstance(given, dict) and given.get("name") and f"{section}.name" not in faults:
             values[section] = _completed(section, given, registry, kind, faults)
+    _check_top_level(values, faults)
     _check_loss(values.get("loss"), faults)
     if fault := epoch_fault(values.get("metrics")):
         faults["metrics"] = fault
@@ -113,6 +114,15 @@ def _completed(section: str, given: dict[str, Any], registry: Any, kind: Any, fa
     faults |= {f"{section}.{key}": fault for key, fault in registry.faults(name, own).items()}
     usual = registry.settings(name) if section in ("optimizer", "schedule") else {}
     return {"name": name, **usual, **given} | ({"name": name} if section == "optimizer" else {})
+
+
+def _check_top_level(values: Mapping[str, Any], faults: dict[str, str]) -> None:
+    """Note settings that are written without their section: `lr` for `optimizer.lr`."""
+    for key in values.keys() - TrainConfig.model_fields.keys() - {"name"}:
+        for section, (registry, kind) in NAMED.items():
+            name = _section(values, section).get("name")
+            if name and f"{section}.name" not in faults and key in {*kind.model_fields, *registry.settings(name)}:
+                faults[key] = unknown("setting", key, [f"{section}.{key}"])
 
 
 def _check_loss(given: object, faults: dict[str, str]) -> None:
