@@ -109,6 +109,7 @@ def test_rows_of_a_csv_are_read_as_they_were_written(rows):
 @given(st.text())
 @example("=1+1")
 @example("-1\t=2")
+@example("\r")
 @few
 def test_a_cell_that_starts_like_a_formula_is_a_number_or_quoted(text):
     cell = csv_cell(text)

@@ -89,6 +89,7 @@ def test_one_cycle_is_torchs_at_every_update():
     )
 
 
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # torch before 2.7 warns of its own call
 def test_cosine_after_a_warm_up_is_torchs_two_in_a_row_at_every_update():
     total, warmup = EPOCHS * UPDATES, 8
 

@@ -45,6 +45,6 @@ def _escaped(line: str) -> str:
 
 def _are_numbers(text: str) -> bool:
     try:
-        return all(float(part) is not None for part in text.split())
+        return [float(part) for part in text.split()] != []
     except ValueError:
         return False
