@@ -67,7 +67,7 @@ engine/signals:
 engine/tasks: errors
 engine/update: engine/loss_means engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
-data/check: errors files/paths registry data/folders data/images data/protocol data/splits
+data/check: errors files/paths data/folders data/images data/protocol data/splits
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
 data/download: errors files/paths
 data/folders: errors files/paths data/images
@@ -114,7 +114,7 @@ models/linear: registry
 models/recipes:
 models/tiny_vgg: registry models/activations
 models/torchvision_models: errors
-models/weights: errors files/paths files/writing registry data/download models models/backbone
+models/weights: errors files/paths files/writing data/download models models/backbone
     models/torchvision_models
 training: registry
 training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
@@ -148,7 +148,7 @@ training/sweep: errors files/paths files/writing config engine/child_processes e
     engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly training/job
     training/provenance training/recorder training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
-inference: registry
+inference:
 inference/inputs: errors files/paths data/folders data/images runs inference/rows
 inference/parallel:
 inference/predictor: errors engine/batch_check engine/device engine/tasks data/folders data/images runs models

@@ -58,34 +58,19 @@ def is_offline(offline: bool = False) -> bool:
     return offline or os.environ.get("DLW_OFFLINE", "0").casefold() not in ("", "0", "false", "no")
 
 
-def fetch(files: Sequence[Remote], folder: Path, *, offline: bool = False, hint: str = "") -> Path:
-    """Fetch files into `folder`, which appears only when all are there and whole; return it.
-
-    Raises MissingDataError that names the file and its place when there is no network or downloads are off.
-    """
-    return _fetch_into(files, folder, lambda fetched: fetched, offline=offline, hint=hint)
-
-
-def fetch_archive(archive: Remote, folder: Path, *, offline: bool = False) -> Path:
-    """Fetch a zip file and unpack it as `folder`, which appears only when it is whole; return it.
-
-    A copy of the archive beside `folder` under its own name is used instead of the network.
-    """
-
-    def unpack(fetched: Path) -> Path:
-        return extract_zip(fetched / archive.name, fetched / "unpacked")
-
-    return _fetch_into([archive], folder, unpack, offline=offline)
-
-
-def _fetch_into(
+def fetch(
     files: Sequence[Remote],
     folder: Path,
-    finish: Callable[[Path], Path],
     *,
-    offline: bool,
+    offline: bool = False,
     hint: str = "",
+    finish: Callable[[Path], Path] = lambda fetched: fetched,
 ) -> Path:
+    """Fetch files into `folder`, which appears only when all are there and whole; return it.
+
+    `finish` gets the folder of the fetched files and returns the one that becomes `folder`.
+    Raises MissingDataError that names the file and its place when there is no network or downloads are off.
+    """
     by_hand = _by_hand(files, folder, hint)
     local = [folder.parent / file.name for file in files]
     have = all(file.is_file() for file in local)
@@ -114,6 +99,18 @@ def _fetch_into(
             f"cannot write {str(folder)!r}: {first_line(error)}; name another folder with --data-dir"
         ) from None
     return folder
+
+
+def fetch_archive(archive: Remote, folder: Path, *, offline: bool = False) -> Path:
+    """Fetch a zip file and unpack it as `folder`, which appears only when it is whole; return it.
+
+    A copy of the archive beside `folder` under its own name is used instead of the network.
+    """
+
+    def unpack(fetched: Path) -> Path:
+        return extract_zip(fetched / archive.name, fetched / "unpacked")
+
+    return fetch([archive], folder, offline=offline, finish=unpack)
 
 
 def download_data(source: str, destination: str | os.PathLike[str], *, sha256: str, size: int) -> Path:
@@ -152,10 +149,8 @@ def check(path: Path, file: Remote) -> None:
         raise DataError(
             f"{file.name} from {file.url} is {more}{size:,} bytes, not the {file.size:,} expected: not kept"
         )
-    digest = hashlib.new(file.algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+        digest = hashlib.file_digest(stream, lambda: hashlib.new(file.algorithm, usedforsecurity=False))
     if digest.hexdigest() != file.digest:
         raise DataError(f"{file.name} from {file.url} has another {file.algorithm} than expected: not kept")
 
@@ -179,11 +174,9 @@ def extract_zip(archive: Path, folder: Path) -> Path:
             if total > max(archive.stat().st_size, 1 << 20) * UNPACKED_LIMIT:
                 raise DataError(f"{archive.name}: would unpack to {total:,} bytes, {UNPACKED_LIMIT} times its own size")
             packed.extractall(folder)
-    except OSError as error:
-        if isinstance(error, DataError) or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError, ValueError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
-        raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
-    except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
     folder.mkdir(exist_ok=True)
     return folder

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import torch
@@ -33,11 +34,6 @@ def on_all_cores(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[A
 
 def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Yield lists of `size` items, the last of which may be shorter."""
-    chunk: list[Any] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
         yield chunk

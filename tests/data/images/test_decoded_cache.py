@@ -1,4 +1,4 @@
-"""Pictures are decoded once: the second look finds the same bytes in memory or in a file."""
+"""Images are decoded once: the second look finds the same bytes in memory or in a file."""
 
 import errno
 import os
@@ -45,6 +45,10 @@ def cached(cache):
     return sorted((cache / "pictures").glob("*")) if (cache / "pictures").exists() else []
 
 
+def decode(paths):
+    return ImageFiles(paths, WAY, 3)[range(len(paths))]
+
+
 def test_a_second_look_decodes_nothing(paths):
     assert [files(paths).n_decoded for _ in range(2)] == [5, 0]
 
@@ -53,7 +57,7 @@ def test_a_second_look_finds_the_same_bytes(paths):
     first, second = files(paths), files(paths)
 
     assert torch.equal(pixels(first), pixels(second))
-    assert torch.equal(pixels(first), remembered.decode(paths, WAY, 3))
+    assert torch.equal(pixels(first), decode(paths))
 
 
 def test_only_what_changed_is_decoded_again(paths, paint):
@@ -62,7 +66,7 @@ def test_only_what_changed_is_decoded_again(paths, paint):
     again = files(paths)
 
     assert again.n_decoded == 1
-    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+    assert torch.equal(pixels(again), decode(paths))
 
 
 def test_a_file_that_only_looks_newer_is_decoded_again(paths):
@@ -78,7 +82,7 @@ def test_more_and_fewer_pictures_in_another_order_decode_what_is_new(paths, pain
     found = files(more)
 
     assert found.n_decoded == 2
-    assert torch.equal(pixels(found), remembered.decode(more, WAY, 3))
+    assert torch.equal(pixels(found), decode(more))
 
 
 @pytest.mark.parametrize("way", [Pipeline((8, 9)), Pipeline((4, 4))])
@@ -97,7 +101,7 @@ def test_two_parts_of_one_folder_do_not_overwrite_each_other(paths):
 
 
 def test_above_the_memory_budget_the_file_is_read_from(paths, monkeypatch):
-    expected = remembered.decode(paths, WAY, 3)
+    expected = decode(paths)
     monkeypatch.setattr(remembered, "DECODED_MEMORY_BUDGET", 100)
     for n_decoded in (5, 0):
         found = files(paths)
@@ -123,7 +127,7 @@ def test_a_file_changed_with_its_size_and_time_kept_is_decoded_again(paths, pain
     again = files(paths)
 
     assert (paths[2].stat().st_size, again.n_decoded) == (len(before), 1)
-    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+    assert torch.equal(pixels(again), decode(paths))
 
 
 @pytest.mark.parametrize("budget", [2**31, 100])
@@ -136,7 +140,7 @@ def test_one_flipped_byte_of_the_file_is_noticed_and_decoded_again(paths, budget
     found.file.write_bytes(content)
     again = files(paths)
 
-    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+    assert torch.equal(pixels(again), decode(paths))
     assert again.n_decoded == 1
 
 
@@ -151,7 +155,7 @@ def test_one_flipped_byte_beside_the_pixels_is_noticed(paths, byte, budget, monk
     found.file.write_bytes(content)
     again = files(paths)
 
-    assert torch.equal(pixels(again), remembered.decode(paths, WAY, 3))
+    assert torch.equal(pixels(again), decode(paths))
     assert (again.contents(), again.n_decoded) == (before, 1)
 
 
@@ -222,7 +226,7 @@ def test_without_file_and_memory_pictures_are_decoded_when_asked_for(paths, monk
     found = files(paths)
 
     assert (found.kept, found.n_decoded) == (False, 0)
-    assert torch.equal(found[[2]], remembered.decode(paths[2:3], WAY, 3))
+    assert torch.equal(found[[2]], decode(paths[2:3]))
 
 
 def test_dlw_cache_0_remembers_in_memory_alone(paths, cache, monkeypatch):

@@ -15,7 +15,6 @@ from dlworkflow.errors import first_line
 from dlworkflow.registry import Count, Probability, Range, Registry, Spread
 
 if TYPE_CHECKING:
-    import torch
     from PIL import Image
 
 Augmentation = Callable[["Image.Image"], "Image.Image"]
@@ -72,19 +71,8 @@ def _random_erasing(*, p: Probability = 0.5, scale: list[float] = [0.02, 0.33]) 
     """Blacken a random rectangle of the area within `scale`, with probability `p`."""
     from torchvision.transforms import v2
 
-    return _Erasing(v2.RandomErasing(p, scale=(scale[0], scale[1])))
-
-
-class _Erasing:
-    """Erases on a tensor, as torchvision leaves images alone."""
-
-    def __init__(self, erase: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        self._erase = erase
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        from dlworkflow.data.images.pixels import to_pil, to_uint8
-
-        return to_pil(self._erase(to_uint8(image)))
+    erase = v2.RandomErasing(p, scale=(scale[0], scale[1]))  # on a tensor, as it leaves images alone
+    return v2.Compose([v2.PILToTensor(), erase, v2.ToPILImage()])
 
 
 def _rand_augment(*, num_ops: Count = 2, magnitude: Annotated[int, Range(0, 30)] = 9) -> Augmentation:

@@ -217,14 +217,6 @@ class ImageFiles:
         return len(self.paths) * self.channels * height * width
 
 
-def decode(paths: Sequence[Path], pipeline: Pipeline, channels: int) -> Tensor:
-    """Read images on all cores: uint8 (n, channels, *pipeline.size).
-
-    Raises DataError that names the first ten files that cannot be read.
-    """
-    return ImageFiles(paths, pipeline, channels)[range(len(paths))]
-
-
 def decode_into(
     pixels: Tensor, contents: Any, paths: Sequence[Path], indices: Sequence[int], pipeline: Pipeline, channels: int
 ) -> list[ImageError]:

@@ -17,25 +17,17 @@ DIGEST_BYTES = 16
 _HELD_BYTES = 64 * 2**20
 """A larger file is never held in memory whole."""
 
-_PIECE = 2**20
-
 
 def digest_of(path: Path) -> bytes:
     """Return a digest of a file's bytes, read piece by piece."""
-    return _digest_of(path, hashlib.sha256())[:DIGEST_BYTES]
+    with open_regular(path) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()[:DIGEST_BYTES]
 
 
 def shard_digest(path: Path) -> str:
     """Return a digest of a file's bytes as an index of shards has it."""
-    return _digest_of(path, hashlib.blake2b(digest_size=16)).hex()
-
-
-def _digest_of(path: Path, digest: Any) -> bytes:
     with open_regular(path) as stream:
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-    found: bytes = digest.digest()
-    return found
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def read_digested(path: Path) -> tuple[bytes | None, bytes]:

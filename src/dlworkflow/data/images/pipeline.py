@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,9 @@ class Pipeline:
             resize["interpolation"] = self.interpolation
         if self.fast_decode:
             resize["fast_decode"] = True
-        steps: list[dict[str, Any]] = [{"range": _range_spec(self.value_range)}] if self.value_range else []
+        values = self.value_range
+        given = {"each": True} if isinstance(values, str) else dict(zip(("low", "high"), values or (), strict=False))
+        steps: list[dict[str, Any]] = [{"range": given}] if given else []
         steps.append({"resize": resize})
         if self.shorter:
             steps.append({"center_crop": size})
@@ -106,7 +108,9 @@ class Pipeline:
         """The random part as one function on images, or None; it draws from torch's global generator."""
         if not self.augmentations:
             return None
-        return _Chain([build(name, dict(settings), self.size) for name, settings in self.augmentations])
+        from torchvision.transforms import Compose
+
+        return Compose([build(name, dict(settings), self.size) for name, settings in self.augmentations])
 
     @cached_property
     def flip_alone(self) -> float | None:
@@ -147,23 +151,3 @@ def _resized_part(
     part = image.crop((x, y, right, bottom))  # positions within it are small, as Pillow's single precision needs
     within = (box[0] - x, box[1] - y, min(box[2] - x, part.width), min(box[3] - y, part.height))
     return part.resize(size, filter_, box=within)
-
-
-class _Chain:
-    """Functions on images, one after the other; a class, so that workers can be sent one."""
-
-    def __init__(self, steps: Sequence[Callable[[Image.Image], Image.Image]]) -> None:
-        self._steps = steps
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        for step in self._steps:
-            image = step(image)
-        return image
-
-
-def _range_spec(value_range: ValueRange) -> dict[str, Any]:
-    return (
-        {"each": True}
-        if isinstance(value_range, str) or value_range is None
-        else dict(zip(("low", "high"), value_range, strict=True))
-    )
