@@ -74,8 +74,8 @@ data/folders: errors files/paths data/images
 data/images: errors files/paths files/writing registry data/protocol
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/protocol:
-data/shards: errors files/paths files/writing registry engine/child_processes data/check data/folders data/images
-    data/loaders data/protocol data/splits
+data/shards: errors files/paths files/writing registry data/check data/folders data/images data/loaders
+    data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
 data/splits: errors data/images data/protocol
 metrics: metrics/functions

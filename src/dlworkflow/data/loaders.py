@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -27,36 +28,31 @@ from dlworkflow.data.protocol import (
     skips,
 )
 from dlworkflow.engine.child_processes import START_METHOD, guarded_start, leave_interrupts_to_the_parent
-from dlworkflow.errors import ConfigError, DataError, first_line
+from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 _CHUNK_BYTES = 8 * 2**20
 """Bytes of an epoch that are gathered at once and then split into batches, where that is more than one batch."""
 
 
+@dataclass
 class BatchLoader:
     """Batches of a data set that answers for many samples at once, without worker processes.
 
     Draws from the generators what `DataLoader(dataset, batch_size, shuffle=shuffle, generator=generator)` draws.
     """
 
-    def __init__(
-        self,
-        dataset: AnswersBatches,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        generator: torch.Generator | None,
-        pinned: bool = False,
-        weights: Tensor | None = None,
-    ) -> None:
-        self.dataset, self.batch_size, self._weights = dataset, batch_size, weights
-        self._shuffle, self._generator, self._pinned = shuffle, generator, pinned
+    dataset: AnswersBatches
+    batch_size: int
+    shuffle: bool
+    generator: torch.Generator | None
+    pinned: bool = False
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
 
     def __iter__(self) -> Iterator[Samples]:
-        self._draw()  # a DataLoader seeds its workers, even where it has none
+        draw_seed(self.generator)  # a DataLoader seeds its workers, even where it has none
         order = self._order()
         n_bytes = n_bytes_of_fixed_sample(self.dataset)
         if not n_bytes:
@@ -71,21 +67,20 @@ class BatchLoader:
     def _copied_soon(self, batch: Samples) -> Samples:
         """Pin a batch that has still to be copied to the accelerator."""
         X, y = batch
-        return (X.pin_memory(), y.pin_memory()) if self._pinned and X.device.type == "cpu" else batch
+        return (X.pin_memory(), y.pin_memory()) if self.pinned and X.device.type == "cpu" else batch
 
     def _order(self) -> Tensor:
         size = len(self.dataset)
-        if self._weights is not None:
-            return torch.multinomial(self._weights, size, replacement=True, generator=self._generator)
-        if not self._shuffle:
+        if self.weights is not None:
+            return torch.multinomial(self.weights, size, replacement=True, generator=self.generator)
+        if not self.shuffle:
             return torch.arange(size)
-        generator = self._generator
-        if generator is None:
-            generator = torch.Generator().manual_seed(self._draw())
-        return torch.randperm(size, generator=generator)
+        return torch.randperm(size, generator=self.generator or torch.Generator().manual_seed(draw_seed(None)))
 
-    def _draw(self) -> int:
-        return int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
+
+def draw_seed(generator: torch.Generator | None) -> int:
+    """Draw a seed as a DataLoader does, from a generator or, with None, from torch's global one."""
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
 
 
 class _NotEmpty:
@@ -120,12 +115,12 @@ class _BatchView(Dataset[Any]):
             return DataError(str(error))
 
 
-def _as_it_is(batch: Samples | DataError) -> Samples | DataError:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
 def _checked(batch: Any) -> Any:
-    if isinstance(batch, DataError):
+    if isinstance(batch, DlwError):
         raise batch
     return batch
 
@@ -178,17 +173,17 @@ def make_loader(
         collate_fn=_as_it_is if whole is not None else None,
         generator=generator,
         pin_memory=pinned,
-        worker_init_fn=leave_interrupts_to_the_parent if num_workers else None,
     )
     return _NotEmpty(served) if skips(dataset) else served
 
 
 class WorkerLoader(DataLoader[Any]):
-    """torch's DataLoader, whose workers are started as all processes of ours."""
+    """torch's DataLoader, whose workers are started as all processes of ours; raises the errors that these return."""
 
     def __init__(self, dataset: Dataset[Any], *, num_workers: int, **settings: Any) -> None:
-        context = START_METHOD if num_workers else None
-        super().__init__(dataset, num_workers=num_workers, multiprocessing_context=context, **settings)
+        if num_workers:
+            settings |= {"multiprocessing_context": START_METHOD, "worker_init_fn": leave_interrupts_to_the_parent}
+        super().__init__(dataset, num_workers=num_workers, **settings)
 
     def __iter__(self) -> Any:
         with guarded_start() if self.num_workers else nullcontext():

@@ -131,6 +131,12 @@ def without_unreadable(splits: Splits) -> Splits:
     return splits if skipped == splits.skipped else replace(splits, notes=tuple(notes), skipped=skipped)
 
 
+def left_out_notes(split: str, errors: Sequence[object], n: int) -> list[str]:
+    """Return notes on the images of a split that are left out: how many of `n`, and the error of each."""
+    named = [f"left out of {split}: {error}" for error in errors]
+    return [f"{len(named)} of {n} {split} images cannot be read and are left out", *named]
+
+
 def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:
     n = len(splits.train)  # type: ignore[arg-type]
     if splits.classes:

@@ -107,6 +107,13 @@ def examine(
     return Examined({path: facts[path] for path in every}, len(to_read))
 
 
+def unreadable(root: Path, paths: Iterable[Path], on_progress: OnProgress | None = None) -> dict[Path, ImageError]:
+    """Return {image: its error} of those that cannot be read; what was found before is remembered."""
+    limit = pixel_limit()
+    found = examine(paths, root, max_pixels=limit, on_progress=on_progress).facts
+    return {path: ImageError(path, reason) for path, facts in found.items() if (reason := facts.fault(limit))}
+
+
 def _size_of(path: Path) -> int:
     """Return a file's size in bytes, -1 where there is none."""
     try:

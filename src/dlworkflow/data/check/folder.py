@@ -6,14 +6,13 @@ A fault spoils training or its numbers; a remark does not, or only perhaps. File
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlworkflow.data.check.copies import Place, copies_among
 from dlworkflow.data.check.facts import Facts, examine
-from dlworkflow.data.check.report import FAULTS, REMARKS, Finding, FolderReport, MinMedianMax, ratios_of
+from dlworkflow.data.check.report import FAULTS, REMARKS, Finding, FolderReport, ratios_of
 from dlworkflow.data.check.value_ranges import judge_range
 from dlworkflow.data.folders.class_names import alike_in_case
 from dlworkflow.data.folders.layout import FolderLayout, read_tree
@@ -79,20 +78,9 @@ def check_folder(
         listing.note(kind, text, *copies)
     _judge_range(listing, facts)
     kinds = [*FAULTS, *REMARKS]
-    decoded = [found for found in facts.values() if found.digest]
-    return FolderReport(
-        path=str(root),
-        layout=listing.layout,
-        counts=_counts(listing),
-        ratios=ratios_of(_counts(listing)),
-        width=MinMedianMax.of(found.width for found in decoded),
-        height=MinMedianMax.of(found.height for found in decoded),
-        modes=_counted(found.mode for found in decoded),
-        formats=_counted(found.format for found in decoded),
-        n_files=len(facts),
-        n_read=examined.n_read,
-        findings=tuple(sorted(listing.findings, key=lambda finding: kinds.index(finding.kind))),
-    )
+    findings = tuple(sorted(listing.findings, key=lambda finding: kinds.index(finding.kind)))
+    numbers = {"n_files": len(facts), "n_read": examined.n_read}
+    return FolderReport.of(str(root), listing.layout, _counts(listing), facts.values(), **numbers, findings=findings)
 
 
 def _list(root: Path, layout: str) -> _Listing:
@@ -205,7 +193,3 @@ def _judge_classes(listing: _Listing) -> None:
 
 def _counts(listing: _Listing) -> dict[str, dict[str, int]]:
     return {split: {name: len(paths) for name, paths in classes.items()} for split, classes in listing.images.items()}
-
-
-def _counted(names: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())

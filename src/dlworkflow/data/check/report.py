@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median_low
 from typing import Any
+
+from dlworkflow.data.check.facts import Facts
 
 FAULTS = {  # kind -> what a report calls it
     "layout": "the folder cannot be trained on",
@@ -87,6 +90,24 @@ class FolderReport:
     n_files: int
     n_read: int
     findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(
+        cls, path: str, layout: str, counts: dict[str, dict[str, int]], facts: Iterable[Facts], **found: Any
+    ) -> FolderReport:
+        """Return the report on images of which these facts are known; `found` are `n_files`, `n_read`, `findings`."""
+        decoded = [known for known in facts if known.digest]
+        return cls(
+            path,
+            layout,
+            counts,
+            ratios_of(counts),
+            MinMedianMax.of(known.width for known in decoded),
+            MinMedianMax.of(known.height for known in decoded),
+            dict(Counter(known.mode for known in decoded).most_common()),
+            dict(Counter(known.format for known in decoded).most_common()),
+            **found,
+        )
 
     @property
     def faults(self) -> tuple[Finding, ...]:

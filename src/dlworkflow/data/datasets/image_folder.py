@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from dlworkflow.data.check.facts import examine
+from dlworkflow.data.check.facts import unreadable
 from dlworkflow.data.check.value_ranges import with_range
 from dlworkflow.data.folders.class_names import alike_in_case, match_classes, nfc
 from dlworkflow.data.folders.layout import FolderLayout, Tree, class_folders, read_tree
@@ -30,12 +30,12 @@ from dlworkflow.data.folders.listing import (
 )
 from dlworkflow.data.folders.listing import find_classes as find_classes
 from dlworkflow.data.images.dataset import ImageData, ImageFiles
-from dlworkflow.data.images.decoding import load_image, pixel_limit
+from dlworkflow.data.images.decoding import load_image
 from dlworkflow.data.images.formats import is_hidden, is_image, left_out
 from dlworkflow.data.images.options import RANDOM_STATE, TEST_FRACTION, ImageOptions, with_image_options
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.transforms import RangeSetting, parse
-from dlworkflow.data.splits import Splits, stratified_split
+from dlworkflow.data.splits import Splits, left_out_notes, stratified_split
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
 
@@ -213,7 +213,7 @@ def _splits(
         raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
     every = [path for paths, _ in numbered.values() for path in paths]
     skips, channels = options.on_bad == "skip", options.channels
-    bad = unreadable_of(root, every) if skips else {}
+    bad = unreadable(root, every) if skips else {}
     data, skipped = {}, {}
     readable = {split: [path for path in paths if path not in bad] for split, (paths, _) in numbered.items()}
     pipeline, ranged = with_range(pipeline, root, readable)
@@ -221,7 +221,7 @@ def _splits(
     for split, (paths, labels) in numbered.items():
         keep = [index for index, path in enumerate(paths) if path not in bad]
         if len(keep) < len(paths):
-            notes += left_out_notes(split, paths, bad)
+            notes += left_out_notes(split, [bad[path] for path in paths if path in bad], len(paths))
             skipped[split] = len(paths) - len(keep)
             if lost := sorted({*labels} - {labels[index] for index in keep}):
                 raise DataError(
@@ -248,16 +248,3 @@ def _splits(
         notes=tuple(notes),
         skipped=skipped,
     )
-
-
-def unreadable_of(root: Path, every: Sequence[Path]) -> dict[Path, str]:
-    """Return {image: reason} of those that cannot be read; what was found before is remembered (see `facts`)."""
-    limit = pixel_limit()
-    found = examine(every, root, max_pixels=limit).facts
-    return {path: reason for path, facts in found.items() if (reason := facts.fault(limit))}
-
-
-def left_out_notes(split: str, paths: Sequence[Path], bad: dict[Path, str]) -> list[str]:
-    """Return notes on the images of a split that are left out: how many, and each with its reason."""
-    named = [f"left out of {split}: {str(path)!r}: {bad[path]}" for path in paths if path in bad]
-    return [f"{len(named)} of {len(paths)} {split} images cannot be read and are left out", *named]

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 import torch
 
-from dlworkflow.data.datasets.image_folder import left_out_notes, left_out_of, unreadable_of
+from dlworkflow.data.check.facts import unreadable
+from dlworkflow.data.datasets.image_folder import left_out_of
 from dlworkflow.data.folders.class_names import nfc
 from dlworkflow.data.folders.layout import read_tree
 from dlworkflow.data.folders.listing import list_images, read_csv
 from dlworkflow.data.images.dataset import ImageData, ImageFiles
 from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.data.splits import left_out_notes
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
 
@@ -56,12 +58,12 @@ def load_labelled(
     if not known:
         raise DataError(f"{path!r} has no {split} images of the model's classes {few(classes)}")
     every = [image for image, _ in known]
-    bad = unreadable_of(root, every) if on_bad == "skip" else {}
-    notes += left_out_notes(split, every, bad) if bad else []
+    bad = unreadable(root, every) if on_bad == "skip" else {}
+    left_out = left_out_notes(split, [bad[path] for path in every if path in bad], len(every)) if bad else []
+    notes += left_out
     known = [(image, label) for image, label in known if image not in bad]
     if not known:
-        named = "; ".join(left_out_notes(split, every, bad)[1:11])
-        raise DataError(f"no {split} image of {path!r} can be read: {named}")
+        raise DataError(f"no {split} image of {path!r} can be read: {'; '.join(left_out[1:11])}")
     way = pipeline.for_evaluation()
     chosen = [image for image, _ in known]
     files = ImageFiles(chosen, way, channels, part=split)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from dlworkflow.data.folders.class_names import folded, nfc, one_form
-from dlworkflow.data.folders.listing import SPLIT_NAMES, entries_of, look_into
+from dlworkflow.data.folders.listing import SPLIT_NAMES, classes_in, entries_of, folders_of, look_into
 from dlworkflow.data.images.formats import is_hidden, is_image
-from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.errors import DataError, few
 
 FolderLayout = Literal["auto", "split_first", "class_first", "classes"]
 """split_first is train/<class>/, class_first is <class>/train/, classes is <class>/ alone, which is split by a seed."""
@@ -64,22 +64,18 @@ def class_folders(folder: Path) -> dict[str, Path]:
 
     Raises MissingDataError where there are none.
     """
-    if not folder.is_dir():
-        raise MissingDataError(f"no folder {str(folder)!r}")
-    found = _folders(folder)
-    if not found:
-        raise MissingDataError(f"no class folders in {str(folder)!r}; images are expected in <class>/<image>")
+    found = classes_in(folder)
     one_form((path.name for path in found), folder)
     return {nfc(path.name): path for path in found}
 
 
 def _recognised(root: Path, known: Collection[str]) -> tuple[str, Path]:
     """Return which layout a folder has, and where it begins: in its only folder, where that holds all classes."""
-    folders = _folders(root)
+    folders = folders_of(root)
     if known and {nfc(folder.name) for folder in folders} <= set(known) and not any(map(_is_split, folders)):
         return "classes", root
     if len(folders) == 1 and not _by_split(folders) and not _images_in(folders[0]):
-        inner = _folders(folders[0])
+        inner = folders_of(folders[0])
         if _by_split(inner) or len(_with_images(inner)) > 1:
             root, folders = folders[0], inner
     if by_split := _by_split(folders):
@@ -91,16 +87,16 @@ def _recognised(root: Path, known: Collection[str]) -> tuple[str, Path]:
         return "classes", root
     outside = _with_images(set(folders) - set(split))
     for folder in split:
-        inner = _folders(folder)
+        inner = folders_of(folder)
         named = {part for parts in _by_split(inner).values() for part in parts}
         outside += ([folder] if _images_in(folder) else []) + _with_images(set(inner) - named)
     if outside:
-        raise _ambiguous(root, outside, f"outside of {few(_by_split(_folders(split[0])))}, which its classes have.")
+        raise _ambiguous(root, outside, f"outside of {few(_by_split(folders_of(split[0])))}, which its classes have.")
     return "class_first", root
 
 
 def _split_first(root: Path) -> Tree:
-    folders = _folders(root)
+    folders = folders_of(root)
     tops = _one_each(root, _by_split(folders))
     found = {split: class_folders(top) for split, top in tops.items()}
     loose = {split: _others(top, found[split].values()) for split, top in tops.items()}
@@ -110,7 +106,7 @@ def _split_first(root: Path) -> Tree:
 
 def _class_first(root: Path) -> Tree:
     classes = class_folders(root)
-    parts = {name: _one_each(folder, _by_split(_folders(folder))) for name, folder in classes.items()}
+    parts = {name: _one_each(folder, _by_split(folders_of(folder))) for name, folder in classes.items()}
     found = {
         split: folders
         for split in SPLIT_NAMES
@@ -155,11 +151,7 @@ def _by_split(folders: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def _is_split(folder: Path) -> bool:
-    return bool(_by_split(_folders(folder)))
-
-
-def _folders(root: Path) -> list[Path]:
-    return [entry for entry in entries_of(root) if entry.is_dir() and not is_hidden(entry)]
+    return bool(_by_split(folders_of(folder)))
 
 
 def _others(root: Path, used: Iterable[Path]) -> list[Path]:

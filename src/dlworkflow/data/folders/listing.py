@@ -26,13 +26,22 @@ def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str
 
     Raises MissingDataError (a FileNotFoundError) when there are none.
     """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise MissingDataError(f"no folder {str(directory)!r}")
-    classes = sorted(entry.name for entry in entries_of(directory) if entry.is_dir() and not is_hidden(entry))
-    if not classes:
-        raise MissingDataError(f"no class folders in {str(directory)!r}; images are expected in <class>/<image>")
+    classes = [folder.name for folder in classes_in(Path(directory))]
     return classes, {name: label for label, name in enumerate(classes)}
+
+
+def classes_in(folder: Path) -> list[Path]:
+    """Return the class folders in a folder, sorted by name. Raises MissingDataError where there are none."""
+    if not folder.is_dir():
+        raise MissingDataError(f"no folder {str(folder)!r}")
+    if not (found := folders_of(folder)):
+        raise MissingDataError(f"no class folders in {str(folder)!r}; images are expected in <class>/<image>")
+    return found
+
+
+def folders_of(root: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name, without hidden ones."""
+    return [entry for entry in entries_of(root) if entry.is_dir() and not is_hidden(entry)]
 
 
 @dataclass(frozen=True)

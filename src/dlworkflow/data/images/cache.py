@@ -64,11 +64,8 @@ def rechecked(wanted: bool = True) -> Iterator[None]:
         _rechecking = before
 
 
-def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the mapping `key` of a remembered file; {} where it is missing, damaged or not to be believed.
-
-    So it is where its head is another.
-    """
+def read_remembered(file: Path, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file remembers of files; {} where it is missing, damaged, of another head or not believed."""
     if not believes_cache():
         return {}
     try:
@@ -76,7 +73,7 @@ def read_remembered(file: Path, key: str, head: Mapping[str, Any]) -> dict[str, 
         found = parse_json(text) if check == _check(text) else None
     except (OSError, ValueError):
         return {}
-    if not isinstance(found, dict) or not isinstance(rows := found.pop(key, None), dict) or found != head:
+    if not isinstance(found, dict) or not isinstance(rows := found.pop("files", None), dict) or found != head:
         return {}
     return rows
 
@@ -99,7 +96,7 @@ class FileMemory:
         self._base = root if root is None or root.is_dir() else root.parent
         self._head, self._states = head, dict[str, str]()
         self._file = _memory_file(kind, root) if root is not None else None
-        rows = read_remembered(self._file, "files", head) if self._file is not None else {}
+        rows = read_remembered(self._file, head) if self._file is not None else {}
         self._rows = {name: row for name, row in rows.items() if isinstance(row, list) and row}
 
     def get(self, path: Path) -> list[Any] | None:

@@ -20,14 +20,17 @@ _HELD_BYTES = 64 * 2**20
 
 def digest_of(path: Path) -> bytes:
     """Return a digest of a file's bytes, read piece by piece."""
-    with open_regular(path) as stream:
-        return hashlib.file_digest(stream, "sha256").digest()[:DIGEST_BYTES]
+    return _digest_of(path, "sha256")[:DIGEST_BYTES]
 
 
 def shard_digest(path: Path) -> str:
     """Return a digest of a file's bytes as an index of shards has it."""
+    return _digest_of(path, lambda: hashlib.blake2b(digest_size=16)).hex()
+
+
+def _digest_of(path: Path, algorithm: Any) -> bytes:
     with open_regular(path) as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(stream, algorithm).digest()  # type: ignore[arg-type] # it has `readinto`
 
 
 def read_digested(path: Path) -> tuple[bytes | None, bytes]:

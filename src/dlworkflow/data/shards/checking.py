@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from dlworkflow.data.check.copies import Place, copies_among
 from dlworkflow.data.check.facts import Facts, facts_of
-from dlworkflow.data.check.report import Finding, FolderReport, MinMedianMax, ratios_of
+from dlworkflow.data.check.report import Finding, FolderReport
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.digests import shard_digest
 from dlworkflow.data.protocol import OnProgress
@@ -50,20 +49,8 @@ def check_shards(path: str, *, on_progress: OnProgress | None = None, max_pixels
             findings.append(Finding("too_many_pixels" if facts.is_above(limit) else "unreadable", reason, (str(file),)))
     findings += [Finding(kind, text, tuple(map(str, paths))) for kind, text, paths in copies_among(images)]
     counts = {split: _counts(some, found.classes) for split, some in found.splits.items()}
-    readable = [facts for _, facts in images if facts.digest]
-    return FolderReport(
-        path=path,
-        layout="shards",
-        counts=counts,
-        ratios=ratios_of(counts),
-        width=MinMedianMax.of(facts.width for facts in readable),
-        height=MinMedianMax.of(facts.height for facts in readable),
-        modes=dict(Counter(facts.mode for facts in readable).most_common()),
-        formats=dict(Counter(facts.format for facts in readable).most_common()),
-        n_files=len(shards),
-        n_read=len(shards),
-        findings=tuple(findings),
-    )
+    every, n = (facts for _, facts in images), len(shards)
+    return FolderReport.of(path, "shards", counts, every, n_files=n, n_read=n, findings=tuple(findings))
 
 
 def _counts(shards: Sequence[Shard], classes: Sequence[str]) -> dict[str, int]:

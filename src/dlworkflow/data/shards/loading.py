@@ -15,7 +15,7 @@ from dlworkflow.data.shards.finding import ShardSet, find_shards, labelled_shard
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.reading import ShardData
 from dlworkflow.data.shards.samples import need_webdataset, read_samples
-from dlworkflow.data.splits import Splits
+from dlworkflow.data.splits import Splits, left_out_notes
 from dlworkflow.errors import DataError, few
 from dlworkflow.registry import Count
 
@@ -117,10 +117,8 @@ def _without_bad(found: ShardSet) -> ShardSet:
         bad = [fault for shard in shards for _, fault in (counted[shard.path].bad or {}).values()]
         splits[split] = [_left(shard, counted[shard.path]) for shard in shards]
         if bad:
-            total = sum(shard.samples for shard in shards)
             skipped[split] = len(bad)
-            notes.append(f"{len(bad)} of {total} {split} images cannot be read and are left out")
-            notes += [f"left out of {split}: {fault}" for fault in bad]
+            notes += left_out_notes(split, bad, sum(shard.samples for shard in shards))
     return replace(found, splits=splits, notes=tuple(notes), skipped=skipped)
 
 

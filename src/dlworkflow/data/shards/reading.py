@@ -23,13 +23,12 @@ from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
-from dlworkflow.data.loaders import WorkerLoader
+from dlworkflow.data.loaders import WorkerLoader, draw_seed
 from dlworkflow.data.protocol import Samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import Shard
 from dlworkflow.data.shards.samples import Sample
 from dlworkflow.data.shards.streams import samples_of, sizes, spread, stream
-from dlworkflow.engine.child_processes import leave_interrupts_to_the_parent
 from dlworkflow.errors import DataError, DlwError
 
 _CHUNK = 16
@@ -132,21 +131,12 @@ class ShardData(Dataset[Any]):
             return torch.empty(0, self.channels, *self.pipeline.size), torch.empty(0, dtype=torch.int64)
         return self.decoded(samples, threads).batch(range(len(samples)))
 
-    def stream_batches(
-        self,
-        batch_size: int,
-        *,
-        shuffle: bool = False,
-        num_workers: int = 0,
-        generator: torch.Generator | None = None,
-        pinned: bool = False,
-    ) -> ShardLoader:
-        """Return this process's part of every batch, to be iterated once per epoch."""
-        return ShardLoader(
-            self, batch_size, shuffle=shuffle, num_workers=num_workers, generator=generator, pinned=pinned
-        )
+    def stream_batches(self, batch_size: int, **options: Any) -> ShardLoader:
+        """Return this process's part of every batch, to be iterated once per epoch; `options` as for `ShardLoader`."""
+        return ShardLoader(self, batch_size, **options)
 
 
+@dataclass
 class ShardLoader:
     """Batches of shards: (float32 (n, c, h, w), int64 (n,)), this process's part of each, which may be none.
 
@@ -154,65 +144,57 @@ class ShardLoader:
     order follows from it.
     """
 
-    def __init__(
-        self,
-        data: ShardData,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        num_workers: int,
-        generator: torch.Generator | None,
-        pinned: bool,
-    ) -> None:
-        self._data, self._batch_size, self._shuffle = data, batch_size, shuffle
-        self._generator, self._pinned = generator, pinned
-        parts = spread(data.shards, data.readers)
+    data: ShardData
+    batch_size: int
+    shuffle: bool = False
+    num_workers: int = 0
+    generator: torch.Generator | None = None
+    pinned: bool = False
+
+    def __post_init__(self) -> None:
+        parts = spread(self.data.shards, self.data.readers)
         self._totals = [sum(shard.samples for shard in part) for part in parts]
-        self._own = parts[data.reader]
-        self._workers = min(num_workers, len(self._own))
+        self._own = parts[self.data.reader]
+        self._workers = min(self.num_workers, len(self._own))
 
     def __len__(self) -> int:
-        return math.ceil(len(self._data) / self._batch_size)
+        return math.ceil(len(self.data) / self.batch_size)
 
     def __iter__(self) -> Iterator[Samples]:
-        base = self._draw()
-        order = self._draw() if self._shuffle else None
-        own = (shares[self._data.reader] for shares in sizes(self._totals, self._batch_size))
+        base = draw_seed(self.generator)
+        order = draw_seed(self.generator) if self.shuffle else None
+        own = (shares[self.data.reader] for shares in sizes(self._totals, self.batch_size))
         for X, y in self._worked(own, base, order) if self._workers else self._alone(own, order):
-            yield (X.pin_memory(), y.pin_memory()) if self._pinned else (X, y)
-
-    def _draw(self) -> int:
-        return int(torch.empty((), dtype=torch.int64).random_(generator=self._generator))
+            yield (X.pin_memory(), y.pin_memory()) if self.pinned else (X, y)
 
     def _alone(self, own: Iterator[int], order: int | None) -> Iterator[Samples]:
         """Read and decode in this process, a batch at a time."""
-        samples = _Part(self._data, self._own, order, 1).samples(0)
-        if self._data.take_over is not None:
-            self._data.take_over()
+        samples = _Part(self.data, self._own, order, 1).samples(0)
+        if self.data.take_over is not None:
+            self.data.take_over()
         for size in own:
-            yield self._data.batch_of(list(islice(samples, size)))
+            yield self.data.batch_of(list(islice(samples, size)))
         _finish(samples)
 
     def _worked(self, own: Iterator[int], base: int, order: int | None) -> Iterator[Samples]:
         """Take what workers decode, in turn, and cut it into batches."""
         chunks = iter(
             WorkerLoader(
-                _Part(self._data, self._own, order, self._workers),
+                _Part(self.data, self._own, order, self._workers),
                 batch_size=None,
                 num_workers=self._workers,
                 generator=torch.Generator().manual_seed(base),
-                worker_init_fn=leave_interrupts_to_the_parent,
             )
         )
-        X, y = self._data.batch_of([])
+        X, y = self.data.batch_of([])
         try:
             for size in own:
                 while len(y) < size:
-                    more = _checked(next(chunks))
+                    more = next(chunks)
                     X, y = torch.cat([X, more[0]]), torch.cat([y, more[1]])
                 yield X[:size], y[:size]
                 X, y = X[size:], y[size:]
-            _finish(map(_checked, chunks))
+            _finish(chunks)
         finally:
             del chunks  # ends the workers now; an error that holds this frame would keep them
 
@@ -226,29 +208,21 @@ class _Part(IterableDataset[Any]):
 
     def samples(self, worker: int) -> Iterator[Sample]:
         """Yield the samples of one worker's shards."""
-        data, seed = self._data, None
-        if self._order is not None:
-            seed = f"{self._order} {data.reader} {worker}"
+        data = self._data
+        seed = None if self._order is None else f"{self._order} {data.reader} {worker}"
         buffer = max(1, data.buffer // len(self._parts))
         return stream(self._parts[worker], data.n_classes, seed=seed, buffer=buffer)
 
     def __iter__(self) -> Iterator[Samples | DlwError]:
-        worker = get_worker_info()
-        number = worker.id if worker is not None else 0
+        worker: Any = get_worker_info()
         if self._data.take_over is not None:
             self._data.take_over()
-        samples = self.samples(number)
+        samples = self.samples(worker.id)
         try:
             while chunk := list(islice(samples, _CHUNK)):
                 yield self._data.batch_of(chunk, threads=1)
         except DlwError as error:  # raised there it would come as a traceback
             yield error
-
-
-def _checked(found: Samples | DlwError) -> Samples:
-    if isinstance(found, DlwError):
-        raise found
-    return found
 
 
 def _finish(rest: Iterator[Any]) -> None:

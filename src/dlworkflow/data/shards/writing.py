@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.data.check.facts import examine
-from dlworkflow.data.images.decoding import pixel_limit
+from dlworkflow.data.check.facts import unreadable
+from dlworkflow.data.images.decoded_cache import UnreadableError
 from dlworkflow.data.protocol import OnProgress, files_of
 from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
@@ -54,7 +54,7 @@ def write_shards(
     """Write every split of some image files into the new folder `out`, with an index; return the shards.
 
     `shards` is how many training makes, else each has about so many `megabytes`; the other splits get shards of the
-    same size. `on_check` is told of images that were decoded to be sure of them, `on_write` of those written. Raises
+    same size. `on_check` reports images that were decoded to be sure of them, `on_write` those written. Raises
     DataError naming images that cannot be read, ConfigError where `out` is taken or there are fewer images than
     shards; then nothing is written, as after any other failure.
     """
@@ -110,15 +110,8 @@ def _images_of(splits: Splits, split: str) -> list[LabelledFile]:
 
 
 def _check_readable(paths: Sequence[Path], root: Path, on_check: OnProgress | None) -> None:
-    limit = pixel_limit()
-    found = examine(paths, root, on_progress=on_check).facts
-    bad = [f"{str(path)!r}: {reason}" for path, facts in found.items() if (reason := facts.fault(limit))]
-    if bad:
-        more = f"; and {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise DataError(
-            f"{len(bad)} of {len(found)} images cannot be read: {'; '.join(bad[:10])}{more}; "
-            "--on-bad skip leaves them out"
-        )
+    if bad := unreadable(root, paths, on_check):
+        raise DataError(f"{UnreadableError([*bad.values()], len({*paths}))}; --on-bad skip leaves them out")
 
 
 def _check_space(paths: Sequence[Path], folder: Path) -> None:
