@@ -16,7 +16,7 @@ A plain Dataset offers none of this and works everywhere. A data set of your own
 | `paths` | the files of the samples, in order |
 | `fingerprint()`, `fingerprint_known` | a digest that changes when the data does; whether it needs no more reading |
 | `former_fingerprint()` | the digest of version 0.1, or None |
-| `subset(indices, name)` | some of the samples, in this order; `name` tells cached parts apart |
+| `subset(indices, name)` | some of the samples, in this order; parts of another `name` are cached apart |
 | `cut(fraction, random_state)` | (train, validation, note), where only whole files can be held out |
 | `shared(rank, size, take_over)` | the files that one of several processes reads |
 | `without_augmentation()` | the same samples as evaluation takes them |

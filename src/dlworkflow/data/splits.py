@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,14 @@ class Splits:
     source: str = "made on the spot"
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of_images(
+        cls, name: str, parts: Mapping[str, Any], pipeline: Pipeline, channels: int, classes: Sequence[str], **more: Any
+    ) -> Splits:
+        """Return splits of images; `parts` is {split: data set}, `pipeline` that of training, `more` other fields."""
+        more |= {"in_shape": (channels, *pipeline.size), "classes": tuple(classes)}
+        return cls(name, "multiclass", **parts, **more, transform=pipeline.for_evaluation())
 
     @property
     def n_outputs(self) -> int:

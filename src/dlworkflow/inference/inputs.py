@@ -127,7 +127,7 @@ def _is_csv(name: str) -> bool:
     return name.casefold().endswith(".csv") and not user_path(name).is_dir()
 
 
-def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], object] | None = None) -> list[Path]:
+def expand_paths(arguments: Iterable[str], *, on_left_out: OnNote | None = None) -> list[Path]:
     """Return the image files that a user means: files, all images in folders, patterns, the files that a CSV lists.
 
     A CSV is read by `data.folders.listing.read_list`. `on_left_out` gets a sentence about the other files of each
@@ -148,7 +148,7 @@ def expand_paths(arguments: Iterable[str], *, on_left_out: Callable[[str], objec
     return paths
 
 
-def _expanded(argument: str, on_left_out: Callable[[str], object] | None) -> list[Path]:
+def _expanded(argument: str, on_left_out: OnNote | None) -> list[Path]:
     named = matching_paths(argument)
     looks = {path: look_into(path) for path in named if path.is_dir()}
     found = [image for path in named for image in (sorted(looks[path].images) if path in looks else _files_of(path))]

@@ -219,15 +219,16 @@ class Predictor:
     def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
         logits = self.logits(inputs).reshape(len(sources), -1)
         finite = logits.isfinite().all(dim=1).tolist()
-        answers = self._classes_of(logits, top_k) if self.task.has_accuracy else self._values_of(logits)
+        answers = (
+            self._classes_of(logits, top_k)
+            if self.task.has_accuracy
+            else ({"value": value} for value in logits[:, 0].tolist())
+        )
         broken = "the model returns no finite number for it"
         return [
             Prediction(source, **answer) if fine else Prediction(source, error=broken)
             for source, answer, fine in zip(sources, answers, finite, strict=True)
         ]
-
-    def _values_of(self, logits: Tensor) -> Iterator[dict[str, Any]]:
-        yield from ({"value": value} for value in logits[:, 0].tolist())
 
     def _classes_of(self, logits: Tensor, top_k: int) -> Iterator[dict[str, Any]]:
         likeliest = self.task.probabilities(logits).topk(min(top_k, len(self.classes)), dim=1)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class ModelEntry:
     """What can be said of a model without building it.
 
-    `data` is what it trains on unless told otherwise; `parameters` counts its trainable numbers with the notes' input
+    `data` is what it trains on by default; `parameters` counts its trainable numbers with the notes' input
     `in_shape` and `n_outputs` (empty and 0 for a registered model, which is not built to be listed).
     """
 
@@ -102,6 +102,7 @@ check_name = REGISTRY.check_name
 settings = REGISTRY.settings
 choices = REGISTRY.choices
 is_torchvisions = REGISTRY.is_other
+model_class = REGISTRY.__getitem__
 
 
 def register(name: str, cls: Callable[..., nn.Module]) -> None:
@@ -153,13 +154,8 @@ def recipe_names(name: str) -> list[str]:
 
 
 def has_backbone(name: str) -> bool:
-    """Tell whether a model says which part of it is the classifier, so that the rest can be frozen."""
+    """Return whether a model names which part of it is the classifier, so that the rest can be frozen."""
     return is_torchvisions(name) or hasattr(model_class(name), "classifier_layer")
-
-
-def model_class(name: str) -> Callable[..., nn.Module]:
-    """Return the class that `name` stands for. Raises ConfigError for an unknown name."""
-    return REGISTRY[name]
 
 
 def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
@@ -219,7 +215,7 @@ def _check_memory(name: str, cls: Callable[..., nn.Module], settings: Mapping[st
 
 
 def _fill(cls: Callable[..., nn.Module], in_shape: tuple[int, ...], n_outputs: int) -> dict[str, Any]:
-    supplied = _supplied(cls)
+    supplied = [name for name in inspect.signature(cls).parameters if name in _FROM_DATA]
     if "image_size" in supplied and len(in_shape) != 3:
         raise ValueError(
             f"it takes images (channels, height, width), the data gives {_times(in_shape)} numbers a sample"
@@ -227,10 +223,6 @@ def _fill(cls: Callable[..., nn.Module], in_shape: tuple[int, ...], n_outputs: i
     if "input_features" in supplied and len(in_shape) != 1:
         raise ValueError("it takes rows of numbers, the data gives images")
     return {name: _FROM_DATA[name](in_shape, n_outputs) for name in supplied}
-
-
-def _supplied(cls: Callable[..., nn.Module]) -> list[str]:
-    return [name for name in inspect.signature(cls).parameters if name in _FROM_DATA]
 
 
 def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outputs: int) -> None:

@@ -12,7 +12,7 @@ class BlobModel(nn.Module):
     """Linear layers in `linear_layer_stack`, `hidden_layers` and one more; a ReLU after the hidden when `relu` is set.
 
     Takes x (n, input_features) float32, returns logits (n, output_features), one a class: raw scores, no softmax.
-    The notes leave the ReLUs out, as blobs can be told apart by straight lines. `activation` names another function
+    The notes leave the ReLUs out, as straight lines separate blobs. `activation` names another function
     than the ReLU; `batch_norm` comes before it, `dropout` after it. Raises ValueError for both `relu` and
     `activation`.
     """

@@ -94,7 +94,7 @@ def constructor(name: str) -> Callable[..., nn.Module]:
 
 
 def has_fixed_size(name: str) -> bool:
-    """Tell whether a model's weights are of one image size, as those of the vision transformers are."""
+    """Return whether a model's weights are of one image size, as those of the vision transformers are."""
     return name.partition("_")[0] in _SIZED
 
 

@@ -64,14 +64,6 @@ class Facts:
         return too_many_pixels(self.pixels, limit) if self.is_above(limit) else self.reason or None
 
 
-@dataclass(frozen=True)
-class Examined:
-    """The facts of each file, and how many of the files were read for it; the others were remembered."""
-
-    facts: dict[Path, Facts]
-    n_read: int
-
-
 def examine(
     paths: Iterable[Path],
     root: Path,
@@ -79,8 +71,11 @@ def examine(
     use_memory: bool = True,
     max_pixels: int | None = None,
     on_progress: OnProgress | None = None,
-) -> Examined:
-    """Decode image files whole, on all cores, but for those that are remembered of `root` and have not changed."""
+) -> tuple[dict[Path, Facts], int]:
+    """Decode image files whole, on all cores, but for those that are remembered of `root` and have not changed.
+
+    Returns the facts of each file, and how many files were read for it.
+    """
     every = list(dict.fromkeys(paths))
     limit = pixel_limit(max_pixels)
     memory = FileMemory("checks", root if use_memory else None, {"format": _FORMAT, "pillow": pillow})
@@ -104,13 +99,13 @@ def examine(
     finally:
         if to_read:
             memory.write()
-    return Examined({path: facts[path] for path in every}, len(to_read))
+    return {path: facts[path] for path in every}, len(to_read)
 
 
 def unreadable(root: Path, paths: Iterable[Path], on_progress: OnProgress | None = None) -> dict[Path, ImageError]:
     """Return {image: its error} of those that cannot be read; what was found before is remembered."""
     limit = pixel_limit()
-    found = examine(paths, root, max_pixels=limit, on_progress=on_progress).facts
+    found, _ = examine(paths, root, max_pixels=limit, on_progress=on_progress)
     return {path: ImageError(path, reason) for path, facts in found.items() if (reason := facts.fault(limit))}
 
 
@@ -132,8 +127,8 @@ def facts_of(path: Path, n_bytes: int, limit: int, content: bytes | None = None)
             shown = to_mode(image, 3, (low, high if high > low else low + 1))
             digest = hashlib.blake2b(repr(shown.size).encode(), digest_size=16)
             digest.update((image if is_deep(mode) else shown).tobytes())
-            size, told = shown.size, (kind, mode, digest.hexdigest(), look_of(shown))
-        return Facts(n_bytes, size[0] * size[1], *size, *told, low=low, high=high), True
+            (width, height), look = shown.size, look_of(shown)
+        return Facts(n_bytes, width * height, width, height, kind, mode, digest.hexdigest(), look, "", low, high), True
     except TooManyPixelsError as error:
         return Facts(n_bytes, error.pixels or limit + 1), True
     except ImageError as error:

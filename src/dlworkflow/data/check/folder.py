@@ -70,8 +70,7 @@ def check_folder(
     limit = pixel_limit(max_pixels)
     listing = _list(root, layout)
     every = [image for _, _, image in listing.each()]
-    examined = examine(every, root, use_memory=use_memory, max_pixels=limit, on_progress=on_progress)
-    facts = examined.facts
+    facts, n_read = examine(every, root, use_memory=use_memory, max_pixels=limit, on_progress=on_progress)
     _judge_files(listing, facts, limit)
     _judge_classes(listing)
     for kind, text, copies in copies_among((place, facts[place[2]]) for place in listing.each()):
@@ -79,8 +78,8 @@ def check_folder(
     _judge_range(listing, facts)
     kinds = [*FAULTS, *REMARKS]
     findings = tuple(sorted(listing.findings, key=lambda finding: kinds.index(finding.kind)))
-    numbers = {"n_files": len(facts), "n_read": examined.n_read}
-    return FolderReport.of(str(root), listing.layout, _counts(listing), facts.values(), **numbers, findings=findings)
+    report = str(root), listing.layout, _counts(listing), facts.values()
+    return FolderReport.of(*report, n_files=len(facts), n_read=n_read, findings=findings)
 
 
 def _list(root: Path, layout: str) -> _Listing:

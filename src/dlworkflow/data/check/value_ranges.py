@@ -27,7 +27,7 @@ def with_range(pipeline: Pipeline, root: Path, splits: Mapping[str, Sequence[Pat
     deep = {split: [path for path in paths if is_deep(mode_of(path))] for split, paths in splits.items()}
     if not any(deep.values()):
         return pipeline, []
-    found = examine([path for paths in deep.values() for path in paths], root).facts
+    found, _ = examine([path for paths in deep.values() for path in paths], root)
     value_range, notes = judge_range(
         {split: [found[path] for path in paths] for split, paths in deep.items()}, pipeline.value_range
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from dlworkflow.data.images.transforms import Spec, parse
 from dlworkflow.data.splits import Splits, stratified_split
@@ -35,14 +35,9 @@ def load_digits(
     pipeline = parse(transform, image_size=image_size, channels=channels)
     images = resize_all(images, pipeline).expand(-1, channels, -1, -1)
     train, test = stratified_split(targets, test_fraction=test_fraction, random_state=random_state, names=CLASSES)
-    return Splits(
-        "digits",
-        "multiclass",
-        train=ImageData(images[train], targets[train], pipeline),
-        test=ImageData(images[test], targets[test], pipeline.for_evaluation()),
-        in_shape=(channels, *pipeline.size),
-        classes=CLASSES,
-        transform=pipeline.for_evaluation(),
-        indices={"train": train, "test": test},
-        source="scikit-learn",
-    )
+    parts = {
+        "train": ImageData(images[train], targets[train], pipeline),
+        "test": ImageData(images[test], targets[test], pipeline.for_evaluation()),
+    }
+    more: dict[str, Any] = {"indices": {"train": train, "test": test}, "source": "scikit-learn"}
+    return Splits.of_images("digits", parts, pipeline, channels, CLASSES, **more)

@@ -19,16 +19,8 @@ if TYPE_CHECKING:
 _MOST_BYTES = 2**28  # the largest of the files has 47 MB
 
 CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 _ADDRESS = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
@@ -82,16 +74,7 @@ def load_fashion_mnist(
             raise DataError(f"{str(folder)!r}: the {split} files do not belong together")
         way = pipeline if split == "train" else pipeline.for_evaluation()
         parts[split] = ImageData(resize_all(images, way).expand(-1, channels, -1, -1), labels, way)
-    return Splits(
-        "fashion_mnist",
-        "multiclass",
-        parts["train"],
-        parts["test"],
-        in_shape=(channels, *pipeline.size),
-        classes=CLASSES,
-        transform=pipeline.for_evaluation(),
-        source=str(folder.resolve()),
-    )
+    return Splits.of_images("fashion_mnist", parts, pipeline, channels, CLASSES, source=str(folder.resolve()))
 
 
 def _file(folder: Path, name: str) -> Path | None:

@@ -234,17 +234,6 @@ def _splits(
         way = pipeline if split == "train" else pipeline.for_evaluation()
         files = ImageFiles(paths, way, channels, part=split)
         data[split] = ImageData(files, torch.tensor(labels), way, paths=paths, skips=skips)
-    return Splits(
-        name=root.stem if root.is_file() else root.resolve().name,
-        task="multiclass",
-        train=data["train"],
-        test=data["test"],
-        val=data.get("val"),
-        in_shape=(channels, *pipeline.size),
-        classes=tuple(classes),
-        transform=pipeline.for_evaluation(),
-        indices=indices,
-        source=str(root.resolve()),
-        notes=tuple(notes),
-        skipped=skipped,
-    )
+    name, source = root.stem if root.is_file() else root.resolve().name, str(root.resolve())
+    more = {"indices": indices, "source": source, "notes": tuple(notes), "skipped": skipped}
+    return Splits.of_images(name, data, pipeline, channels, classes, **more)

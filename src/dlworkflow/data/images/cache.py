@@ -102,7 +102,7 @@ class FileMemory:
     def get(self, path: Path) -> list[Any] | None:
         """Return what is kept of a file, None where nothing is."""
         key = self._key(path)
-        state = self._states[key] = _state_of(path)
+        state = self._states[key] = state_of(path)
         row = self._rows.get(key)
         return row[1:] if row is not None and state and row[0] == state else None
 
@@ -125,7 +125,7 @@ class FileMemory:
         return str(path.absolute() if base is None or not path.is_relative_to(base) else path.relative_to(base))
 
 
-def _state_of(path: Path) -> str:
+def state_of(path: Path) -> str:
     """Return a file's size, times and inode; nothing where it cannot be found."""
     try:
         found = path.stat()

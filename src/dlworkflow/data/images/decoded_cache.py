@@ -65,7 +65,7 @@ class ImageFiles:
         self._rows: Any = None  # of the file, where they are read from there
         self._checked = np.zeros(0, bool)
         self._contents = torch.zeros(len(self.paths), DIGEST_BYTES, dtype=torch.uint8)  # zeros where not known yet
-        self._sums: Any = None
+        self.sums: Any = None  # a checksum of each image's pixels, (n,) uint64, where they are kept
         self.file: Path | None = None
         self.n_decoded = 0
 
@@ -120,7 +120,7 @@ class ImageFiles:
             self._checked = np.zeros(len(rows), bool)
         if self._kept is None:
             return False
-        self._contents, self._sums = torch.from_numpy(rows["content"].copy()), rows["sum"].copy()
+        self._contents, self.sums = torch.from_numpy(rows["content"].copy()), rows["sum"].copy()
         self.file = file
         return True
 
@@ -147,7 +147,7 @@ class ImageFiles:
                 if on_progress is not None:
                     on_progress(start + len(pixels), len(self))
             _raise_for(bad, len(self))
-        self._sums = sums
+        self.sums = sums
         return kept
 
     def _chunks(self, keys: Any, known: Any) -> Iterator[tuple[int, Tensor, Any, list[ImageError]]]:
@@ -194,11 +194,6 @@ class ImageFiles:
             with suppress(OSError):  # left out of training: it counts as a file of no known bytes
                 self._contents.numpy()[index] = np.frombuffer(digest_of(self.paths[index]), np.uint8)
         return [bytes(content) for content in self._contents.numpy()]
-
-    @property
-    def sums(self) -> Any:
-        """A checksum of each image's pixels, (n,) uint64, where they are kept; else None."""
-        return self._sums
 
     def subset(self, indices: Sequence[int], name: str | None = None) -> ImageFiles:
         """Return some of the files, in this order, to be remembered under `name`, else where these are."""

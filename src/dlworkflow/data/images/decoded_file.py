@@ -20,7 +20,7 @@ import torch
 from PIL import __version__ as pillow
 from torch import Tensor
 
-from dlworkflow.data.images.cache import cache_folder, make_subfolder, sweep
+from dlworkflow.data.images.cache import cache_folder, make_subfolder, state_of, sweep
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.digests import DIGEST_BYTES, checksums
 from dlworkflow.data.images.pipeline import Pipeline
@@ -59,12 +59,8 @@ def keys_of(paths: Sequence[Path]) -> Any:
     """Return what each image is known by, (n,) of 16 bytes: a digest of path, size, inode and times of change."""
     digests = []
     for path in paths:
-        try:
-            found = path.stat()
-            state = b"%d %d %d %d " % (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-        except (OSError, ValueError):
-            state = b"? %d " % time.time_ns()  # decoding it says what is wrong
-        digests.append(hashlib.blake2b(state + os.fsencode(path.absolute()), digest_size=16).digest())
+        state = state_of(path) or f"? {time.time_ns()}"  # decoding it reports what is wrong
+        digests.append(hashlib.blake2b(f"{state} ".encode() + os.fsencode(path.absolute()), digest_size=16).digest())
     return np.frombuffer(b"".join(digests), "V16")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -51,18 +51,13 @@ def with_image_options(load: Callable[..., Loaded]) -> Callable[..., Loaded]:
     """Let a loader `load(options, *, ...)` be called with each option as a keyword of its own, its signature shows."""
     own = [parameter for name, parameter in inspect.signature(load).parameters.items() if name != "options"]
     hints = get_type_hints(ImageOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(ImageOptions)
-    ]
-    names = {parameter.name for parameter in shared}
+    options = inspect.signature(ImageOptions).parameters
+    shared = [parameter.replace(annotation=hints[name]) for name, parameter in options.items()]
 
     @wraps(load)
     def loader(**given: Any) -> Loaded:
-        options = {name: given.pop(name) for name in names & given.keys()}
-        return load(ImageOptions(**options), **given)
+        chosen = {name: given.pop(name) for name in options.keys() & given.keys()}
+        return load(ImageOptions(**chosen), **given)
 
     loader.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined] # inspect reads it
     return loader

@@ -40,15 +40,13 @@ def labelled_shards(path: str, classes: Sequence[str], split: str) -> ShardSet:
 
     Raises DataError with both lists where their index names other classes than the model's.
     """
-    folder = folder_of(path)
-    files = _files(path, folder)
-    found = _by_index(files, whole=folder is not None, train=False) or _by_name(files, whole=folder is not None)
+    found, whole = _found(path, train=False)
     if found.classes and found.classes != tuple(classes):
         raise DataError(f"{path!r} has classes {few(found.classes)}, the model {few(classes)}")
     for shard in found.shards:
         check_present(shard)
     found = _named(replace(found, classes=()), list(classes))
-    if folder is not None and len(found.splits) > 1:
+    if whole and len(found.splits) > 1:
         if split not in found.splits:
             raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(found.splits)}")
         found = replace(found, splits={split: found.splits[split]})
@@ -69,9 +67,7 @@ def find_shards(
     Unless `checked` is false, those of an index must be there, of the size in the index. Raises DataError for shards
     that are not there, damaged or contradict each other.
     """
-    folder = folder_of(path)
-    files = _files(path, folder)
-    found = _by_index(files, whole=folder is not None) or _by_name(files, whole=folder is not None)
+    found, _ = _found(path)
     for shard in found.shards if checked else ():
         check_present(shard)
     if test is not None:
@@ -91,11 +87,14 @@ def find_shards(
     return found
 
 
-def _files(path: str, folder: Path | None, setting: str = "data.path") -> list[Path]:
+def _found(path: str, setting: str = "data.path", *, train: bool = True) -> tuple[ShardSet, bool]:
+    """Return the shards of a path, by their index or else counted, and whether the path is a folder."""
+    folder = folder_of(path)
     files = [file for file in entries_of(folder) if _is_shard(file)] if folder is not None else expand(path, setting)
     if not files:
         raise MissingDataError(f"{setting}: no shards (*{SUFFIX}) in folder {path!r}")
-    return files
+    whole = folder is not None
+    return _by_index(files, whole=whole, train=train) or _by_name(files, whole=whole), whole
 
 
 def _is_shard(file: Path) -> bool:
@@ -143,14 +142,12 @@ def _by_name(files: Sequence[Path], *, whole: bool) -> ShardSet:
 
 def _with_test(found: ShardSet, test: str) -> ShardSet:
     """Return a set of shards with another test split."""
-    folder = folder_of(test)
-    files = _files(test, folder, "data.test")
-    if twice := {shard.path.resolve() for shard in found.splits["train"]} & {file.resolve() for file in files}:
+    other, whole = _found(test, "data.test", train=False)
+    if twice := {shard.path.resolve() for shard in found.splits["train"]} & {s.path.resolve() for s in other.shards}:
         raise DataError(f"data.test: {str(min(twice))!r} is a training shard too")
-    other = _by_index(files, whole=folder is not None, train=False) or _by_name(files, whole=folder is not None)
     if found.classes and other.classes and found.classes != other.classes:
         raise DataError(f"data.test: has classes {few(other.classes)}, training {few(found.classes)}")
-    chosen = other.splits.get("test", other.shards) if folder is not None else other.shards
+    chosen = other.splits.get("test", other.shards) if whole else other.shards
     shards = [replace(shard, split="test") for shard in chosen]
     for shard in shards:
         check_present(shard)

@@ -59,19 +59,8 @@ def load_shards(
         )
         for split, shards in found.splits.items()
     }
-    return Splits(
-        name=found.folder.resolve().name,
-        task="multiclass",
-        train=parts["train"],
-        test=parts["test"],
-        val=parts.get("val"),
-        in_shape=(channels, *pipeline.size),
-        classes=found.classes,
-        transform=pipeline.for_evaluation(),
-        source=path,
-        notes=found.notes,
-        skipped=found.skipped or {},
-    )
+    more = {"source": path, "notes": found.notes, "skipped": found.skipped or {}}
+    return Splits.of_images(found.folder.resolve().name, parts, pipeline, channels, found.classes, **more)
 
 
 def load_labelled_shards(

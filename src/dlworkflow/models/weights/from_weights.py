@@ -112,8 +112,8 @@ def input_shape(name: str, weights: Mapping[str, Tensor], image_size: tuple[int,
     channels = usual[0] if usual else 3
     if first is not None and first.ndim == 4:
         channels = int(first.shape[1])
-    elif first is not None and (channels_told := first.shape[1] / (height * width)) in (1, 3):
-        channels = int(channels_told)
+    elif first is not None and (per_pixel := first.shape[1] / (height * width)) in (1, 3):
+        channels = int(per_pixel)
     return channels, height, width
 
 
@@ -159,8 +159,8 @@ def _hint(
     """Say what would make the weights fit: other settings, other outputs, another image size; or nothing."""
     if any(fault.startswith(("missing", "unexpected")) for fault in best.faults):
         return ""  # another model's names: no setting helps
-    told = {int(weight.shape[0]) for weight in list(weights.values())[-1:] if weight.ndim} - set(n_outputs)
-    outputs = [*n_outputs, *(told if models.entry(name).task != "regression" else ())]
+    widths = {int(weight.shape[0]) for weight in list(weights.values())[-1:] if weight.ndim} - set(n_outputs)
+    outputs = [*n_outputs, *(widths if models.entry(name).task != "regression" else ())]
     sides = _SIDES if len(best.in_shape) == 3 else ()
     for shapes in ([best.in_shape], [(best.in_shape[0], side, side) for side in sides]):
         found: dict[tuple[Any, ...], str] = {}  # one for each value of the settings that shapes alone do not decide

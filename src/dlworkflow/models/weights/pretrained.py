@@ -98,7 +98,7 @@ def _by_kind(faults: list[str]) -> str:
 
 
 def _is_new(name: str, model: nn.Module, given: dict[str, Tensor]) -> bool:
-    """Tell whether a weight of the model is not to be looked for in the file."""
+    """Return whether a weight of the model is not expected in the file."""
     if name not in given:
         return _below(name, classifier_name(model)) or name.endswith(_COUNTER)
     hollow = _below(name, classifier_name(model)) and not given[name].isfinite().all()
