@@ -141,7 +141,7 @@ height: 17 to 17 pixels, median 17
 modes: RGB 13
 formats: PNG 13
 
-0 faults, 0 remarks
+0 errors, 0 warnings
 """
     )
 
@@ -149,15 +149,15 @@ formats: PNG 13
 def test_data_check_of_the_photos_finds_nothing_wrong(dlw, photos):
     answer = dlw("data", "check", photos)
 
-    assert (answer.code, answer.out.splitlines()[-1]) == (0, "0 faults, 0 remarks")
+    assert (answer.code, answer.out.splitlines()[-1]) == (0, "0 errors, 0 warnings")
 
 
-def test_data_check_of_a_fault_exits_with_1_and_names_it(dlw, pets):
+def test_data_check_of_an_error_exits_with_1_and_names_it(dlw, pets):
     (pets / "train" / "cat" / "0.png").write_text("no image")
     answer = dlw("data", "check", pets)
 
     assert (answer.code, answer.err) == (1, "")
-    assert "\nfault: images or folders that cannot be read: 1\n  train/cat/0.png: is no image in" in answer.out
+    assert "\nerror: images or folders that cannot be read: 1\n  train/cat/0.png: is no image in" in answer.out
 
 
 def test_data_check_of_a_remark_alone_exits_with_0(dlw, pets):
@@ -165,10 +165,10 @@ def test_data_check_of_a_remark_alone_exits_with_0(dlw, pets):
     answer = dlw("data", "check", pets)
 
     assert answer.code == 0
-    assert "\nremark: hidden files and folders, which are left out: 1\n  train/cat/.hidden\n" in answer.out
+    assert "\nwarning: hidden files and folders, which are left out: 1\n  train/cat/.hidden\n" in answer.out
 
 
-def test_data_check_names_all_faults(dlw, pets):
+def test_data_check_names_all_errors(dlw, pets):
     for number in range(30):
         (pets / "train" / "cat" / f"bad{number:02}.png").touch()
 

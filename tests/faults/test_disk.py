@@ -77,7 +77,7 @@ def full_as_a_stand_in_says(folder, monkeypatch):
         return called(*TRAIN, "--runs-dir", folder)
 
 
-def test_a_full_disk_ends_training_in_one_line_and_the_run_goes_on_when_there_is_space(
+def test_a_full_disk_ends_training_in_one_line_and_the_run_resumes_when_there_is_space(
     tmp_path, small_disk, start, content, monkeypatch
 ):
     folder = small_disk or tmp_path / "runs"

@@ -29,7 +29,7 @@ def is_finished(folder):
     return any(run.summary().status == "finished" for run in list_runs(folder))
 
 
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_bits(tmp_path, start, content, capsys):
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bits(tmp_path, start, content, capsys):
     began = time.monotonic()
     whole = start(*TRAIN, "--runs-dir", tmp_path / "whole")
     assert "Traceback" not in whole.communicate(timeout=120)[1]

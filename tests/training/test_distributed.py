@@ -89,7 +89,7 @@ def assert_close(run, other, tolerance=1e-5):
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_and_one_goes_on_with_the_run_of_two(tmp_path):
+def test_two_processes_equal_one_and_one_resumes_the_run_of_two(tmp_path):
     dlw(tmp_path, *DIGITS, "--epochs", "4", "--name", "one")
     out, complaints = dlw(tmp_path, *DIGITS, "--epochs", "2", "--name", "two", "--processes", "2")
     run = Run(tmp_path / "runs" / "two-001")
@@ -218,7 +218,7 @@ def test_what_fails_on_all_processes_is_told_once(tmp_path, arguments, code, com
 @needs_proc
 @pytest.mark.faults
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_the_job_with_the_command_that_goes_on(tmp_path, rank):
+def test_a_killed_process_ends_the_job_with_the_command_that_resumes(tmp_path, rank):
     process = start(tmp_path, *LONG, "--processes", "2")
     until_epoch(process, 5)
     time.sleep(1.2)  # a state is written every second

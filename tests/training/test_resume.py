@@ -315,7 +315,7 @@ def test_a_full_disk_ends_training_in_one_error_and_keeps_the_last_whole_state(t
     assert_equal(run, run_training(settings("circles_v2"), runs_dir=tmp_path / "whole"))
 
 
-def test_a_loss_that_is_no_number_names_epoch_batch_rate_and_gradient(tmp_path):
+def test_a_loss_that_is_no_number_names_epoch_batch_learning_rate_and_gradient(tmp_path):
     with pytest.raises(DivergedError) as caught:
         run_training(
             settings("line_v2", "optimizer.lr=1e30", "loss=mse", "data.batch_size=10"), runs_dir=tmp_path, name="wild"
@@ -360,7 +360,7 @@ def wait_for_epoch(process, number=3):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_process_with_its_code_and_the_command_that_goes_on(tmp_path, number, code):
+def test_a_signal_ends_the_process_with_its_code_and_the_command_that_resumes(tmp_path, number, code):
     process = start(tmp_path, *LONG)
     wait_for_epoch(process)
 

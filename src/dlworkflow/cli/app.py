@@ -209,7 +209,7 @@ def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
 
 
 def _usage(error: typer.TyperException, arguments: Sequence[str]) -> str:
-    """Say a usage error in one line, with the command whose help tells more."""
+    """Return a usage error as one line, with the command whose help explains more."""
     context = getattr(error, "ctx", None)
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     path = context.command_path if context is not None else _command_path(arguments)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
 
 MOST_REMARKS = 10
-"""A report names this many remarks of a kind, and counts the others; faults are all named."""
+"""A report names this many warnings of a kind and counts the others; it names all errors."""
 
 app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -167,7 +167,7 @@ def check(
     """Check every image of a folder, a CSV or shards.
 
     Exit code 1 for an error, such as the same image in training and test; images that only look the same (copies of
-    another size or format, most likely) are remarks. Nothing in the folder is changed. Every file is read, unless
+    another size or format, most likely) are warnings. Nothing in the folder is changed. Every file is read, unless
     --trust-cache takes what was found earlier in files whose size, inode and times are the same. Shards are read
     whole, every time: against their index, sample by sample.
     """
@@ -276,7 +276,7 @@ def get(
 
 
 def _report_lines(report: FolderReport) -> Iterator[str]:
-    """Return a report as lines: what there is, then faults and remarks by kind."""
+    """Return a report as lines: what there is, then errors and warnings by kind."""
     from dlworkflow.data.check.report import FAULTS, REMARKS
 
     yield printable(f"{report.path}: {report.n_files:,} files, of which {report.n_read:,} were read now")
@@ -299,11 +299,11 @@ def _report_lines(report: FolderReport) -> Iterator[str]:
         for kind, heading in kinds.items():
             found = [finding for finding in findings if finding.kind == kind]
             if found:
-                yield f"\n{'fault' if most is None else 'remark'}: {heading}: {len(found):,}"
+                yield f"\n{'error' if most is None else 'warning'}: {heading}: {len(found):,}"
             yield from (f"  {_finding_line(finding)}" for finding in found[:most])
             if most is not None and len(found) > most:
                 yield f"  and {len(found) - most:,} more (--json lists all)"
-    yield f"\n{_counted(len(report.faults), 'fault')}, {_counted(len(report.remarks), 'remark')}"
+    yield f"\n{_counted(len(report.faults), 'error')}, {_counted(len(report.remarks), 'warning')}"
 
 
 def _finding_line(finding: Finding) -> str:

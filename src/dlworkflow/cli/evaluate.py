@@ -161,8 +161,8 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         _print_classes(report)
         low, high = map(percent, report.interval)
         typer.echo(
-            f"\nwith {len(report.samples):,} samples, the true accuracy lies between {low} and {high} (95 %): "
-            "two runs that both lie there do not differ"
+            f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the accuracy is {low} to "
+            f"{high}: two runs within it do not differ"
         )
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
     elif report.baseline is not None:

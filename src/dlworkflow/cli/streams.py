@@ -36,12 +36,12 @@ def replace_closed_streams() -> None:
 
 
 def output_is_lost(*, by_others: bool = False) -> bool:
-    """Tell whether standard output was closed and something was printed there, here or `by_others`."""
+    """Return whether standard output was closed and something was printed there, here or `by_others`."""
     return isinstance(sys.stdout, Lost) and (sys.stdout.lost or by_others)
 
 
 def is_a_reader_gone() -> bool:
-    """Tell whether whoever read standard output or error has gone; True where that cannot be told."""
+    """Return whether the reader of standard output or error has closed it; True where that cannot be known."""
     if not hasattr(select, "poll"):  # Windows
         return True
     poller = select.poll()

@@ -163,7 +163,7 @@ def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepS
 
 
 def _refuse(layers: list[Layer], more: dict[str, object]) -> None:
-    """Raise ConfigError for settings typed beside --resume but those of how it goes on."""
+    """Raise ConfigError for options beside --resume that are not about how the sweep continues."""
     free = ("sweep.jobs", "sweep.max_runs", "sweep.max_minutes", "sweep.by", "sweep.at")
     given = [label for layer in layers for key, label in layer.labels.items() if key not in free]
     given += [flag for flag, value in more.items() if value]

@@ -205,12 +205,12 @@ def _train(
             typer.echo("dry run: all settings fit; nothing was written")
         return None
     with TrainingProgress(quiet) as progress:
-        told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+        shown: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
         if group is None:
-            return train_job(job, **place, **told)
+            return train_job(job, **place, **shown)
         from dlworkflow.training.distributed import train_together
 
-        return train_together(group, job, **place, offline=offline, **told)
+        return train_together(group, job, **place, offline=offline, **shown)
 
 
 def _resume(
@@ -222,18 +222,18 @@ def _resume(
             _dry_resume(name, runs_dir, change)
         return None
     with TrainingProgress(quiet) as progress:
-        told: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+        shown: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
         if group is not None:
             from dlworkflow.training.distributed import resume_together
 
-            return resume_together(group, name, runs_dir=runs_dir, **change, **told)
+            return resume_together(group, name, runs_dir=runs_dir, **change, **shown)
         from dlworkflow.runs import find_run
 
         found = find_run(name, runs_dir)
         from dlworkflow.training.resume import resume_training
 
         with file_bar() as on_images:
-            return resume_training(found, **change, on_images=on_images, **told)
+            return resume_training(found, **change, on_images=on_images, **shown)
 
 
 def _dry_resume(name: str, runs_dir: str | None, change: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from dlworkflow.errors import IN_QUOTES, ConfigError, plain, short, unknown
 def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> TrainConfig:
     """Check a merged layer and return the settings.
 
-    `faults` are those found elsewhere, {dotted key: sentence}. Raises ConfigError with all faults at once.
+    `faults` are those found elsewhere, {dotted key: sentence}. Raises ConfigError with all errors at once.
     """
     found = {key: f"{layer.labels.get(key, key)}: {sentence}" for key, sentence in (faults or {}).items()}
     config = None
@@ -33,7 +33,7 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
 
 
 def build_sweep_settings(layer: Layer) -> SweepSettings:
-    """Check the section `sweep` of a merged layer. Raises ConfigError with all faults at once."""
+    """Check the section `sweep` of a merged layer. Raises ConfigError with all errors at once."""
     given = layer.values.get("sweep", {})
     label = layer.labels.get("sweep", "sweep")
     if not isinstance(given, dict):
@@ -70,7 +70,7 @@ def right_part(values: Tree) -> tuple[TrainConfig | None, frozenset[str]]:
 
 
 def _uproot(tree: Tree, key: str) -> bool:
-    """Take a dotted key out of a tree; tell whether it was there."""
+    """Take a dotted key out of a tree; return whether it was there."""
     section, _, name = key.rpartition(".")
     branch = tree[section] if section else tree
     return isinstance(branch, dict) and branch.pop(name, branch) is not branch

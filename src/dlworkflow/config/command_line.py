@@ -69,7 +69,7 @@ def _differing(settings: Tree, usual: Tree | None, changed: Collection[str]) -> 
 
 
 def _among(key: str, keys: Collection[str]) -> bool:
-    """Tell whether a key is one of some, or in a section that is."""
+    """Return whether a key is one of some, or in a section that is."""
     return key in keys or key.partition(".")[0] in keys
 
 

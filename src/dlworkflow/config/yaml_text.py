@@ -1,4 +1,4 @@
-"""YAML as people write settings in it: read safely, with faults in one sentence."""
+"""YAML as people write settings in it: read safely, with each error in one sentence."""
 
 from __future__ import annotations
 

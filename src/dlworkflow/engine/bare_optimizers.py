@@ -23,7 +23,7 @@ def optimizer_class(name: str) -> type[optim.Optimizer]:
 
 
 def _can_unwrap(kind: type[optim.Optimizer]) -> bool:
-    """Tell whether torch wraps its optimizers' methods in the way that is undone here, by its private names."""
+    """Return whether torch wraps its optimizers' methods in the way that is undone here, by its private names."""
     wrapped = [kind.step, *(getattr(optim.Optimizer, name, None) for name in _WRAPPED)]
     hooks = hasattr(optim.Optimizer, "_patch_step_function") and hasattr(optim.Optimizer, "profile_hook_step")
     return hooks and hasattr(torch, "_foreach_add_") and all(hasattr(method, "__wrapped__") for method in wrapped)

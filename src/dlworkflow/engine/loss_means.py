@@ -86,7 +86,7 @@ def batch_share(loss_fn: LossFn, y: Tensor) -> Tensor | int:
 
 
 def is_sum(loss_fn: LossFn) -> bool:
-    """Tell whether a loss gives the sum over a batch, not the mean."""
+    """Return whether a loss gives the sum over a batch, not the mean."""
     return bool(_setting(layers(loss_fn)[-1], "reduction") == "sum")
 
 

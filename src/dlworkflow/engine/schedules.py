@@ -196,7 +196,7 @@ def check_first_change(name: str, curve: Rates | None, epochs: int) -> None:
 
 
 def depends_on_length(name: str) -> bool:
-    """Tell whether a schedule gives other learning rates when training has more epochs."""
+    """Return whether a schedule gives other learning rates when training has more epochs."""
     return name in SCHEDULES and bool({"epochs", "updates"} & SCHEDULES.needs(name))
 
 

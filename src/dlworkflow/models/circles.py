@@ -1,4 +1,4 @@
-"""Models that tell two rings of points apart, or fail to in an instructive way."""
+"""Models that separate two rings of points, or fail to in an instructive way."""
 
 from __future__ import annotations
 

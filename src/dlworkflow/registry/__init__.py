@@ -95,7 +95,7 @@ class Registry(Generic[Thing]):
         return self.others.get(name)
 
     def is_other(self, name: str) -> bool:
-        """Tell whether a name is only known as one of `others`."""
+        """Return whether a name is only known as one of `others`."""
         return self.others is not None and name not in self.names() and name in self.others.names()
 
     def check_name(self, name: str) -> None:

@@ -93,7 +93,7 @@ def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) 
 
 
 def higher_is_better(column: str) -> bool:
-    """Tell whether a high value of a column is the good one: all metrics but losses, and the baseline."""
+    """Return whether a high value of a column is the good one: all metrics but losses, and the baseline."""
     of_a_split = column.startswith(("train_", *_HELD_OUT)) and not column.endswith(("_loss", "_sd"))
     return of_a_split or column == "baseline"
 

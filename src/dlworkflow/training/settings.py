@@ -45,7 +45,7 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
     """Lay the user's settings over the recipe of the model they name and check everything.
 
     `layers` go from weakest to strongest; a key `recipe` in them chooses among the model's recipes. Raises ConfigError
-    with all faults at once.
+    with all errors at once.
     """
     user = merge([locate_data(layer) for layer in layers])
     which = user.values.pop("recipe", models.USUAL)
@@ -233,7 +233,7 @@ def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _faultless(
     check: Callable[[str], None], name: object, faults: dict[str, str], key: str, said: str | None = None
 ) -> bool:
-    """Tell whether a check of a name passes; else note its sentence, without the key that was `said` before it."""
+    """Return whether a check of a name passes; otherwise store its error, without the key `said` at its start."""
     try:
         check(str(name))
     except ConfigError as error:

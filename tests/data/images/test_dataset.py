@@ -431,7 +431,7 @@ def test_pictures_over_the_memory_budget_are_not_kept(two_files, monkeypatch):
         data.batch([0])
 
 
-def test_remembering_names_the_pictures_that_cannot_be_read(two_files):
+def test_remembering_names_the_images_that_cannot_be_read(two_files):
     two_files[1].write_text("no image")
 
     with pytest.raises(DataError, match=r"1 of 2 images cannot be read: '.*b\.png': is no image"):

@@ -257,7 +257,7 @@ def test_test_shards_can_be_named(foreign):
         load_shards(path=str(foreign / "{0..1}.tar"), test=str(foreign / "1.tar"))
 
 
-def test_files_beside_picture_and_label_are_not_read_into_anything(write_tar, picture):
+def test_files_beside_image_and_label_are_not_read_into_anything(write_tar, picture):
     class Bomb:
         def __reduce__(self):
             return os.mkdir, ("/tmp/dlworkflow-was-here",)

@@ -72,13 +72,13 @@ def _is_not_linear(tree: Tree, _: Situation) -> bool:
 
 
 def _has_room(tree: Tree, run: Situation) -> bool:
-    """Tell whether a batch four times as large is still less than all samples."""
+    """Return whether a batch four times as large is still less than all samples."""
     size = tree["data"]["batch_size"]
     return size != "full" and (run.samples is None or 4 * size < run.samples)
 
 
 def _is_unequal(tree: Tree, run: Situation) -> bool:
-    """Tell whether the classes are of unequal size and nothing is done about it."""
+    """Return whether the classes are of unequal size and nothing is done about it."""
     return run.unequal and not tree["loss_weights"] and not tree["data"]["sampler"]
 
 

@@ -129,7 +129,7 @@ def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
 
 
 def _has_recipe(config: Tree) -> bool:
-    """Tell whether the recipe `best` of a run's model was found for its data, or for images such as the user's."""
+    """Return whether the recipe `best` of a run's model was found for its data, or for images such as the user's."""
     name = config["model"]["name"]
     if "best" not in models.recipe_names(name):
         return False

@@ -311,7 +311,7 @@ def _learning(c: Curves) -> bool:
 
 
 def _no_better(c: Curves) -> bool:
-    """Tell whether the model is no better than its baseline, neither on held-out data nor on its own."""
+    """Return whether the model is no better than its baseline, neither on held-out data nor on its own."""
     if c.baseline is None:
         return False
     if not c.has_acc:

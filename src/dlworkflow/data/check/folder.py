@@ -1,6 +1,6 @@
 """What is wrong with a folder of images, and what is worth knowing of it, before a model is trained on it.
 
-A fault spoils training or its numbers; a remark does not, or only perhaps. Files are only ever read.
+An error spoils training or its numbers; a warning does not, or only perhaps. Files are only ever read.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def check_folder(
     """Decode every image of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
 
     Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
-    `on_progress` is called with (files done, files in all); images of more than `max_pixels` are faults, see
-    `pixel_limit`. The same pixels in two splits are a fault; images that only look the same, as copies of another
-    size or format do, are a remark, since a few are different images after all. Raises DataError when there is
+    `on_progress` is called with (files done, files in all); images of more than `max_pixels` are errors, see
+    `pixel_limit`. The same pixels in two splits are an error; images that only look the same, as copies of another
+    size or format do, are a warning, since a few are different images after all. Raises DataError when there is
     nothing of that kind.
     """
     root = user_path(path)

@@ -39,7 +39,7 @@ REMARKS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something found: a `kind` of FAULTS or REMARKS, a sentence where the kind is not enough, and where.
+    """A `kind` of FAULTS (errors) or REMARKS (warnings), a sentence where the kind is not enough, and where.
 
     `paths` are relative to the folder that was checked.
     """
@@ -50,7 +50,7 @@ class Finding:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it is a fault, not a remark."""
+        """Whether it is an error, not a warning."""
         return self.kind in FAULTS
 
 

@@ -37,7 +37,7 @@ def check_batch(
 
     The model is called once, in evaluation mode and without gradients, and left as it was; labels are read, for which
     a GPU has to be waited for. Raw scores (n, 1) and labels (n,) count as fitting: `train_step` aligns them, a loop of
-    your own needs `y.unsqueeze(1)`. The task follows from the loss function where that tells. What the model or the
+    your own needs `y.unsqueeze(1)`. The task follows from the loss function where possible. What the model or the
     loss refuses for reasons that are not known here is raised as it is.
     """
     chosen = get_task(task) if task is not None else task_of(loss_fn)

@@ -269,7 +269,7 @@ def weight_faults(own: StateDict, weights: StateDict) -> list[str]:
 
 
 def list_faults(faults: Sequence[str], most: int = 6) -> str:
-    """Return faults in one line, the first of them and how many more there are."""
+    """Return errors in one line, the first of them and how many more there are."""
     return ", ".join(faults[:most]) + (f" and {len(faults) - most} more" if len(faults) > most else "")
 
 

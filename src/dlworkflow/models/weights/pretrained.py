@@ -89,7 +89,7 @@ def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tup
 
 
 def _by_kind(faults: list[str]) -> str:
-    """Return faults in one line, some of each kind: of another architecture, everything is missing and unexpected."""
+    """Return errors in one line, some of each kind: of another architecture, everything is missing and unexpected."""
     kinds: dict[str, list[str]] = {}
     for fault in faults:
         word = fault.partition(" ")[0]

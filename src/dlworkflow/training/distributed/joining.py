@@ -98,10 +98,10 @@ def _end(group: Processes, error: BaseException, runs_dir: str | os.PathLike[str
     agreed = isinstance(error, (KeyboardInterrupt, SystemExit, DivergedError, ReportedElsewhereError))
     if not agreed and not isinstance(error, DlwError):
         return
-    told = group.last_words(str(error), timedelta(seconds=30 if agreed else 5))
+    reported = group.last_words(str(error), timedelta(seconds=30 if agreed else 5))
     if group.rank and isinstance(error, KeyboardInterrupt):
         raise SystemExit(128 + signal.SIGINT) from None
-    if group.rank and isinstance(error, DlwError) and (agreed or told == str(error)):
+    if group.rank and isinstance(error, DlwError) and (agreed or reported == str(error)):
         raise SystemExit(error.exit_code) from None
 
 

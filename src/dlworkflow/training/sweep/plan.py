@@ -26,7 +26,7 @@ ONE_THREAD = Layer({"threads": 1})
 def plan_sweep(layers: Sequence[Layer], *, offline: bool = False) -> tuple[Plan, SweepSettings]:
     """Return the plan of a sweep: layers of settings from weakest to strongest, with the section `sweep` among them.
 
-    Raises ConfigError with all faults at once: of the base, of the sweep, and of every combination.
+    Raises ConfigError with all errors at once: of the base, of the sweep, and of every combination.
     """
     merged = merge([ONE_THREAD, *map(locate_data, layers)])
     sweep = Layer({key: merged.values[key] for key in ("sweep",) if key in merged.values}, merged.labels)
@@ -92,7 +92,7 @@ def _faults_of(settings: SweepSettings, labels: Any) -> list[str]:
 def _setting_faults(
     base: Layer, combinations: Sequence[Combination], values: dict[str, Values], settings: SweepSettings, label: str
 ) -> list[str]:
-    """Return each fault of any combination's settings once, in the order found; the last seed is checked too."""
+    """Return each error of any combination's settings once, in the order found; the last seed is checked too."""
     first, seeds = first_seed(base.values), settings.seeds
     last = {"seed": first + seeds - 1} if isinstance(first, int) and seeds > 1 else {}
     found: dict[str, None] = {}

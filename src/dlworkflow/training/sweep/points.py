@@ -55,7 +55,7 @@ Values = list[Any] | Range
 
 
 def parse_grid(pairs: Iterable[str]) -> dict[str, Any]:
-    """Read `--grid KEY=V1,V2` and `--grid KEY=LOW..HIGH` into {key: list or range as text}; all faults at once."""
+    """Read `--grid KEY=V1,V2` and `--grid KEY=LOW..HIGH` into {key: list or range as text}; all errors at once."""
     grid: dict[str, Any] = {}
     faults = []
     for pair in pairs:
@@ -78,9 +78,9 @@ def parse_grid(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def read_grid(grid: Mapping[str, Any], *, label: str, ranges: bool) -> tuple[dict[str, Values], list[str]]:
-    """Turn the setting `grid`, whose keys may be dotted or nested, into (values by dotted key, faults).
+    """Turn the setting `grid`, whose keys may be dotted or nested, into (values by dotted key, errors).
 
-    A key without values, with a range that is none, or with a range where there are no `ranges`, is a fault.
+    A key without values, with a range that is none, or with a range where there are no `ranges`, is an error.
     """
     found: dict[str, Values] = {}
     faults = []

@@ -40,9 +40,9 @@ def run_sweep(
 ) -> tuple[Plan, Stop]:
     """Train all points of a sweep that have not ended; return the plan, and what stopped it early, if anything did.
 
-    `settings` are those of this call, by default the sweep's own. `on_start` is told how many processes train, `on_end`
-    of every run that ends. After Ctrl-C or SIGTERM every run is written, then KeyboardInterrupt or SystemExit(143)
-    is raised. Raises RunError when another process is at it.
+    `settings` are those of this call, by default the sweep's own. `on_start` gets the number of processes that train,
+    `on_end` every run that ends. After Ctrl-C or SIGTERM every run is written, then KeyboardInterrupt or
+    SystemExit(143) is raised. Raises RunError when another process runs the sweep.
     """
     with sweep.locked():
         plan = sweep.read()
