@@ -71,7 +71,8 @@ def fetch(
     `finish` gets the folder of the fetched files and returns the one that becomes `folder`.
     Raises MissingDataError that names the file and its place when there is no network or downloads are off.
     """
-    by_hand = _by_hand(files, folder, hint)
+    names = ", ".join(file.url for file in files)
+    by_hand = f"put {names} into {str(folder.parent)!r} yourself and try again" + (f"; {hint}" if hint else "")
     local = [folder.parent / file.name for file in files]
     have = all(file.is_file() for file in local)
     if not have and is_offline(offline):
@@ -180,9 +181,3 @@ def extract_zip(archive: Path, folder: Path) -> Path:
         raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def _by_hand(files: Sequence[Remote], folder: Path, hint: str) -> str:
-    """Return the sentence on how to do without the network."""
-    names = ", ".join(file.url for file in files)
-    return f"put {names} into {str(folder.parent)!r} yourself and try again" + (f"; {hint}" if hint else "")

@@ -19,13 +19,7 @@ from PIL import __version__ as pillow
 
 from dlworkflow.data.check.near_duplicates import look_of
 from dlworkflow.data.images.cache import FileMemory
-from dlworkflow.data.images.decoding import (
-    ImageError,
-    TooManyPixelsError,
-    opened,
-    pixel_limit,
-    too_many_pixels,
-)
+from dlworkflow.data.images.decoding import ImageError, TooManyPixelsError, opened, pixel_limit, too_many_pixels
 from dlworkflow.data.images.modes import extremes_of, is_deep, to_mode
 from dlworkflow.data.protocol import OnProgress
 

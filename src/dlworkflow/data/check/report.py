@@ -48,11 +48,6 @@ class Finding:
     text: str = ""
     paths: tuple[str, ...] = ()
 
-    @property
-    def is_fault(self) -> bool:
-        """Whether it is an error, not a warning."""
-        return self.kind in FAULTS
-
 
 @dataclass(frozen=True)
 class MinMedianMax:
@@ -112,12 +107,12 @@ class FolderReport:
     @property
     def faults(self) -> tuple[Finding, ...]:
         """What spoils training or its numbers."""
-        return tuple(finding for finding in self.findings if finding.is_fault)
+        return tuple(finding for finding in self.findings if finding.kind in FAULTS)
 
     @property
     def remarks(self) -> tuple[Finding, ...]:
         """What is worth knowing."""
-        return tuple(finding for finding in self.findings if not finding.is_fault)
+        return tuple(finding for finding in self.findings if finding.kind not in FAULTS)
 
     def to_data(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""

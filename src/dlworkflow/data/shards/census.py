@@ -42,9 +42,10 @@ def count_samples(
 
     Raises DataError for a damaged shard and for one without samples.
     """
+    head = {"format": _FORMAT, "pillow": pillow, "max_pixels": pixel_limit()}  # they decide which images can be read
     found: dict[Path, Census] = {}
     for folder in dict.fromkeys(path.parent for path in paths):
-        memory = FileMemory("shards", folder, _head())
+        memory = FileMemory("shards", folder, head)
         for path, census in _counted([path for path in paths if path.parent == folder], memory, decode):
             found[path] = census
             if on_progress is not None:
@@ -87,10 +88,6 @@ def image_fault(content: bytes) -> str | None:
             return None
     except ImageError as error:
         return error.reason
-
-
-def _head() -> dict[str, Any]:
-    return {"format": _FORMAT, "pillow": pillow, "max_pixels": pixel_limit()}  # on these hangs which can be read
 
 
 def _read_row(row: Any, decode: bool) -> Census | None:
