@@ -116,7 +116,7 @@ def test_training_and_scoring(task, averaging):
 def test_all_that_learns_besides_the_model(name):
     model = nn.Linear(2, 2).to(WHERE)
     optimizer = build_optimizer(name, model.parameters(), lr=0.01)
-    average, schedule = WeightAverage(model, 0.9), Schedule(optimizer, cosine(total=6), by_update=True)
+    average, schedule = WeightAverage(model, 0.9), Schedule(optimizer, cosine(lr=0.01, epochs=3, updates=6, warmup=2))
     step = Update(
         optimizer, accumulate=2, clip_norm=1.0, clip_value=1.0, after=[schedule.after_update, average.after_update]
     )

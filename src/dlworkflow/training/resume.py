@@ -20,6 +20,7 @@ from dlworkflow.training.job import Job as Job
 from dlworkflow.training.job import in_turn, put_in_place
 from dlworkflow.training.provenance import leakage, processes
 from dlworkflow.training.run import train_recorded
+from dlworkflow.training.settings import check_stored
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ def _config_of(run: Run, epochs: int | None, place: Mapping[str, Any] | None, *,
         _refuse_to_stretch(run, summary, planned, total)
     if summary.status == "finished" and total <= done:
         raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
-    return build_config(Layer(tree | {"epochs": total}))
+    config = build_config(Layer(tree | {"epochs": total}))
+    check_stored(config)
+    return config
 
 
 def _check_data(run: Run, job: Job, place: Mapping[str, Any] | None) -> None:

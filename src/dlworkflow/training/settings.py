@@ -72,6 +72,16 @@ def complete_config(config: TrainConfig) -> TrainConfig:
     return _checked(locate_data(Layer(config.to_tree())), {})
 
 
+def check_stored(config: TrainConfig) -> None:
+    """Raise ConfigError where the settings of a stored run do not fit its optimizer, schedule or loss."""
+    tree, faults = config.to_tree(), dict[str, str]()
+    for section in ("optimizer", "schedule"):
+        _completed(section, tree[section], *NAMED[section], faults)
+    _check_loss(tree.get("loss"), faults)
+    if faults:
+        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in faults.items()))
+
+
 def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
     """Return complete settings. Raises ConfigError with these `faults` and all others at once."""
     model, dataset = (_section(layer.values, section).get("name") for section in ("model", "data"))
