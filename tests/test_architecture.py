@@ -137,7 +137,7 @@ training/provenance: _version engine/data_parallel engine/device engine/loop dat
     metrics/functions runs models/weights training/job
 training/recorder: errors engine/loop runs models/weights training/state
 training/resume: errors config engine/data_parallel engine/loop engine/schedules data/protocol data/splits runs
-    training/assembly training/changed_data training/job training/provenance training/run
+    training/assembly training/changed_data training/job training/provenance training/run training/settings
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/state
 training/settings: errors config config/conflicts engine/losses engine/optimizers engine/schedules data data/splits
