@@ -109,6 +109,7 @@ def test_unknown_classes_are_left_out_when_asked(dlw, other):
         ("tinyvgg --data nowhere/at/all", 1, "no such folder or file: 'nowhere/at/all'"),
         ("tinyvgg --data circles", 1, "not of the kind"),
         ("circles --data nowhere", 1, "takes numbers"),
+        ("tinyvgg --set accuray.x=1", 2, "dlw: --set: unknown metric 'accuray'; did you mean 'accuracy'?"),
         ("tinyvgg --split val", 1, "no split 'val'; it has train, test"),
     ],
 )

@@ -10,7 +10,7 @@ The names of its parameters say what a figure needs. Each is loaded once, when t
     evaluation    outputs and labels of that split, `Evaluation`
     report        their `EvaluationReport`
 
-A figure that does not suit every run says so with `fits`. The drawing itself is in `plotting`.
+A figure that does not suit every run is marked with `fits`. The drawing itself is in `plotting`.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ FIGURES: Registry[Draw] = Registry(
         "errors": draw_errors,
     },
     "figures",
+    section="",
     supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report"),
 )
 """The figures of a run, in the order in which one looks at them. `FIGURES.register(name, function)` adds yours, as

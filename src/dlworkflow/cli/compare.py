@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,14 +12,6 @@ from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirO
 from dlworkflow.cli.runs import explain_marks, headings, pretty
 from dlworkflow.cli.tables import Format, number, percent, render
 from dlworkflow.errors import ConfigError, RunError, few, unknown
-
-
-class PlotKind(StrEnum):
-    """Which figure of several runs."""
-
-    curves = "curves"
-    bars = "bars"
-
 
 _HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches")
 
@@ -68,9 +59,9 @@ def compare(
     ] = None,
     overwrite: OverwriteOption = False,
     plot_kind: Annotated[
-        PlotKind,
+        Literal["curves", "bars"],
         typer.Option("--plot-kind", help="Figure of --plot: curves of losses and accuracies, or bars of accuracies."),
-    ] = PlotKind.curves,
+    ] = "curves",
     runs_dir: RunsDirOption = None,
     output: Annotated[Format, typer.Option("--format", help="Format of the printed table.")] = Format.table,
 ) -> None:
@@ -120,7 +111,7 @@ def compare(
 
         kept = [row["path"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
         by_path = {str(run.path): run for run in found}
-        say(f"figure {target.save(draw_runs([by_path[path] for path in kept], kind=plot_kind.value, **epoch))}")
+        say(f"figure {target.save(draw_runs([by_path[path] for path in kept], kind=plot_kind, **epoch))}")
 
 
 def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:

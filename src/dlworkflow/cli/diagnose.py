@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from dlworkflow.cli.options import RunArgument, RunsDirOption, say
+from dlworkflow.cli.options import RunArgument, RunsDirOption, TextFormatOption, say
 from dlworkflow.files.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.analysis.diagnosis import Diagnosis
 
 
-class Format(StrEnum):
-    """How a diagnosis is printed."""
-
-    table = "table"
-    json = "json"
-
-
 def diagnose(
     run: RunArgument = None,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="Format: a text to read, or JSON.")] = Format.table,
+    output: TextFormatOption = "table",
 ) -> None:
     """Diagnose the learning curves of a run.
 
@@ -43,7 +35,7 @@ def diagnose(
     diagnosis, commands = result.diagnosis, result.suggestions
     for note in result.notes:
         say(note)
-    if output is Format.json:
+    if output == "json":
         steps = [{"why": why, "command": command} for why, command in commands]
         data = {"run": str(found.path), "verdict": diagnosis.verdict, "evidence": diagnosis.evidence, "cures": steps}
         typer.echo(json_text(data, indent=1))

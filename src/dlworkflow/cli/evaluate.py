@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,24 +18,12 @@ MOST_CLASSES = 25
 """A terminal shows the table of up to this many classes; evaluation.json holds them all."""
 
 
-class Split(StrEnum):
-    """Which part of a data set."""
-
-    test = "test"
-    train = "train"
-    val = "val"
-
-
-class OnBad(StrEnum):
-    """What to do with images that cannot be read."""
-
-    error = "error"
-    skip = "skip"
+Split = Literal["test", "train", "val"]
 
 
 def evaluate(
     run: RunArgument = None,
-    split: Annotated[Split, typer.Option(help="Split of the data to score.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Split of the data to score.")] = "test",
     data: Annotated[
         str | None,
         typer.Option(
@@ -52,7 +39,7 @@ def evaluate(
         ),
     ] = False,
     on_bad: Annotated[
-        OnBad | None,
+        Literal["error", "skip"] | None,
         typer.Option(
             "--on-bad",
             help="Images that cannot be read: error stops, skip leaves them out [default: as in training, else error].",
@@ -96,9 +83,8 @@ def evaluate(
 
     chosen = check_settings(from_overrides(settings or ()).values)
     say(f"run {found.path} ({weights.value} weights)")
-    bad = on_bad.value if on_bad else None
-    options: dict[str, Any] = {"ignore_extra": ignore_extra, "on_bad": bad, "data_dir": data_dir, "offline": offline}
-    part = load_part(found, split.value, other=data, **options)
+    options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
+    part = load_part(found, split, other=data, on_bad=on_bad, **options)
     for note in part.notes:
         say(f"note: {note}")
     result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
@@ -106,7 +92,7 @@ def evaluate(
         say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
     elif part.fingerprint_is_former:
         say(f"note: {found.name} {ONLY_NAMES}")
-    if data is None and (shown := _as_trained(found.summary(), split.value, weights.value)):
+    if data is None and (shown := _as_trained(found.summary(), split, weights.value)):
         say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
     report = report_part(found, part, result, chosen)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -101,6 +101,9 @@ SetOption = Annotated[
 AtOption = Annotated[
     str | None,
     typer.Option("--at", metavar="best|last", help="Epoch of each run: its best or its last [default: best]."),
+]
+TextFormatOption = Annotated[
+    Literal["table", "json"], typer.Option("--format", help="Format: a text to read, or JSON.")
 ]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps [default: auto].")

@@ -41,7 +41,7 @@ def plot(
         typer.Option(metavar="FILE", help="File of the one figure: .png, .svg or .pdf [default: in the run folder]."),
     ] = None,
     overwrite: OverwriteOption = False,
-    split: Annotated[Split, typer.Option(help="Split of the data, for figures of one.")] = Split.test,
+    split: Annotated[Split, typer.Option(help="Split of the data, for figures of one.")] = "test",
     weights: Annotated[
         Weights, typer.Option(help="Weights of the best or of the last epoch, for figures of the model.")
     ] = Weights.best,
@@ -77,6 +77,6 @@ def plot(
 
     target = figure_file("--out", out, overwrite, input_files(found.summary().config["data"]))
     say(f"run {found.path}")
-    for kind, figure in draw_all(found, kinds, split=split.value, data_dir=data_dir, weights=weights.value):
-        path = found.plot_path(file_stem(kind, split.value, weights.value))
+    for kind, figure in draw_all(found, kinds, split=split, data_dir=data_dir, weights=weights.value):
+        path = found.plot_path(file_stem(kind, split, weights.value))
         echo_path(target.save(figure) if target else save_figure(figure, path))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.options import OverwriteOption, complete_data, complete_models, figure_file, say
+from dlworkflow.cli.options import (
+    OverwriteOption,
+    TextFormatOption,
+    complete_data,
+    complete_models,
+    figure_file,
+    say,
+)
 from dlworkflow.cli.tables import render
 from dlworkflow.cli.worked_text import classifier_lines, conv_lines, descent_lines
 from dlworkflow.errors import ConfigError, unknown
@@ -18,16 +24,8 @@ from dlworkflow.files.text import json_text, printable
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
-    from dlworkflow.course.convolution import ConvTrace
 
 MOST_SAMPLES = 100
-
-
-class Format(StrEnum):
-    """How a trace is printed."""
-
-    table = "table"
-    json = "json"
 
 
 def complete_traces(incomplete: str) -> list[str]:
@@ -82,7 +80,7 @@ def trace(
         ),
     ] = None,
     overwrite: OverwriteOption = False,
-    output: Annotated[Format, typer.Option("--format", help="Format: a text to read, or JSON.")] = Format.table,
+    output: TextFormatOption = "table",
 ) -> None:
     """Work out an example step by step, with all its numbers.
 
@@ -123,7 +121,7 @@ def _refuse(subject: str, options: Mapping[str, Any]) -> None:
         raise ConfigError(f"{', '.join(given)}: not for {subject} (see `dlw trace --help`)")
 
 
-def _trace_activations(target: FigureFile | None, output: Format) -> None:
+def _trace_activations(target: FigureFile | None, output: str) -> None:
     from dlworkflow.course.trace import trace_activations
 
     x = (-3.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
@@ -133,17 +131,15 @@ def _trace_activations(target: FigureFile | None, output: Format) -> None:
 
         say(f"wrote {target.save(plot_activations(tuple(values)))}")
     rows = [{"x": at, **{name: found[i] for name, found in values.items()}} for i, at in enumerate(x)]
-    if output is Format.json:
-        _echo_json(rows)
-        return
     cells = [{name: f"{value:.4f}" if name != "x" else f"{value:g}" for name, value in row.items()} for row in rows]
-    _echo(render(cells, {name: name for name in rows[0]}).splitlines())
+    _print(rows, render(cells, {name: name for name in rows[0]}).splitlines(), output)
 
 
-def _trace_descent(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
+def _trace_descent(given: dict[str, Any], target: FigureFile | None, output: str) -> None:
     from dlworkflow.course.descent import descent_path, loss_surface, trace_descent
 
-    x, y = (_numbers(f"--{name}", given.pop(name, usual)) for name, usual in (("x", "1,2,3"), ("y", "2,4,6")))
+    usual = {"x": "1,2,3", "y": "2,4,6"}
+    x, y = (_numbers(f"--{name}", given.pop(name, usual[name]), float, "numbers", "1,2,3") for name in usual)
     taken = _flagged(lambda: trace_descent(x, y, **given))
     if target is not None:
         from dlworkflow.plotting import plot_loss_surface
@@ -151,13 +147,10 @@ def _trace_descent(given: dict[str, Any], target: FigureFile | None, output: For
         path = descent_path(taken)
         surface = loss_surface(x, y, path)
         say(f"wrote {target.save(plot_loss_surface(surface.w, surface.b, surface.loss, path))}")
-    if output is Format.json:
-        _echo_json([asdict(step) for step in taken])
-    else:
-        _echo(descent_lines(x, y, taken, given.get("lr", 0.01)))
+    _print([asdict(step) for step in taken], descent_lines(x, y, taken, given.get("lr", 0.01)), output)
 
 
-def _trace_model(name: str, output: Format, *, data: str | None = None, samples: int = 3, seed: int = 42) -> None:
+def _trace_model(name: str, output: str, *, data: str | None = None, samples: int = 3, seed: int = 42) -> None:
     from dlworkflow import models
     from dlworkflow.data import load, locate
 
@@ -182,68 +175,44 @@ def _trace_model(name: str, output: Format, *, data: str | None = None, samples:
     count = min(samples, len(splits.train))  # type: ignore[arg-type]
     inputs, labels = zip(*(splits.train[i] for i in range(count)), strict=True)
     traced = trace_classifier(model, torch.stack(inputs), torch.stack([*map(torch.as_tensor, labels)]), splits.task)
-    if output is Format.json:
-        _echo_json(asdict(traced))
-        return
-    say(f"{name} with the weights that seed {seed} gives it, untrained, on the first samples of {splits.name}")
-    _echo(classifier_lines(traced, splits.classes, splits.task))
+    if output == "table":
+        say(f"{name} with the weights that seed {seed} gives it, untrained, on the first samples of {splits.name}")
+    _print(asdict(traced), classifier_lines(traced, splits.classes, splits.task), output)
 
 
-def _trace_conv(given: dict[str, Any], target: FigureFile | None, output: Format) -> None:
+def _trace_conv(given: dict[str, Any], target: FigureFile | None, output: str) -> None:
     from dlworkflow.course.convolution import trace_conv
 
     if "shape" in given:
-        given["in_shape"] = _whole_numbers("--shape", given.pop("shape"))
+        given["in_shape"] = _numbers("--shape", given.pop("shape"), int, "whole numbers", "3,64,64")
     traced = _flagged(lambda: trace_conv(**given))
     if target is not None:
         from dlworkflow.plotting import plot_convolution
 
         say(f"wrote {target.save(plot_convolution([(step.label, step.values.numpy()) for step in traced.steps]))}")
-    if output is Format.json:
-        _echo_json(_conv_data(traced))
-    else:
-        _echo(conv_lines(traced))
+    steps = [{"label": step.label, "shape": step.shape} for step in traced.steps]
+    _print(vars(traced) | {"steps": steps, "pixel": asdict(traced.pixel)}, conv_lines(traced), output)
 
 
-def _conv_data(traced: ConvTrace) -> dict[str, Any]:
-    return {
-        "steps": [{"label": step.label, "shape": step.shape} for step in traced.steps],
-        "weights": traced.weights,
-        "biases": traced.biases,
-        "pixel": asdict(traced.pixel),
-        "pooled": traced.pooled,
-    }
-
-
-def _numbers(option: str, text: str) -> list[float]:
+def _numbers(option: str, text: str, kind: type, called: str, example: str) -> list[Any]:
     try:
-        return [float(part) for part in text.split(",")]
+        return [kind(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"{option}: must be numbers with commas between, as 1,2,3, not {text!r}") from None
+        raise ConfigError(f"{option}: must be {called} with commas between, as {example}, not {text!r}") from None
 
 
-def _whole_numbers(option: str, text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"{option}: must be whole numbers with commas between, as 3,64,64, not {text!r}") from None
-
-
-def _flagged(work: Any) -> Any:
-    """Do something and name the settings in its complaint as they were typed."""
+def _flagged(work: Callable[[], Any]) -> Any:
+    """Do something; its errors name the settings as options."""
     try:
         return work()
     except ConfigError as error:
-        faults = [
-            f"--{fault}".replace("--in_shape", "--shape").replace("--x and y", "--x and --y") for fault in error.faults
-        ]
-        raise ConfigError(*faults) from None
+        typed = [f"--{text}".replace("in_shape", "shape").replace("x and y", "x and --y") for text in error.faults]
+        raise ConfigError(*typed) from None
 
 
-def _echo(lines: Iterable[str]) -> None:
+def _print(data: Any, lines: Iterable[str], output: str) -> None:
+    if output == "json":
+        typer.echo(json_text(data, indent=1))
+        return
     for line in lines:
         typer.echo(printable(line))
-
-
-def _echo_json(data: Any) -> None:
-    typer.echo(json_text(data, indent=1))

@@ -125,6 +125,7 @@ METRICS: Registry[Callable[..., float | None]] = Registry(
         )
     },
     "metrics",
+    section="",
     supplied=("confusion", "y_true", "y_pred", "probabilities", "targets", "values"),
 )
 """All metrics, in the order of the report. `METRICS.register(name, function)` adds yours, as does the entry-point group
@@ -157,15 +158,17 @@ def regression_metrics(y_true: Tensor, y_pred: Tensor, settings: Settings | None
 
 
 def check_settings(settings: Mapping[str, Any]) -> Settings:
-    """Return settings of single metrics as they are. Raises ConfigError for an unknown metric or a wrong setting."""
-    faults = []
+    """Return the values of `--set` as they are. Raises ConfigError for an unknown metric or a wrong setting."""
+    errors = []
     for name, given in settings.items():
-        METRICS.check_name(name)
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"{name}: name one of its settings: METRIC.SETTING=VALUE, not {name}={given}")
-        faults += [f"{name}.{key}: {sentence}" for key, sentence in METRICS.faults(name, given).items()]
-    if faults:
-        raise ConfigError(*faults)
+        if name not in METRICS:
+            errors.append(f"--set: {unknown('metric', name, METRICS.names())}")
+        elif not isinstance(given, Mapping):
+            errors.append(f"--set {name}: name one of its settings: METRIC.SETTING=VALUE, not {name}={given}")
+        else:
+            errors += [f"--set {name}.{key}: {sentence}" for key, sentence in METRICS.faults(name, given).items()]
+    if errors:
+        raise ConfigError(*errors)
     return settings
 
 

@@ -53,15 +53,16 @@ class Registry(Generic[Thing]):
     `table` maps a name to the thing itself, to "module:attribute" in `package` (imported on first use), or to an entry
     with this text as `target` and, if it likes, one line of help as `about`. Other packages add theirs through the
     entry-point group `dlworkflow.<group>`. `supplied` are parameters that are no settings: the caller gives them.
-    `section` is the part of the settings that the name is in; `hint` ends the message for an unknown name. `documented`
-    is a line of documentation per setting; a text noted in a parameter's type (`Annotated[int, "..."]`) is one, too.
+    `section` is the part of the settings that the name is in: `kind` by default, "" for a name that is no setting.
+    `hint` ends the message for an unknown name. `documented` is a line of documentation per setting; a text noted in a
+    parameter's type (`Annotated[int, "..."]`) is one, too.
     """
 
     kind: str
     table: Mapping[str, Any]
     group: str
     package: str = ""
-    section: str = ""
+    section: str | None = None
     hint: str = ""
     supplied: Collection[str] = ()
     others: Others[Thing] | None = None
@@ -106,7 +107,8 @@ class Registry(Generic[Thing]):
         if self.others is not None:
             every = [*known, *self.others.names()]
             known = every if nearest(str(name), every) else [*known, self.others.called]
-        where = f"{self._section}.name: " if self._section else ""
+        section = self.kind if self.section is None else self.section
+        where = f"{section}.name: " if section else ""
         raise ConfigError(f"{where}{unknown(self.kind, name, known)}{self.hint and f' ({self.hint})'}")
 
     def settings(self, name: str) -> dict[str, Any]:
@@ -119,7 +121,7 @@ class Registry(Generic[Thing]):
 
     def faults(self, name: str, given: Mapping[str, Any]) -> dict[str, str]:
         """Return what is wrong with the settings `given` for a thing: {setting: sentence}."""
-        owner = f"{self._section or self.kind} {name!r}"
+        owner = f"{self.section or self.kind} {name!r}"
         missing = [key for key in required_of(self[name], self.supplied) if key not in given]
         return dict.fromkeys(missing, f"{owner} needs it") | faults_of(
             self[name], given, supplied=self.supplied, owner=owner
@@ -159,10 +161,6 @@ class Registry(Generic[Thing]):
             thing = self.registered[name]
             return f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
         return self._target(name) if name in self.table else str(self._plugins()[name].value)
-
-    @property
-    def _section(self) -> str:
-        return self.section or self.kind
 
     def _target(self, name: str) -> str:
         """Return where an entry of the table says that its thing is; nothing where it is the thing."""

@@ -100,7 +100,7 @@ def situation_of(summary: Summary, *, resume: str | None = None) -> Situation:
 def _usual(summary: Summary) -> Tree | None:
     """Return the settings of the model's recipe that the run is nearest to, all filled in, as `Situation` has them.
 
-    None where that cannot be told, as for a model of another package that is no longer there.
+    None where that is not known, as for a model of another package that is no longer there.
     """
     config = summary.config
     try:
@@ -108,20 +108,20 @@ def _usual(summary: Summary) -> Tree | None:
         trees = [_recipe_tree(summary, which) for which in recipes]
     except DlwError:
         return None
-    said = flat(config).items()
-    return min(trees, key=lambda tree: len([key for key, value in said if flat(tree).get(key) != value]))
+    own = flat(config).items()
+    return min(trees, key=lambda tree: len([key for key, value in own if flat(tree).get(key) != value]))
 
 
 def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
     """Return what a recipe of the run's model trains with on its data, with the run's optimizer and schedule."""
     config = summary.config
     located = {key: config["data"][key] for key in ("name", "path") if key in config["data"]}
-    said: dict[str, Any] = {"recipe": which, "model": {"name": config["model"]["name"]}, "data": located}
+    given: dict[str, Any] = {"recipe": which, "model": {"name": config["model"]["name"]}, "data": located}
     named = {key: {"name": config[key]["name"]} for key in ("optimizer", "schedule")}
-    alone = resolve_config([Layer(said)])
-    tree = fill_defaults(resolve_config([Layer(said | named)])).to_tree()
+    alone = resolve_config([Layer(given)])
+    tree = fill_defaults(resolve_config([Layer(given | named)])).to_tree()
     for key in named:
-        tree[key]["name"] = getattr(alone, key).name  # another is to be said, its usual settings are not
+        tree[key]["name"] = getattr(alone, key).name  # a command names another, not its usual settings
     tree["loss"] = tree["loss"] or names_for(summary.task)[0]
     if data.entries()[located["name"]].files:
         tree["data"]["data_dir"] = str(data.data_folder().resolve())
@@ -149,7 +149,6 @@ def _pretrained(summary: Summary) -> str | None:
 
 def _accepts(summary: Summary) -> Callable[[Tree], bool]:
     """Return the check that accepts settings for a run's data; it accepts all where the run's own are not accepted."""
-    own = summary.config
 
     def accepts(tree: Tree) -> bool:
         try:
@@ -158,7 +157,7 @@ def _accepts(summary: Summary) -> Callable[[Tree], bool]:
             return False
         return True
 
-    return (lambda _: True) if _fault(own) else accepts
+    return (lambda _: True) if _fault(summary.config) else accepts
 
 
 def _fault(config: Tree) -> str:

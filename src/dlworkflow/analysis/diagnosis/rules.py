@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dlworkflow.analysis.diagnosis.curves import FEWEST_EPOCHS, Curves, History, measure
-from dlworkflow.analysis.diagnosis.evidence import evidence_of, sentence
+from dlworkflow.analysis.diagnosis.curves import FEWEST_EPOCHS, Curves
 from dlworkflow.analysis.diagnosis.suggestions import Suggestion
 from dlworkflow.registry import Registry
 
@@ -44,15 +43,6 @@ class Rule:
     def about(self) -> str:
         """One line of help: the verdict and when it is given."""
         return f"{self.verdict.replace('_', ' ')}: {(self.reason.__doc__ or '').partition(chr(10))[0].rstrip('.')}"
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """What the curves mean: the verdict of a rule, the evidence in sentences with numbers, and what to try."""
-
-    verdict: str
-    evidence: tuple[str, ...]
-    suggestions: tuple[Suggestion, ...]
 
 
 def rule(verdict: str, *suggestions: Suggestion) -> Callable[[Callable[[Curves], str]], Rule]:
@@ -100,12 +90,8 @@ _THAW = Suggestion(
 _LESS_REGULARIZATION = Suggestion(
     "no regularization: see whether the model can learn its training data at all",
     (
-        "optimizer.weight_decay=0",
-        "model.dropout=0",
-        "data.transform=plain",
-        "label_smoothing=0.0",
-        "mixup=0.0",
-        "cutmix=0.0",
+        *("optimizer.weight_decay=0", "model.dropout=0", "data.transform=plain"),
+        *("label_smoothing=0.0", "mixup=0.0", "cutmix=0.0"),
     ),
 )
 _STRONGER = (_NONLINEAR, _RELU, _CONVOLUTIONS)
@@ -262,33 +248,12 @@ RULES: Registry[Rule] = Registry(
         )
     },
     "rules",
+    section="",
     supplied=("curves",),
 )
 """All rules. `RULES.register(name, rule)` adds yours, as does the entry-point group `dlworkflow.rules` of another
 package; those are asked first, of curves without nan.
 """
-
-
-def diagnose(
-    history: History,
-    *,
-    baseline_acc: float | None = None,
-    baseline_loss: float | None = None,
-    collapsed_to: str | None = None,
-) -> Diagnosis:
-    """Return what the curves of a run mean.
-
-    `history` is `Run.history()` (a row per epoch) or what `train` returns (a list per column): train_loss, test_loss
-    and, but for a regression, train_acc and test_acc in [0, 1]; val_* where there are any. The baselines are the score
-    of one constant answer on held-out data; `collapsed_to` is the class that the model predicts for every sample, where
-    that is known. Raises DlwError for an empty history or one that lacks a column.
-    """
-    curves = measure(history, baseline_acc=baseline_acc, baseline_loss=baseline_loss, collapsed_to=collapsed_to)
-    added = [] if curves.flaw else [name for name in RULES.names() if name not in RULES.table]
-    for asked in (RULES[name] for name in (*added, *RULES.table)):
-        if reason := asked(curves):
-            return Diagnosis(asked.verdict, (sentence(reason), *evidence_of(curves)), asked.suggestions)
-    raise AssertionError("the last rule holds for all curves")
 
 
 def _one_answer(c: Curves) -> str:
