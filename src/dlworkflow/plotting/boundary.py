@@ -11,15 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.points import (
-    MOST_NAMED,
-    check_parts,
-    class_colours,
-    draw_points,
-    frame,
-    limits,
-    name_classes,
-)
+from dlworkflow.plotting.points import MOST_NAMED, check_parts, class_colours, draw_points, frame, limits, name_classes
 from dlworkflow.plotting.style import as_array, axes_for, fit, new_figure, settle
 
 
@@ -50,16 +42,10 @@ def plot_decision_regions(
         figure, is_new = new_figure(4.7 * len(checked) + 0.3, 5.4), True
         axes = list(figure.subplots(1, len(checked), sharex=True, sharey=True))
     pale = ListedColormap(1 - 0.36 * (1 - class_colours(len(names))))
+    colours: dict[str, Any] = {"cmap": pale, "vmin": -0.5, "vmax": len(names) - 0.5}
     for axis, (split, (X, y)) in zip(axes, checked.items(), strict=True):
         axis.imshow(
-            regions,
-            extent=(*x_range, *y_range),
-            origin="lower",
-            aspect="auto",
-            interpolation="nearest",
-            cmap=pale,
-            vmin=-0.5,
-            vmax=len(names) - 0.5,
+            regions, extent=(*x_range, *y_range), origin="lower", aspect="auto", interpolation="nearest", **colours
         )
         wrong = _ask(predict, X, len(names)) != y
         draw_points(axis, (X, y), len(names), wrong=wrong)
@@ -90,10 +76,10 @@ def _ask_grid(
 def _ask(predict: Callable[[np.ndarray], Any], X: np.ndarray, n_classes: int) -> np.ndarray:
     if not len(X):
         return np.zeros(0, dtype=int)
-    said = as_array(predict(X.astype(np.float32)))
-    labels = said.reshape(-1)
+    answers = as_array(predict(X.astype(np.float32)))
+    labels = answers.reshape(-1)
     if len(labels) != len(X):
-        raise DlwError(f"predict returns a class number for each of {len(X)} points, (n,); it returned {said.shape}")
+        raise DlwError(f"predict returns a class number for each of {len(X)} points, (n,); it returned {answers.shape}")
     whole = labels.astype(int)
     if (whole != labels).any() or whole.min() < 0 or whole.max() >= n_classes:
         raise DlwError(

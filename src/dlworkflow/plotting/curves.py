@@ -207,10 +207,8 @@ def plot_lr_search(
     axis.plot(rates, smoothed, color=BLUE, label="smoothed")
     if suggestion is not None:
         axis.axvline(suggestion, color=BLACK, linestyle="--", linewidth=1.2, label=f"suggested: {suggestion:.2g}")
-    axis.set_xscale("log")
-    axis.set_ylim(0.9 * min(smoothed), 1.1 * max(max(smoothed[: len(smoothed) // 2 + 1]), smoothed[0]))
-    axis.set_xlabel("learning rate")
-    axis.set_ylabel("training loss")
+    highest = max(smoothed[: len(smoothed) // 2 + 1])
+    axis.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(0.9 * min(smoothed), 1.1 * highest))
     axis.legend(fontsize=9)
     tidy(axis)
     return figure

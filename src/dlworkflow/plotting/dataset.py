@@ -101,7 +101,7 @@ def display_random_images(
 ) -> Figure:
     """Draw random images of a data set, each with its class and its shape (h, w, c).
 
-    `dataset[i]` is (image, label); an image is (c, h, w), (h, w) or (h, w, c), and `layout` says which ("chw" or
+    `dataset[i]` is (image, label); an image is (c, h, w), (h, w) or (h, w, c), and `layout` is which ("chw" or
     "hwc") where its shape leaves that open. At most ten are drawn; for a larger `n` shapes are left out. The lot has a
     generator of its own: no other random number changes. Raises DlwError for an empty data set and for n below 1.
     """
@@ -126,28 +126,25 @@ def plot_image_pairs(
     originals: Sequence[Any],
     transformed: Sequence[Any],
     titles: Sequence[str],
-    sizes: Sequence[tuple[str, str]] | None = None,
     *,
     layout: Layout = None,
 ) -> Figure:
     """Draw each image beside what a transform made of it, one row per image, at most ten.
 
-    `titles` are the images' classes. `sizes` are written above original and transformed; by default width x
-    height in pixels. Raises DlwError for no image and for lists of different lengths.
+    `titles` are the images' classes. Raises DlwError for no image and for lists of different lengths.
     """
     if not len(originals):
         raise DlwError("no images to draw")
-    if not len(originals) == len(transformed) == len(titles) or (sizes is not None and len(sizes) != len(originals)):
+    if not len(originals) == len(transformed) == len(titles):
         raise DlwError(f"{len(originals)} originals, {len(transformed)} transformed, {len(titles)} titles: not pairs")
     n = min(len(originals), MOST_RANDOM)
     figure = new_figure(6.4, 3.2 * n, compressed=False)
     for index, row in enumerate(figure.subplots(n, 2, squeeze=False)):
-        pair = (originals[index], transformed[index])
-        for axis, image, kind, side in zip(row, pair, ("Original", "Transformed"), (0, 1), strict=True):
+        pair = {"Original": originals[index], "Transformed": transformed[index]}
+        for axis, (kind, image) in zip(row, pair.items(), strict=True):
             show_image(axis, image, layout)
             axis.set_anchor("N")
-            size = sizes[index][side] if sizes is not None else _pixels(image, layout)
-            axis.set_title(f"{kind}: {fit(size, 1.9, TITLE)}", fontsize=TITLE)
+            axis.set_title(f"{kind}: {fit(_pixels(image, layout), 1.9, TITLE)}", fontsize=TITLE)
         # an empty line over the right image keeps the two rows of titles level
         left, right = row
         left.set_title(f"class: {fit(titles[index], 2.3, TITLE)}\n{left.get_title()}", fontsize=TITLE)
@@ -167,7 +164,8 @@ def plot_class_balance(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     classes = list(dict.fromkeys(str(name) for numbers in counts.values() for name in numbers))
     if not classes:
         raise DlwError("no classes to count")
-    numbers = np.array([[_count(counts[split], name) for name in classes] for split in splits])
+    named = [{str(name): count for name, count in counts[split].items()} for split in splits]
+    numbers = np.array([[each.get(name, 0) for name in classes] for each in named])
     if len(classes) > MOST_NAMED:
         return _plot_ranked_counts(splits, classes, numbers)
     columns = math.ceil(len(classes) / COLUMN)
@@ -240,10 +238,6 @@ def _pixels(image: Any, layout: Layout) -> str:
         return "none"
     height, width = as_image(image, layout).shape[:2]
     return f"{width} × {height} pixels"
-
-
-def _count(numbers: Mapping[Any, int], name: str) -> int:
-    return int(next((number for key, number in numbers.items() if str(key) == name), 0))
 
 
 def _split_colours(splits: Sequence[str]) -> list[str]:

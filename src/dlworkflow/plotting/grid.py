@@ -27,7 +27,7 @@ Layout = Literal["chw", "hwc"] | None
 def as_image(image: Any, layout: Layout = None) -> np.ndarray:
     """Return what `imshow` takes: (h, w) or (h, w, 3 or 4), uint8 or float in [0, 1].
 
-    Takes (h, w), (c, h, w) or (h, w, c), of integers in [0, 255] or floats; `layout` says which of the two. Without it,
+    Takes (h, w), (c, h, w) or (h, w, c), of integers in [0, 255] or floats; `layout` is which of the two. Without it,
     the channels of a PIL image are the last and those of an array are where 1, 3 or 4 fits; where both places would,
     they are a tensor's first, and of an array DlwError is raised. Floats that leave [0, 1] by more than rounding (a
     normalised image, say) are stretched from their least to their greatest value. Raises DlwError for any other
@@ -114,7 +114,8 @@ def draw_grid(
     for index, axis in enumerate(axes[:n]):
         show_image(axis, images[index], layout)
         colour = BAD if images[index] is None else colours[index] if colours else "black"
-        axis.set_title(_fit_lines(titles[index], width / columns - 0.12, TITLE), fontsize=TITLE, color=colour)
+        title = "\n".join(fit(line, width / columns - 0.12, TITLE) for line in titles[index].split("\n"))
+        axis.set_title(title, fontsize=TITLE, color=colour)
         if names:
             name = fit(names[index], width / columns - 0.12, NAME)
             axis.text(0.5, -0.02, name, ha="center", va="top", fontsize=NAME, transform=axis.transAxes)
@@ -131,7 +132,3 @@ def _in_unit_range(array: np.ndarray) -> np.ndarray:
     if low < -0.05 or high > 1.05:
         return (array - low) / max(high - low, 1e-12)
     return array.clip(0, 1)
-
-
-def _fit_lines(text: str, inches: float, size: float) -> str:
-    return "\n".join(fit(line, inches, size) for line in text.split("\n"))

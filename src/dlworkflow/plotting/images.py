@@ -13,13 +13,6 @@ from dlworkflow.plotting.grid import CELL, MOST_IMAGES, TITLE, Layout, draw_grid
 from dlworkflow.plotting.style import BAD, BLUE, GOOD, GREY, as_array, fit, name_places, new_figure, tidy
 
 MOST_BARS = 10
-__all__ = [
-    "MOST_IMAGES",
-    "plot_predicted_images",
-    "plot_prediction_grid",
-    "plot_probability_bars",
-    "plot_worst_errors",
-]
 
 
 def plot_predicted_images(
@@ -27,9 +20,8 @@ def plot_predicted_images(
 ) -> Figure:
     """Draw images in a grid, each with its title, at most 25 of them.
 
-    An image is (h, w), (c, h, w) or (h, w, c), or None for one that could not be read; `layout` says where its
-    channels are ("chw" or "hwc") where its shape leaves that open. `names` stand below the
-    images. Raises DlwError when there is none.
+    An image is (h, w), (c, h, w) or (h, w, c), or None for one that could not be read; `layout` is where its channels
+    are ("chw" or "hwc") where its shape leaves that open. `names` are below the images. Raises DlwError for no image.
     """
     return draw_grid(images, titles, names=names, layout=layout)
 
@@ -49,12 +41,9 @@ def plot_prediction_grid(
     images are drawn. Raises DlwError for no image and for lists of different lengths.
     """
     _check_lengths(images, truths=truths, predictions=predictions, probabilities=probabilities)
-    right = [str(truth) == str(said) for truth, said in zip(truths, predictions, strict=True)]
-    titles = [
-        _verdict(truths[i], predictions[i], None if probabilities is None else float(probabilities[i]))
-        for i in range(len(images))
-    ]
-    colours = [GOOD if is_right else BAD for is_right in right]
+    known = [None] * len(images) if probabilities is None else probabilities
+    titles = [_verdict(*each) for each in zip(truths, predictions, known, strict=True)]
+    colours = [GOOD if str(truth) == str(answer) else BAD for truth, answer in zip(truths, predictions, strict=True)]
     return draw_grid(images, titles, colours=colours, names=names, layout=layout)
 
 
@@ -79,9 +68,8 @@ def plot_worst_errors(
     if len(images) and not order:
         raise DlwError("no errors to draw: every prediction is right")
     shown = order[:MOST_IMAGES]
-    titles = [
-        f"{_verdict(truths[i], predictions[i], float(probabilities[i]))}\nLoss: {float(losses[i]):.3f}" for i in shown
-    ]
+    verdicts = [_verdict(truths[i], predictions[i], probabilities[i]) for i in shown]
+    titles = [f"{verdict}\nLoss: {float(losses[i]):.3f}" for i, verdict in zip(shown, verdicts, strict=True)]
     note = f"the {len(shown)} largest losses of {len(order)} errors" if len(order) > len(shown) else ""
     return draw_grid(
         [images[i] for i in shown],
@@ -112,17 +100,11 @@ def plot_probability_bars(
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
     show_image(left, image, layout)
     left.set_title(fit(title, 2.7, TITLE + 1), fontsize=TITLE + 1, color=BAD if image is None else "black")
-    places = np.arange(len(ranked))
     percents = [100 * value for _, value in ranked]
-    others = len(probabilities) > MOST_BARS
-    colours = [BLUE, *([GREY] * (len(ranked) - 1))]
-    bars = right.barh(places, percents, color=colours, height=0.7)
-    if others:
+    bars = right.barh(range(len(ranked)), percents, color=[BLUE, *[GREY] * (len(ranked) - 1)], height=0.7)
+    if len(probabilities) > MOST_BARS:
         bars[-1].set(facecolor="white", edgecolor=GREY, hatch="////")
-    for place, percent in zip(places, percents, strict=True):
-        right.annotate(
-            f"{percent:.1f} %", (percent, place), (4, 0), textcoords="offset points", va="center", fontsize=8
-        )
+    right.bar_label(bars, [f"{percent:.1f} %" for percent in percents], padding=4, fontsize=8)
     name_places(right.yaxis, [name for name, _ in ranked], room=0.3, size=9, longest=1.5)
     right.invert_yaxis()
     right.set(xlim=(0, 122), xticks=range(0, 101, 25), xlabel="probability (%)")
@@ -131,12 +113,12 @@ def plot_probability_bars(
     return figure
 
 
-def _verdict(truth: str, said: str, probability: float | None) -> str:
+def _verdict(truth: str, answer: str, probability: float | None) -> str:
     """Return the predicted and the true class, in lines short enough for the title of an image."""
-    sign = "✓" if str(truth) == str(said) else "✗"
-    tail = "" if probability is None else f" | Prob: {probability:.3f}"
-    room = CELL - 0.2 - (1.1 if tail else 0.75) - (0.15 if tail else 0)
-    return f"{sign} Pred: {fit(said, room, TITLE)}{tail}\nTruth: {fit(truth, CELL - 0.75, TITLE)}".replace(r"\$", "$")
+    sign = "✓" if str(truth) == str(answer) else "✗"
+    tail = "" if probability is None else f" | Prob: {float(probability):.3f}"
+    room = CELL - 0.2 - (1.25 if tail else 0.75)
+    return f"{sign} Pred: {fit(answer, room, TITLE)}{tail}\nTruth: {fit(truth, CELL - 0.75, TITLE)}".replace(r"\$", "$")
 
 
 def _check_lengths(images: Sequence[Any], **lists: Sequence[Any] | None) -> None:

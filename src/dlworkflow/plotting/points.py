@@ -17,7 +17,7 @@ from dlworkflow.errors import DlwError
 from dlworkflow.plotting.style import COLOURS, as_array, fit, legend_below, name_places, tidy, visible
 
 MARKERS = "osD^vPX*"
-MOST_NAMED = 24  # classes that a legend still tells apart; beyond them a colour bar names some
+MOST_NAMED = 24  # classes in a legend; beyond them a colour bar names some
 
 Part = tuple[np.ndarray, np.ndarray]
 
@@ -60,16 +60,9 @@ def draw_points(axis: Axes, part: Part, n_classes: int, *, wrong: np.ndarray | N
     for label in np.unique(y):
         mine = y == label
         rims = ["black" if bad else "white" for bad in wrong[mine]] if wrong is not None else ["white"]
-        axis.scatter(
-            X[mine, 0],
-            X[mine, 1],
-            s=size,
-            marker=class_marker(int(label)),
-            color=[tuple(colours[label])],
-            edgecolors=rims,
-            linewidths=[0.9 if rim == "black" else 0.3 for rim in rims],
-            label=str(label),
-        )
+        widths = [0.9 if rim == "black" else 0.3 for rim in rims]
+        look: dict[str, Any] = {"marker": class_marker(int(label)), "color": [tuple(colours[label])]}
+        axis.scatter(*X[mine].T, s=size, edgecolors=rims, linewidths=widths, label=str(label), **look)
     axis.set(xlabel="feature 1", ylabel="feature 2")
     tidy(axis, grid=None)
 
@@ -97,7 +90,7 @@ def frame(axis: Axes, x_range: tuple[float, float], y_range: tuple[float, float]
 def name_classes(
     figure: Figure, axes: Sequence[Axes], names: Sequence[str], *, below: bool, wrong: bool = False
 ) -> None:
-    """Say which colour is which class: a legend below the figure or in the axes, or a colour bar for many classes."""
+    """Name the colour of each class: a legend below the figure or in the axes, or a colour bar for many classes."""
     if len(names) > MOST_NAMED:
         norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
         scale = ScalarMappable(norm, ListedColormap(class_colours(len(names))))

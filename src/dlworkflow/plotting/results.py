@@ -50,8 +50,8 @@ def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | Non
     totals = counts.sum(axis=1, keepdims=True)
     percents = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
 
-    side = float(np.clip(0.68 * n, 3.0, 10.0)) if n <= MOST_WRITTEN else float(np.clip(0.22 * n, 7.0, 10.0))
-    size = 9.0 if n <= MOST_WRITTEN else 7.0
+    share, least, size = (0.68, 3.0, 9.0) if n <= MOST_WRITTEN else (0.22, 7.0, 7.0)
+    side = float(np.clip(share * n, least, 10.0))
     margin = min(1.7, max(text_width(printable(name), size) for name in classes)) + 0.6
     figure, axis, is_new = axes_for(ax, side + margin + 1.1, side + margin + 0.7)
     cell = side / n if is_new else _cell_inches(figure, axis, n)
@@ -95,34 +95,25 @@ def plot_accuracy_bars(
     figure, axis, is_new = axes_for(ax, 7.4, height + 1.3)
     places = np.arange(len(names))
     bars = axis.barh(places, np.nan_to_num(percents), height=0.68, color=BLUE, label="accuracy")
-    handles: list[Any] = [bars]
-    texts = ["accuracy"]
-    for place, name in enumerate(names):
-        if name in spans:
-            low, high = spans[name]
-            [whisker] = axis.plot([low, high], [place, place], color=BLACK, linewidth=1.4, marker="|", markersize=6)
-            if "95 % interval" not in texts:
-                handles.append(whisker)
-                texts.append("95 % interval")
-        axis.text(
-            1.015,
-            place,
-            _percent(percents[place], spans.get(name)),
-            va="center",
-            fontsize=size,
-            transform=axis.get_yaxis_transform(),
-        )
+    handles: dict[str, Any] = {"accuracy": bars}
+    right_edge = axis.get_yaxis_transform()
+    for place, (name, percent) in enumerate(zip(names, percents, strict=True)):
+        span = spans.get(name)
+        if span is not None:
+            [whisker] = axis.plot(span, [place, place], color=BLACK, linewidth=1.4, marker="|", markersize=6)
+            handles.setdefault("95 % interval", whisker)
+        axis.text(1.015, place, _percent(percent, span), va="center", fontsize=size, transform=right_edge)
     if baseline is not None:
-        handles.append(axis.axvline(100 * baseline, color=RED, linestyle="--", linewidth=1.6))
-        texts.append(f"baseline {100 * baseline:.1f} %")
+        line = axis.axvline(100 * baseline, color=RED, linestyle="--", linewidth=1.6)
+        handles[f"baseline {100 * baseline:.1f} %"] = line
     name_places(axis.yaxis, names, room=room, size=size, longest=2.2)
     axis.tick_params(axis="y", length=0)
     axis.set(xlim=(0, 100), ylim=(len(names) - 0.4, -0.6), xlabel="accuracy (%)")
     tidy(axis, grid="x")
     if is_new:
-        legend_below(figure, handles, texts, size=8)
+        legend_below(figure, list(handles.values()), list(handles), size=8)
     else:
-        axis.legend(handles, texts, fontsize=8)
+        axis.legend(list(handles.values()), list(handles), fontsize=8)
     return figure
 
 
@@ -146,9 +137,8 @@ def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) 
     level = 100 * np.where(full, right, 0)
     bars = top.bar(middles, level, 0.94 * width, color=BLUE, label="accuracy")
     gap = (100 * sure - level)[full]
-    gaps = top.bar(
-        middles[full], gap, 0.94 * width, level[full], fill=False, edgecolor=RED, hatch="////", linewidth=0.8
-    )
+    hatched: dict[str, Any] = {"fill": False, "edgecolor": RED, "hatch": "////", "linewidth": 0.8}
+    gaps = top.bar(middles[full], gap, 0.94 * width, level[full], **hatched)
     [ideal] = top.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1.2)
     [dots] = top.plot(100 * sure[full], 100 * right[full], "o", color=BLACK, markersize=4)
     top.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy (%)")
@@ -195,12 +185,9 @@ def _heading(counts: np.ndarray, classes: Sequence[str], side: float, written: b
     if not written:
         wrong = counts - np.diag(np.diag(counts))
         order = np.argsort(-wrong, axis=None, kind="stable")[:3]
+        names = [fit(name, (side - 1.0) / 2, 10) for name in classes]
         pairs = [divmod(int(flat), len(counts)) for flat in order if wrong.flat[flat] > 0]
-        room = (side - 1.0) / 2
-        lines += [
-            f"{fit(classes[true], room, 10)} taken for {fit(classes[said], room, 10)}: {wrong[true, said]:,.0f}"
-            for true, said in pairs
-        ]
+        lines += [f"{names[i]} taken for {names[j]}: {wrong[i, j]:,.0f}" for i, j in pairs]
     return "\n".join(lines)
 
 

@@ -126,25 +126,11 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
     levels = _levels(heights)
     filled = axis.contourf(ws, bs, heights, levels=levels, cmap="cividis_r")
     axis.contour(ws, bs, heights, levels=levels, colors="white", linewidths=0.5)
-    axis.plot(
-        *way.T, color=RED, linewidth=1.6, marker="o", markersize=4, mec="white", mew=0.5, label="gradient descent"
-    )
-    axis.plot(
-        *way[0],
-        "s",
-        color=BLACK,
-        mec="white",
-        markersize=8,
-        label=f"start: w {_short(way[0, 0])}, b {_short(way[0, 1])}",
-    )
-    axis.plot(
-        *way[-1],
-        "*",
-        color=BLACK,
-        mec="white",
-        markersize=13,
-        label=f"after {len(way) - 1} steps: w {_short(way[-1, 0])}, b {_short(way[-1, 1])}",
-    )
+    axis.plot(*way.T, "o-", color=RED, linewidth=1.6, markersize=4, mec="white", mew=0.5, label="gradient descent")
+    ends = (("start", way[0], "s", 8), (f"after {len(way) - 1} steps", way[-1], "*", 13))
+    for when, (at_w, at_b), marker, size in ends:
+        label = f"{when}: w {_short(at_w)}, b {_short(at_b)}"
+        axis.plot(at_w, at_b, marker, color=BLACK, mec="white", markersize=size, label=label)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         side.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
@@ -229,28 +215,16 @@ def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool)
     left = (largest + spread - width - step * (len(cards) - 1)) / 2
     bottom = (largest + spread - height - step * (len(cards) - 1)) / 2
     low, high = _range(values)
+    scale = {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 1e-9), "interpolation": "nearest"}
     for index in reversed(range(len(cards))):
         x, y = left + step * index, bottom + step * index
-        box = (x, x + width, y, y + height)
+        shown, style, order = cards[index], scale, 2 * (MOST_CARDS - index)
         if is_photo:
             bright = as_image(values, "chw")[..., index] / (255 if values.dtype == np.uint8 else 1)
-            tinted = bright[..., None] * np.array(TINTS[index])
-            axis.imshow(tinted, extent=box, zorder=2 * (MOST_CARDS - index))
-        else:
-            axis.imshow(
-                cards[index],
-                extent=box,
-                cmap="viridis",
-                vmin=low,
-                vmax=max(high, low + 1e-9),
-                interpolation="nearest",
-                zorder=2 * (MOST_CARDS - index),
-            )
-        axis.add_patch(
-            Rectangle(
-                (x, y), width, height, fill=False, edgecolor="white", linewidth=1.2, zorder=2 * (MOST_CARDS - index) + 1
-            )
-        )
+            shown, style = bright[..., None] * np.array(TINTS[index]), {}
+        axis.imshow(shown, extent=(x, x + width, y, y + height), zorder=order, **style)
+        rim: dict[str, Any] = {"fill": False, "edgecolor": "white", "linewidth": 1.2}
+        axis.add_patch(Rectangle((x, y), width, height, zorder=order + 1, **rim))
     low_edge, high_edge = -0.2 * largest, 1.02 * largest + spread
     axis.set(xlim=(-0.02 * largest, high_edge), ylim=(low_edge, high_edge), aspect="equal")
     top = bottom + height + step * (len(cards) - 1)
