@@ -17,7 +17,7 @@ from dlworkflow.data.datasets.labelled import load_labelled
 from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.protocol import Streamed, drop_left_out, files_of, labels_of, left_out_of, without_augmentation
+from dlworkflow.data.protocol import Streamed, drop_left_out, files_of, left_out_of, without_augmentation
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
 from dlworkflow.data.splits import Splits, has_changed, is_former, with_validation
@@ -68,15 +68,9 @@ class Part:
         """The image files of the samples, in order, or None."""
         return files_of(self.dataset)
 
-    @property
-    def labels(self) -> list[int] | None:
-        """The labels of the samples, in order, or None where only the samples know them."""
-        labels = labels_of(self.dataset)
-        return None if labels is None else labels.long().tolist()
-
 
 def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None, on_bad: OnBad | None = None) -> Splits:
-    """Load the data that a run was trained on, as its own settings say, `on_bad` as given.
+    """Load the data that a run was trained on, by its own settings, `on_bad` as given.
 
     Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
     """
@@ -108,7 +102,7 @@ def load_part(
     """Load a split of a run's own data, or of `other`: a path to images, or a data set of the table.
 
     Images' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
-    `on_bad` says what becomes of images that cannot be read: as in the run's settings for its own data, else an
+    `on_bad` is what becomes of images that cannot be read: as in the run's settings for its own data, else an
     error. Raises DataError when classes differ or the split is not there.
     """
     if other is None:

@@ -1,4 +1,4 @@
-"""`dlw runs`, `show`, `compare`, `evaluate`: looking at what was trained. All but `evaluate` read JSON and CSV only."""
+"""`dlw runs` and `dlw show`: what was trained, from JSON and CSV files alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: Format
         rows = [{key: value for key, value in row.items() if not key.endswith(OVER_SAMPLES)} for row in rows]
         if shows_batch_means(summary):
             say("losses and accuracies are means over batches (averaging: batch); `dlw compare` has those over samples")
-    typer.echo(render([pretty(_whole_epoch(row)) for row in rows], headings(rows[0]), output, without_nan(rows)))
+    cells = [pretty(row | {"epoch": int(row["epoch"])}) for row in rows]
+    typer.echo(render(cells, headings(rows[0]), output, without_nan(rows)))
 
 
 def _show_summary(run: Run, summary: Summary) -> None:
@@ -77,12 +78,8 @@ def _show_summary(run: Run, summary: Summary) -> None:
         given = values if isinstance(values, dict) else {section: values}
         prefix = f"{section}." if isinstance(values, dict) else ""
         lines |= {f"{prefix}{key}": v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
-    typer.echo(
-        render(
-            [{"key": key, "value": value} for key, value in lines.items() if value != ""], {"key": "", "value": ""}
-        ).split("\n", 2)[2]
-    )
-    typer.echo("")
+    rows = [{"key": key, "value": value} for key, value in lines.items() if value != ""]
+    typer.echo(render(rows, {"key": "", "value": ""}).split("\n", 2)[2] + "\n")
 
 
 def _thinned(history: Sequence[dict[str, float]], most: int = 20) -> list[dict[str, float]]:
@@ -94,10 +91,6 @@ def _thinned(history: Sequence[dict[str, float]], most: int = 20) -> list[dict[s
 def headings(keys: Iterable[str]) -> dict[str, str]:
     """Return {key: heading}; a setting keeps the name that `--set` takes."""
     return {key: key if "." in key else key.replace("_", " ") for key in keys}
-
-
-def _whole_epoch(row: dict[str, float]) -> dict[str, Any]:
-    return row | {"epoch": int(row["epoch"])}
 
 
 def pretty(row: dict[str, Any]) -> dict[str, Any]:

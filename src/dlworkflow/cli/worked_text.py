@@ -64,13 +64,12 @@ def _loss_lines(sample: SampleLoss, classes: Sequence[str], task: str) -> Iterab
     if task == "binary":
         logit, p = sample.logits[0], sample.probabilities[1]
         yield f"  sigmoid: 1 / (1 + e^{_signed(-logit)}) = {_n(p)}, the probability of {classes[1]!r}"
-        chance = sample.probabilities[int(sample.truth)]
     else:
         powers = " + ".join(_some([f"e^{_signed(logit)}" for logit in sample.logits]))
         yield f"  softmax: each e^logit / ({powers})"
         for name, logit, p in zip(classes, sample.logits, sample.probabilities, strict=True):
             yield f"    {name!r}: e^{_signed(logit)} / {_n(_sum_of_powers(sample))} = {_n(p)}"
-        chance = sample.probabilities[int(sample.truth)]
+    chance = sample.probabilities[int(sample.truth)]
     right = "right" if sample.answer == sample.truth else "wrong"
     yield f"  answer {classes[int(sample.answer)]!r}, {right}; loss -ln({_n(chance)}) = {_n(sample.loss)}"
 

@@ -61,7 +61,7 @@ def trace_conv(
 
     `in_shape` is (channels, height, width) of the image, `channels` how many the convolution gives; `pool` 1 leaves
     the size. The weights are drawn as torch does, from a generator of their own; so is the image unless `image`
-    (float32 of `in_shape`) is given. Raises ConfigError with all faults.
+    (float32 of `in_shape`) is given. Raises ConfigError with all errors.
     """
     import torch
     from torch.nn import functional as F
@@ -92,12 +92,13 @@ def trace_conv(
 
 def _check_conv(shape: Sequence[int], channels: int, kernel: int, stride: int, padding: int, pool: int) -> None:
     if len(shape) != 3 or min(shape) < 1:
-        raise ConfigError(f"in_shape: must be channels, height and width, each at least 1, not {_times(shape)}")
+        given = "x".join(map(str, shape)) or "nothing"
+        raise ConfigError(f"in_shape: must be channels, height and width, each at least 1, not {given}")
     least = {"channels": (channels, 1), "kernel": (kernel, 1), "stride": (stride, 1), "pool": (pool, 1)}
     least["padding"] = (padding, 0)
-    faults = [f"{name}: must be at least {low}, not {value}" for name, (value, low) in least.items() if value < low]
-    if faults:
-        raise ConfigError(*faults)
+    errors = [f"{name}: must be at least {low}, not {value}" for name, (value, low) in least.items() if value < low]
+    if errors:
+        raise ConfigError(*errors)
     _, height, width = shape
     if kernel > min(height, width) + 2 * padding:
         raise ConfigError(
@@ -110,7 +111,3 @@ def _check_conv(shape: Sequence[int], channels: int, kernel: int, stride: int, p
     numbers = max(shape[0] * padded, channels * math.prod(sides), channels * shape[0] * kernel * kernel)
     if numbers > MOST_NUMBERS:
         raise ConfigError(f"in_shape: that makes {numbers:,} numbers; at most {MOST_NUMBERS:,} are traced")
-
-
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "nothing"

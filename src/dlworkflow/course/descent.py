@@ -131,9 +131,9 @@ def _check_points(x: Sequence[float], y: Sequence[float]) -> None:
 
 
 def _check_finite(**numbers: float) -> None:
-    faults = [f"{name}: must be a finite number, not {value}" for name, value in numbers.items() if not _finite(value)]
-    if faults:
-        raise ConfigError(*faults)
+    errors = [f"{name}: must be a finite number, not {value}" for name, value in numbers.items() if not _finite(value)]
+    if errors:
+        raise ConfigError(*errors)
 
 
 def _finite(value: float) -> bool:

@@ -59,10 +59,10 @@ def make_predictions(
 
 
 def task_of_outputs(model: nn.Module, X: Tensor, task: Task | str | None = None) -> tuple[Task, int]:
-    """Return what a model is asked that nothing says of but its outputs, and how many classes there are.
+    """Return the task of a model and its number of classes, where nothing but its outputs is known.
 
-    The one rule of these helpers: one number for the one sample X (1, *in_shape) stands for two classes, several for as
-    many. Whether they are raw scores or probabilities is told by the operation that makes them; see `outputs_of`.
+    One number for the one sample X (1, *in_shape) means two classes, several as many. The operation that makes them
+    shows whether they are raw scores or probabilities; see `outputs_of`.
     """
     outputs, given = outputs_of(model, X)
     width = given.numel()

@@ -7,7 +7,7 @@ convolution is traced.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,14 +69,7 @@ def trace_activations(x: Sequence[float]) -> dict[str, list[float]]:
     from torch.nn import functional as F
 
     inputs = torch.tensor(x, dtype=torch.float64)
-    functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-        "relu": F.relu,
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "leaky_relu": F.leaky_relu,
-        "gelu": F.gelu,
-    }
-    return {name: function(inputs).tolist() for name, function in functions.items()}
+    return {name: getattr(F, name)(inputs).tolist() for name in ("relu", "sigmoid", "tanh", "leaky_relu", "gelu")}
 
 
 def trace_classifier(
@@ -109,7 +102,8 @@ def trace_classifier(
     try:
         with torch.inference_mode():
             logits = task.align(model(inputs), labels)
-            losses = [_one_loss(loss_fn or build_loss(task), logits, labels, i) for i in range(len(labels))]
+            score = loss_fn or build_loss(task)
+            losses = [float(score(logits[i : i + 1], labels[i : i + 1])) for i in range(len(labels))]
     except (RuntimeError, ValueError, IndexError) as error:
         raise ModelError(f"the model does not fit these samples: {first_line(error)}") from error
     finally:
@@ -129,10 +123,6 @@ def trace_classifier(
         for i, loss in enumerate(losses)
     )
     return ClassifierTrace(tuple(layers), samples, sum(losses) / len(losses))
-
-
-def _one_loss(loss_fn: LossFn, logits: Tensor, labels: Tensor, i: int) -> float:
-    return float(loss_fn(logits[i : i + 1], labels[i : i + 1]))
 
 
 def _recorder(name: str, layers: list[LayerStep]) -> Any:

@@ -147,14 +147,14 @@ def classification_metrics(
     y_pred = probabilities.argmax(dim=1)
     confusion = confusion_matrix(y_true, y_pred, probabilities.shape[1])
     known = {"y_true": y_true, "y_pred": y_pred, "probabilities": probabilities, "confusion": confusion}
-    return _computed(known, settings or {})
+    return _computed(known, settings)
 
 
 def regression_metrics(y_true: Tensor, y_pred: Tensor, settings: Settings | None = None) -> dict[str, float | None]:
     """Return all metrics of a regression: labels and predicted values (n, ...), `settings` as above."""
     check_lengths(y_true, y_pred)
     known = {"targets": y_true.cpu().double().reshape(-1), "values": y_pred.cpu().double().reshape(-1)}
-    return _computed(known, settings or {})
+    return _computed(known, settings)
 
 
 def check_settings(settings: Mapping[str, Any]) -> Settings:
@@ -183,14 +183,10 @@ def epoch_fault(names: object) -> str | None:
     return None
 
 
-def _computed(known: Mapping[str, Tensor], settings: Settings) -> dict[str, float | None]:
+def _computed(known: Mapping[str, Tensor], settings: Settings | None) -> dict[str, float | None]:
     """Return every metric that needs nothing but what is known."""
-    found = {}
-    for name in METRICS.names():
-        needs = METRICS.needs(name)
-        if needs <= known.keys():
-            found[name] = METRICS[name](**{key: known[key] for key in needs}, **settings.get(name, {}))
-    return found
+    computable = [name for name in METRICS.names() if METRICS.needs(name) <= known.keys()]
+    return {name: METRICS.build(name, (settings or {}).get(name, {}), **known) for name in computable}
 
 
 def accuracy_fn(y_true: Tensor, y_pred: Tensor) -> float:
@@ -257,13 +253,12 @@ def calibration_bins(y_true: Tensor, probabilities: Tensor, n_bins: int = 15) ->
     confidence, y_pred = probabilities.cpu().double().max(dim=1)
     right = (y_pred == y_true.cpu().long()).double()
     bins = ((confidence * n_bins).ceil().long() - 1).clamp(0, n_bins - 1)
-    found: dict[str, list[float]] = {"confidence": [], "accuracy": [], "count": []}
-    for index in range(n_bins):
-        inside = bins == index
-        found["confidence"].append(float(confidence[inside].mean()))  # nan where nothing is inside
-        found["accuracy"].append(float(right[inside].mean()))
-        found["count"].append(float(inside.sum()))
-    return found
+    inside = [bins == index for index in range(n_bins)]
+    return {
+        "confidence": [float(confidence[each].mean()) for each in inside],  # nan where nothing is inside
+        "accuracy": [float(right[each].mean()) for each in inside],
+        "count": [float(each.sum()) for each in inside],
+    }
 
 
 def check_lengths(y_true: Tensor, other: Tensor) -> None:

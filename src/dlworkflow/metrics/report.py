@@ -1,4 +1,4 @@
-"""What an evaluation says: from raw scores and labels to metrics, tables and warnings; no run, no disk, no terminal."""
+"""The report of an evaluation: raw scores and labels to metrics, tables and warnings; knows no run and no terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dlworkflow.engine.losses import Loss, build_loss
@@ -98,34 +97,39 @@ def make_report(
     """
     losses = build_loss(task, loss_name, reduction="none")(task.align(logits, y), y).reshape(len(y), -1).mean(dim=1)
     loss = float(losses.cpu().double().mean())
+    known: dict[str, Any] = {"baseline": baseline, "settings": settings or {}}
     if not task.has_accuracy:
-        samples = _samples(files, y.reshape(len(y), -1)[:, 0], logits.reshape(len(y), -1)[:, 0], None, losses)
-        warnings = regression_warnings(loss, baseline)
-        metrics = regression_metrics(y, logits, settings)
-        return EvaluationReport(
-            task.name, loss, metrics, samples, baseline=baseline, warnings=warnings, settings=settings or {}
-        )
+        values = {
+            "truth": y.reshape(len(y), -1)[:, 0].tolist(),
+            "prediction": logits.reshape(len(y), -1)[:, 0].tolist(),
+        }
+        metrics, warnings = regression_metrics(y, logits, settings), regression_warnings(loss, baseline)
+        return EvaluationReport(task.name, loss, metrics, _samples(files, values, losses), warnings=warnings, **known)
     probabilities = task.probabilities(logits)
     truth, prediction = y.long().reshape(-1), probabilities.argmax(dim=1)
     metrics = classification_metrics(truth, probabilities, settings)
     accuracy = metrics["accuracy"] or 0.0
     interval = wilson_interval(round(accuracy * len(truth)), len(truth))
-    names = [[classes[label] for label in labels.tolist()] for labels in (truth, prediction)]
+    answers = [classes[label] for label in prediction.tolist()]
+    values = {
+        "truth": [classes[label] for label in truth.tolist()],
+        "prediction": answers,
+        "probability": probabilities.max(dim=1).values.tolist(),
+    }
     return EvaluationReport(
         task.name,
         loss,
         metrics,
-        _samples(files, names[0], names[1], probabilities.max(dim=1).values, losses),
+        _samples(files, values, losses),
         classes=tuple(classes),
         report=classification_report(truth, prediction, classes),
         matrix=confusion_matrix(truth, prediction, len(classes)).tolist(),
         interval=interval,
-        baseline=baseline,
         baseline_answer=baseline_answer,
         warnings=classification_warnings(
-            accuracy, answered=sorted(set(names[1])), interval=interval, baseline=baseline, answer=baseline_answer
+            accuracy, answered=sorted(set(answers)), interval=interval, baseline=baseline, answer=baseline_answer
         ),
-        settings=settings or {},
+        **known,
     )
 
 
@@ -160,22 +164,9 @@ def regression_warnings(loss: float, baseline: float | None) -> tuple[str, ...]:
     return (f"a loss of {loss:.5f} is no better than always answering the training mean, which has {baseline:.5f}",)
 
 
-def _samples(
-    files: Sequence[object] | None,
-    truth: Sequence[Any] | Tensor,
-    prediction: Sequence[Any] | Tensor,
-    probability: Tensor | None,
-    losses: Tensor,
-) -> list[Row]:
-    columns: dict[str, Sequence[Any]] = {"index": range(len(losses))}
-    if files is not None:
-        columns["file"] = [str(file) for file in files]
-    columns |= {"truth": _plain(truth), "prediction": _plain(prediction)}
-    if probability is not None:
-        columns["probability"] = _plain(probability)
-    columns["loss"] = [value if math.isfinite(value) else math.inf for value in losses.tolist()]
+def _samples(files: Sequence[object] | None, values: dict[str, list[Any]], losses: Tensor) -> list[Row]:
+    """Return a row per sample from columns."""
+    known = {"file": [str(file) for file in files]} if files is not None else {}
+    finite = [value if math.isfinite(value) else math.inf for value in losses.tolist()]
+    columns: dict[str, Sequence[Any]] = {"index": range(len(losses)), **known, **values, "loss": finite}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _plain(values: Sequence[Any] | Tensor) -> Sequence[Any]:
-    return values.tolist() if isinstance(values, torch.Tensor) else values
