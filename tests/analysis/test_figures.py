@@ -62,7 +62,7 @@ def test_a_figure_that_does_not_fit_names_those_that_do(runs):
 
 
 def test_an_unknown_figure_is_refused_with_the_nearest_name(runs):
-    with pytest.raises(ConfigError, match="^unknown figure 'curvs'; did you mean 'curves'"):
+    with pytest.raises(ConfigError, match=r"^unknown figure 'curvs'; did you mean 'curves'"):
         draw(runs["line"], "curvs")
 
 
