@@ -62,7 +62,7 @@ def draw_points(axis: Axes, part: Part, n_classes: int, *, wrong: np.ndarray | N
         rims = ["black" if bad else "white" for bad in wrong[mine]] if wrong is not None else ["white"]
         widths = [0.9 if rim == "black" else 0.3 for rim in rims]
         look: dict[str, Any] = {"marker": class_marker(int(label)), "color": [tuple(colours[label])]}
-        axis.scatter(*X[mine].T, s=size, edgecolors=rims, linewidths=widths, label=str(label), **look)
+        axis.scatter(X[mine, 0], X[mine, 1], s=size, edgecolors=rims, linewidths=widths, label=str(label), **look)
     axis.set(xlabel="feature 1", ylabel="feature 2")
     tidy(axis, grid=None)
 

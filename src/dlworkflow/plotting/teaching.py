@@ -215,7 +215,7 @@ def _draw_stack(axis: Axes, values: np.ndarray, largest: int, *, is_photo: bool)
     left = (largest + spread - width - step * (len(cards) - 1)) / 2
     bottom = (largest + spread - height - step * (len(cards) - 1)) / 2
     low, high = _range(values)
-    scale = {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 1e-9), "interpolation": "nearest"}
+    scale: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": max(high, low + 1e-9), "interpolation": "nearest"}
     for index in reversed(range(len(cards))):
         x, y = left + step * index, bottom + step * index
         shown, style, order = cards[index], scale, 2 * (MOST_CARDS - index)
