@@ -20,11 +20,7 @@ _MARK = " (means over batches)"
 
 
 def draw_runs(
-    runs: Sequence[Run],
-    *,
-    kind: str = "curves",
-    by: str | None = None,
-    at: Literal["best", "last"] = "best",
+    runs: Sequence[Run], *, kind: str = "curves", by: str | None = None, at: Literal["best", "last"] = "best"
 ) -> Figure:
     """Draw several runs together, their `curves` or `bars` of their accuracies.
 

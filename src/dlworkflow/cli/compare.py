@@ -93,9 +93,8 @@ def compare(
         _print(seeds, _chosen(seeds, columns), sort, output, _pretty_seeds)
     else:
         if columns is not None:
-            rows = [
-                all_settings | row for all_settings, row in zip(all_columns(found, where=conditions), rows, strict=True)
-            ]
+            settings = all_columns(found, where=conditions)
+            rows = [every | row for every, row in zip(settings, rows, strict=True)]
         _print(rows, _chosen(rows, columns), sort, output, pretty)
         if output is Format.table and columns is None and any(row["seeds"] > 1 for row in seeds):
             typer.echo("\nover seeds, mean and standard deviation:")

@@ -159,26 +159,16 @@ def _print_classes(report: EvaluationReport) -> None:
     assert report.report is not None
     scores = report.report.classes
     cut = len(scores) > MOST_CLASSES
-    rows = [
-        {
-            "class": s.label,
-            **{key: f"{getattr(s, key):.4f}" for key in ("precision", "recall", "f1")},
-            "samples": number(s.support),
-            "answered": number(s.predicted),
-        }
-        for s in (sorted(scores, key=lambda s: s.f1)[:MOST_CLASSES] if cut else scores)
-    ]
-    typer.echo("\n" + render(rows, {key: key for key in rows[0]}))
+    shown = sorted(scores, key=lambda each: each.f1)[:MOST_CLASSES] if cut else scores
+    columns = {"label": "class", "precision": "precision", "recall": "recall", "f1": "f1"}
+    columns |= {"support": "samples", "predicted": "answered"}
+    cells = [{k: f"{v:.4f}" if isinstance(v, float) else number(v) for k, v in vars(each).items()} for each in shown]
+    typer.echo("\n" + render(cells, columns))
     if cut:
         typer.echo(f"the {MOST_CLASSES} of {len(scores)} classes with the lowest f1; evaluation.json holds all")
     pairs = [
-        {
-            "truth": pair["truth"],
-            "taken for": pair["prediction"],
-            "times": number(pair["count"]),
-            "of the truth": percent(pair["share"]),
-        }
-        for pair in report.confused_pairs()
+        pair | {"count": number(pair["count"]), "share": percent(pair["share"])} for pair in report.confused_pairs()
     ]
     if pairs:
-        typer.echo("\n" + render(pairs, {key: key for key in pairs[0]}))
+        headings = {"truth": "truth", "prediction": "taken for", "count": "times", "share": "of the truth"}
+        typer.echo("\n" + render(pairs, headings))

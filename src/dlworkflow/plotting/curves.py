@@ -99,20 +99,19 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
     n = max((len(values) for _, *both in curves for part in both for values in part.values()), default=0)
     if n == 0:
         raise DlwError("an empty history: no run has an epoch to draw")
-    measures = ["loss"] + ["acc"] * any(accs for *_, accs in curves)
+    measures = {"loss": [losses for _, losses, _ in curves]}
+    if any(accs for *_, accs in curves):
+        measures["acc"] = [accs for *_, accs in curves]
     figure = new_figure(10.4, 3.4 * len(measures) + 0.6)
     axes = figure.subplots(len(measures), 2, sharey="row", sharex=True, squeeze=False)
-    styles = [(COLOURS[i % len(COLOURS)], LINES[i // len(COLOURS)]) for i in range(len(curves))]
     lines: list[Any] = []
-    for row, measure in zip(axes, measures, strict=True):
-        both = [
-            [(losses if measure == "loss" else accs).get(split, np.zeros(0)) for _, losses, accs in curves]
-            for split in ("train", "test")
-        ]
-        for axis, split, drawn in zip(row, ("train", "test"), both, strict=True):
-            for (name, *_), values, (colour, style) in zip(curves, drawn, styles, strict=True):
-                lines.append(_draw_curve(axis, values, n, color=colour, linestyle=style, label=name))
-            _frame(axis, measure, [*both[0], *both[1]], n, loss_label)
+    for row, (measure, of_runs) in zip(axes, measures.items(), strict=True):
+        both = {split: [each.get(split, np.zeros(0)) for each in of_runs] for split in ("train", "test")}
+        for axis, (split, drawn) in zip(row, both.items(), strict=True):
+            for i, ((name, *_), values) in enumerate(zip(curves, drawn, strict=True)):
+                style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS)]}
+                lines.append(_draw_curve(axis, values, n, label=name, **style))
+            _frame(axis, measure, [*both["train"], *both["test"]], n, loss_label)
             axis.set_title(f"{split.capitalize()} {'loss' if measure == 'loss' else 'accuracy'}", fontsize=11)
             axis.label_outer()
     names = [name if losses or accs else f"{name} (no epoch)" for name, losses, accs in curves]
