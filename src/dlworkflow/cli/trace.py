@@ -160,7 +160,7 @@ def _trace_model(name: str, output: str, *, data: str | None = None, samples: in
     if source is None:
         raise ConfigError(f"model {name!r} has no usual data; name some with --data")
     if not 1 <= samples <= MOST_SAMPLES:
-        raise ConfigError(f"--samples: must lie between 1 and {MOST_SAMPLES}, not {samples}")
+        raise ConfigError(f"--samples: must be between 1 and {MOST_SAMPLES}, not {samples}")
     splits = load(**locate(source), data_dir=None, offline=True)
     if splits.task == "regression":
         raise ConfigError(f"trace: {name!r} on {source!r} is a regression; `dlw trace` alone works one out")

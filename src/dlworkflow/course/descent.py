@@ -60,7 +60,7 @@ def trace_descent(
     if lr <= 0:
         raise ConfigError(f"lr: must be more than 0, not {lr:g}")
     if not 1 <= steps <= MOST_STEPS:
-        raise ConfigError(f"steps: must lie between 1 and {MOST_STEPS:,}, not {steps}")
+        raise ConfigError(f"steps: must be between 1 and {MOST_STEPS:,}, not {steps}")
     trace: list[DescentStep] = []
     for number in range(1, steps + 1):
         taken = _descend(number, x, y, w, b, lr)

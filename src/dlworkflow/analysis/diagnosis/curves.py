@@ -179,8 +179,7 @@ def _columns(history: History) -> dict[str, list[float]]:
         columns = {name: [row.get(name) for row in history] for name in names}
     if not any(columns.values()):
         raise DlwError("the history is empty: no epoch has ended, so there is nothing to diagnose")
-    missing = [name for name in ("train_loss", "test_loss") if not columns.get(name)]
-    if missing:
+    if missing := [name for name in ("train_loss", "test_loss") if not columns.get(name)]:
         raise DlwError(f"the history lacks {' and '.join(missing)}; it has {', '.join(columns)}")
     known = {name: values for name, values in columns.items() if re.fullmatch("(train|test|val)_(loss|acc)", name)}
     lengths = {name: len(values) for name, values in known.items()}

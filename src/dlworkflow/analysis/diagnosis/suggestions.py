@@ -69,11 +69,10 @@ def suggested_commands(suggestions: Sequence[Suggestion], run: Situation) -> lis
     """Return the suggestions that fit a run as (why, command), most promising first and each command once."""
     found: dict[str, str] = {}
     for suggestion in suggestions:
-        if (command := _WAYS[suggestion.way](suggestion, run)) is None:
-            continue
-        found.setdefault(command[1], command[0])
-        if suggestion.decisive or len(found) == MOST:
-            break
+        if command := _WAYS[suggestion.way](suggestion, run):
+            found.setdefault(command[1], command[0])
+            if suggestion.decisive or len(found) == MOST:
+                break
     return [(why, command) for command, why in found.items()]
 
 
@@ -86,10 +85,7 @@ def _change(suggestion: Suggestion, run: Situation) -> Command:
         settings = ("early_stopping=null", *(setting for setting in settings if ">=" in setting))
         why = f"{why}, without stopping early"
     tree = _with_all(run.config, settings, run)
-    if tree == run.config:
-        return None
-    tree = _with_all(tree, suggestion.also, run)
-    if not run.accepts(tree):
+    if tree == run.config or not run.accepts(tree := _with_all(tree, suggestion.also, run)):
         return None
     return why, train_command(_over_recipe(tree, run), run.usual, changed=_changed_keys(run.config, tree))
 
