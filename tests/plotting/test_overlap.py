@@ -163,7 +163,7 @@ ALONE = {
         [np.zeros((10, 90))] * 40, [LONG] * 40, names=[LONG] * 40
     ),
     "plot_image_pairs of portraits": lambda: plotting.plot_image_pairs(
-        [np.zeros((40, 10))] * 2, [np.zeros((40, 10))] * 2, [LONG] * 2, [(LONG, LONG)] * 2
+        [np.zeros((40, 10))] * 2, [np.zeros((40, 10))] * 2, [LONG] * 2
     ),
     "plot_predictions": lambda: plotting.plot_predictions([1, 2], [1e6, 2e6], [3], [3e6], [4e6]),
     "plot_activations": plotting.plot_activations,
