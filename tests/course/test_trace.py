@@ -66,7 +66,7 @@ def test_the_path_holds_the_start_and_the_end():
         ({"x": (1, 2), "y": (1,)}, "2 and 1 numbers"),
         ({"x": (), "y": ()}, "0 and 0 numbers"),
         ({"steps": 0}, "steps: must be between 1 and 10,000, not 0"),
-        ({"steps": 10_001}, "steps: must lie"),
+        ({"steps": 10_001}, "steps: must be"),
         ({"lr": 0}, "lr: must be more than 0"),
         ({"lr": -0.1}, "lr: must be more than 0"),
         ({"w": math.nan, "lr": math.inf}, "w: must be a finite number, not nan; lr: must be a finite number, not inf"),
