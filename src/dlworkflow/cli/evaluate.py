@@ -148,7 +148,7 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         low, high = map(percent, report.interval)
         typer.echo(
             f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the accuracy is {low} to "
-            f"{high}: two runs within it do not differ"
+            f"{high}: a difference within it may be chance"
         )
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
     elif report.baseline is not None:

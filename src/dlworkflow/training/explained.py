@@ -93,4 +93,4 @@ def known_keys() -> list[str]:
 def _example(setting: Setting, owners: dict[str, str]) -> str:
     """Return the option that sets it, with a value."""
     default = setting.default or next((default for default in owners.values() if default), "")
-    return f"--set {setting.key}={default if default and ' ' not in default else 'VALUE'}"
+    return f"--set {setting.key}={default if default not in ('', 'none') and ' ' not in default else 'VALUE'}"

@@ -117,9 +117,10 @@ def _train(
     left = range(recorder.epochs_done + 1, job.config.epochs + 1)
     numbers = takewhile(lambda _: not state.should_stop(), left)
     for epoch in train_epochs(numbers, parts.trained, parts.tested, parts.batches, state.update, parts.metrics.of):
-        counted = replace(epoch, metrics=parts.metrics.take())
+        if counted := parts.metrics.take():
+            epoch = replace(epoch, metrics=counted)
         for handle in handlers:
-            handle(counted)
+            handle(epoch)
 
 
 def _continue(run: Run, recorder: Recorder, state: TrainState) -> None:
