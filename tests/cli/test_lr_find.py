@@ -38,4 +38,4 @@ def test_where_no_rate_helps_it_fails_and_says_so(dlw, in_tmp):
     answer = dlw("lr-find", "circles_v0", "--low", "1e-9", "--high", "1e-8")
 
     assert answer.code == 1
-    assert "no learning rate to suggest: the loss does not fall at any rate from 1e-09 to 1e-08" in answer.err
+    assert "no learning rate to suggest: the loss does not fall at any learning rate from 1e-09 to 1e-08" in answer.err
