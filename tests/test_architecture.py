@@ -130,7 +130,7 @@ training/job: errors files/paths config engine/class_weights engine/data_paralle
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
     models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
 training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
-    training/job
+    training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
     engine/schedules engine/update models/backbone training/state
 training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol
@@ -139,7 +139,8 @@ training/recorder: errors engine/loop runs models/weights training/state
 training/resume: errors config engine/data_parallel engine/loop engine/schedules data/protocol data/splits runs
     training/assembly training/changed_data training/job training/provenance training/run training/settings
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
-    training/assembly training/changed_data training/job training/provenance training/recorder training/state
+    training/assembly training/changed_data training/job training/provenance training/recorder training/settings
+    training/state
 training/settings: errors config config/conflicts engine/losses engine/optimizers engine/schedules data data/splits
     metrics/functions models training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update

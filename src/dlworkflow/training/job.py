@@ -30,7 +30,7 @@ from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.models.weights.checkpoint import load_matching, load_weights
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.training.optimization import build_state, check_schedule
-from dlworkflow.training.settings import check_against_data, complete_config, fill_defaults
+from dlworkflow.training.settings import check_against_data, fill_defaults
 from dlworkflow.training.transfer import is_file
 
 Initialised = tuple[tuple[str, ...], tuple[str, ...]]
@@ -72,19 +72,17 @@ def prepare(
     config: TrainConfig,
     *,
     offline: bool = False,
-    initialise: bool = True,
     group: Group | None = None,
     on_images: OnProgress | None = None,
 ) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    Images are decoded here, so that an unreadable one is reported before training starts; `on_images` is called with
-    (done, all) meanwhile. Without `initialise`, the weights of `init_from` and `weights` are not read: a resumed run
-    has its own. In a `group`, each process does all this for itself, on its own device, with one CPU thread by default.
+    `config` is complete, as `resolve_config` and `complete_config` return it. Images are decoded here, so that an
+    unreadable one is reported before training starts; `on_images` is called with (done, all) meanwhile. In a `group`,
+    each process does all this for itself, on its own device, with one CPU thread by default.
     """
-    config = complete_config(config)
     with in_turn(group):
-        job = put_in_place(config, offline, initialise, group, on_images)
+        job = put_in_place(config, offline, True, group, on_images)
         check_schedule(job.config, job.n_batches)
         build_state(job.config, job.model, job.n_batches)
         return job
@@ -98,7 +96,10 @@ def in_turn(group: Group | None) -> AbstractContextManager[None]:
 def put_in_place(
     config: TrainConfig, offline: bool, initialise: bool, group: Group | None, on_images: OnProgress | None
 ) -> Job:
-    """Do what `prepare` does, in this process's turn."""
+    """Do what `prepare` does, in this process's turn.
+
+    Without `initialise`, the weights of `init_from` and `weights` are not read: a resumed run has its own.
+    """
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
     check_precision(config.precision, device)
     if config.compile:

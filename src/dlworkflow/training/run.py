@@ -24,6 +24,7 @@ from dlworkflow.training.changed_data import read_through
 from dlworkflow.training.job import Job, prepare
 from dlworkflow.training.provenance import best_on_test, create_run
 from dlworkflow.training.recorder import Recorder
+from dlworkflow.training.settings import complete_config
 from dlworkflow.training.state import TrainState
 
 
@@ -43,7 +44,7 @@ def run_training(
     is written first; the summary then has the status `interrupted` or `failed`, and `resume_training` continues.
     Ctrl-C raises KeyboardInterrupt after the batch, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
     """
-    job = prepare(config, offline=offline)
+    job = prepare(complete_config(config), offline=offline)
     return train_job(job, runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch)
 
 
