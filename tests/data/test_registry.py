@@ -162,6 +162,13 @@ def test_a_data_set_of_another_package_is_found_by_its_entry_point(tmp_path, mon
     assert data.load("plugged", n=2) == ("plugged", 2)
 
 
+def test_a_damaged_installation_of_another_package_stops_nothing(installed, monkeypatch, tmp_path):
+    (tmp_path / "damaged-1.dist-info" / "entry_points.txt").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert "circles" in data.names()
+
+
 @pytest.mark.parametrize("room", [data, models])
 def test_other_packages_are_looked_for_once(room, monkeypatch, tmp_path):
     registry._entry_points.cache_clear()

@@ -6,6 +6,7 @@ Knows no model, no data set and no file.
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,7 +195,7 @@ def _entry_points() -> Any:
     `importlib.metadata` takes longer to import than many a command: it is left alone where no file names a group.
     """
     files = (file for folder in sys.path for file in Path(folder).glob("*-info/entry_points.txt"))
-    if not any(b"[dlworkflow." in file.read_bytes() for file in files):
+    if not any(file.is_file() and os.access(file, os.R_OK) and b"[dlworkflow." in file.read_bytes() for file in files):
         return None
     from importlib.metadata import entry_points
 
