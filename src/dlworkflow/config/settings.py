@@ -267,7 +267,7 @@ class TrainConfig(_Settings):
 
 
 class SweepSettings(_Settings):
-    """Which runs a sweep makes of one base of settings, and how: the section `sweep` of its file.
+    """Which runs a sweep trains from one base of settings, and how: the section `sweep` of its file.
 
     `grid` is {dotted key: list of values, or a range such as `1e-4..1e-1`}; `random` tries that many combinations
     instead of all. `variants` is {name: settings}: each is tried, with every combination of the grid. `by` names the

@@ -116,7 +116,7 @@ def plot_decision_boundary(model: nn.Module, X: Tensor, y: Tensor, *, ax: Axes |
 def plot_transformed_images(
     image_paths: Sequence[str | os.PathLike[str]], transform: Callable[[Any], Any], n: int = 3, seed: int = 42
 ) -> Figure:
-    """Draw n random image files beside what `transform` makes of them (a tensor (c, h, w)); return the figure."""
+    """Draw n random image files beside the output of `transform` for each (a tensor (c, h, w)); return the figure."""
     paths = random.Random(seed).sample(list(image_paths), min(n, len(image_paths)))
     originals = [load_image(path) for path in paths]
     return plot_image_pairs(originals, [transform(image) for image in originals], [Path(p).parent.stem for p in paths])

@@ -1,4 +1,4 @@
-"""What each layer of a model makes of one input."""
+"""The output of each layer of a model for one input."""
 
 from __future__ import annotations
 
