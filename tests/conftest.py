@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -159,3 +161,46 @@ def install(tmp_path, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")]))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def run_notebook(tmp_path_factory):
+    """Run cells of code in a fresh Jupyter kernel with its default matplotlib backend; return what each gave.
+
+    That is `text` (printed, the value of the last line, an error), `stderr` without progress bars, and how many
+    `figures` and HTML `tables` it shows. The notebook works in a folder of its own, where `files` {name: path} are.
+    """
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+
+    def run(cells, files=None):
+        folder = tmp_path_factory.mktemp("notebook")
+        for name, path in (files or {}).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(path)
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
+        own = {name: str(folder / ".jupyter") for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
+        left_out = ("MPLBACKEND", "DLW_RUNS_DIR", "DLW_OFFLINE")
+        environment = {name: value for name, value in os.environ.items() if name not in left_out} | own
+        place = {"metadata": {"path": str(folder)}}
+        nbclient.NotebookClient(book, timeout=600, allow_errors=True, resources=place).execute(env=environment)
+        return [_given(cell.outputs) for cell in book.cells]
+
+    return run
+
+
+def _given(outputs):
+    text = stderr = ""
+    data = [output.get("data", {}) for output in outputs]
+    for output, kinds in zip(outputs, data, strict=True):
+        if output.get("name") == "stderr":
+            stderr += "".join(
+                line for line in re.split(r"(?<=[\r\n])", output["text"]) if not re.search(r"\d%\||^\s*$", line)
+            )
+        elif output["output_type"] == "error":
+            text += f"{output['ename']}: {output['evalue']}\n"
+        elif "image/png" not in kinds:
+            text += output.get("text") or kinds.get("text/plain", "") + "\n"
+    count = {kind: sum(kind in kinds for kinds in data) for kind in ("image/png", "text/html")}
+    return SimpleNamespace(text=text, stderr=stderr, figures=count["image/png"], tables=count["text/html"])

@@ -1,0 +1,77 @@
+"""A reader's notebook for each chapter of the notes: every cell prints what it promises and shows each figure once.
+
+A file `chapter_*.py` has a cell below each heading `# %% title [2 figures]`. Its lines behind `#> ` are what the cell
+prints, its last value and its error included; a line `...` stands for any number of lines.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dlworkflow.data.datasets import fashion_mnist
+
+pytestmark = pytest.mark.slow  # a kernel for each chapter, and the notes' trainings in it
+
+
+def cells_of(path):
+    """Return [(title, code, number of figures, lines that are printed)] of the cells in a file."""
+    cells = []
+    for part in re.split(r"^# %% ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        heading, *lines = part.rstrip().splitlines()
+        title, number = re.fullmatch(r"(.*?)(?: \[(\d+) figures?\])?", heading).groups()
+        code = "\n".join(line for line in lines if not line.startswith("#>"))
+        cells.append((title, code, int(number or 0), [line[3:] for line in lines if line.startswith("#>")]))
+    return cells
+
+
+CHAPTERS = {
+    path.stem.removeprefix("chapter_"): cells_of(path) for path in sorted(Path(__file__).parent.glob("chapter_*.py"))
+}
+
+
+def files_of(chapter, request):
+    """Return {name: path} of the data that a chapter finds in its folder, where the notes have it."""
+    if chapter == "1_5":
+        folder = fashion_mnist.find() or pytest.skip("no FashionMNIST files")
+        return {f"data/FashionMNIST/raw/{path.name}": path for path in folder.glob("*.gz")}
+    return {"data/pizza_steak_sushi": request.getfixturevalue("photos")} if chapter == "1_6" else {}
+
+
+@pytest.fixture(scope="module")
+def outputs_of(run_notebook, request):
+    """Return what the cells of a chapter give; a chapter runs once."""
+    known = {}
+
+    def run(chapter):
+        if chapter not in known:
+            code = [code for _, code, _, _ in CHAPTERS[chapter]]
+            known[chapter] = run_notebook(code, files_of(chapter, request))
+        return known[chapter]
+
+    return run
+
+
+def filled(shown, printed):
+    """Return the lines shown, with those printed in the place of `...` where they fit."""
+    pattern = "".join(r"(?:.*\n)*" if line == "..." else re.escape(line) + "\n" for line in shown)
+    return printed if re.fullmatch(pattern, "".join(line + "\n" for line in printed)) else shown
+
+
+EVERY = [
+    pytest.param(chapter, number, id=f"{chapter}-{cell[0]}")
+    for chapter, cells in CHAPTERS.items()
+    for number, cell in enumerate(cells)
+]
+
+
+@pytest.mark.parametrize(("chapter", "number"), EVERY)
+def test_a_cell_prints_what_it_promises_and_shows_each_figure_once(chapter, number, outputs_of):
+    _, _, figures, shown = CHAPTERS[chapter][number]
+
+    given = outputs_of(chapter)[number]
+
+    printed = [line.rstrip() for line in given.text.splitlines() if line.strip()]
+    assert (given.stderr, printed, given.figures) == ("", filled(shown, printed), figures)
