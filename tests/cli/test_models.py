@@ -57,10 +57,16 @@ def test_summary_of_tinyvgg_counts_the_parameters_of_the_notes(dlw):
     assert "Total params: 10,693\n" in dlw("summary", "tinyvgg").out
 
 
-def test_summary_for_other_data_takes_its_shape(dlw):
-    out = dlw("summary", "tinyvgg", "--data", "digits").out
+@pytest.mark.parametrize(
+    ("model", "line"), [("tinyvgg", "Total mult-adds (M): 6.75"), ("circles_v0", "Total mult-adds: 21")]
+)
+def test_summary_counts_multiplications_of_one_sample_in_units_that_can_be_read(model, line, dlw):
+    assert line in dlw("summary", model).out.splitlines()
 
-    assert "[32, 1, 8, 8]" in out
+
+@pytest.mark.parametrize(("more", "shape"), [([], "[1, 1, 8, 8]"), (["--batch-size", "32"], "[32, 1, 8, 8]")])
+def test_summary_for_other_data_takes_its_shape_and_the_batch_size(more, shape, dlw):
+    assert shape in dlw("summary", "tinyvgg", "--data", "digits", *more).out
 
 
 def test_summary_takes_settings_of_the_model(dlw):
@@ -86,6 +92,7 @@ def test_summary_of_a_registered_model_works_with_data(dlw, registered):
         (["tinyvgg", "--set", "model.hiden_units=3"], "hiden_units", "hidden_units"),
         (["tinyvgg", "--set", "model.hidden_units=0"], "0", "at least 1"),
         (["tinyvgg", "--set", "model.name=blobs"], "--set model.name", "leave it out"),
+        (["tinyvgg", "--out", "maps.png"], "--out", "--trace IMAGE"),
         (["tinyvgg", "--set", "model=3"], "--set model", "a name or settings of it, not 3"),
         (["tinyvgg", "--set", "optimizer.lr=0.1"], "optimizer", "model.*"),
         (["tinyvgg", "--data", "digit"], "'digit'", "'digits'"),

@@ -1,4 +1,4 @@
-"""`dlw summary MODEL --run RUN --trace IMAGE` shows the feature maps of an image."""
+"""`dlw summary MODEL --run RUN`: the layers of a run's model, and with `--trace IMAGE` its feature maps."""
 
 import json
 
@@ -23,3 +23,9 @@ def test_a_traced_picture_goes_the_runs_own_way_and_ends_in_its_answer(dlw, in_t
     probabilities = torch.as_tensor(seen[-1][1]).softmax(0)
     assert float(probabilities.max()) == pytest.approx(said["probability"], abs=1e-6)
     assert f"answer: {said['label']}, probability {said['probability']:.3f}" in traced.out
+
+
+def test_a_summary_of_a_run_has_the_settings_of_its_model(dlw, in_tmp):
+    assert dlw("train", "circles_v0", "--epochs", "1", "--set", "model.hidden_units=8").code == 0
+
+    assert "Total params: 33\n" in dlw("summary", "circles_v0", "--run", "last").out

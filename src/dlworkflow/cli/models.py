@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,7 @@ def summary(
     settings: SetOption = None,
     batch_size: Annotated[
         int, typer.Option("--batch-size", metavar="N", parser=count, help="Batch size of the input.")
-    ] = 32,
+    ] = 1,
     trace: Annotated[
         Path | None,
         typer.Option(
@@ -94,12 +95,12 @@ def summary(
 ) -> None:
     """Print a model layer by layer.
 
-    Shapes, parameters and multiplications, by torchinfo, for the notes' input or that of --data.
+    Shapes, parameters and multiplications, by torchinfo, for the notes' input, that of --data or that of a run.
     """
     from dlworkflow.errors import ConfigError
 
-    if trace is None and (run is not None or out is not None):
-        raise ConfigError(f"{'--run' if run is not None else '--out'}: only with --trace IMAGE")
+    if trace is None and out is not None:
+        raise ConfigError("--out: only with --trace IMAGE")
     if run is not None and (data is not None or settings):
         raise ConfigError("--run: the run says data and settings; leave out --data and --set")
     target = figure_file("--out", out, overwrite, [trace] if trace is not None else [])
@@ -112,13 +113,19 @@ def summary(
         _trace(model, built, in_shape, trace, target, predictor)
         return
 
+    typer.echo(_layers(built, (batch_size, *in_shape)))
+
+
+def _layers(built: nn.Module, input_size: Sequence[int]) -> str:
+    """Return torchinfo's table of a model, with units that can be read."""
     import torchinfo
 
     columns = ("input_size", "output_size", "num_params", "mult_adds")
-    table = torchinfo.summary(
-        built, input_size=(batch_size, *in_shape), col_names=columns, row_settings=("var_names",), verbose=0
-    )
-    typer.echo(str(table))
+    table = torchinfo.summary(built, input_size=input_size, col_names=columns, row_settings=("var_names",), verbose=0)
+    if table.total_mult_adds < 10_000:  # 0.00 million says nothing
+        table.formatting.macs_units = torchinfo.Units.NONE
+    # Python 3.11 formats torchinfo's M, G and T as Units.MEGABYTES and so on
+    return re.sub(r"\(Units\.(\w)\w*\)", r"(\1)", str(table))
 
 
 def _fresh(
