@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting import plot_learning_rate, plot_loss_curves, plot_run_curves
-from dlworkflow.plotting.style import SPLIT_COLOURS
+from dlworkflow.plotting.style import COLOURS, SPLIT_COLOURS
 
 
 def history(n=3, **more):
@@ -169,9 +170,9 @@ def test_a_run_without_an_epoch_is_named_and_has_no_line():
 
 
 def test_beyond_24_runs_the_figure_says_so_and_no_two_look_alike():
-    figure = plot_run_curves({f"r{i}": history() for i in range(30)})
+    figure = plot_run_curves({f"r{i}": history(train_loss=[i + 1.0, 1.0]) for i in range(30)})
 
-    assert figure._suptitle.get_text() == "the first 24 of 30 runs"
+    assert figure._suptitle.get_text().startswith("the first 24 of 30 runs")
     assert len({(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}) == 24
 
 
@@ -182,6 +183,42 @@ def test_a_run_with_a_dot_between_gaps_keeps_the_legend_right():
     colours = [line.get_color() for line in figure.axes[0].lines if line.get_label() in "ab"]
 
     assert [handle.get_color() for handle in figure.legends[0].legend_handles] == colours
+
+
+def seen_colours(figure):
+    """Return the colours of the pixels of a figure without its legend."""
+    figure.legends[0].remove()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return {to_hex(pixel) for pixel in np.unique(np.asarray(canvas.buffer_rgba()).reshape(-1, 4), axis=0) / 255}
+
+
+@pytest.mark.parametrize("k", [2, 3, 8])
+@pytest.mark.parametrize("n", [5, 300])
+def test_each_of_the_runs_whose_curves_coincide_is_seen(k, n):
+    figure = plot_run_curves({f"r{i}": history(n) for i in range(k)})
+
+    assert seen_colours(figure) >= set(COLOURS[:k])
+    assert "coincide" in figure._suptitle.get_text()
+
+
+def test_curves_that_part_are_drawn_through():
+    figure = plot_run_curves({"a": history(), "b": {key: 2 * np.array(value) for key, value in history().items()}})
+
+    assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "-"]
+    assert figure._suptitle is None
+
+
+def test_a_longer_run_that_coincides_with_the_start_of_it_takes_turns_too():
+    figure = plot_run_curves({"a": {"train_loss": [3.0, 2.0, 1.0]}, "b": {"train_loss": [3.0, 2.0]}})
+
+    assert [line.get_linestyle() for line in figure.axes[0].lines] == ["--", "--"]
+
+
+def test_splits_that_coincide_take_turns_too():
+    figure = plot_loss_curves({"train_loss": [2.0, 1.0], "test_loss": [2.0, 1.0]})
+
+    assert seen_colours(figure) >= {SPLIT_COLOURS["train"], SPLIT_COLOURS["test"]}
 
 
 @pytest.mark.parametrize("runs", [{}, {"a": {}}, {"a": {"train_loss": []}}])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from dlworkflow.errors import DlwError
@@ -28,6 +29,8 @@ SPLITS = ("train", "val", "test")
 MOST_RUNS = 24  # eight colours with three kinds of line
 MARKED = 25  # up to this many epochs each is a dot
 LINES = ("-", "--", ":")
+DASH = 9  # length of a dash of curves that coincide, in widths of the line
+COINCIDE = "dashes in several colours: curves that coincide"
 
 Curves = dict[str, np.ndarray]
 
@@ -59,8 +62,9 @@ def plot_loss_curves(
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     handles: dict[str, Any] = {}
     for axis, (measure, curves) in zip(axes, panels, strict=True):
-        for split, values in curves.items():
-            handles.setdefault(split, _draw_curve(axis, values, n, color=SPLIT_COLOURS[split], label=split))
+        for (split, values), turn in zip(curves.items(), _turns(list(curves.values())), strict=True):
+            _draw_curve(axis, values, n, color=SPLIT_COLOURS[split], label=split, **turn)
+            handles.setdefault(split, Line2D([], [], color=SPLIT_COLOURS[split], marker=_marker(n), markersize=4))
         if best_epoch is not None:
             line = axis.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1.2, zorder=1, label="best epoch")
             handles[f"best epoch: {best_epoch}"] = line
@@ -91,8 +95,8 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
     """Draw runs together: train loss, test loss, train accuracy and test accuracy (%), a colour per run, at most 24.
 
     Each run is a dictionary as `train` returns it; they may differ in length. Two panels of a row share their scale.
-    Without any finite accuracy only the losses are drawn. A run without an epoch is named and has no line. Raises
-    DlwError when no run has an epoch.
+    Curves that coincide share one line, in dashes of their colours. Without any finite accuracy only the losses are
+    drawn. A run without an epoch is named and has no line. Raises DlwError when no run has an epoch.
     """
     shown = list(runs.items())[:MOST_RUNS]
     curves = [(name, _curves(run, "loss"), _finite(_curves(run, "acc"))) for name, run in shown]
@@ -104,21 +108,48 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
         measures["acc"] = [accs for *_, accs in curves]
     figure = new_figure(10.4, 3.4 * len(measures) + 0.6)
     axes = figure.subplots(len(measures), 2, sharey="row", sharex=True, squeeze=False)
-    lines: list[Any] = []
+    styles = [{"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS)]} for i in range(len(curves))]
+    coincide = False
     for row, (measure, of_runs) in zip(axes, measures.items(), strict=True):
         both = {split: [each.get(split, np.zeros(0)) for each in of_runs] for split in ("train", "test")}
         for axis, (split, drawn) in zip(row, both.items(), strict=True):
-            for i, ((name, *_), values) in enumerate(zip(curves, drawn, strict=True)):
-                style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS)]}
-                lines.append(_draw_curve(axis, values, n, label=name, **style))
+            turns = _turns(drawn)
+            coincide = coincide or any(turns)
+            for (name, *_), values, style, turn in zip(curves, drawn, styles, turns, strict=True):
+                _draw_curve(axis, values, n, label=name, **style | turn)
             _frame(axis, measure, [*both["train"], *both["test"]], n, loss_label)
             axis.set_title(f"{split.capitalize()} {'loss' if measure == 'loss' else 'accuracy'}", fontsize=11)
             axis.label_outer()
     names = [name if losses or accs else f"{name} (no epoch)" for name, losses, accs in curves]
-    if len(runs) > len(shown):
-        figure.suptitle(f"the first {len(shown)} of {len(runs)} runs", fontsize=9)
-    legend_below(figure, lines[: len(curves)], names)
+    notes = [f"the first {len(shown)} of {len(runs)} runs"] * (len(runs) > len(shown)) + [COINCIDE] * coincide
+    if notes:
+        figure.suptitle("; ".join(notes), fontsize=9)
+    legend_below(figure, [Line2D([], [], marker=_marker(n), markersize=4, **style) for style in styles], names)
     return figure
+
+
+def _turns(curves: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    """Return a style for each curve: those that coincide take turns along one line, so that each of them is seen."""
+    groups: list[list[int]] = []
+    for i, values in enumerate(curves):
+        group = next((group for group in groups if len(values) and _coincide(curves[group[0]], values)), None)
+        if group is None:
+            groups.append([i])
+        else:
+            group.append(i)
+    turns: list[dict[str, Any]] = [{} for _ in curves]
+    for group in groups:
+        k = len(group)
+        for turn, i in enumerate(group if k > 1 else ()):
+            dashes = (DASH * (k - turn), (DASH, DASH * (k - 1)))
+            turns[i] = {"linestyle": dashes, "markevery": (turn, k)}
+    return turns
+
+
+def _coincide(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two curves are one line in a figure, as far as the shorter one goes."""
+    n = min(len(a), len(b))
+    return n > 0 and np.allclose(a[:n], b[:n], rtol=1e-3, atol=0, equal_nan=True)
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -143,17 +174,19 @@ def _finite(curves: Curves) -> Curves:
     return {split: values for split, values in curves.items() if np.isfinite(values).any()}
 
 
-def _draw_curve(axis: Axes, values: np.ndarray, n: int, **style: Any) -> Any:
+def _draw_curve(axis: Axes, values: np.ndarray, n: int, **style: Any) -> None:
     """Draw a curve over epochs 1, 2, ...; an epoch between two gaps is a dot, since it has no line."""
     epochs = np.arange(1, len(values) + 1)
-    few = n <= MARKED
-    style = {"linewidth": 1.8 if n <= 200 else 1.2, "marker": "o" if few else "", "markersize": 4, **style}
+    style = {"linewidth": 1.8 if n <= 200 else 1.2, "marker": _marker(n), "markersize": 4, **style}
     [line] = axis.plot(epochs, values, **style)
     gap = np.isnan(np.concatenate([[np.nan], values, [np.nan]]))
     alone = ~gap[1:-1] & gap[:-2] & gap[2:]
-    if alone.any() and not few:
+    if alone.any() and not _marker(n):
         axis.plot(epochs[alone], values[alone], "o", markersize=3, color=line.get_color(), label="_alone")
-    return line
+
+
+def _marker(n: int) -> str:
+    return "o" if n <= MARKED else ""
 
 
 def _frame(axis: Axes, measure: str, curves: Sequence[np.ndarray], n: int, loss_label: str) -> None:
