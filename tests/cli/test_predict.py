@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from dlworkflow import data
+from dlworkflow.cli.options import FigureFile
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.models.circles import CircleModelV2
 from dlworkflow.models.linear import LinearRegressionModel
@@ -538,6 +540,16 @@ def test_weights_of_a_regression_need_no_classes(dlw, weights):
     [row] = objects(dlw("predict", "0.5", "--model", "line", "--weights", "line.pth", "--format", "json"))
 
     assert row["value"] == pytest.approx(0.5 * line["weights"].item() + line["bias"].item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("more", "bars"), [([], 0), (["--top-k", "2"], 2)])
+def test_a_plot_has_bars_of_as_many_classes_as_are_printed(more, bars, dlw, weights, pictures, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(FigureFile, "save", lambda _, figure: drawn.append(figure) or Path("out.png"))
+
+    dlw("predict", pictures / "0.png", *VGG, "--plot", "out.png", *more)
+
+    assert len(drawn[0].axes[-1].patches) == bars
 
 
 def test_a_plot_of_predictions_needs_no_run(dlw, weights, pictures):

@@ -8,6 +8,7 @@ import pytest
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting import (
     plot_predicted_images,
+    plot_prediction_bars,
     plot_prediction_grid,
     plot_probability_bars,
     plot_worst_errors,
@@ -117,6 +118,8 @@ def test_no_error_is_an_error():
         (lambda: plot_worst_errors([], [], [], [], []), "no images"),
         (lambda: plot_prediction_grid([np.zeros((2, 2))], ["a", "b"], ["a"]), "1 images and 2 truths"),
         (lambda: plot_probability_bars(np.zeros((2, 2)), {}, "t"), "no probabilities"),
+        (lambda: plot_prediction_bars([], [], []), "no images"),
+        (lambda: plot_prediction_bars([np.zeros((2, 2))], [], ["t"]), "1 images and 0 likeliest"),
     ],
 )
 def test_nothing_to_draw_and_unequal_lists_are_an_error(call, words):
@@ -141,6 +144,31 @@ def test_of_101_classes_the_nine_most_probable_have_a_bar_and_the_rest_share_one
     assert len(right.containers[0]) == 10
     assert right.get_yticklabels()[-1].get_text() == "the other 92"
     assert right.containers[0][-1].get_width() == pytest.approx(100 * 92 / 101)
+
+
+def test_each_image_stands_beside_the_bars_of_its_likeliest_classes():
+    figure = plot_prediction_bars(
+        [np.zeros((4, 4)), None], [[("pizza", 0.75), ("steak", 0.25)], []], ["Pred: pizza | Prob: 0.750", "cut off"]
+    )
+
+    image, bars, unreadable, none = figure.axes
+    assert [text.get_text() for text in bars.texts] == ["75.0 %", "25.0 %"]
+    assert [text.get_text() for text in bars.get_yticklabels()] == ["pizza", "steak"]
+    assert (len(image.images), len(unreadable.images), len(none.patches)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("n", "shape"), [(3, (3, 2)), (8, (4, 4)), (30, (9, 6))])
+def test_images_with_bars_stand_in_as_many_columns_as_they_need(n, shape):
+    figure = plot_prediction_bars([np.zeros((4, 4))] * n, [[("a", 1.0)]] * n, ["a"] * n)
+
+    assert figure.axes[0].get_gridspec().get_geometry() == shape
+    assert (figure._supxlabel is not None) == (n > 25)
+
+
+def test_at_most_ten_classes_have_a_bar_beside_an_image():
+    figure = plot_prediction_bars([np.zeros((4, 4))], [[(f"c{i}", 0.01) for i in range(20)]], ["c0"])
+
+    assert len(figure.axes[1].patches) == 10
 
 
 def test_a_figure_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch):

@@ -97,6 +97,15 @@ BY_NAMES = {  # figure -> how it is made of class, run or layer names
     "plot_probability_bars": lambda names: plotting.plot_probability_bars(
         images(1)[0], {name: 1 / len(names) for name in names}, f"Pred: {names[0]} | Prob: 0.374"
     ),
+    "plot_prediction_bars": lambda names: plotting.plot_prediction_bars(
+        [*images(8), np.zeros((40, 10)), None],
+        [[(name, 1 / len(names)) for name in names[i:]] for i in range(9)] + [[]],
+        [f"Pred: {name} | Prob: 0.374" for name in cycle(names, 10)],
+        names=cycle(names, 10),
+    ),
+    "plot_prediction_bars of two": lambda names: plotting.plot_prediction_bars(
+        images(2), [[(name, 1.0) for name in names]] * 2, [LONG] * 2, names=[LONG] * 2
+    ),
     "display_random_images": lambda names: plotting.display_random_images(
         [(image, i % len(names)) for i, image in enumerate(images(30))], names, seed=1
     ),

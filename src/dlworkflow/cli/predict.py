@@ -72,7 +72,8 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Save a figure of the images with their predictions: .png, .svg or .pdf [default: none].",
+            help="Save a figure of the images with their predictions, and with --top-k bars of the probabilities: "
+            ".png, .svg or .pdf [default: none].",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -149,7 +150,7 @@ def predict(
         bad = sum(prediction.error is not None for prediction in found)
         _print(found, output, top_k)
         if target is not None:
-            say(f"figure {target.save(_drawn(predictor, found))}")
+            say(f"figure {target.save(_drawn(predictor, found, with_bars=top_k > 1))}")
     if bad:
         say(f"{bad} of {n} files could not be read")
         raise typer.Exit(1)
@@ -343,9 +344,9 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
     return row
 
 
-def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
+def _drawn(predictor: Predictor, predictions: Sequence[Prediction], *, with_bars: bool) -> Figure:
     from dlworkflow.data.images.dataset import load_image
-    from dlworkflow.plotting import plot_predicted_images
+    from dlworkflow.plotting import plot_predicted_images, plot_prediction_bars
     from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_IMAGES
 
     assert predictor.transform is not None
@@ -357,4 +358,7 @@ def _drawn(predictor: Predictor, predictions: Sequence[Prediction]) -> Figure:
     ]
     images += [None] * (len(predictions) - len(shown))
     titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
-    return plot_predicted_images(images, titles, names=[Path(p.source).name for p in predictions])
+    names = [Path(p.source).name for p in predictions]
+    if with_bars:
+        return plot_prediction_bars(images, [p.top for p in predictions], titles, names=names)
+    return plot_predicted_images(images, titles, names=names)

@@ -13,7 +13,10 @@ __getattr__, __dir__, __all__ = lazy_names(
             *("display_random_images", "plot_class_balance", "plot_image_pairs", "plot_points"),
             "plot_predictions",
         ),
-        "images": ("plot_predicted_images", "plot_prediction_grid", "plot_probability_bars", "plot_worst_errors"),
+        "images": (
+            *("plot_predicted_images", "plot_prediction_bars", "plot_prediction_grid", "plot_probability_bars"),
+            "plot_worst_errors",
+        ),
         "results": ("plot_accuracy_bars", "plot_confusion_matrix", "plot_reliability"),
         "style": ("save_figure",),
         "sweeps": ("plot_sweep",),

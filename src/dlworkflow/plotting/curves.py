@@ -108,7 +108,9 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
         measures["acc"] = [accs for *_, accs in curves]
     figure = new_figure(10.4, 3.4 * len(measures) + 0.6)
     axes = figure.subplots(len(measures), 2, sharey="row", sharex=True, squeeze=False)
-    styles = [{"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS)]} for i in range(len(curves))]
+    styles: list[dict[str, Any]] = [
+        {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS)]} for i in range(len(curves))
+    ]
     coincide = False
     for row, (measure, of_runs) in zip(axes, measures.items(), strict=True):
         both = {split: [each.get(split, np.zeros(0)) for each in of_runs] for split in ("train", "test")}

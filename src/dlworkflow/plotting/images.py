@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.grid import CELL, MOST_IMAGES, TITLE, Layout, draw_grid, show_image
-from dlworkflow.plotting.style import BAD, BLUE, GOOD, GREY, as_array, fit, name_places, new_figure, tidy
+from dlworkflow.plotting.grid import CELL, MOST_IMAGES, NAME, TITLE, Layout, draw_grid, show_image
+from dlworkflow.plotting.style import BAD, BLUE, GOOD, GREY, as_array, fit, name_places, new_figure, settle, tidy
 
 MOST_BARS = 10
+WIDTHS = [1, 1.2]  # of an image and the bars beside it
 
 
 def plot_predicted_images(
@@ -97,20 +101,66 @@ def plot_probability_bars(
         ranked = [*ranked[: MOST_BARS - 1], (f"the other {len(rest)}", sum(value for _, value in rest))]
     height = max(2.9, 0.32 * len(ranked) + 1.0)
     figure = new_figure(7.6, height, compressed=False)
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
+    left, right = figure.subplots(1, 2, width_ratios=WIDTHS)
     show_image(left, image, layout)
     left.set_title(fit(title, 2.7, TITLE + 1), fontsize=TITLE + 1, color=BAD if image is None else "black")
-    percents = [100 * value for _, value in ranked]
-    bars = right.barh(range(len(ranked)), percents, color=[BLUE, *[GREY] * (len(ranked) - 1)], height=0.7)
+    bars = _draw_bars(right, ranked)
     if len(probabilities) > MOST_BARS:
         bars[-1].set(facecolor="white", edgecolor=GREY, hatch="////")
-    right.bar_label(bars, [f"{percent:.1f} %" for percent in percents], padding=4, fontsize=8)
-    name_places(right.yaxis, [name for name, _ in ranked], room=0.3, size=9, longest=1.5)
-    right.invert_yaxis()
-    right.set(xlim=(0, 122), xticks=range(0, 101, 25), xlabel="probability (%)")
-    tidy(right, grid="x")
-    right.tick_params(axis="y", length=0)
     return figure
+
+
+def plot_prediction_bars(
+    images: Sequence[Any],
+    likeliest: Sequence[Sequence[tuple[str, float]]],
+    titles: Sequence[str],
+    *,
+    names: Sequence[str] = (),
+    layout: Layout = None,
+) -> Figure:
+    """Draw images in a grid, each below its title and beside the bars of its likeliest classes, at most 25 of them.
+
+    `likeliest` are the (class, probability in [0, 1]) of each image, best first; at most ten have a bar, and an image
+    that has none, such as None for one that could not be read, has no bars. `names` are below the images. Raises
+    DlwError for no image and for lists of different lengths.
+    """
+    if len(images) == 0:
+        raise DlwError("no images to draw")
+    _check_lengths(images, likeliest=likeliest, titles=titles)
+    n = min(len(images), MOST_IMAGES)
+    columns = 1 if n <= 3 else 2 if n <= 8 else 3
+    rows = math.ceil(n / columns)
+    most = max(min(len(top), MOST_BARS) for top in likeliest[:n])
+    figure = new_figure(7.0 * columns, max(2.6, 0.3 * most + 1.0) * rows, compressed=False)
+    axes = figure.subplots(rows, 2 * columns, width_ratios=WIDTHS * columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+    for i, (left, right) in enumerate(zip(axes[: 2 * n : 2], axes[1 : 2 * n : 2], strict=True)):
+        show_image(left, images[i], layout)
+        title = fit(titles[i], 2.2, TITLE)
+        left.set_title(title, fontsize=TITLE, color=BAD if images[i] is None else "black")
+        if names:
+            name = fit(names[i], 2.2, NAME)
+            left.text(0.5, -0.02, name, ha="center", va="top", fontsize=NAME, transform=left.transAxes)
+        if likeliest[i]:
+            right.set_axis_on()
+            _draw_bars(right, likeliest[i][:MOST_BARS])
+    if len(images) > n:
+        figure.supxlabel(f"the first {n} of {len(images)} images", fontsize=8)
+    return settle(figure)
+
+
+def _draw_bars(axis: Axes, ranked: Sequence[tuple[str, float]]) -> BarContainer:
+    """Draw (class, probability) as horizontal bars in percent, the first on top and in colour."""
+    percents = [100 * value for _, value in ranked]
+    bars = axis.barh(range(len(ranked)), percents, color=[BLUE, *[GREY] * (len(ranked) - 1)], height=0.7)
+    axis.bar_label(bars, [f"{percent:.1f} %" for percent in percents], padding=4, fontsize=8)
+    name_places(axis.yaxis, [name for name, _ in ranked], room=0.3, size=9, longest=1.5)
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 122), xticks=range(0, 101, 25), xlabel="probability (%)")
+    tidy(axis, grid="x")
+    axis.tick_params(axis="y", length=0)
+    return bars
 
 
 def _verdict(truth: str, answer: str, probability: float | None) -> str:
