@@ -88,9 +88,10 @@ plotting/curves: errors plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
 plotting/grid: errors plotting/style
 plotting/images: errors plotting/grid plotting/style
+plotting/notebook:
 plotting/points: errors plotting/style
 plotting/results: errors files/text plotting/style
-plotting/style: errors files/text files/writing
+plotting/style: errors files/text files/writing plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
 runs: runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/stored runs/summary
@@ -171,7 +172,11 @@ analysis/run_figures: errors registry engine/loop engine/tasks data/protocol dat
 course:
 course/convolution: errors course/trace
 course/descent: errors
-course/helpers: engine/batch_check engine/loop engine/tasks data/images metrics/functions plotting
+course/figures: errors data/images plotting plotting/dataset plotting/points plotting/style course/helpers course/pyplot
+course/helpers: engine/batch_check engine/loop engine/tasks metrics/functions
+course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/notebook runs runs/finding
+    models/weights inference/rebuild course/helpers course/pyplot
+course/pyplot: plotting/notebook plotting/style
 course/trace: errors engine/losses engine/tasks
 guide: errors
 cli:

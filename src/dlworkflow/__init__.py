@@ -26,13 +26,21 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.evaluation import evaluate_run as evaluate_run
     from dlworkflow.analysis.evaluation import report_run as report_run
     from dlworkflow.config import TrainConfig as TrainConfig
+    from dlworkflow.course.figures import display_random_images as display_random_images
+    from dlworkflow.course.figures import plot_accuracy_bars as plot_accuracy_bars
+    from dlworkflow.course.figures import plot_confusion_matrix as plot_confusion_matrix
+    from dlworkflow.course.figures import plot_decision_boundary as plot_decision_boundary
+    from dlworkflow.course.figures import plot_decision_regions as plot_decision_regions
+    from dlworkflow.course.figures import plot_loss_curves as plot_loss_curves
+    from dlworkflow.course.figures import plot_predicted_images as plot_predicted_images
+    from dlworkflow.course.figures import plot_predictions as plot_predictions
+    from dlworkflow.course.figures import plot_run_curves as plot_run_curves
+    from dlworkflow.course.figures import plot_transformed_images as plot_transformed_images
     from dlworkflow.course.helpers import eval_model as eval_model
     from dlworkflow.course.helpers import make_predictions as make_predictions
-    from dlworkflow.course.helpers import plot_decision_boundary as plot_decision_boundary
-    from dlworkflow.course.helpers import plot_transformed_images as plot_transformed_images
-    from dlworkflow.course.helpers import pred_and_plot_image as pred_and_plot_image
     from dlworkflow.course.helpers import print_train_time as print_train_time
     from dlworkflow.course.helpers import walk_through_dir as walk_through_dir
+    from dlworkflow.course.predicted_image import pred_and_plot_image as pred_and_plot_image
     from dlworkflow.data.check.folder import check_folder as check_folder
     from dlworkflow.data.check.report import FolderReport as FolderReport
     from dlworkflow.data.datasets.image_folder import ImageFolderCustom as ImageFolderCustom
@@ -81,14 +89,6 @@ if TYPE_CHECKING:
     from dlworkflow.models.weights.checkpoint import load_weights as load_weights
     from dlworkflow.models.weights.checkpoint import save_model as save_model
     from dlworkflow.models.weights.from_weights import load_model as load_model
-    from dlworkflow.plotting import display_random_images as display_random_images
-    from dlworkflow.plotting import plot_accuracy_bars as plot_accuracy_bars
-    from dlworkflow.plotting import plot_confusion_matrix as plot_confusion_matrix
-    from dlworkflow.plotting import plot_decision_regions as plot_decision_regions
-    from dlworkflow.plotting import plot_loss_curves as plot_loss_curves
-    from dlworkflow.plotting import plot_predicted_images as plot_predicted_images
-    from dlworkflow.plotting import plot_predictions as plot_predictions
-    from dlworkflow.plotting import plot_run_curves as plot_run_curves
     from dlworkflow.runs import Run as Run
     from dlworkflow.runs import find_run as find_run
     from dlworkflow.runs import list_runs as list_runs
@@ -111,15 +111,25 @@ _HOMES = {  # where each public name lives
         "report_run",
     ),
     "config": ("TrainConfig",),
+    "course.figures": (
+        "display_random_images",
+        "plot_accuracy_bars",
+        "plot_confusion_matrix",
+        "plot_decision_boundary",
+        "plot_decision_regions",
+        "plot_loss_curves",
+        "plot_predicted_images",
+        "plot_predictions",
+        "plot_run_curves",
+        "plot_transformed_images",
+    ),
     "course.helpers": (
         "eval_model",
         "make_predictions",
-        "plot_decision_boundary",
-        "plot_transformed_images",
-        "pred_and_plot_image",
         "print_train_time",
         "walk_through_dir",
     ),
+    "course.predicted_image": ("pred_and_plot_image",),
     "data.check.folder": ("check_folder",),
     "data.check.report": ("FolderReport",),
     "data.datasets.image_folder": (
@@ -192,16 +202,6 @@ _HOMES = {  # where each public name lives
         "save_model",
     ),
     "models.weights.from_weights": ("load_model",),
-    "plotting": (
-        "display_random_images",
-        "plot_accuracy_bars",
-        "plot_confusion_matrix",
-        "plot_decision_regions",
-        "plot_loss_curves",
-        "plot_predicted_images",
-        "plot_predictions",
-        "plot_run_curves",
-    ),
     "runs": (
         "Run",
         "find_run",

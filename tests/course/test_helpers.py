@@ -11,9 +11,6 @@ from torch import nn
 from dlworkflow.course.helpers import (
     eval_model,
     make_predictions,
-    plot_decision_boundary,
-    plot_transformed_images,
-    pred_and_plot_image,
     print_train_time,
     walk_through_dir,
 )
@@ -84,23 +81,6 @@ def test_probabilities_are_not_put_through_a_softmax_again(last):
     assert found[0].tolist() == pytest.approx(torch.softmax(model(sample), dim=0).tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize(("last", "_"), ENDS.values(), ids=ENDS)
-def test_a_decision_boundary_is_where_a_models_own_outputs_change(last, _):
-    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [-0.1, 0.0]])
-
-    drawn = plot_decision_boundary(nn.Sequential(Halves(), last), X, torch.tensor([0, 1, 0]))
-
-    assert "3 of 3 right" in drawn.axes[0].get_title()
-
-
-def test_one_number_a_sample_is_drawn_as_two_classes(tmp_path, paint):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 9 * 7, 1))
-
-    figure = pred_and_plot_image(model, paint(tmp_path / "x.png"), class_names=["cat", "dog"])
-
-    assert "Pred: " in str([text.get_text() for axis in figure.axes for text in [axis.title, *axis.texts]])
-
-
 @pytest.mark.parametrize("loss_fn", [nn.BCELoss(), nn.NLLLoss()])
 def test_eval_model_takes_losses_over_probabilities(loss_fn):
     X = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
@@ -160,45 +140,3 @@ def test_predicting_nothing_is_refused():
 def test_a_sample_that_the_model_cannot_take_is_explained(sample, message):
     with pytest.raises(BatchError, match=message):
         make_predictions(nn.Linear(4, 3), [torch.zeros(4), sample])
-
-
-def test_a_decision_boundary_is_drawn_on_the_axes_it_is_given():
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    left, _ = figure.subplots(1, 2)
-    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-
-    drawn = plot_decision_boundary(Halves(), X, torch.tensor([0, 1]), ax=left)
-
-    assert drawn is figure
-    assert "2 of 2 right" in left.get_title()
-
-
-def test_a_predicted_image_bears_the_notes_title(tmp_path):
-    from PIL import Image
-
-    Image.new("RGB", (6, 6), "white").save(tmp_path / "white.png")
-    model = nn.Sequential(nn.Flatten(), nn.Linear(108, 2))
-    nn.init.zeros_(model[1].weight)
-    model[1].bias.data = torch.tensor([0.0, 0.515])
-
-    figure = pred_and_plot_image(model, tmp_path / "white.png", ["pizza", "steak"])
-
-    assert any(axis.get_title() == "Pred: steak | Prob: 0.626" for axis in figure.axes)
-
-
-def test_transformed_images_are_the_same_for_the_same_seed(tmp_path):
-    from PIL import Image
-
-    paths = [tmp_path / f"{i}.png" for i in range(9)]
-    for i, path in enumerate(paths):
-        Image.new("RGB", (4 + i, 4), "red").save(path)
-
-    def sizes(seed):
-        seen = []
-        plot_transformed_images(paths, lambda image: (seen.append(image.size), torch.zeros(3, 2, 2))[1], n=3, seed=seed)
-        return seen
-
-    assert sizes(1) == sizes(1)
-    assert len(sizes(1)) == 3

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dlworkflow import plotting
-from dlworkflow.plotting import plot_confusion_matrix, plot_decision_regions, plot_learning_rate, plot_predictions
+from dlworkflow.plotting import plot_confusion_matrix, plot_learning_rate
 from dlworkflow.plotting.style import as_array, axes_for, fit, legend_below, new_figure, text_width
 
 
@@ -53,27 +53,19 @@ def test_an_ax_of_a_subfigure_gives_the_whole_figure():
     assert plot_learning_rate([0.1], ax=figure.subfigures(1, 2)[0].subplots()) is figure
 
 
-def test_without_ax_pyplots_current_axes_are_drawn_on(pyplot):
-    opened = pyplot.figure()
-    pyplot.subplot(1, 2, 1)
-    points = {"train": (np.eye(2), np.array([0, 1]))}
-    plot_decision_regions(points, lambda X: np.zeros(len(X), int), ["a", "b"], resolution=4)
-    axis = pyplot.subplot(1, 2, 2)
+def test_a_new_figure_is_none_of_pyplots(pyplot):
+    pyplot.figure()
 
-    assert plot_predictions([0.0], [1.0], [2.0], [3.0]) is opened
-    assert len(opened.axes) == 2
-    assert len(axis.collections) == 2
-
-
-def test_with_pyplot_loaded_and_no_figure_open_a_new_figure_is_made_and_none_opened(pyplot):
     assert plot_learning_rate([0.1]).axes
-    assert pyplot.get_fignums() == []
+    assert not pyplot.gcf().axes
 
 
-def test_a_confusion_matrix_on_small_axes_leaves_its_cells_empty(pyplot):
-    pyplot.figure(figsize=(2, 2))
+def test_a_confusion_matrix_on_small_axes_leaves_its_cells_empty():
+    axes = Figure(figsize=(2, 2)).subplots()
 
-    assert not plot_confusion_matrix(np.ones((9, 9)), [f"c{i}" for i in range(9)]).axes[0].texts
+    plot_confusion_matrix(np.ones((9, 9)), [f"c{i}" for i in range(9)], ax=axes)
+
+    assert not axes.texts
 
 
 def test_axes_for_says_whether_the_figure_is_new():

@@ -8,7 +8,7 @@ from torch import nn
 from dlworkflow import models
 from dlworkflow.data.images.transforms import Pipeline, parse
 from dlworkflow.errors import ConfigError, RunError
-from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
+from dlworkflow.models.weights.from_weights import load_model
 from dlworkflow.runs import Run, Summary
 
 
@@ -42,8 +42,7 @@ def load_run_model(run: Run, weights: str = "best") -> nn.Module:
         raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary.status})")
     with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
         model = models.build(settings.pop("name"), tuple(summary.in_shape), summary.n_outputs, **settings)
-    apply_weights(model, load_weights(path), source=repr(str(path)))
-    return model.eval()
+    return load_model(model, path).eval()
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:

@@ -11,7 +11,16 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.points import MOST_NAMED, check_parts, class_colours, draw_points, frame, limits, name_classes
+from dlworkflow.plotting.points import (
+    MOST_NAMED,
+    Palette,
+    check_parts,
+    class_colours,
+    draw_points,
+    frame,
+    limits,
+    name_classes,
+)
 from dlworkflow.plotting.style import as_array, axes_for, fit, new_figure, settle
 
 
@@ -21,16 +30,19 @@ def plot_decision_regions(
     classes: Sequence[str],
     *,
     resolution: int = 200,
+    palette: Palette = None,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw where a model answers which class, one panel a split with its points; wrong ones have a black rim.
 
     `parts` maps a split to X (n, 2) and y (n,), class numbers from 0. `predict` takes (n, 2) float32 and returns (n,)
     class numbers; it is asked about `resolution` x `resolution` places and about each split. A single split is drawn
-    on `ax`, or pyplot's current axes where one is open. Raises DlwError for data that is not 2-D, for no point, and
-    for predictions that are no class numbers.
+    on `ax` where that is given; a title of these axes is kept. `palette` are the colours of the classes, see
+    `class_colours`. Raises DlwError for data that is not 2-D, for no point, for too few colours, and for predictions
+    that are no class numbers.
     """
     checked, names = check_parts(parts, classes)
+    colours = class_colours(len(names), palette)
     if ax is not None and len(checked) > 1:
         raise DlwError(f"ax takes one split, not {len(checked)}: draw each on axes of its own, or leave ax out")
     x_range, y_range = limits(checked)
@@ -41,18 +53,18 @@ def plot_decision_regions(
     else:
         figure, is_new = new_figure(4.7 * len(checked) + 0.3, 5.4), True
         axes = list(figure.subplots(1, len(checked), sharex=True, sharey=True))
-    pale = ListedColormap(1 - 0.36 * (1 - class_colours(len(names))))
-    colours: dict[str, Any] = {"cmap": pale, "vmin": -0.5, "vmax": len(names) - 0.5}
+    look: dict[str, Any] = {"cmap": ListedColormap(1 - 0.36 * (1 - colours)), "vmin": -0.5, "vmax": len(names) - 0.5}
     for axis, (split, (X, y)) in zip(axes, checked.items(), strict=True):
         axis.imshow(
-            regions, extent=(*x_range, *y_range), origin="lower", aspect="auto", interpolation="nearest", **colours
+            regions, extent=(*x_range, *y_range), origin="lower", aspect="auto", interpolation="nearest", **look
         )
         wrong = _ask(predict, X, len(names)) != y
-        draw_points(axis, (X, y), len(names), wrong=wrong)
+        draw_points(axis, (X, y), colours, wrong=wrong)
         frame(axis, x_range, y_range)
-        axis.set_title(_heading(split, wrong), fontsize=11)
+        if is_new or not axis.get_title():
+            axis.set_title(_heading(split, wrong), fontsize=11)
         axis.label_outer()
-    name_classes(figure, axes, names, below=is_new, wrong=len(names) <= MOST_NAMED)
+    name_classes(figure, axes, names, colours, below=is_new, wrong=len(names) <= MOST_NAMED)
     return settle(figure) if is_new else figure
 
 

@@ -79,7 +79,7 @@ def plot_loss_curves(
 def plot_learning_rate(rates: Sequence[float], *, ax: Axes | None = None) -> Figure:
     """Draw the learning rate of each epoch (n,) as steps; one that spans orders of magnitude on a logarithmic axis.
 
-    Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises DlwError for no
+    Draws on `ax`, else on a new figure. Raises DlwError for no
     epoch.
     """
     values = _numbers(rates)

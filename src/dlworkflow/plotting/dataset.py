@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from dlworkflow.errors import DlwError
 from dlworkflow.files.text import printable
 from dlworkflow.plotting.grid import TITLE, Layout, as_image, draw_grid, show_image
-from dlworkflow.plotting.points import check_parts, draw_points, frame, limits, name_classes
+from dlworkflow.plotting.points import check_parts, class_colours, draw_points, frame, limits, name_classes
 from dlworkflow.plotting.style import (
     BLUE,
     COLOURS,
@@ -48,7 +48,7 @@ def plot_predictions(
 ) -> Figure:
     """Draw a regression's training points blue, test points green and, where given, predictions for the test data red.
 
-    Each is (n,) or (n, 1). Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure.
+    Each is (n,) or (n, 1). Draws on `ax`, else on a new figure.
     Raises DlwError for data of more than one feature, pairs of different lengths, and no point at all.
     """
     parts = {
@@ -78,15 +78,16 @@ def plot_points(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) ->
     without a class, and no point at all.
     """
     checked, names = check_parts(parts, classes)
+    colours = class_colours(len(names))
     figure = new_figure(4.7 * len(checked) + 0.7, 5.4)
     axes = list(figure.subplots(1, len(checked), sharex=True, sharey=True, squeeze=False)[0])
     ranges = limits(checked)
     for axis, (split, part) in zip(axes, checked.items(), strict=True):
-        draw_points(axis, part, len(names))
+        draw_points(axis, part, colours)
         frame(axis, *ranges)
         axis.set_title(f"{fit(split, 2.0, 11)}: {len(part[1]):,} points", fontsize=11)
         axis.label_outer()
-    name_classes(figure, axes, names, below=True)
+    name_classes(figure, axes, names, colours, below=True)
     return settle(figure)
 
 

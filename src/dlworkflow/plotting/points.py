@@ -9,17 +9,18 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import BoundaryNorm, ListedColormap, to_rgb
+from matplotlib.colors import BoundaryNorm, Colormap, ListedColormap, is_color_like, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dlworkflow.errors import DlwError
+from dlworkflow.errors import DlwError, unknown
 from dlworkflow.plotting.style import COLOURS, as_array, fit, legend_below, name_places, tidy, visible
 
 MARKERS = "osD^vPX*"
 MOST_NAMED = 24  # classes in a legend; beyond them a colour bar names some
 
 Part = tuple[np.ndarray, np.ndarray]
+Palette = str | Colormap | Sequence[Any] | None
 
 
 def check_parts(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) -> tuple[dict[str, Part], list[str]]:
@@ -40,11 +41,24 @@ def check_parts(parts: Mapping[str, tuple[Any, Any]], classes: Sequence[str]) ->
     return checked, names
 
 
-def class_colours(n: int) -> np.ndarray:
-    """Return a colour a class, (n, 3): Okabe and Ito's, over and over, or a scale from dark to light beyond 24."""
-    if n > MOST_NAMED:
-        return colormaps["viridis"](np.linspace(0, 1, n))[:, :3]
-    return np.array([to_rgb(COLOURS[index % len(COLOURS)]) for index in range(n)])
+def class_colours(n: int, palette: Palette = None) -> np.ndarray:
+    """Return a colour a class, (n, 3), from a list of colours, or from a colormap of matplotlib's or its name.
+
+    `notes` has the colours of the notes, red for class 0 to blue for the last. By default Okabe and Ito's, over and
+    over, or a scale from dark to light beyond 24. Raises DlwError for an unknown name or colour, and for too few.
+    """
+    if palette is None:
+        palette = "viridis" if n > MOST_NAMED else [COLOURS[index % len(COLOURS)] for index in range(n)]
+    if not isinstance(palette, str | Colormap):
+        if unreadable := [colour for colour in palette if not is_color_like(colour)]:
+            raise DlwError(f"palette: {unreadable[0]!r} is no colour; use a name such as 'red', '#d55e00' or (r, g, b)")
+        if len(palette) < n:
+            raise DlwError(f"palette: {len(palette)} colours for {n} classes; give one a class")
+        return np.array([to_rgb(colour) for colour in palette[:n]])
+    if isinstance(palette, str) and palette not in ("notes", *colormaps):
+        raise DlwError(f"palette: {unknown('colormap', palette, ['notes', *colormaps])}")
+    scale = colormaps.get_cmap("RdYlBu" if palette == "notes" else palette)
+    return scale(np.arange(n) if n <= scale.N < 256 else np.linspace(0, 1, n))[:, :3]  # tab10 has 10 colours, no scale
 
 
 def class_marker(index: int) -> str:
@@ -52,10 +66,9 @@ def class_marker(index: int) -> str:
     return MARKERS[(index + index // len(MARKERS)) % len(MARKERS)]
 
 
-def draw_points(axis: Axes, part: Part, n_classes: int, *, wrong: np.ndarray | None = None) -> None:
-    """Draw one split, a collection of points for each class that occurs; `wrong` (n,) bool ones get a black rim."""
+def draw_points(axis: Axes, part: Part, colours: np.ndarray, *, wrong: np.ndarray | None = None) -> None:
+    """Draw one split in its classes' `colours` (classes, 3); `wrong` (n,) bool points get a black rim."""
     X, y = part
-    colours = class_colours(n_classes)
     size = float(np.clip(12000 / max(len(y), 1), 12, 34))
     for label in np.unique(y):
         mine = y == label
@@ -88,18 +101,23 @@ def frame(axis: Axes, x_range: tuple[float, float], y_range: tuple[float, float]
 
 
 def name_classes(
-    figure: Figure, axes: Sequence[Axes], names: Sequence[str], *, below: bool, wrong: bool = False
+    figure: Figure,
+    axes: Sequence[Axes],
+    names: Sequence[str],
+    colours: np.ndarray,
+    *,
+    below: bool,
+    wrong: bool = False,
 ) -> None:
     """Name the colour of each class: a legend below the figure or in the axes, or a colour bar for many classes."""
     if len(names) > MOST_NAMED:
         norm = BoundaryNorm(np.arange(len(names) + 1) - 0.5, len(names))
-        scale = ScalarMappable(norm, ListedColormap(class_colours(len(names))))
+        scale = ScalarMappable(norm, ListedColormap(colours))
         bar = figure.colorbar(scale, ax=list(axes), label="class", spacing="proportional", shrink=0.75)
         bar.ax.tick_params(length=0)
         bar.minorticks_off()
         name_places(bar.ax.yaxis, names, room=3.0 / len(names), size=7, longest=1.5)
         return
-    colours = class_colours(len(names))
     handles = [
         Line2D([], [], ls="", marker=class_marker(i), color=tuple(colours[i]), markersize=6) for i in range(len(names))
     ]

@@ -38,7 +38,7 @@ def plot_confusion_matrix(matrix: Any, classes: Sequence[str], *, ax: Axes | Non
 
     The colour is the percent of the row, on a root scale so that rare confusions show. Up to 15 classes each cell
     shows its count and that percent; beyond, some classes are named and the largest confusions are in the title.
-    Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises DlwError for a
+    Draws on `ax`, else on a new figure. Raises DlwError for a
     matrix that is not square, has no class, or has another number of classes than `classes`.
     """
     counts = as_array(matrix).astype(float)
@@ -81,8 +81,8 @@ def plot_accuracy_bars(
     """Draw a horizontal bar of accuracy per run, the first at the top, with its number at the right edge.
 
     All are fractions in [0, 1], drawn in percent; `intervals` are (low, high) by run, drawn as whiskers; `baseline` is
-    a dashed line. A run whose accuracy is nan has no bar. Draws on `ax`, else on pyplot's current axes where a figure
-    is open, else on a new figure. Raises DlwError when there is no run.
+    a dashed line. A run whose accuracy is nan has no bar. Draws on `ax`, else on a new figure. Raises
+    DlwError when there is no run.
     """
     if not accuracies:
         raise DlwError("no runs to draw")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
-import sys
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from matplotlib.textpath import text_to_path
 from dlworkflow.errors import DlwError
 from dlworkflow.files.text import printable
 from dlworkflow.files.writing import is_device, write_output
+from dlworkflow.plotting import notebook
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
 PURPLE, SKY, BLACK, GREY, PALE = "#cc79a7", "#56b4e9", "#000000", "#6b6b6b", "#e3e3e3"
@@ -38,13 +39,16 @@ GOOD, BAD = "#00703c", "#b3261e"
 
 FORMATS = (".png", ".svg", ".pdf")
 
+MAKER: ContextVar[Callable[..., Figure]] = ContextVar("MAKER", default=notebook.Figure)
+"""What makes an empty figure from matplotlib's `figsize`, `layout` and `dpi`: one that no pyplot knows by default."""
+
 
 def new_figure(width: float, height: float, *, compressed: bool = True) -> Figure:
-    """Return an empty figure of a size in inches that lays itself out without overlaps; no window is opened.
+    """Return an empty figure of a size in inches that lays itself out without overlaps.
 
     Panels of fixed proportions move together unless `compressed` is False: then each keeps its share of the width.
     """
-    figure = Figure(figsize=(width, height), layout="compressed" if compressed else "constrained", dpi=120)
+    figure = MAKER.get()(figsize=(width, height), layout="compressed" if compressed else "constrained", dpi=120)
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(w_pad=0.06, h_pad=0.07)
@@ -65,14 +69,10 @@ def settle(figure: Figure) -> Figure:
 def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes, bool]:
     """Return the figure and the axes to draw on, and whether both are new.
 
-    Those of `ax`; without it pyplot's current ones where a script has loaded pyplot and opened a figure; else the
-    only ones of a new figure of this size in inches.
+    Those of `ax`; without it the only axes of a new figure of this size in inches.
     """
-    pyplot = sys.modules.get("matplotlib.pyplot")  # never imported here: it costs 0.6 s
-    if ax is None and pyplot is not None and pyplot.get_fignums():
-        ax = pyplot.gca()
     if ax is not None:
-        return ax.figure.canvas.figure, ax, False
+        return notebook.shown_once(ax.figure.canvas.figure), ax, False
     figure = new_figure(width, height)
     return figure, figure.subplots(), True
 

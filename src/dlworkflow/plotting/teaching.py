@@ -112,7 +112,7 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
     """Draw the loss over weight w and bias b as a contour map, and the way gradient descent takes on it.
 
     `w` and `b` are (n,) and (m,), `loss` is (m, n), a row a bias; `path` is (steps, 2), w and b before the first step
-    and after each. Draws on `ax`, else on pyplot's current axes where a figure is open, else on a new figure. Raises
+    and after each. Draws on `ax`, else on a new figure. Raises
     DlwError for shapes that do not agree and for an empty path.
     """
     ws, bs, heights, way = (as_array(values).astype(float) for values in (w, b, loss, path))

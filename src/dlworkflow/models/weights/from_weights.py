@@ -9,7 +9,9 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +46,16 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         apply_weights(model, weights, source=f"weights {str(path)!r}")
     except ModelError as error:
         raise ModelError(f"{error}{_would_fit(model, weights)}") from None
+    _files[model] = Path(path).absolute()
     return model
+
+
+_files: WeakKeyDictionary[nn.Module, Path] = WeakKeyDictionary()
+
+
+def weights_file(model: nn.Module) -> Path | None:
+    """Return the file from which `load_model` last read a model's weights, None where it read none."""
+    return _files.get(model)
 
 
 def _would_fit(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
