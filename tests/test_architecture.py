@@ -42,7 +42,7 @@ config/command_line: files/text config/flags
 config/conflicts: config
 config/documentation: registry config/settings
 config/flags:
-config/layers: errors files/paths config/settings config/yaml_text
+config/layers: errors files/paths config/flags config/settings config/yaml_text
 config/settings:
 config/yaml_text: errors
 engine: registry
@@ -142,8 +142,8 @@ training/resume: errors config engine/data_parallel engine/loop engine/schedules
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/settings
     training/state
-training/settings: errors config config/conflicts engine/losses engine/optimizers engine/schedules data data/splits
-    metrics/functions models training/transfer
+training/settings: errors config config/conflicts config/flags engine/losses engine/optimizers engine/schedules data
+    data/splits metrics/functions models training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
 training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop engine/losses

@@ -1,8 +1,14 @@
-"""Errors that a user can correct, each in one line. Knows nothing of the rest of the library."""
+"""Errors that a user can correct, each in one line. Knows nothing of the rest of the library.
+
+A message is written with the options of the command line (`--batch-size`), as these are unmistakable in a text. Python
+users read the parameters instead (`batch_size`), unless `naming_options` is in force.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 _MOST_FAULTS = 20  # that one message names
@@ -15,6 +21,9 @@ class DlwError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return as_called(super().__str__())
+
 
 class ConfigError(DlwError):
     """Settings that are invalid, unknown or contradict each other: wrong usage, exit code 2.
@@ -25,7 +34,7 @@ class ConfigError(DlwError):
     exit_code = 2
 
     def __init__(self, *faults: str) -> None:
-        self.faults = faults
+        self.faults = tuple(map(as_called, faults))
         more = f"; and {len(faults) - _MOST_FAULTS:,} more" if len(faults) > _MOST_FAULTS else ""
         super().__init__("; ".join(faults[:_MOST_FAULTS]) + more)
 
@@ -96,6 +105,49 @@ class DivergedError(DlwError):
         return DivergedError(
             self.loss, self.batch, split=self.split, epoch=epoch, lr=lr, largest_gradient=self.largest_gradient
         )
+
+
+_OPTION = re.compile(
+    r"""(?<![\w'"/-])--(?:set:?[ ]|(?P<name>[a-z][a-z-]*)"""
+    r"(?:[ ](?P<value>default|backbone|cpu|skip|tpe|\d[\w.+-]*|[A-Z]+\b(?!=)))?(?P<colon>:?))"
+)
+_COMMAND = re.compile(r"(`[^`]*`|\bdlw [a-z-]+ .*)", re.DOTALL)
+_SWITCHES = ("force", "ignore-extra", "overwrite")
+_OTHER_NAMES = {"filter": "where"}  # of parameters, where it is not the option's
+_options_are_named = False
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Let errors name the options of the command line within the block, in this process."""
+    global _options_are_named
+    before, _options_are_named = _options_are_named, True
+    try:
+        yield
+    finally:
+        _options_are_named = before
+
+
+def as_called(text: str) -> str:
+    """Return a message with parameters for the options that it names: `batch_size`, `force=True`, `freeze='backbone'`.
+
+    Commands (`dlw ...`) stay, and so does everything within `naming_options`.
+    """
+    if _options_are_named or "--" not in text:
+        return text
+    parts = _COMMAND.split(text)
+    return "".join(part if index % 2 else _OPTION.sub(_parameter, part) for index, part in enumerate(parts))
+
+
+def _parameter(option: re.Match[str]) -> str:
+    name, value = option["name"], option["value"]
+    if name is None:  # --set KEY=VALUE
+        return ""
+    known = _OTHER_NAMES.get(name, name.replace("-", "_"))
+    if name in _SWITCHES and not option["colon"]:
+        return f"{known}=True"
+    given = f"={value!r}" if value and value.islower() else f"={value}" if value else ""
+    return f"{known}{given}{option['colon']}"
 
 
 IN_QUOTES = 'YAML reads no, on and 7 as other than text: put a name in quotes, "no"'

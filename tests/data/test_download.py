@@ -253,7 +253,7 @@ def test_a_folder_that_is_in_the_way_is_left_alone(pack, data_dir):
 def test_a_place_that_cannot_be_written_is_named(pack, data_dir):
     (data_dir / "file").touch()
 
-    with pytest.raises(DataError, match=r"cannot write '.*file/photos': .*; name another folder with --data-dir"):
+    with pytest.raises(DataError, match=r"cannot write '.*file/photos': .*; name another folder with data_dir"):
         fetch_archive(as_remote(pack(PUBLISHED)), data_dir / "file" / "photos")
 
 

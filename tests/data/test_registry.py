@@ -209,12 +209,12 @@ def test_a_csv_file_is_located_as_a_list_of_pictures(in_tmp):
 def test_another_file_is_refused(in_tmp):
     Path("photos.zip").touch()
 
-    with pytest.raises(DataError, match=r"--data: 'photos\.zip' is a file; give a folder of images, a CSV"):
+    with pytest.raises(DataError, match=r"data: 'photos\.zip' is a file; give a folder of images, a CSV"):
         data.locate("photos.zip")
 
 
 def test_a_path_that_is_not_there_is_refused(in_tmp):
-    with pytest.raises(MissingDataError, match="--data: no such folder or file: 'some/where'"):
+    with pytest.raises(MissingDataError, match="data: no such folder or file: 'some/where'"):
         data.locate("some/where")
 
 
@@ -224,7 +224,7 @@ def test_a_word_that_is_neither_name_nor_folder_is_refused_with_the_nearest_name
 
 
 def test_no_word_at_all_is_not_taken_for_the_working_folder(in_tmp):
-    with pytest.raises(ConfigError, match="--data"):
+    with pytest.raises(ConfigError, match="data: "):
         data.locate("")
 
 

@@ -422,7 +422,7 @@ def test_the_error_says_which_image_size_would_fit(tmp_path):
     path = saved(ScriptVGG(3, 4, 3, side=8), tmp_path)
 
     with pytest.raises(
-        ModelError, match=r"classifier\.1\.weight is \(3, 256\), not .*fit with --image-size 32 --set model\.padding=1"
+        ModelError, match=r"classifier\.1\.weight is \(3, 256\), not .*fit with image_size=32 model\.padding=1"
     ):
         Predictor.from_weights("tinyvgg", path, classes=FOOD)
 
@@ -430,14 +430,14 @@ def test_the_error_says_which_image_size_would_fit(tmp_path):
 def test_the_error_says_which_setting_would_fit(tmp_path):
     path = saved(ScriptVGG(3, 4, 3), tmp_path)
 
-    with pytest.raises(ModelError, match=r"fit with --set model\.hidden_units=4"):
+    with pytest.raises(ModelError, match=r"fit with model\.hidden_units=4"):
         Predictor.from_weights("tinyvgg", path, classes=FOOD, settings={"hidden_units": 10})
 
 
 def test_the_error_says_how_many_classes_would_fit(tmp_path):
     path = saved(ScriptVGG(3, 4, 3), tmp_path)
 
-    with pytest.raises(ModelError, match=r"fit with 3 names in --classes"):
+    with pytest.raises(ModelError, match=r"fit with 3 names in classes"):
         Predictor.from_weights("tinyvgg", path, classes=("a", "b"))
 
 

@@ -103,8 +103,8 @@ def test_the_same_settings_suggest_the_same_rate():
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"low": 1.0, "high": 0.1}, "--low, --high: learning rates above 0"),
-        ({"steps": 3}, "--steps: must be at"),
+        ({"low": 1.0, "high": 0.1}, "low, high: learning rates above 0"),
+        ({"steps": 3}, "steps: must be at"),
     ],
 )
 def test_a_range_that_is_none_is_refused(options, fault):

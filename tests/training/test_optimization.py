@@ -117,7 +117,9 @@ def test_a_plateau_lowers_the_rate_when_the_loss_stops_falling(tmp_path):
 def test_more_epochs_for_a_schedule_that_knows_its_length_need_force(tmp_path):
     run = trained(tmp_path, "blobs", "epochs=3", "schedule=cosine")
 
-    with pytest.raises(RunError, match=r"schedule 'cosine' of blobs-blobs-001 was drawn for 3 epochs; --force redraws"):
+    with pytest.raises(
+        RunError, match=r"schedule 'cosine' of blobs-blobs-001 was drawn for 3 epochs; force=True redraws"
+    ):
         resume_training(run, epochs=6)
     assert len(resume_training(run, epochs=6, force=True).history()) == 6
 
@@ -162,7 +164,7 @@ def test_the_best_weights_of_a_stopped_run_are_those_of_its_best_epoch(tmp_path)
 def test_a_stopped_run_goes_on_only_by_force(tmp_path):
     run = trained(tmp_path, "blobs", "epochs=50", *FLAT)
 
-    with pytest.raises(RunError, match=r"has stopped early, after 4 of 50 epochs; --force"):
+    with pytest.raises(RunError, match=r"has stopped early, after 4 of 50 epochs; force=True"):
         resume_training(run)
     assert len(resume_training(run, force=True).history()) == 7
 
@@ -424,11 +426,11 @@ def test_settings_for_classes_are_refused_for_numbers():
     )
 
     assert [fault.split(" is for classes")[0] for fault in found] == [
-        "--set label_smoothing:",
-        "--set loss_weights:",
-        "--set data.sampler:",
-        "--set mixup:",
-        "--set cutmix:",
+        "label_smoothing:",
+        "loss_weights:",
+        "data.sampler:",
+        "mixup:",
+        "cutmix:",
     ]
 
 
@@ -492,10 +494,10 @@ print("torch._dynamo" in sys.modules)
 @pytest.mark.parametrize(
     ("pairs", "fault"),
     [
-        (("optimizer.nesterov=true",), "--set optimizer.nesterov: needs momentum"),
-        (("optimizer.decay_bias_and_norm=false",), "--set optimizer.decay_bias_and_norm: there is no weight decay"),
-        (("schedule=cosine", "epochs=1"), "--set schedule.name: 'cosine' has no second epoch"),
-        (("schedule.warmup_epochs=5", "epochs=5"), "--set schedule.warmup_epochs: a warm-up of 5 of 5 epochs"),
+        (("optimizer.nesterov=true",), "optimizer.nesterov: needs momentum"),
+        (("optimizer.decay_bias_and_norm=false",), "optimizer.decay_bias_and_norm: there is no weight decay"),
+        (("schedule=cosine", "epochs=1"), "schedule.name: 'cosine' has no second epoch"),
+        (("schedule.warmup_epochs=5", "epochs=5"), "schedule.warmup_epochs: a warm-up of 5 of 5 epochs"),
         (
             ("schedule=step", "epochs=10"),
             "step_size: the learning rate would first change after epoch 10 of 10",
@@ -508,14 +510,14 @@ print("torch._dynamo" in sys.modules)
             ("schedule={name: cosine, min_lr: 0.1}",),
             "schedule.min_lr: must be less than the learning rate, which is 0.1",
         ),
-        (("accumulate=4",), "--set accumulate: a full batch is all samples already"),
-        (("data.val_seed=1",), "--set data.val_seed: nothing is cut off with it"),
-        (("data.val_seed=seed",), "--set data.val_seed: nothing is cut off with it"),
+        (("accumulate=4",), "accumulate: a full batch is all samples already"),
+        (("data.val_seed=1",), "data.val_seed: nothing is cut off with it"),
+        (("data.val_seed=seed",), "data.val_seed: nothing is cut off with it"),
         (("data.val_fraction=0.2", "data.val_seed=sed"), "must be a whole number or 'seed', not 'sed'"),
-        (("data.sampler=balanced",), "--set data.sampler: draws at random, and data.shuffle is false"),
-        (("loss_weights={0: -1}",), "--set loss_weights: the weight of class '0' must be a number above 0"),
-        (("loss_weights=balance",), "--set loss_weights: must be 'balanced' or a weight a class"),
-        (("early_stopping.patience=3", "epochs=3"), "--set early_stopping.patience: 3 epochs without improvement"),
+        (("data.sampler=balanced",), "data.sampler: draws at random, and data.shuffle is false"),
+        (("loss_weights={0: -1}",), "loss_weights: the weight of class '0' must be a number above 0"),
+        (("loss_weights=balance",), "loss_weights: must be 'balanced' or a weight a class"),
+        (("early_stopping.patience=3", "epochs=3"), "early_stopping.patience: 3 epochs without improvement"),
     ],
 )
 def test_a_contradiction_is_refused_before_training(pairs, fault):
@@ -528,17 +530,15 @@ def test_contradictions_are_told_together_with_what_is_wrong_by_itself():
     found = faults("blobs", "optimizer.nesterov=true", "early_stopping.patience=500", "seed=x", "schedul=cosine")
 
     assert [fault.split(":")[0] for fault in found] == [
-        "--set optimizer.nesterov",
-        "--set early_stopping.patience",
-        "--set seed",
-        "--set schedul",
+        "optimizer.nesterov",
+        "early_stopping.patience",
+        "seed",
+        "schedul",
     ]
 
 
 def test_nothing_is_derived_from_a_setting_that_is_wrong():
-    assert faults("blobs", "epochs=x", "schedule.warmup_epochs=200") == [
-        "--set epochs: must be a whole number, not 'x'"
-    ]
+    assert faults("blobs", "epochs=x", "schedule.warmup_epochs=200") == ["epochs: must be a whole number, not 'x'"]
 
 
 @pytest.mark.parametrize(

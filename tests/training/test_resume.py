@@ -242,14 +242,14 @@ def test_the_state_loads_with_tensors_alone(tmp_path):
 def test_a_run_that_has_all_its_epochs_says_how_to_give_it_more(tmp_path):
     run = run_training(settings("line", epochs=3), runs_dir=tmp_path)
 
-    with pytest.raises(RunError, match=r"finished its 3 epochs; give more, for example --epochs 6"):
+    with pytest.raises(RunError, match=r"finished its 3 epochs; give more, for example epochs=6"):
         resume_training(run)
 
 
 def test_fewer_epochs_than_there_are_is_refused(tmp_path):
     run = stopped(tmp_path, "line")
 
-    with pytest.raises(ConfigError, match=r"--epochs: stopped-001 has 4 epochs already"):
+    with pytest.raises(ConfigError, match=r"epochs: stopped-001 has 4 epochs already"):
         resume_training(run, epochs=2)
 
 

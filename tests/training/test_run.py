@@ -148,7 +148,7 @@ def test_an_interrupted_run_keeps_its_last_whole_epoch(tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_epoch_before(tmp_path):
     with pytest.raises(
-        DlwError, match=r"the test loss became (nan|inf) in epoch 1 at learning rate 1e\+30; try a lower --lr"
+        DlwError, match=r"the test loss became (nan|inf) in epoch 1 at learning rate 1e\+30; try a lower lr"
     ):
         quick(tmp_path, "line_v2", "optimizer.lr=1e30", "loss=mse")
     [folder] = tmp_path.iterdir()
@@ -268,11 +268,11 @@ def test_whatever_fails_as_training_is_put_together_leaves_no_folder(tmp_path, m
     [
         (
             ["data.batch_size=1"],
-            "one sample, and the model's BatchNorm1d '.+' cannot .* --batch-size, 2 for",
+            "one sample, and the model's BatchNorm1d '.+' cannot .* batch_size, 2 for",
         ),
         (["data.batch_size=1", "accumulate=4"], "batches of one sample"),
-        (["data.batch_size=17"], "800 samples in batches of 17 leave a batch of one.*--batch-size, 16 for one"),
-        (["data.batch_size=799"], "800 samples in batches of 799 leave a batch of one.*--batch-size, 798 for one"),
+        (["data.batch_size=17"], "800 samples in batches of 17 leave a batch of one.*batch_size, 16 for one"),
+        (["data.batch_size=799"], "800 samples in batches of 799 leave a batch of one.*batch_size, 798 for one"),
     ],
 )
 def test_a_norm_that_cannot_train_on_one_sample_is_named_before_a_run_is_made(pairs, fault):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +14,7 @@ from dlworkflow.engine.optimizers import OPTIMIZERS
 from dlworkflow.errors import ConfigError
 from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
-from dlworkflow.training.settings import complete_config, resolve_config
+from dlworkflow.training.settings import resolve_config
 
 
 def by_hand(**settings):
@@ -46,12 +50,82 @@ def test_settings_made_by_hand_get_the_sentences_of_those_that_are_typed(setting
     ]
 
 
+TYPED = ["model=tinyvgg", "data=digits", "epochs=3", "optimizer.lr=0.1", "data.batch_size=16", "model.hidden_units=4"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model": "tinyvgg", "data": "digits", "lr": 0.1, "batch_size": 16, "model.hidden_units": 4},
+        {
+            "model": {"name": "tinyvgg", "hidden_units": 4},
+            "data": {"name": "digits", "batch_size": 16},
+            "optimizer": {"lr": 0.1},
+        },
+        {"model": "tinyvgg", "data": "digits", "optimizer.lr": 0.1, "data.batch_size": 16, "model.hidden_units": 4},
+        {"model": "tinyvgg", "data": "digits", "lr": np.float64(0.1), "batch_size": np.int64(16)}
+        | {"model.hidden_units": 4},
+    ],
+    ids=["short", "nested", "dotted", "of numpy"],
+)
+def test_a_dictionary_has_the_settings_of_the_command_line(settings):
+    assert resolve_config(settings | {"epochs": 3}) == resolve_config([from_overrides(TYPED)])
+
+
+def test_keywords_are_laid_over_a_dictionary_and_over_complete_settings():
+    settings = {"model": "line_v2", "epochs": 3}
+
+    assert [resolve_config(given, epochs=7).epochs for given in (settings, resolve_config(settings))] == [7, 7]
+
+
+def test_another_optimizer_by_keyword_leaves_the_old_ones_settings():
+    settings = resolve_config(by_hand(), optimizer="sgd").optimizer.settings
+
+    assert settings == OPTIMIZERS.settings("sgd")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model": "tinyvg"}, "model: unknown model 'tinyvg'; did you mean 'tinyvgg'?"),
+        ({"model": "line", "epohcs": 3}, "epohcs: unknown setting 'epohcs'; did you mean 'epochs'?"),
+        ({"model": "line", "lr": "x"}, "lr: must be a number, not 'x'"),
+        ({"model": "line", "optimizer": {"lr": -1}}, "optimizer.lr: must be more than 0, not -1"),
+        ({"model": "line", "learning_rate": 1}, "unknown setting 'learning_rate'; did you mean 'optimizer.lr'?"),
+        ({"model": "line", "batchsize": 1}, "unknown setting 'batchsize'; did you mean 'data.batch_size'?"),
+        ({"model": "line", "lr": 1, "optimizer.lr": 2}, "optimizer.lr: 2 contradicts lr 1; leave one out"),
+        ({"model": "line", "epochs": 1, "epochs.x": 2}, "epochs.x: 'epochs' was set to 1 and has no settings below it"),
+        ({"model": "resnet18"}, "data.name: model 'resnet18' has no usual data; give data=NAME or a path"),
+        ({"model": int}, "model: must be a name or a mapping of settings, not <class 'int'>"),
+        ({}, "model.name: no model was named; possible: line, "),
+        ("tinyvgg", "settings must be a dictionary, as {'model': 'tinyvgg', 'epochs': 3}, not str"),
+    ],
+)
+def test_a_wrong_setting_of_a_dictionary_is_named_as_it_was_written(settings, sentence):
+    with pytest.raises(ConfigError) as wrong:
+        resolve_config(settings)
+
+    assert sentence in str(wrong.value)
+
+
+def test_a_path_is_a_folder_of_images_even_where_a_data_set_has_its_name(pets, in_tmp):
+    shutil.copytree(pets, "digits")
+
+    assert resolve_config(model="tinyvgg", data=Path("digits")).data.name == "image_folder"
+
+
+def test_a_run_is_trained_from_keywords(tmp_path):
+    run = run_training(model="line_v2", epochs=2, device=torch.device("cpu"), runs_dir=tmp_path)
+
+    assert run.summary().config["epochs"] == 2
+
+
 def test_settings_made_by_hand_are_completed():
-    config = complete_config(by_hand(schedule={"name": "step", "step_size": 2}))
+    config = resolve_config(by_hand(schedule={"name": "step", "step_size": 2}))
 
     assert config.optimizer.settings == {"lr": 1e-3, "eps": 1e-8, "weight_decay": 0.0}
     assert config.schedule.settings == {"step_size": 2, "gamma": 0.1}
-    assert complete_config(config) == config
+    assert resolve_config(config) == config
 
 
 @pytest.mark.parametrize(

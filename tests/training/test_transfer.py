@@ -314,7 +314,7 @@ def fault(settings, *pairs, model=SMALL):
     [
         (("weights=IMAGENET1K_V2",), "did you mean 'IMAGENET1K_V1'"),
         (("weights=nosuch.pth",), "no file 'nosuch.pth'"),
-        (("freeze_epochs=1",), "freeze_epochs: only with --freeze backbone"),
+        (("freeze_epochs=1",), "freeze_epochs: only with freeze='backbone'"),
         (("freeze=backbone", "freeze_epochs=2"), "freeze_epochs: 2 of 2 epochs leave none to train the backbone in"),
         (("freeze=backbon",), "freeze: unknown value 'backbon'; did you mean 'backbone'?"),
         (("freeze=backbone", "backbone_lr_scale=0.1"), "backbone_lr_scale: the backbone stays frozen"),

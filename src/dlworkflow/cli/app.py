@@ -21,7 +21,7 @@ from dlworkflow.cli.command import Command, Commands
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.data.shards.names import refuse_expanded
-from dlworkflow.errors import ConfigError, DlwError, first_line
+from dlworkflow.errors import ConfigError, DlwError, first_line, naming_options
 from dlworkflow.registry import entry_points_of
 
 LOST = "standard output is closed: what was to be printed there is lost"
@@ -124,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         replace_closed_streams()
         os.environ["MPLBACKEND"] = "agg"  # a notebook's `!dlw` hands on one that this environment may lack
     try:
-        _run(arguments)
+        with naming_options():
+            _run(arguments)
     finally:
         if arguments is None:  # the process ends: a further Ctrl-C has nothing left to stop
             signal.signal(signal.SIGINT, signal.SIG_IGN)

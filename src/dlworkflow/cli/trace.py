@@ -158,7 +158,7 @@ def _trace_model(name: str, output: str, *, data: str | None = None, samples: in
         raise ConfigError(f"trace: {unknown('model', name, ['conv', *models.names()])}")
     source = data or models.recipe(name).get("data", {}).get("name")
     if source is None:
-        raise ConfigError(f"model {name!r} has no usual data; name some with --data")
+        raise ConfigError(f"model {name!r} has no usual data; give --data NAME or a path")
     if not 1 <= samples <= MOST_SAMPLES:
         raise ConfigError(f"--samples: must be between 1 and {MOST_SAMPLES}, not {samples}")
     splits = load(**locate(source), data_dir=None, offline=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dlworkflow.config.checking import right_part as right_part
     from dlworkflow.config.layers import Layer as Layer
     from dlworkflow.config.layers import from_flags as from_flags
+    from dlworkflow.config.layers import from_mapping as from_mapping
     from dlworkflow.config.layers import from_overrides as from_overrides
     from dlworkflow.config.layers import from_values as from_values
     from dlworkflow.config.layers import merge as merge

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dlworkflow.config.layers import NAMED, Layer, copy_tree
+from dlworkflow.config.layers import SECTIONS, Layer, copy_tree
 from dlworkflow.config.settings import EarlyStoppingSettings, SweepSettings, TrainConfig, Tree
 from dlworkflow.errors import IN_QUOTES, ConfigError, plain, short, unknown
 
@@ -25,7 +25,7 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
         for fault in error.errors():
             key = _key_of(fault["loc"])
             label = layer.labels.get(key) or layer.labels.get(f"{key}.name", key)
-            if key not in found:
+            if key not in found and not (fault["type"] == "missing" and f"{key}.name" in found):
                 found[key] = f"{label}: {_sentence(fault, key)}"
     if found or config is None:
         raise ConfigError(*found.values())
@@ -76,13 +76,10 @@ def _uproot(tree: Tree, key: str) -> bool:
     return isinstance(branch, dict) and branch.pop(name, branch) is not branch
 
 
-_SECTIONS = (*NAMED, "early_stopping")
-
-
 def _key_of(location: tuple[int | str, ...]) -> str:
     """Drop from pydantic's location what a user did not write: the branches of a union."""
     parts = [str(part) for part in location]
-    return ".".join(parts[:2] if parts[0] in _SECTIONS else parts[:1])
+    return ".".join(parts[:2] if parts[0] in SECTIONS else parts[:1])
 
 
 def _sentence(fault: Any, key: str) -> str:
@@ -112,7 +109,7 @@ def _sentence(fault: Any, key: str) -> str:
         "too_short": "a list of at least one",
         "literal_error": limits.get("expected", ""),
     }
-    shown = short(repr(given))
+    shown = short(" ".join(repr(given).split()))
     shown_limits = {name: plain(limit) if isinstance(limit, (int, float)) else limit for name, limit in limits.items()}
     if kind == "value_error":
         return f"{limits['error']}, not {shown}"

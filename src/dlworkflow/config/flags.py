@@ -94,6 +94,9 @@ FLAGS = {
         Flag("--max-minutes", "sweep.max_minutes", "N", SEARCH, "number"),
     )
 }
+SHORT = {flag.name.removeprefix("--").replace("-", "_"): flag.key for flag in FLAGS.values() if flag.panel != SEARCH}
+"""What Python users may write for a setting, as its option without dashes: `lr` for `optimizer.lr`."""
+
 HINTS = {  # options of other tools that no flag stands for -> what to type here
     "--model": "MODEL, the first argument",
     "--arch": "MODEL, the first argument",

@@ -5,11 +5,13 @@ A layer is nested plain data; whether it fits is checked elsewhere.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlworkflow.config.flags import SHORT
 from dlworkflow.config.settings import DataSettings, Tree
 from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError, first_line
@@ -17,6 +19,9 @@ from dlworkflow.files.paths import read_small_text
 
 NAMED = ("model", "data", "optimizer", "schedule", "loss")
 """The sections that a name alone may stand for."""
+
+SECTIONS = (*NAMED, "early_stopping")
+"""Settings that have settings below them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,50 @@ def from_overrides(pairs: Iterable[str]) -> Layer:
         raise ConfigError(*faults)
     values = _named_sections(values)
     return Layer(values, {key: f"--set {key}" for key in _dotted(values)})
+
+
+def from_mapping(settings: Mapping[str, Any]) -> Layer:
+    """Turn settings as Python users write them into a layer, whose messages name each as it was written.
+
+    Sections are nested or dotted, `{"optimizer": {"lr": 0.1}}` or `{"optimizer.lr": 0.1}`; what has an option of the
+    command line may bear its name: `{"lr": 0.1}`. Raises ConfigError for a setting that is given twice.
+    """
+    found: dict[str, tuple[str, Any]] = {}
+    faults = []
+    for name, given in _leaves(settings):
+        key = SHORT.get(name, name)
+        key = f"{key}.name" if key in NAMED and isinstance(given, str | os.PathLike) else key
+        value = _plain(given, key)
+        if key in found and found[key][1] != value:
+            faults.append(f"{name}: {value!r} contradicts {found[key][0]} {found[key][1]!r}; leave one out")
+        found.setdefault(key, (name, value))
+    if faults:
+        raise ConfigError(*faults)
+    values: Tree = {}
+    for key, (_, value) in found.items():
+        _plant(values, key, value)
+    return Layer(values, {key: name for key, (name, _) in found.items()})
+
+
+def _leaves(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the settings of sections by dotted keys beside all others."""
+    leaves = []
+    for name, value in settings.items():
+        nested = isinstance(value, Mapping) and name in SECTIONS
+        leaves += [(f"{name}.{key}", part) for key, part in value.items()] if nested else [(str(name), value)]
+    return leaves
+
+
+def _plain(value: Any, key: str) -> Any:
+    """Return a value as YAML has it: text for a path or a device, numbers for NumPy's, lists for tuples."""
+    if isinstance(value, os.PathLike):
+        bare = key == "data.name" and not Path(value).is_absolute()  # a path, though a data set may have its name
+        return f"./{os.fspath(value)}" if bare else os.fspath(value)
+    if key == "device" and type(value).__name__ == "device":
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
 
 
 def from_values(settings: Mapping[str, Any], flag: str) -> Layer:

@@ -77,7 +77,7 @@ def prepare(
 ) -> Job:
     """Load the data, build the model, choose the device: everything that can fail, before anything is written.
 
-    `config` is complete, as `resolve_config` and `complete_config` return it. Images are decoded here, so that an
+    `config` is complete, as `resolve_config` returns it. Images are decoded here, so that an
     unreadable one is reported before training starts; `on_images` is called with (done, all) meanwhile. In a `group`,
     each process does all this for itself, on its own device, with one CPU thread by default.
     """

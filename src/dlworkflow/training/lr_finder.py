@@ -20,7 +20,7 @@ from dlworkflow.engine.optimizers import build_optimizer
 from dlworkflow.errors import ConfigError, DivergedError
 from dlworkflow.models.backbone import Staged
 from dlworkflow.training.job import Job, prepare
-from dlworkflow.training.settings import complete_config
+from dlworkflow.training.settings import resolve_config
 
 _SMOOTHING = 0.9
 """Weight of the past in the running mean of the batch losses, by which divergence is detected."""
@@ -59,7 +59,7 @@ def search_lr(
     if steps < 10:
         raise ConfigError(f"--steps: must be at least 10, not {steps}")
     with torch.random.fork_rng():
-        job = prepare(complete_config(config), offline=offline)
+        job = prepare(resolve_config(config), offline=offline)
         rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
         with thread_count(job.threads):
             losses = list(_losses(job, rates))

@@ -6,10 +6,11 @@ Reports progress through callbacks; prints nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import takewhile
+from typing import Any
 
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import explained_workers
@@ -24,27 +25,29 @@ from dlworkflow.training.changed_data import read_through
 from dlworkflow.training.job import Job, prepare
 from dlworkflow.training.provenance import best_on_test, create_run
 from dlworkflow.training.recorder import Recorder
-from dlworkflow.training.settings import complete_config
+from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.state import TrainState
 
 
 def run_training(
-    config: TrainConfig,
+    config: TrainConfig | Mapping[str, Any] | None = None,
     *,
     runs_dir: str | os.PathLike[str] | None = None,
     name: str | None = None,
     offline: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: EpochHandler | None = None,
+    **settings: Any,
 ) -> Run:
-    """Train as `config` says and return the run folder, `runs_dir/<name>-NNN`.
+    """Train as `config` and `settings` say and return the run folder, `runs_dir/<name>-NNN`.
 
+    Both are settings as `resolve_config` takes them: `run_training({"model": "tinyvgg", "data": "digits"}, epochs=3)`.
     Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` is called
     before the first epoch, `on_epoch` after each. Whatever ends training early, the state of the last complete epoch
     is written first; the summary then has the status `interrupted` or `failed`, and `resume_training` continues.
     Ctrl-C raises KeyboardInterrupt after the batch, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
     """
-    job = prepare(complete_config(config), offline=offline)
+    job = prepare(resolve_config(config, **settings), offline=offline)
     return train_job(job, runs_dir=runs_dir, name=name, on_start=on_start, on_epoch=on_epoch)
 
 

@@ -19,14 +19,16 @@ from dlworkflow.config import (
     ScheduleSettings,
     TrainConfig,
     build_config,
+    from_mapping,
     merge,
     right_part,
 )
 from dlworkflow.config.conflicts import contradictions
+from dlworkflow.config.flags import FLAGS, HINTS, SHORT
 from dlworkflow.engine.losses import LOSSES, check_fits
 from dlworkflow.engine.optimizers import OPTIMIZERS, check_optimizer, known_name
 from dlworkflow.engine.schedules import SCHEDULES, build_curve, check_first_change
-from dlworkflow.errors import ConfigError, few, unknown
+from dlworkflow.errors import ConfigError, few, nearest, short
 from dlworkflow.metrics.functions import epoch_fault
 from dlworkflow.training.transfer import settle
 
@@ -41,20 +43,33 @@ NAMED: dict[str, tuple[Any, Any]] = {  # section -> what its name is a name of, 
 }
 
 
-def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
+def resolve_config(
+    settings: TrainConfig | Mapping[str, Any] | Sequence[Layer] | None = None, /, **more: Any
+) -> TrainConfig:
     """Lay the user's settings over the recipe of the model they name and check everything.
 
-    `layers` go from weakest to strongest; a key `recipe` in them chooses among the model's recipes. Raises ConfigError
-    with all errors at once.
+    `settings` are a dictionary as `config.from_mapping` takes it, or layers from weakest to strongest; `more` are laid
+    over them: `resolve_config({"model": "tinyvgg", "optimizer.lr": 0.1}, epochs=3)`. A key `recipe` chooses among the
+    model's recipes. A `TrainConfig` is checked and completed without one. Raises ConfigError with all errors at once.
     """
+    if isinstance(settings, TrainConfig):
+        return _checked(merge([locate_data(Layer(settings.to_tree())), locate_data(from_mapping(more))]), {})
+    if not isinstance(settings, Mapping | list | tuple | None):
+        kind = type(settings).__name__
+        raise ConfigError(f"settings must be a dictionary, as {{'model': 'tinyvgg', 'epochs': 3}}, not {kind}")
+    layers = settings if isinstance(settings, list | tuple) else [from_mapping(settings or {})]
+    return _resolved([*layers, from_mapping(more)])
+
+
+def _resolved(layers: Sequence[Layer]) -> TrainConfig:
     user = merge([locate_data(layer) for layer in layers])
     which = user.values.pop("recipe", models.USUAL)
     name = _section(user.values, "model").get("name")
     faults: dict[str, str] = {}
     recipe: dict[str, Any] = {}
-    if name is None:
+    if name is None and isinstance(user.values.get("model"), Mapping | None):  # all else is found later
         faults["model.name"] = f"no model was named; possible: {few(models.names(), 20, quoted=False)}"
-    elif _faultless(models.check_name, name, faults, "model.name"):
+    elif name is not None and _faultless(models.check_name, name, faults, "model.name"):
         try:
             chosen = models.recipe(str(name), str(which))
         except ConfigError as error:
@@ -65,11 +80,6 @@ def resolve_config(layers: Sequence[Layer]) -> TrainConfig:
         {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
     )
     return _checked(merge([Layer(fallback), Layer(recipe), user]), faults)
-
-
-def complete_config(config: TrainConfig) -> TrainConfig:
-    """Return settings that were put together by hand, checked and completed as `resolve_config` does."""
-    return _checked(locate_data(Layer(config.to_tree())), {})
 
 
 def check_stored(config: TrainConfig) -> None:
@@ -89,7 +99,7 @@ def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
         layer, found = settle(layer, str(model))
         faults |= found
     if dataset is None:
-        faults["data.name"] = f"model {model!r} has no usual data; name some with --data"
+        faults["data.name"] = f"model {model!r} has no usual data; give --data NAME or a path"
     values = dict(layer.values)
     for section, (registry, kind) in NAMED.items():
         given = values.get(section)
@@ -127,12 +137,21 @@ def _completed(section: str, given: dict[str, Any], registry: Any, kind: Any, fa
 
 
 def _check_top_level(values: Mapping[str, Any], faults: dict[str, str]) -> None:
-    """Note settings that are written without their section: `lr` for `optimizer.lr`."""
+    """Note settings that are written without their section, or as another tool calls them."""
     for key in values.keys() - TrainConfig.model_fields.keys() - {"name"}:
-        for section, (registry, kind) in NAMED.items():
-            name = _section(values, section).get("name")
-            if name and f"{section}.name" not in faults and key in {*kind.model_fields, *registry.settings(name)}:
-                faults[key] = unknown("setting", key, [f"{section}.{key}"])
+        if meant := _meant(str(key), values, faults):
+            faults[key] = f"unknown setting {short(str(key))!r}; did you mean {meant!r}?"
+
+
+def _meant(key: str, values: Mapping[str, Any], faults: Mapping[str, str]) -> str | None:
+    """Return the setting that `lr`, `learning_rate` or `batchsize` is meant for; None where a top-level one is near."""
+    for section, (registry, kind) in NAMED.items():
+        name = _section(values, section).get("name")
+        if name and f"{section}.name" not in faults and key in {*kind.model_fields, *registry.settings(name)}:
+            return f"{section}.{key}"
+    if flag := FLAGS.get(HINTS.get(f"--{key.replace('_', '-')}", "")):
+        return flag.key
+    return None if nearest(key, TrainConfig.model_fields) else nearest(key, SHORT.values())
 
 
 def _check_loss(given: object, faults: dict[str, str]) -> None:

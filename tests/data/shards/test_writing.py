@@ -134,7 +134,7 @@ def test_what_a_killed_process_left_of_these_shards_goes_and_other_files_stay(pe
 def test_a_picture_that_cannot_be_read_is_named_and_nothing_is_written(pets, out):
     (pets / "train" / "cat" / "0.png").write_bytes(b"no image")
 
-    with pytest.raises(DataError, match=r"1 of 13 images cannot be read: '.*cat/0\.png': .*--on-bad skip"):
+    with pytest.raises(DataError, match=r"1 of 13 images cannot be read: '.*cat/0\.png': .*on_bad='skip'"):
         write_shards(load(pets), out)
     assert not out.exists()
 
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_nothing_half(pets, out, monkeypatch):
 
 
 def test_more_shards_than_pictures_are_refused(pets, out):
-    with pytest.raises(ConfigError, match="--shards: 10 are more than the 9 training images"):
+    with pytest.raises(ConfigError, match="shards: 10 are more than the 9 training images"):
         write_shards(load(pets), out, shards=10)
 
 

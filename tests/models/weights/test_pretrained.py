@@ -91,7 +91,7 @@ def test_offline_the_error_names_the_file_and_the_folder(cache, monkeypatch, way
     with pytest.raises(MissingDataError) as refused:
         find_or_fetch(weights, offline=way == "argument")
 
-    assert all(part in str(refused.value) for part in (weights.file, repr(str(cache)), weights.url, "--weights FILE"))
+    assert all(part in str(refused.value) for part in (weights.file, repr(str(cache)), weights.url, "weights=FILE"))
     assert not cache.exists()
 
 
