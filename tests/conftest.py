@@ -44,6 +44,15 @@ def photos():
     return folder.resolve()
 
 
+@pytest.fixture(scope="session")
+def chinese_font():
+    """A font with Chinese characters: of Debian's package fonts-wqy-microhei, say."""
+    from matplotlib.font_manager import findSystemFonts, get_font
+
+    if not any(get_font(file).get_char_index(ord("比")) for file in findSystemFonts()):
+        pytest.skip("no font with Chinese characters: install one, as Debian's fonts-wqy-microhei")
+
+
 @pytest.fixture
 def paint():
     """Write an image of noise, the same for the same seed; its format follows from the name."""

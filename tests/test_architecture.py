@@ -86,12 +86,13 @@ plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
+plotting/fonts:
 plotting/grid: errors plotting/style
 plotting/images: errors plotting/grid plotting/style
 plotting/notebook:
 plotting/points: errors plotting/style
 plotting/results: errors files/text plotting/style
-plotting/style: errors files/text files/writing plotting/notebook
+plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
 runs: runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/stored runs/summary

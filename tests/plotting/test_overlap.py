@@ -1,4 +1,4 @@
-"""No figure lets two of its texts overlap or leave its edge: long names, one class, 101 classes, 1 and 1,000 epochs."""
+"""No figure lets two of its texts overlap, leave its edge or show boxes: long or Chinese names, 1 and 101 classes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager, get_font
 from matplotlib.text import Text
 
 from dlworkflow import plotting
@@ -19,6 +20,7 @@ NAMES = {
     "long and wide": [f"{i} {'W' * 60 if i % 2 else LONG}" for i in range(10)],
     "many": [f"{LONG}_{i}" for i in range(101)],
 }
+CHINESE = ["比萨", "牛排", "寿司"]
 EPOCHS = {"one epoch": 1, "five": 5, "a thousand": 1000}
 rng = np.random.default_rng(0)
 
@@ -57,6 +59,17 @@ def faults(figure, slack=1.0):
         for text, box in texts
         if box.x0 < -slack or box.y0 < -slack or box.x1 > width + slack or box.y1 > height + slack
     ]
+    return found
+
+
+def has_glyph(figure):
+    """Return for each letter of a drawn figure whether the fonts of all its texts have it."""
+    found = {}
+    for text in figure.findobj(Text):
+        families = [FontProperties(family=[family]) for family in text.get_fontfamily()]
+        fonts = [get_font(fontManager.findfont(family)) for family in families]
+        for letter in text.get_text():
+            found[letter] = found.get(letter, True) and any(font.get_char_index(ord(letter)) for font in fonts)
     return found
 
 
@@ -191,6 +204,21 @@ ALONE = {
 @pytest.mark.parametrize("name", BY_NAMES)
 def test_names_do_not_overlap(name, names):
     assert faults(BY_NAMES[name](NAMES[names])) == []
+
+
+@pytest.mark.usefixtures("chinese_font")
+@pytest.mark.parametrize("name", BY_NAMES)
+def test_chinese_names_do_not_overlap(name):
+    assert faults(BY_NAMES[name](CHINESE)) == []
+
+
+@pytest.mark.usefixtures("chinese_font")
+@pytest.mark.parametrize("name", BY_NAMES)
+def test_chinese_names_have_glyphs(name):
+    figure = BY_NAMES[name](CHINESE)
+    figure.draw_without_rendering()
+
+    assert {has for letter, has in has_glyph(figure).items() if letter in "".join(CHINESE)} == {True}
 
 
 @pytest.mark.parametrize("epochs", EPOCHS)

@@ -23,7 +23,7 @@ from matplotlib.textpath import text_to_path
 from dlworkflow.errors import DlwError
 from dlworkflow.files.text import printable
 from dlworkflow.files.writing import is_device, write_output
-from dlworkflow.plotting import notebook
+from dlworkflow.plotting import fonts, notebook
 
 BLUE, GREEN, RED, ORANGE = "#0072b2", "#009e73", "#d55e00", "#e69f00"
 PURPLE, SKY, BLACK, GREY, PALE = "#cc79a7", "#56b4e9", "#000000", "#6b6b6b", "#e3e3e3"
@@ -48,11 +48,16 @@ def new_figure(width: float, height: float, *, compressed: bool = True) -> Figur
 
     Panels of fixed proportions move together unless `compressed` is False: then each keeps its share of the width.
     """
-    figure = MAKER.get()(figsize=(width, height), layout="compressed" if compressed else "constrained", dpi=120)
-    engine = figure.get_layout_engine()
-    assert isinstance(engine, ConstrainedLayoutEngine)
-    engine.set(w_pad=0.06, h_pad=0.07)
-    return figure
+    fonts.provide()
+    return MAKER.get()(figsize=(width, height), layout=_Layout(compress=compressed, w_pad=0.06, h_pad=0.07), dpi=120)
+
+
+class _Layout(ConstrainedLayoutEngine):
+    """Lays a figure out, before each drawing of it, when every letter has a font: widths depend on that."""
+
+    def execute(self, fig: Figure) -> None:
+        fonts.complete(fig)
+        super().execute(fig)
 
 
 def settle(figure: Figure) -> Figure:
@@ -72,6 +77,7 @@ def axes_for(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes
     Those of `ax`; without it the only axes of a new figure of this size in inches.
     """
     if ax is not None:
+        fonts.complete(ax.figure.canvas.figure)
         return notebook.shown_once(ax.figure.canvas.figure), ax, False
     figure = new_figure(width, height)
     return figure, figure.subplots(), True
@@ -109,6 +115,8 @@ def shorten(text: str, length: int) -> str:
 
 def text_width(text: str, size: float) -> float:
     """Return about how many inches a line of text takes at a font size in points; kerning is left out."""
+    if not text.isascii():
+        fonts.provide(text)
     return size / 72 * sum(_letter_width(letter) for letter in text)
 
 
