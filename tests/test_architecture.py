@@ -46,6 +46,7 @@ config/layers: errors files/paths config/flags config/settings config/yaml_text
 config/settings:
 config/yaml_text: errors
 engine: registry
+engine/arguments: errors engine/device
 engine/bare_optimizers:
 engine/batch_check: errors engine/tasks
 engine/child_processes:
@@ -54,7 +55,8 @@ engine/data_parallel: errors engine/loss_means engine/tasks
 engine/device: errors
 engine/early_stopping:
 engine/ema:
-engine/loop: errors engine/batch_check engine/data_parallel engine/scores engine/tasks engine/update
+engine/loop: errors engine/arguments engine/batch_check engine/data_parallel engine/device engine/scores engine/tasks
+    engine/update
 engine/loss_means: engine/tasks
 engine/losses: errors registry engine/loss_means engine/tasks
 engine/mixup: engine/tasks
@@ -174,7 +176,7 @@ course:
 course/convolution: errors course/trace
 course/descent: errors
 course/figures: errors data/images plotting plotting/dataset plotting/points plotting/style course/helpers course/pyplot
-course/helpers: engine/batch_check engine/loop engine/tasks metrics/functions
+course/helpers: errors engine/arguments engine/batch_check engine/loop engine/tasks metrics/functions
 course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/notebook runs runs/finding
     models/weights inference/rebuild course/helpers course/pyplot
 course/pyplot: plotting/notebook plotting/style

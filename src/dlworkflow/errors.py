@@ -58,7 +58,8 @@ class ModelError(DlwError):
 class BatchError(ModelError, ValueError):
     """A batch that does not fit its model or loss; also a `ValueError`.
 
-    `kind` is `wrong dtype`, `wrong shape`, `wrong device`, `wrong labels` or `wrong outputs`; `fix` is a line of code
+    `kind` is `wrong dtype`, `wrong shape`, `wrong device`, `wrong labels`, `wrong outputs` or `wrong
+    values`; `fix` is a line of code
     or advice.
     """
 

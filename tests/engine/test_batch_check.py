@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 
 import numpy as np
@@ -302,8 +303,56 @@ def test_whole_numbers_for_a_loss_over_numbers(loss_fn):
     )
 
 
+@pytest.mark.parametrize("loss_fn", [BCE, L1], ids=["BCE", "L1"])
+def test_outputs_in_a_column_and_labels_in_a_row(loss_fn):
+    error = fault(nn.Linear(2, 1), images(3, 2), torch.zeros(3), loss_fn)
+
+    assert (error.expected, error.fix) == ("labels (3, 1), as the outputs", "y.unsqueeze(1), or model(X).squeeze(1)")
+
+
+def test_a_loss_that_would_compare_every_output_with_every_label_is_named():
+    error = fault(nn.Linear(2, 1), images(3, 2), torch.zeros(3), L1)
+
+    assert error.got == "(3,), and the loss would compare every output with every label"
+
+
+def test_inputs_in_a_row_and_labels_in_a_column_into_a_model_without_layers():
+    assert fault(LinearRegressionModel(), images(3), images(3, 1), L1).fix == "X.unsqueeze(1)"
+
+
+def test_labels_in_a_column_for_outputs_in_a_row():
+    model = nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+
+    assert fault(model, images(3, 2), torch.zeros(3, 1), BCE).fix == "y.squeeze(1)"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_inputs_that_are_not_finite_are_counted_and_the_first_is_named(value):
+    X = torch.zeros(3, 2)
+    X[1, 1] = X[2, 0] = value
+
+    assert parts(fault(nn.Linear(2, 1), X)) == (
+        "wrong values",
+        "finite numbers in X",
+        f"2 nan or infinite of 6, the first in X[1, 1], {value}",
+        "rows = X.isfinite().all(dim=1), then X[rows] and y[rows]",
+    )
+
+
+def test_labels_that_are_not_finite_are_named():
+    assert fault(nn.Linear(2, 1), images(2, 2), torch.tensor([[0.0], [math.nan]]), L1).kind == "wrong values"
+
+
+def test_the_fix_of_images_that_are_not_finite_keeps_the_others():
+    X = torch.zeros(2, 3, 16, 16)
+    X[1, 0, 0, 0] = math.nan
+    code = fault(vgg(), X).fix.removeprefix("rows = ").partition(",")[0]
+
+    assert eval(code, {"X": X}).tolist() == [True, False]
+
+
 def test_binary_labels_beside_0_and_1():
-    y = labels(1.0, 2.0, 1.0, dtype=torch.float32)
+    y = labels(1.0, 2.0, 1.0, dtype=torch.float32).unsqueeze(1)
 
     assert parts(fault(nn.Linear(2, 1), images(3, 2), y, BCE)) == ("wrong labels", "labels 0 and 1", "2", "y - 1")
 
@@ -345,7 +394,7 @@ def test_scores_without_classes():
     [
         (vgg(), images(2, 3, 16, 16), labels(0, 2), CROSS_ENTROPY),
         (nn.Linear(2, 3), images(2, 2), torch.eye(3)[:2], CROSS_ENTROPY),
-        (CircleModelV2(), images(2, 2), torch.zeros(2), BCE),
+        (CircleModelV2(), images(2, 2), torch.zeros(2, 1), BCE),
         (LinearRegressionModel(), images(2, 1), images(2, 1), L1),
         (nn.Embedding(5, 3), labels(0, 4), labels(0, 2), CROSS_ENTROPY),
         (vgg(), images(2, 3, 16, 16), None, None),

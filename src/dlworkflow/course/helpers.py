@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlworkflow.engine.arguments import place
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.loop import Batch, Device, test_step
 from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
+from dlworkflow.errors import DataError
 from dlworkflow.metrics.functions import accuracy_fn as percent_right
 
 
@@ -37,13 +39,18 @@ def make_predictions(
     """Return the class probabilities (n, classes) of samples (*in_shape), on the CPU.
 
     Of a model that gives one number a sample these are (n, 2), the sigmoid of it in the second column, unless `task` is
-    another; see `task_of_outputs`. Raises ValueError for no samples, and BatchError for one that the model cannot take.
+    another; see `task_of_outputs`. Raises ValueError for no samples, DataError for what are no
+    tensors, and BatchError for one that the model cannot take.
     """
     samples = list(data)
     if not samples:
         raise ValueError("no samples to predict")
-    where = torch.device(device) if device is not None else next(model.parameters()).device
-    model.to(where).eval()
+    if not all(isinstance(sample, Tensor) for sample in samples):
+        raise DataError(
+            "data: must give inputs alone, as tensors, not pairs with labels; pass [image for image, label in dataset]"
+        )
+    where = place(model, device)
+    model.eval()
     with explained_errors(model) as keep:
         known, _ = task_of_outputs(model, keep(samples[0].unsqueeze(0).to(where))[0], task)
         with torch.inference_mode():

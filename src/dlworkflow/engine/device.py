@@ -48,6 +48,20 @@ def choose_device(name: str = "auto", *, process: int | None = None) -> torch.de
     return torch.device(name)
 
 
+def as_device(device: Device | int) -> torch.device:
+    """Return `device` as torch has it, "auto" as `choose_device` does.
+
+    Raises ConfigError, which lists the available devices, for one of cuda or mps that is not there, or for no device.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        return choose_device(str(device))
+    if found.type not in ("cuda", "mps"):
+        return found
+    return choose_device(str(found) if found.type == "cuda" else "mps")
+
+
 def _device_of_process(name: str, process: int, there: Sequence[str]) -> torch.device:
     cuda = [device for device in there if device.startswith("cuda")]
     if name == "cpu" or (name == "auto" and not cuda):

@@ -16,15 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dlworkflow.engine.arguments import check_holds_parameters, checked_loader, one_loader, place
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.data_parallel import Group
+from dlworkflow.engine.device import Device
 from dlworkflow.engine.scores import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
 from dlworkflow.engine.update import Update
 from dlworkflow.errors import DivergedError
 
 Batch = tuple[Tensor, Tensor]
-Device = str | torch.device
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,16 @@ def train_step(
     it stays where it is. The task follows from the loss function unless given. So does whether the model returns raw
     scores, probabilities (`nn.BCELoss`) or their logs (`nn.NLLLoss`); with any other loss, this follows from the
     model's last operation (a sigmoid, softmax or log_softmax).
-    Raises DataError if there is no batch, BatchError for one that does not fit the model or the loss, TypeError for
-    both or neither of `dataloader` and `data_loader`, and DivergedError when the loss becomes nan or infinite:
-    immediately on the CPU, at the end of the epoch elsewhere.
+    Raises DataError for what is no loader or has no batch, ConfigError for a device that is not there, ModelError for
+    an optimizer that holds no parameter of the model, BatchError for a batch that does not fit the model or the loss,
+    TypeError for both or neither of `dataloader` and `data_loader`, and DivergedError when the loss becomes nan or
+    infinite: immediately on the CPU, at the end of the epoch elsewhere.
     """
-    batches = _one_loader(dataloader, data_loader)
+    batches = one_loader(dataloader, data_loader)
     if loss_fn is None or optimizer is None:
         raise TypeError("train_step() needs loss_fn and optimizer")
-    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging, accuracy_fn)
+    one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging, accuracy_fn)
+    check_holds_parameters(optimizer, model)
     return one.train(batches, Update(optimizer))[0]
 
 
@@ -121,10 +124,10 @@ def test_step(
 
     Leaves `model` in evaluation mode.
     """
-    batches = _one_loader(dataloader, data_loader)
+    batches = one_loader(dataloader, data_loader)
     if loss_fn is None:
         raise TypeError("test_step() needs loss_fn")
-    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging, accuracy_fn)
+    one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging, accuracy_fn)
     return one.test(batches)[0]
 
 
@@ -151,9 +154,11 @@ def train(
     Returns {"train_loss", "train_acc", "test_loss", "test_acc"}, each a list with one number per epoch, and "val_loss"
     and "val_acc" with `val_dataloader`. After each epoch `scheduler.step()` is called, then `on_epoch` with the epoch.
     """
-    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging)
-    batches = {"train": train_dataloader, "test": test_dataloader}
-    batches |= {"val": val_dataloader} if val_dataloader is not None else {}
+    loaders = {"train": train_dataloader, "test": test_dataloader}
+    loaders |= {"val": val_dataloader} if val_dataloader is not None else {}
+    batches = {split: checked_loader(f"{split}_dataloader", loader) for split, loader in loaders.items()}
+    one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging)
+    check_holds_parameters(optimizer, model)
     results: dict[str, list[float]] = {}
     for epoch in train_epochs(range(1, epochs + 1), one, one, batches, Update(optimizer)):
         if scheduler is not None:
@@ -176,9 +181,10 @@ def evaluate(
     averaging: Averaging = "sample",
 ) -> Evaluation:
     """Evaluate `model` as `test_step` does and keep its output for every sample, in the loader's order."""
-    one = Pass(model, loss_fn, get_task(task, loss_fn), _place(model, device), averaging)
+    batches = checked_loader("dataloader", dataloader)
+    one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging)
     kept: list[Batch] = []
-    scores, _ = one.test(dataloader, kept.append)
+    scores, _ = one.test(batches, kept.append)
     return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
 
@@ -285,20 +291,3 @@ def _largest_gradient(model: nn.Module) -> float | None:
     """Return the largest absolute gradient that the last batch left, None before the first."""
     gradients = [parameter.grad.abs().max() for parameter in model.parameters() if parameter.grad is not None]
     return float(torch.stack(gradients).max()) if gradients else None
-
-
-def _one_loader(dataloader: Iterable[Batch] | None, data_loader: Iterable[Batch] | None) -> Iterable[Batch]:
-    if (dataloader is None) == (data_loader is None):
-        raise TypeError("pass the batches as dataloader or as data_loader: one of the two")
-    batches = dataloader if dataloader is not None else data_loader
-    assert batches is not None
-    return batches
-
-
-def _place(model: nn.Module, device: Device | None) -> torch.device:
-    """Move the model to `device`; None is where its first parameter is."""
-    if device is not None:
-        model.to(device)
-        return torch.device(device)
-    first = next(model.parameters(), None)
-    return first.device if first is not None else torch.device("cpu")

@@ -36,9 +36,9 @@ def check_batch(
     """Raise BatchError, which names the fix, unless inputs X fit `model` and labels y fit `loss_fn`.
 
     The model is called once, in evaluation mode and without gradients, and left as it was; labels are read, for which
-    a GPU has to be waited for. Raw scores (n, 1) and labels (n,) count as fitting: `train_step` aligns them, a loop of
-    your own needs `y.unsqueeze(1)`. The task follows from the loss function where possible. What the model or the
-    loss refuses for reasons that are not known here is raised as it is.
+    a GPU has to be waited for. It is meant for a loop of your own: outputs (n, 1) and labels (n,) do not fit, though
+    `train_step` aligns them, nor do numbers that are nan or infinite. The task follows from the loss function where
+    possible. What the model or the loss refuses for reasons that are not known here is raised as it is.
     """
     chosen = get_task(task) if task is not None else task_of(loss_fn)
     trial, fault = _examine(model, X, y, loss_fn, chosen, n_classes=n_classes, strict=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from dlworkflow.engine.batch_check.trial import Call, Trial, evaluating, place, short, wrong_shape
+from dlworkflow.engine.batch_check.trial import Call, Trial, evaluating, not_finite, place, short, wrong_shape
 from dlworkflow.errors import BatchError
 
 _SIDES = (64, 28, 32, 224, 8, 16, 48, 96, 128, 256, 299, *range(1, 257))
@@ -17,11 +17,15 @@ _SIDES = (64, 28, 32, 224, 8, 16, 48, 96, 128, 256, 299, *range(1, 257))
 
 
 def input_faults(model: nn.Module, X: Tensor, trial: Trial, *, strict: bool = False) -> Iterator[BatchError | None]:
-    """Yield errors of X, the likeliest cause first; `strict` adds a dtype that changes the dtype of the output."""
+    """Yield errors of X, the likeliest cause first; `strict` adds what torch takes and should not get.
+
+    That is a dtype that changes the dtype of the output, and numbers that are nan or infinite.
+    """
     if trial.error is None:
         yield _single_sample(X, trial)
         if strict:
             yield _promotion(model, X, trial)
+            yield not_finite("X", X)
         return
     yield _device_fault(model, X, trial)
     yield _dtype_fault(model, X, trial)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dlworkflow.engine.batch_check.trial import Trial, place, short, wrong_shape
+from dlworkflow.engine.batch_check.trial import Trial, not_finite, place, short, wrong_shape
 from dlworkflow.engine.tasks import LossFn, Task, get_task
 from dlworkflow.errors import BatchError, ConfigError
 
@@ -38,11 +38,13 @@ def output_faults(
     if y.device != logits.device:
         where = place(logits.device)
         yield BatchError("wrong device", f"y on {where}, as the outputs", f"y on {place(y.device)}", f'y.to("{where}")')
+    if strict:
+        yield not_finite("y", y)
     if name == "multiclass":
         yield _class_shape_fault(logits, y)
         yield _class_range_fault(logits, y, trial, getattr(loss_fn, "ignore_index", -100))
     elif task is not None:
-        yield _target_fault(logits, y, task, trial, strict)
+        yield _target_fault(logits, X, y, task, trial, strict)
     if task is not None and logits.device.type != "meta":
         yield _range_fault(logits, task, strict)
 
@@ -125,7 +127,7 @@ def _range_fault(logits: Tensor, task: Task, strict: bool) -> BatchError | None:
     return None
 
 
-def _target_fault(logits: Tensor, y: Tensor, task: Task, trial: Trial, strict: bool) -> BatchError | None:
+def _target_fault(logits: Tensor, X: Tensor, y: Tensor, task: Task, trial: Trial, strict: bool) -> BatchError | None:
     """Find what is wrong with labels 0 and 1, or with numbers to predict."""
     if logits.numel() != y.numel():
         fix = trial.with_outputs(math.prod(y.shape[1:]))
@@ -138,4 +140,18 @@ def _target_fault(logits: Tensor, y: Tensor, task: Task, trial: Trial, strict: b
         value = float(y[(y < 0) | (y > 1)][0])
         fix = "y - 1" if float(y.min()) == 1 else "name the two classes 0 and 1"
         return BatchError("wrong labels", "labels 0 and 1", f"{value:g}", fix)
-    return None
+    return _alignment_fault(logits, X, y, task) if strict and logits.shape != y.shape else None
+
+
+def _alignment_fault(logits: Tensor, X: Tensor, y: Tensor, task: Task) -> BatchError:
+    """Return the error of labels (n,) and outputs (n, 1): torch's binary losses refuse them, others broadcast."""
+    outputs, labels = tuple(logits.shape), tuple(y.shape)
+    if outputs == (*labels, 1):
+        fix = f"y.unsqueeze({y.ndim}), or model(X).squeeze({y.ndim})"
+    elif labels == (*outputs, 1):
+        fix = "X.unsqueeze(1)" if X.shape == logits.shape else f"y.squeeze({logits.ndim})"
+    else:
+        fix = f"y.reshape({outputs})"
+    broadcast = task.name == "regression" and "squeeze" in fix
+    got = f"{labels}, and the loss would compare every output with every label" if broadcast else f"{labels}"
+    return BatchError("wrong shape", f"labels {outputs}, as the outputs", got, fix)

@@ -100,6 +100,25 @@ def short(dtype: object) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def not_finite(name: str, values: Tensor) -> BatchError | None:
+    """Return the error of a tensor with nan or infinite numbers: how many, and where the first is."""
+    if not values.is_floating_point() or values.device.type == "meta":
+        return None
+    wrong = ~values.isfinite()
+    if not (n := int(wrong.sum())):
+        return None
+    first = tuple(wrong.nonzero()[0].tolist())
+    index = f"[{', '.join(map(str, first))}]" if first else ""
+    finite = f"{name}.isfinite()" if values.ndim <= 2 else f"{name}.flatten(1).isfinite()"
+    rows = finite if values.ndim <= 1 else f"{finite}.all(dim=1)"
+    return BatchError(
+        "wrong values",
+        f"finite numbers in {name}",
+        f"{n} nan or infinite of {values.numel()}, the first in {name}{index}, {float(values[first])}",
+        f"rows = {rows}, then X[rows] and y[rows]",
+    )
+
+
 def wrong_shape(expected: str, X: Tensor, fix: str) -> BatchError:
     """Say which shape a tensor has to have."""
     return BatchError("wrong shape", expected, str(tuple(X.shape)), fix)
