@@ -173,6 +173,21 @@ def test_boundaries_side_by_side_keep_the_notes_titles(plt):
     assert plt.get_fignums() == [1]
 
 
+def test_a_boundary_beside_another_keeps_the_numbers_of_its_own_range(plt):
+    plt.subplot(1, 2, 1)
+    axes = plt.subplot(1, 2, 2)
+    dlw.plot_decision_boundary(Right(), X, Y)
+    plt.gcf().draw_without_rendering()
+
+    assert axes.yaxis.get_tick_params()["labelleft"]
+
+
+def test_a_boundary_takes_arrays_of_float64_too():
+    drawn = dlw.plot_decision_boundary(Right(), X.numpy().astype(float), Y.numpy())
+
+    assert "3 of 3 right" in drawn.axes[0].get_title()
+
+
 def test_a_boundary_is_drawn_over_what_the_user_drew(plt):
     plt.scatter([0], [0])
     opened = plt.gcf()

@@ -57,27 +57,30 @@ def plot_predictions(
 
 @on_pyplot
 def plot_decision_boundary(
-    model: nn.Module, X: Tensor, y: Tensor, *, palette: Palette = None, ax: Axes | None = None
+    model: nn.Module, X: Any, y: Any, *, palette: Palette = None, ax: Axes | None = None
 ) -> Figure:
     """Draw where a model of points in the plane changes its mind, with the points (n, 2) and their labels (n,).
 
-    Two classes where the model gives one number a point, else as many as it gives numbers; see `task_of_outputs`.
-    `palette="notes"` has the notes' colours (class 0 red, 1 blue); or a list of colours, or a colormap of matplotlib.
+    Both are tensors or arrays. Two classes where the model gives one number a point, else as many as it gives numbers;
+    see `task_of_outputs`. `palette="notes"` has the notes' colours (class 0 red, 1 blue); or a list of colours, or a colormap of matplotlib.
     Draws on `ax`, else on pyplot's current axes where a figure is open, whose title is kept, else on a new figure.
     """
     where = next(model.parameters()).device
     model.eval()
-    task, n_classes = task_of_outputs(model, X[:1].to(where))
+
+    def place(points: Any) -> Tensor:
+        return torch.as_tensor(points, dtype=torch.float32, device=where)
+
+    task, n_classes = task_of_outputs(model, place(X[:1]))
 
     def predict(points: Any) -> Any:
         with torch.inference_mode():
-            logits = model(torch.as_tensor(points, dtype=torch.float32).to(where)).cpu()
+            logits = model(place(points)).cpu()
         return task.probabilities(logits).argmax(dim=1).numpy()
 
     classes = [str(label) for label in range(n_classes)]
-    parts = {"points": (X.cpu().numpy(), y.cpu().numpy())}
     return plotting.plot_decision_regions(
-        parts, predict, classes, palette=palette, ax=current_axes() if ax is None else ax
+        {"points": (X, y)}, predict, classes, palette=palette, ax=current_axes() if ax is None else ax
     )
 
 

@@ -156,7 +156,8 @@ def _draw(inputs: _Inputs, probabilities: dict[str, float]) -> Figure:
         axes.set_title(title.replace("$", r"\$"))
         figure = shown_once(axes.figure.canvas.figure)
         if inputs.note:
-            axes.text(0.5, -0.02, inputs.note, ha="center", va="top", fontsize=8, transform=axes.transAxes)
+            note = inputs.note.replace(", ", "\n")  # short lines, as other images may be beside this one
+            axes.text(0.5, -0.02, note, ha="center", va="top", fontsize=7, transform=axes.transAxes)
         return figure
     figure = plot_probability_bars(inputs.shown, probabilities, title, layout=layout)
     figure.sca(figure.axes[0])  # the image: what pyplot draws or names next is there

@@ -63,7 +63,8 @@ def plot_decision_regions(
         frame(axis, x_range, y_range)
         if is_new or not axis.get_title():
             axis.set_title(_heading(split, wrong), fontsize=11)
-        axis.label_outer()
+        if is_new:  # the ranges of somebody else's axes are not those of their neighbours
+            axis.label_outer()
     name_classes(figure, axes, names, colours, below=is_new, wrong=len(names) <= MOST_NAMED)
     return settle(figure) if is_new else figure
 
