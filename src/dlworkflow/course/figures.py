@@ -62,8 +62,9 @@ def plot_decision_boundary(
     """Draw where a model of points in the plane changes its mind, with the points (n, 2) and their labels (n,).
 
     Both are tensors or arrays. Two classes where the model gives one number a point, else as many as it gives numbers;
-    see `task_of_outputs`. `palette="notes"` has the notes' colours (class 0 red, 1 blue); or a list of colours, or a colormap of matplotlib.
-    Draws on `ax`, else on pyplot's current axes where a figure is open, whose title is kept, else on a new figure.
+    see `task_of_outputs`. `palette` is "notes" for the notes' colours (class 0 red, 1 blue), a list of colours, or a
+    colormap of matplotlib. Draws on `ax`, else on pyplot's current axes where a figure is open, whose title is kept, else on a
+    new figure.
     """
     where = next(model.parameters()).device
     model.eval()
