@@ -175,7 +175,8 @@ analysis/run_figures: errors registry engine/loop engine/tasks data/protocol dat
 course:
 course/convolution: errors course/trace
 course/descent: errors
-course/figures: errors data/images plotting plotting/dataset plotting/points plotting/style course/helpers course/pyplot
+course/figures: errors data/images plotting plotting/dataset plotting/notebook plotting/points plotting/style
+    course/helpers course/pyplot
 course/helpers: errors engine/arguments engine/batch_check engine/loop engine/tasks metrics/functions
 course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/notebook runs runs/finding
     models/weights inference/rebuild course/helpers course/pyplot

@@ -66,7 +66,7 @@ CALLS = {
     "plot_predicted_images": lambda _: dlw.plot_predicted_images(FOUR, list("abcd")),
     "plot_predictions": lambda _: dlw.plot_predictions([0], [1], [2], [3], [4]),
     "plot_run_curves": lambda _: dlw.plot_run_curves({"a": RESULTS}),
-    "plot_transformed_images": lambda folder: dlw.plot_transformed_images(files(folder), np.asarray, n=2),
+    "plot_transformed_images": lambda folder: dlw.plot_transformed_images(files(folder), np.asarray, n=1)[0],
     "pred_and_plot_image": lambda _: dlw.pred_and_plot_image(image_model(), IMAGE, ["a", "b"]),
 }
 every_helper = pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
@@ -303,6 +303,18 @@ def test_random_images_of_torchvisions_folder_are_drawn(version, tmp_path):
     figure = dlw.display_random_images(ImageFolder(tmp_path, to_tensor), classes=["pizza"], n=2, seed=1)
 
     assert figure.axes[0].get_title().startswith("class: pizza\nshape: (4, ")
+
+
+def test_transformed_images_have_a_figure_each(plt, tmp_path):
+    figures = dlw.plot_transformed_images(files(tmp_path), np.asarray, n=3)
+
+    assert [figure.number for figure in figures] == plt.get_fignums() == [1, 2, 3]
+    assert {len(figure.axes) for figure in figures} == {2}
+
+
+def test_transformed_images_without_a_path_are_explained():
+    with pytest.raises(DlwError, match="image_paths: no images to draw"):
+        dlw.plot_transformed_images([], np.asarray)
 
 
 def test_transformed_images_are_the_same_for_the_same_seed(tmp_path):

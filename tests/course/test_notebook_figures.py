@@ -10,6 +10,10 @@ START = """
 import sys
 import numpy as np, torch, dlworkflow as dlw
 results = {"train_loss": [1, 0.5], "test_loss": [1, 0.7], "train_acc": [0.5, 0.8], "test_acc": [0.5, 0.7]}
+from PIL import Image
+paths = ["0.png", "1.png"]
+for path in paths:
+    Image.new("RGB", (4, 4)).save(path)
 X, y, model = torch.tensor([[-1.0, 0], [1, 0], [0, 0.5]]), torch.tensor([0, 1, 0]), torch.nn.Linear(2, 1)
 """
 SIDE_BY_SIDE = """
@@ -41,6 +45,8 @@ WITH_PYPLOT = {  # what a cell does -> its code and how many figures it shows
     "pure, last line": ("dlw.plotting.plot_loss_curves(results)", 1),
     "pure, with a semicolon": ("dlw.plotting.plot_loss_curves(results);", 0),
     "one of another cell beside one of this": ("dlw.plot_loss_curves(results)\nfigure", 2),
+    "several": ("figures = dlw.plot_transformed_images(paths, np.asarray, n=2)\nfigures", 2),
+    "several, in the next cell": ("figures", 2),
     "after the magic": ("%matplotlib inline\ndlw.plot_loss_curves(results)", 1),
     "a call that fails": ("dlw.plot_confusion_matrix(np.ones((2, 3)), ['a', 'b'])", 0),
     "not interactive": ("plt.ioff()\ndlw.plot_loss_curves(results)", 1),

@@ -19,6 +19,7 @@ from dlworkflow.course.pyplot import current_axes, on_pyplot
 from dlworkflow.data.images.dataset import load_image
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting.dataset import MOST_RANDOM
+from dlworkflow.plotting.notebook import Figures
 from dlworkflow.plotting.points import Palette
 from dlworkflow.plotting.style import new_figure, settle
 
@@ -63,8 +64,8 @@ def plot_decision_boundary(
 
     Both are tensors or arrays. Two classes where the model gives one number a point, else as many as it gives numbers;
     see `task_of_outputs`. `palette` is "notes" for the notes' colours (class 0 red, 1 blue), a list of colours, or a
-    colormap of matplotlib. Draws on `ax`, else on pyplot's current axes where a figure is open, whose title is kept, else on a
-    new figure.
+    colormap of matplotlib. Draws on `ax`, else on pyplot's current axes where a figure is open, whose title is kept,
+    else on a new figure.
     """
     where = next(model.parameters()).device
     model.eval()
@@ -135,12 +136,15 @@ def plot_transformed_images(
     transform: Callable[[Any], Any],
     n: int = 3,
     seed: int | None = 42,
-) -> Figure:
-    """Draw n random image files, at most ten, beside the output of `transform` for each (a tensor (c, h, w)).
+) -> Figures:
+    """Draw n random image files, each in a new figure beside the output of `transform` (a tensor (c, h, w)).
 
-    One new figure, with a row per image.
+    Raises DlwError where there is no path.
     """
-    paths = random.Random(seed).sample(list(image_paths), min(n, len(image_paths)))
-    originals = [load_image(path) for path in paths]
-    transformed = [transform(image) for image in originals]
-    return plotting.plot_image_pairs(originals, transformed, [Path(path).parent.stem for path in paths])
+    if not len(image_paths):
+        raise DlwError("image_paths: no images to draw: it is empty")
+    figures = Figures()
+    for path in random.Random(seed).sample(list(image_paths), min(n, len(image_paths))):
+        image = load_image(path)
+        figures.append(plotting.plot_image_pairs([image], [transform(image)], [Path(path).parent.stem]))
+    return figures

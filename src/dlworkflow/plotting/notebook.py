@@ -41,6 +41,15 @@ class Figure(figure.Figure):
         """Change nothing, for `plt.tight_layout()`: the figure lays itself out, with its legend and colour bar."""
 
 
+class Figures(list[figure.Figure]):
+    """Figures, each of which a notebook shows once."""
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(*self)
+
+
 def shown_once(drawn: figure.Figure) -> figure.Figure:
     """Return a figure of somebody else's that a notebook shows once from now on."""
     if not isinstance(drawn, Figure):
