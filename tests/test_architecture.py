@@ -206,7 +206,7 @@ cli/predict: errors files/text config config/flags data/images plotting plotting
     inference/predictor cli/command cli/options cli/tables
 cli/progress: errors files/text engine/device engine/loop data/images data/shards data/splits metrics/functions
     metrics/report runs models/backbone models/weights training/job cli/options cli/tables
-cli/runs: files/text runs runs/comparison cli/options cli/tables
+cli/runs: files/text runs runs/comparison runs/stored models/weights inference/rebuild cli/options cli/tables
 cli/streams:
 cli/sweep: errors files/text config config/flags data plotting runs training/sweep cli/command cli/options cli/runs
     cli/tables

@@ -11,6 +11,8 @@ import torch
 
 from dlworkflow.runs import Run
 
+SHOW_WEIGHTS = ("show", "last", "--weights", "--format", "csv")
+
 
 def summary_of(run):
     return json.loads((run / "summary.json").read_text())
@@ -126,6 +128,42 @@ def test_show_leaves_cells_without_a_number_empty(form, dlw, runs):
     assert "nan" not in dlw("show", "line", "--format", form).out
 
 
+def test_the_weights_of_a_line_stand_beside_what_the_data_were_made_with(dlw, runs):
+    rows = json.loads(dlw("show", "line", "--weights", "--format", "json").out)
+    table = [line.split() for line in dlw("show", "line", "--weights").out.splitlines()[2:]]
+
+    assert table == [
+        ["weights", f"{rows[0]['values'][0]:.4f}", "0.7000"],
+        ["bias", f"{rows[1]['values'][0]:.4f}", "0.3000"],
+    ]
+
+
+def test_the_weights_of_a_line_of_ones_own_stand_beside_its_settings(dlw, in_tmp):
+    dlw("train", "line_v2", "--epochs", "1", "--set", "data.slope=2")
+
+    [weight, bias] = csv.DictReader(io.StringIO(dlw("show", "--weights", "--format", "csv").out))
+    assert (weight["tensor"], weight["made_with"], bias["made_with"]) == ("linear_layer.weight", "2.0", "0.3")
+
+
+def test_up_to_50_weights_are_printed_one_by_one(dlw, in_tmp):
+    dlw("train", "circles_v0", "--epochs", "1")
+    model = torch.load("runs/circles_v0-circles-001/best.pth", weights_only=True)
+
+    rows = {row["tensor"]: row["value"] for row in csv.DictReader(io.StringIO(dlw(*SHOW_WEIGHTS).out))}
+    assert len(rows) == 21
+    assert float(rows["layer_1.weight[4, 1]"]) == model["layer_1.weight"][4, 1].item()
+    assert float(rows["layer_2.bias"]) == model["layer_2.bias"].item()
+
+
+def test_more_weights_are_a_line_a_tensor(dlw, runs):
+    weights = torch.load(runs / "circles_v2-circles-001" / "best.pth", weights_only=True)
+
+    [first, *_] = rows = list(csv.DictReader(io.StringIO(dlw(*SHOW_WEIGHTS).out)))
+    assert [row["tensor"] for row in rows] == list(weights)
+    assert (first["shape"], first["count"]) == ("10x2", "20")
+    assert float(first["max"]) == weights["layer_1.weight"].max().item()
+
+
 def test_show_of_a_run_without_an_epoch_says_so(dlw, runs):
     (runs / "line-line-001" / "history.csv").unlink()
     answer = dlw("show", "line")
@@ -212,6 +250,8 @@ def hostile(runs):
         ("show line", 1, "'line' fits several runs", "line-line-001, line-line-002"),
         ("show runs/empty", 1, "'runs/empty'", "no run folder"),
         ("show damaged", 1, "damaged-001", "damaged"),
+        ("show bare --weights", 1, "bare-001", "best.pth"),
+        ("show broken --weights", 1, "broken-001", "no whole file of weights"),
         ("show --runs-dir nowhere", 1, "'nowhere'", "dlw train MODEL"),
         ("evaluate nosuch", 1, "'nosuch'", "line-line-002"),
         ("evaluate line", 1, "'line' fits several runs", "line-line-001, line-line-002"),

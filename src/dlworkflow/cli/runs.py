@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
-from dlworkflow.cli.tables import Format, number, percent, render
+from dlworkflow.cli.tables import Format, number, percent, render, short
 from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.runs import Run, Summary
+
+MOST_NUMBERS = 50
+"""Weights of a model up to which each is printed."""
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 
@@ -34,11 +37,25 @@ def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) ->
         explain_marks({"over_batches": "*" if any("*" in c.get(k, "") for k in keys[5:7]) else ""} for c in cells)
 
 
-def show(run: RunArgument = None, runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:
-    """Show one run: its settings and its epochs."""
+def show(
+    run: RunArgument = None,
+    weights: Annotated[
+        bool,
+        typer.Option("--weights", help="Print what the model has learned instead, its best weights [default: off]."),
+    ] = False,
+    runs_dir: RunsDirOption = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """Show one run: its settings and its epochs, or its weights.
+
+    Weights are printed number by number for a model of up to 50 of them, else as a line for each tensor.
+    """
     from dlworkflow.runs import OVER_SAMPLES, find_run, shows_batch_means, without_nan
 
     found = find_run(run, runs_dir)
+    if weights:
+        _show_weights(found, output)
+        return
     summary, history = found.summary(), found.history()
     if output is Format.json:
         typer.echo(json_text({"run": str(found.path), **summary.to_data(), "history": without_nan(history)}, indent=1))
@@ -80,6 +97,56 @@ def _show_summary(run: Run, summary: Summary) -> None:
         lines |= {f"{prefix}{key}": v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
     rows = [{"key": key, "value": value} for key, value in lines.items() if value != ""]
     typer.echo(render(rows, {"key": "", "value": ""}).split("\n", 2)[2] + "\n")
+
+
+def _show_weights(run: Run, output: Format) -> None:
+    """Print the best weights; JSON has the numbers of each tensor of up to 1,000."""
+    from dataclasses import asdict
+
+    from dlworkflow.inference.rebuild import stored_weights
+    from dlworkflow.models.weights.checkpoint import load_weights
+    from dlworkflow.models.weights.contents import contents_of_weights
+
+    contents = contents_of_weights(load_weights(stored_weights(run)))
+    say(f"run {run.path} (best weights)")
+    tensors = [{"tensor": name, **asdict(each)} for name, each in contents.items()]
+    if output is Format.json:
+        typer.echo(json_text(tensors, indent=1))
+        return
+    if sum(each.count for each in contents.values()) <= MOST_NUMBERS:
+        rows = [
+            {"tensor": name if each.count == 1 else f"{name}{list(place)}", "value": value}
+            for name, each in contents.items()
+            for place, value in _places(each.values)
+        ]
+        rows = _with_truth(rows, run.summary())
+    else:
+        rows = [{**row, "shape": "x".join(map(str, row["shape"]))} for row in tensors]
+        for row in rows:
+            del row["values"]
+    cells = [
+        {key: short(value) if isinstance(value, float) else number(value) for key, value in row.items()} for row in rows
+    ]
+    typer.echo(render(cells, headings(rows[0]), output, rows))
+
+
+def _places(values: Any, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], float | None]]:
+    """Yield each number of nested lists with its indices."""
+    if isinstance(values, list):
+        for i, value in enumerate(values):
+            yield from _places(value, (*at, i))
+    else:
+        yield at, values
+
+
+def _with_truth(rows: list[dict[str, Any]], summary: Summary) -> list[dict[str, Any]]:
+    """Add the slope and intercept that the data of a line were made with, where a model has just these two numbers."""
+    from dlworkflow.runs.stored import is_number
+
+    made_with = [summary.config["data"].get(key) for key in ("slope", "intercept")]
+    if summary.data != "line" or len(rows) != len(made_with) or not all(map(is_number, made_with)):
+        return rows
+    return [{**row, "made_with": float(value)} for row, value in zip(rows, made_with, strict=True)]
 
 
 def _thinned(history: Sequence[dict[str, float]], most: int = 20) -> list[dict[str, float]]:

@@ -41,6 +41,11 @@ def loss(value: float) -> str:
     return f"{value:.5f}" if abs(value) < 1e6 else f"{value:.5e}"
 
 
+def short(value: float) -> str:
+    """Return a number with four decimals, or in powers of ten where that would hide it."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
 def render(
     rows: Sequence[Row], columns: Mapping[str, str], form: Format = Format.table, raw: Sequence[Row] = ()
 ) -> str:

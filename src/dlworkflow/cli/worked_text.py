@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.cli.tables import render
+from dlworkflow.cli.tables import render, short
 
 if TYPE_CHECKING:
     from dlworkflow.course.convolution import ConvTrace
@@ -24,20 +24,20 @@ def descent_lines(x: Sequence[float], y: Sequence[float], taken: Sequence[Descen
     for step in taken:
         n = len(x)
         yield ""
-        yield f"step {step.step}: w = {_n(step.w)}, b = {_n(step.b)}"
+        yield f"step {step.step}: w = {short(step.w)}, b = {short(step.b)}"
         for xi, yi, p, e in zip(x, y, step.predictions, step.errors, strict=True):
-            forward = f"{_n(step.w)} * {_given_number(xi)} {_plus(step.b)} = {_n(p)}"
-            yield f"  forward   {forward}   error {_n(p)} - {_given_number(yi)} = {_n(e)}"
+            forward = f"{short(step.w)} * {_given_number(xi)} {_plus(step.b)} = {short(p)}"
+            yield f"  forward   {forward}   error {short(p)} - {_given_number(yi)} = {short(e)}"
         squares = _some([f"{_signed(e)}^2" for e in step.errors])
-        yield f"  loss      ({' + '.join(squares)}) / {n} = {_n(step.loss)}"
+        yield f"  loss      ({' + '.join(squares)}) / {n} = {short(step.loss)}"
         products = _some([f"{_signed(e)} * {_given_number(xi)}" for e, xi in zip(step.errors, x, strict=True)])
-        yield f"  dloss/dw  2/{n} * ({' + '.join(products)}) = {_n(step.grad_w)}"
-        yield f"  dloss/db  2/{n} * ({' + '.join(_some([_signed(e) for e in step.errors]))}) = {_n(step.grad_b)}"
-        yield f"  update    w = {_n(step.w)} - {lr:g} * {_signed(step.grad_w)} = {_n(step.new_w)}"
-        yield f"            b = {_n(step.b)} - {lr:g} * {_signed(step.grad_b)} = {_n(step.new_b)}"
+        yield f"  dloss/dw  2/{n} * ({' + '.join(products)}) = {short(step.grad_w)}"
+        yield f"  dloss/db  2/{n} * ({' + '.join(_some([_signed(e) for e in step.errors]))}) = {short(step.grad_b)}"
+        yield f"  update    w = {short(step.w)} - {lr:g} * {_signed(step.grad_w)} = {short(step.new_w)}"
+        yield f"            b = {short(step.b)} - {lr:g} * {_signed(step.grad_b)} = {short(step.new_b)}"
     yield ""
-    rows = [{"step": s.step, "w": _n(s.w), "b": _n(s.b), "loss": _n(s.loss)} for s in taken]
-    rows.append({"step": "end", "w": _n(taken[-1].new_w), "b": _n(taken[-1].new_b), "loss": ""})
+    rows = [{"step": s.step, "w": short(s.w), "b": short(s.b), "loss": short(s.loss)} for s in taken]
+    rows.append({"step": "end", "w": short(taken[-1].new_w), "b": short(taken[-1].new_b), "loss": ""})
     yield from render(rows, {key: key for key in rows[0]}).split("\n")
 
 
@@ -49,8 +49,8 @@ def classifier_lines(traced: ClassifierTrace, classes: Sequence[str], task: str)
             yield from _layer_lines(layer, i)
         yield from _loss_lines(sample, classes, task)
         yield ""
-    losses = _some([_n(sample.loss) for sample in traced.samples])
-    yield f"loss = ({' + '.join(losses)}) / {len(traced.samples)} = {_n(traced.loss)}"
+    losses = _some([short(sample.loss) for sample in traced.samples])
+    yield f"loss = ({' + '.join(losses)}) / {len(traced.samples)} = {short(traced.loss)}"
 
 
 def _layer_lines(layer: LayerStep, i: int) -> Iterable[str]:
@@ -63,15 +63,15 @@ def _layer_lines(layer: LayerStep, i: int) -> Iterable[str]:
 def _loss_lines(sample: SampleLoss, classes: Sequence[str], task: str) -> Iterable[str]:
     if task == "binary":
         logit, p = sample.logits[0], sample.probabilities[1]
-        yield f"  sigmoid: 1 / (1 + e^{_signed(-logit)}) = {_n(p)}, the probability of {classes[1]!r}"
+        yield f"  sigmoid: 1 / (1 + e^{_signed(-logit)}) = {short(p)}, the probability of {classes[1]!r}"
     else:
         powers = " + ".join(_some([f"e^{_signed(logit)}" for logit in sample.logits]))
         yield f"  softmax: each e^logit / ({powers})"
         for name, logit, p in zip(classes, sample.logits, sample.probabilities, strict=True):
-            yield f"    {name!r}: e^{_signed(logit)} / {_n(_sum_of_powers(sample))} = {_n(p)}"
+            yield f"    {name!r}: e^{_signed(logit)} / {short(_sum_of_powers(sample))} = {short(p)}"
     chance = sample.probabilities[int(sample.truth)]
     right = "right" if sample.answer == sample.truth else "wrong"
-    yield f"  answer {classes[int(sample.answer)]!r}, {right}; loss -ln({_n(chance)}) = {_n(sample.loss)}"
+    yield f"  answer {classes[int(sample.answer)]!r}, {right}; loss -ln({short(chance)}) = {short(sample.loss)}"
 
 
 def _sum_of_powers(sample: SampleLoss) -> float:
@@ -88,22 +88,17 @@ def conv_lines(traced: ConvTrace) -> Iterable[str]:
     yield ""
     yield f"{traced.weights:,} weights and {traced.biases:,} biases"
     yield f"the convolution's first number: {_sum_text(traced.pixel, most=3 * MOST_SHOWN)}"
-    shown = ", ".join(_some([_n(value) for value in traced.pooled]))
-    yield f"the pooling's first number: the largest of {shown} = {_n(max(traced.pooled))}"
+    shown = ", ".join(_some([short(value) for value in traced.pooled]))
+    yield f"the pooling's first number: the largest of {shown} = {short(max(traced.pooled))}"
 
 
 def _sum_text(worked: WorkedSum, *, most: int = MOST_SHOWN) -> str:
     terms = _some([f"{_signed(weight)} * {_signed(value)}" for weight, value in worked.terms], most)
-    return f"{' + '.join(terms)} + bias {_signed(worked.bias)} = {_n(worked.total)}"
-
-
-def _n(value: float) -> str:
-    """Return a number with four decimals, or in short where that would hide it."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+    return f"{' + '.join(terms)} + bias {_signed(worked.bias)} = {short(worked.total)}"
 
 
 def _signed(value: float) -> str:
-    return _n(value) if value >= 0 else f"({_n(value)})"
+    return short(value) if value >= 0 else f"({short(value)})"
 
 
 def _given_number(value: float) -> str:
@@ -111,12 +106,12 @@ def _given_number(value: float) -> str:
 
 
 def _plus(value: float) -> str:
-    return f"- {_n(-value)}" if value < 0 else f"+ {_n(value)}"
+    return f"- {short(-value)}" if value < 0 else f"+ {short(value)}"
 
 
 def _vector(values: Any) -> str:
     flat = [values] if isinstance(values, (int, float)) else [*_flatten(values)]
-    return f"[{', '.join(_some([_n(value) for value in flat]))}]"
+    return f"[{', '.join(_some([short(value) for value in flat]))}]"
 
 
 def _flatten(values: Any) -> Iterable[float]:

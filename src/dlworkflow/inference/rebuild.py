@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -37,12 +39,18 @@ def load_run_model(run: Run, weights: str = "best") -> nn.Module:
     """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
     summary = run.summary()
     settings = dict(summary.config["model"])
-    path = run.weights_path(weights)
-    if not path.is_file():
-        raise RunError(f"{run.name} has no weights {path.name!r} (status: {summary.status})")
+    path = stored_weights(run, weights)
     with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
         model = models.build(settings.pop("name"), tuple(summary.in_shape), summary.n_outputs, **settings)
     return load_model(model, path).eval()
+
+
+def stored_weights(run: Run, weights: str = "best") -> Path:
+    """Return the file of a run's best or last weights. Raises RunError when it has none."""
+    path = run.weights_path(weights)
+    if not path.is_file():
+        raise RunError(f"{run.name} has no weights {path.name!r} (status: {run.summary().status})")
+    return path
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
