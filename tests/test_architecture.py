@@ -181,7 +181,7 @@ course/helpers: errors engine/arguments engine/batch_check engine/loop engine/ta
 course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/notebook runs runs/finding
     models/weights inference/rebuild course/helpers course/pyplot
 course/pyplot: plotting/notebook plotting/style
-course/trace: errors engine/losses engine/tasks
+course/trace: errors engine/losses engine/tasks models/layers models/weights
 guide: errors
 cli:
 cli/app: _version errors registry data/shards cli/command cli/options cli/streams
@@ -200,6 +200,8 @@ cli/list: errors registry cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
     inference/predictor cli/options cli/tables
+cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
+    inference/inputs inference/rebuild analysis/evaluation course/trace cli/options
 cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/style runs models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options
 cli/predict: errors files/text config config/flags data/images plotting plotting/grid runs models inference/inputs
@@ -211,11 +213,11 @@ cli/streams:
 cli/sweep: errors files/text config config/flags data plotting runs training/sweep cli/command cli/options cli/runs
     cli/tables
 cli/tables: files/text
-cli/trace: errors files/text engine/random_state data plotting models course/convolution course/descent course/trace
+cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/model_trace
     cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/distributed training/job
     training/resume training/run training/settings analysis/figures cli/command cli/options cli/progress
-cli/worked_text: course/convolution course/descent course/trace cli/tables
+cli/worked_text: models/weights course/convolution course/descent course/trace cli/tables
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from dlworkflow import models
-from dlworkflow.course.convolution import trace_conv
+from dlworkflow.course.convolution import trace_conv, trace_pool
 from dlworkflow.course.descent import descent_path, loss_surface, trace_descent
-from dlworkflow.course.trace import trace_activations, trace_classifier
+from dlworkflow.course.trace import trace_activations, trace_model
 from dlworkflow.errors import ConfigError, DlwError, ModelError
 
 HALF = {"w": 0.5, "b": 2.0, "lr": 0.03}
@@ -106,10 +106,14 @@ def test_the_surface_holds_the_path_and_the_lowest_point():
         assert surface.b[0] < b < surface.b[-1]
 
 
+def test_the_lowest_point_is_that_of_least_squares():
+    assert loss_surface((1, 2, 3), (2, 4, 6), [(1.5, -0.5)]).lowest == (2.0, 0.0)
+
+
 def test_a_surface_needs_no_lowest_point():
     surface = loss_surface((1, 1), (2, 3), [(0.0, 0.0)], points=3)
 
-    assert surface.w == [-1.0, 0.0, 1.0]
+    assert (surface.w, surface.lowest) == ([-1.0, 0.0, 1.0], None)
 
 
 def test_a_surface_without_a_path_is_refused():
@@ -136,22 +140,22 @@ def built(name):
     ],
 )
 def test_layers_stand_in_the_order_in_which_they_run(name, layers):
-    assert [layer.name for layer in trace_classifier(*built(name)).layers] == layers
+    assert [layer.name for layer in trace_model(*built(name)).layers] == layers
 
 
 @pytest.mark.parametrize("name", ["circles_v0", "circles_v2", "blobs", "tinyvgg"])
 def test_the_last_layer_gives_the_models_own_scores(name):
     model, inputs, labels, task = built(name)
 
-    traced = trace_classifier(model, inputs, labels, task)
+    traced = trace_model(model, inputs, labels, task)
 
     scores = model.eval()(inputs)
-    assert torch.tensor(traced.layers[-1].outputs).equal(scores)
+    assert torch.tensor([output.values for output in traced.layers[-1].outputs]).equal(scores)
     assert torch.tensor([sample.logits for sample in traced.samples]).equal(scores)
 
 
 def test_a_binary_loss_is_that_of_the_sigmoid():
-    traced = trace_classifier(*built("circles_v0"))
+    traced = trace_model(*built("circles_v0"))
     assert len(traced.samples) > 1
     for sample in traced.samples:
         p = 1 / (1 + math.exp(-sample.logits[0]))
@@ -161,7 +165,7 @@ def test_a_binary_loss_is_that_of_the_sigmoid():
 
 
 def test_a_loss_of_many_classes_is_that_of_the_softmax():
-    traced = trace_classifier(*built("blobs"))
+    traced = trace_model(*built("blobs"))
     assert len(traced.samples) > 1
     for sample in traced.samples:
         powers = [math.exp(logit) for logit in sample.logits]
@@ -174,14 +178,14 @@ def test_the_loss_is_the_mean_of_the_samples():
     model, inputs, labels, task = built("blobs")
 
     expected = nn.CrossEntropyLoss()(model(inputs), labels).item()
-    assert trace_classifier(model, inputs, labels, task).loss == pytest.approx(expected)
+    assert trace_model(model, inputs, labels, task).loss == pytest.approx(expected)
 
 
 def test_a_worked_sum_is_the_first_number_of_its_layer():
-    traced = trace_classifier(*built("blobs"))
+    traced = trace_model(*built("blobs"))
     assert len(traced.layers) > 1
     for layer in traced.layers:
-        assert layer.worked.total == pytest.approx(layer.outputs[0][0], rel=1e-5)
+        assert layer.worked.total == pytest.approx(layer.outputs[0].values[0], rel=1e-5)
         summed = sum(weight * value for weight, value in layer.worked.terms) + layer.worked.bias
         assert layer.worked.total == pytest.approx(summed)
 
@@ -190,7 +194,7 @@ def test_a_trace_leaves_the_model_as_it_was():
     model, inputs, labels, task = built("improved_tinyvgg")
     model.train()
 
-    traced = [trace_classifier(model, inputs, labels, task) for _ in range(2)]
+    traced = [trace_model(model, inputs, labels, task) for _ in range(2)]
 
     assert traced[0] == traced[1]
     assert model.training
@@ -201,7 +205,7 @@ def test_a_model_that_fails_is_left_as_it_was():
     model, _, labels, task = built("blobs")
 
     with pytest.raises(ModelError, match="does not fit these samples"):
-        trace_classifier(model, torch.zeros(3, 7), labels, task)
+        trace_model(model, torch.zeros(3, 7), labels, task)
 
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
@@ -212,12 +216,69 @@ def test_samples_and_labels_must_pair(n, m):
     model, inputs, labels, task = built("blobs")
 
     with pytest.raises(ConfigError, match=f"{n} inputs for {m} labels"):
-        trace_classifier(model, inputs[:n], labels[:m], task)
+        trace_model(model, inputs[:n], labels[:m], task)
 
 
-def test_a_regression_has_no_probabilities_to_trace():
-    with pytest.raises(ModelError, match="regression"):
-        trace_classifier(nn.Linear(1, 1), torch.zeros(1, 1), torch.zeros(1, 1), "regression")
+def test_a_regression_is_traced_to_its_answer_and_loss():
+    model = models.build("line", (1,), 1)
+
+    [sample] = trace_model(model, torch.tensor([[0.5]]), torch.tensor([[0.65]]), "regression").samples
+
+    answer = model(torch.tensor([[0.5]])).item()
+    assert (sample.answer, sample.probabilities) == (answer, ())
+    assert sample.loss == pytest.approx(abs(answer - 0.65))
+
+
+@pytest.mark.parametrize("name", ["circles_v0", "circles_v2", "blobs", "tinyvgg"])
+def test_the_step_is_that_of_autograd_and_sgd(name):
+    model, inputs, labels, task = built(name)
+
+    traced = trace_model(model, inputs, labels, task, lr=0.05)
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    loss_fn = nn.BCEWithLogitsLoss() if task == "binary" else nn.CrossEntropyLoss()
+    loss_fn(model.eval()(inputs).reshape(labels.shape if task == "binary" else (3, -1)), labels).backward()
+    gradients = {key: parameter.grad for key, parameter in model.named_parameters()}
+    optimizer.step()
+    assert [step.name for step in traced.parameters] == list(gradients)
+    for step in traced.parameters:
+        assert step.gradient.max == pytest.approx(gradients[step.name].max().item(), rel=1e-4, abs=1e-8)
+        assert step.new.mean == pytest.approx(model.state_dict()[step.name].double().mean().item(), rel=1e-4, abs=1e-8)
+    after = trace_model(model, inputs, labels, task)
+    assert traced.loss_after == pytest.approx(after.loss, rel=1e-4)
+
+
+def test_frozen_and_unused_parameters_take_no_step():
+    model, inputs, labels, task = built("circles_v0")
+    model.layer_1.requires_grad_(False)
+    model.spare = nn.Parameter(torch.zeros(2))
+
+    names = [step.name for step in trace_model(model, inputs, labels, task).parameters]
+
+    assert names == ["layer_2.weight", "layer_2.bias"]
+
+
+def test_a_trace_leaves_the_weights_and_their_gradients_as_they_were():
+    model, inputs, labels, task = built("circles_v0")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    trace_model(model, inputs, labels, task)
+
+    assert all(before[name].equal(tensor) for name, tensor in model.state_dict().items())
+    assert [parameter.grad for parameter in model.parameters()] == [None] * 4
+
+
+def test_a_layer_of_many_numbers_is_described_by_its_range():
+    [first, *_] = trace_model(*built("tinyvgg")).layers
+
+    assert (first.outputs[0].shape, first.outputs[0].values) == ((10, 64, 64), None)
+    assert first.outputs[0].min < first.outputs[0].mean < first.outputs[0].max
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, math.nan, math.inf])
+def test_a_learning_rate_is_above_zero(lr):
+    with pytest.raises(ConfigError, match="lr: must be a finite number above 0"):
+        trace_model(*built("circles_v0"), lr=lr)
 
 
 def test_the_notes_convolution_and_pooling_have_the_notes_shapes():
@@ -251,6 +312,55 @@ def test_the_pooling_takes_the_largest_of_its_window():
     assert max(traced.pooled) == traced.steps[2].values[0, 0, 0].item()
 
 
+def test_average_pooling_takes_the_mean_of_its_window():
+    traced = trace_conv((3, 8, 8), pool=3, pooling="average")
+
+    assert (traced.steps[2].label, len(traced.pooled)) == ("average pooling 3x3", 9)
+    assert sum(traced.pooled) / 9 == pytest.approx(traced.steps[2].values[0, 0, 0].item(), abs=1e-6)
+
+
+def test_without_an_image_the_notes_2x2_is_pooled():
+    traced = trace_pool()
+
+    torch.manual_seed(42)
+    assert traced.image == torch.randn(2, 2).tolist()
+    assert traced.max == [[pytest.approx(0.3367, abs=5e-5)]]
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, None), (2, 1), (3, 2), (1, 3)])
+def test_pooling_is_that_of_torch(size, stride):
+    image = torch.randn(6, 7, generator=torch.Generator().manual_seed(1))
+
+    traced = trace_pool(image.tolist(), size=size, stride=stride)
+
+    for layer, made in ((nn.MaxPool2d, traced.max), (nn.AvgPool2d, traced.average)):
+        torch.testing.assert_close(torch.tensor(made), layer(size, stride)(image[None])[0])
+
+
+def test_each_window_names_its_place_and_numbers():
+    windows = trace_pool([[1, 2, 3, 4]] * 2).windows
+
+    assert [(window.row, window.column, window.numbers) for window in windows] == [
+        (0, 0, (1, 2, 1, 2)),
+        (0, 2, (3, 4, 3, 4)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "words"),
+    [
+        ([], {}, "image: must be rows of equal length, .* not rows of no"),
+        ([[1, 2], [3]], {}, "not rows of 2, 1"),
+        ([[1, math.nan], [3, 4]], {}, "image: must be finite numbers"),
+        ([[1, 2]], {}, "size: 2x2 is larger than the image of 1x2"),
+        ([[1, 2]], {"size": 0, "stride": -1}, "size: must be at least 1, not 0; stride: must be at least 1, not -1"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused_by_name(image, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        trace_pool(image, **settings)
+
+
 def test_an_image_of_ones_own_is_what_goes_in():
     image = torch.arange(27.0).reshape(3, 3, 3)
 
@@ -279,6 +389,7 @@ def test_the_same_seed_gives_the_same_convolution():
         ({"channels": 0}, "channels: must be at least 1"),
         ({"pool": 63}, "pool: 63x63 is larger than the 62x62"),
         ({"pool": 0}, "pool: must be at least 1"),
+        ({"pooling": "min"}, "pooling: unknown pooling 'min'; .*'?max"),
         ({"in_shape": (3, 64)}, "in_shape: .* not 3x64"),
         ({"in_shape": (0, 64, 64)}, "in_shape: .* not 0x64x64"),
         ({"in_shape": (3, 99_999, 99_999)}, "in_shape: that makes"),
@@ -301,6 +412,8 @@ def test_descent_needs_no_torch():
 def test_activations_are_what_their_formulas_say():
     found = trace_activations([-1.0, 0.0, 2.0])
 
+    assert next(iter(found)) == "identity"
+    assert found["identity"] == [-1.0, 0.0, 2.0]
     assert found["relu"] == [0.0, 0.0, 2.0]
     assert found["sigmoid"] == pytest.approx([1 / (1 + math.exp(-x)) for x in (-1, 0, 2)])
     assert found["tanh"] == pytest.approx([math.tanh(x) for x in (-1, 0, 2)])

@@ -34,3 +34,17 @@ def test_the_model_is_left_as_it_was():
 
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_layer_that_works_in_place_leaves_the_output_before_it():
+    model = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU(inplace=True))
+
+    outputs = [layer.output.tolist() for layer in layer_outputs(model, torch.tensor([[-1.0, 2.0]]).clone())]
+
+    assert outputs == [[[-1.0, 2.0]], [[0.0, 2.0]]]
+
+
+def test_a_model_without_layers_is_one_itself():
+    [layer] = layer_outputs(torch.nn.Linear(2, 1), torch.zeros(1, 2))
+
+    assert (layer.name, layer.kind) == ("model", "Linear")

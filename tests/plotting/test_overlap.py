@@ -174,7 +174,7 @@ BY_EPOCHS = {  # figure -> how it is made of so many epochs
     ),
     "plot_run_curves": lambda n: plotting.plot_run_curves({"a": history(n), "b": history(n)}),
     "plot_loss_surface": lambda n: plotting.plot_loss_surface(
-        np.linspace(-1e-4, 1e-4, 9), np.linspace(-9, 9, 9), rng.random((9, 9)), 1e-4 * rng.random((n, 2))
+        np.linspace(-1e-4, 1e-4, 9), np.linspace(-9, 9, 9), rng.random((9, 9)), 1e-4 * rng.random((n, 2)), lowest=(0, 0)
     ),
 }
 ALONE = {
@@ -189,6 +189,13 @@ ALONE = {
     ),
     "plot_predictions": lambda: plotting.plot_predictions([1, 2], [1e6, 2e6], [3], [3e6], [4e6]),
     "plot_activations": plotting.plot_activations,
+    "plot_convolution of the notes": lambda: plotting.plot_convolution(
+        [
+            ("image", np.zeros((3, 64, 64))),
+            ("convolution 3x3, stride 1, padding 0", np.zeros((10, 62, 62))),
+            ("average pooling 2x2", np.zeros((10, 31, 31))),
+        ]
+    ),
     "plot_activations of one": lambda: plotting.plot_activations(["softplus"]),
     "plot_reliability": lambda: plotting.plot_reliability(
         np.linspace(0, 1, 15), np.linspace(1, 0, 15), [10**6] * 15, ece=1

@@ -43,6 +43,19 @@ def test_an_unknown_activation_and_none_are_an_error(names, words):
         plot_activations(names)
 
 
+def test_activations_are_drawn_over_the_range_asked_for():
+    figure = plot_activations(list(_ACTIVATIONS), -2000, 1000)
+
+    assert {axis.get_xlim() for axis in figure.axes} == {(-2000.0, 1000.0)}
+    assert all(np.isfinite(line.get_ydata()).all() for axis in figure.axes for line in axis.lines)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 1), (2, 1), (-1e9, 0), (0, np.nan)])
+def test_a_range_that_cannot_be_drawn_is_an_error(low, high):
+    with pytest.raises(DlwError, match="from low to high"):
+        plot_activations(["relu"], low, high)
+
+
 def test_a_layer_is_a_row_of_its_first_eight_maps():
     maps = np.random.default_rng(0).random((10, 5, 4))
     [axis] = plot_feature_maps([("conv", torch.tensor(maps))]).axes
@@ -97,6 +110,14 @@ def test_the_path_of_descent_lies_on_the_map_of_the_loss():
     assert (axis.get_xlabel(), axis.get_ylabel(), bar.get_ylabel()) == ("weight w", "bias b", "loss")
 
 
+def test_the_lowest_loss_is_marked_and_named():
+    figure = plot_loss_surface([0, 1, 2], [0, 1], np.ones((2, 3)), [[0, 0]], lowest=(1.5, 0.25))
+    *_, lowest = figure.axes[0].lines
+
+    assert (lowest.get_xdata()[0], lowest.get_ydata()[0]) == (1.5, 0.25)
+    assert lowest.get_label() == "lowest loss: w 1.5, b 0.25"
+
+
 @pytest.mark.parametrize(
     ("loss", "path", "words"),
     [
@@ -127,6 +148,12 @@ def test_each_step_of_a_convolution_has_its_shape_below_and_its_maps_in_proporti
     assert [len(axis.images) for axis in axes] == [3, 4, 4]
     widths = [axis.images[0].get_extent()[1] - axis.images[0].get_extent()[0] for axis in axes]
     assert widths == pytest.approx([64, 62, 31])
+
+
+def test_a_long_label_of_a_step_is_in_two_lines_and_whole():
+    [axis] = plot_convolution([("convolution 3x3, stride 1, padding 0", np.zeros((10, 62, 62)))]).axes
+
+    assert axis.get_title() == "convolution 3x3, stride 1,\npadding 0"
 
 
 def test_a_photo_is_drawn_in_its_three_colours_and_maps_in_their_values():

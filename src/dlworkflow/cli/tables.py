@@ -43,7 +43,7 @@ def loss(value: float) -> str:
 
 def short(value: float) -> str:
     """Return a number with four decimals, or in powers of ten where that would hide it."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+    return f"{value + 0.0:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def render(

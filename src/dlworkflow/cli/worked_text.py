@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.cli.tables import render, short
 
 if TYPE_CHECKING:
-    from dlworkflow.course.convolution import ConvTrace
+    from dlworkflow.course.convolution import ConvTrace, PoolTrace
     from dlworkflow.course.descent import DescentStep
-    from dlworkflow.course.trace import ClassifierTrace, LayerStep, SampleLoss, WorkedSum
+    from dlworkflow.course.trace import LayerStep, ModelTrace, ParameterStep, SampleLoss, WorkedSum
+    from dlworkflow.models.weights.contents import Contents
 
 MOST_SHOWN = 10
-"""Numbers shown of a layer, and terms of a sum, before an ellipsis stands for the rest."""
+"""Terms of a sum that are printed before an ellipsis for the rest."""
+MOST_LISTED = 20
+"""Numbers of a tensor up to which each is printed."""
 
 
 def descent_lines(x: Sequence[float], y: Sequence[float], taken: Sequence[DescentStep], lr: float) -> Iterable[str]:
@@ -41,23 +45,46 @@ def descent_lines(x: Sequence[float], y: Sequence[float], taken: Sequence[Descen
     yield from render(rows, {key: key for key in rows[0]}).split("\n")
 
 
-def classifier_lines(traced: ClassifierTrace, classes: Sequence[str], task: str) -> Iterable[str]:
-    """Yield each sample: the outputs of the layers, probabilities, answer and loss."""
+def model_lines(traced: ModelTrace, classes: Sequence[str], task: str) -> Iterable[str]:
+    """Yield each sample: the outputs of the layers, probabilities, answer and loss; then the gradients and a step."""
     for i, sample in enumerate(traced.samples):
-        yield f"sample {i + 1}: x = {_vector(sample.inputs)}, truth {classes[int(sample.truth)]!r}"
+        truth = repr(classes[int(sample.truth)]) if classes else short(sample.truth)
+        shape = f"{_times(sample.inputs.shape)} numbers, " if sample.inputs.count > MOST_LISTED else ""
+        yield f"sample {i + 1}: x = {shape}{_contents(sample.inputs)}; truth {truth}"
         for layer in traced.layers:
             yield from _layer_lines(layer, i)
-        yield from _loss_lines(sample, classes, task)
+        yield from _loss_lines(sample, classes, task) if classes else _error_lines(sample)
         yield ""
     losses = _some([short(sample.loss) for sample in traced.samples])
     yield f"loss = ({' + '.join(losses)}) / {len(traced.samples)} = {short(traced.loss)}"
+    if traced.parameters:
+        yield ""
+        yield f"one step of SGD at learning rate {traced.lr:g}: new = old - {traced.lr:g} * gradient of the loss"
+    for parameter in traced.parameters:
+        yield from _step_lines(parameter, traced.lr)
+    if traced.parameters:
+        yield f"loss after the step: {short(traced.loss_after)}"
 
 
 def _layer_lines(layer: LayerStep, i: int) -> Iterable[str]:
-    shape = "x".join(map(str, layer.shape[1:]))
-    yield f"  {layer.name} ({layer.kind}, {shape}): {_vector(layer.outputs[i])}"
+    output = _contents(layer.outputs[i]) if layer.outputs else "not one output a sample"
+    yield f"  {layer.name} ({layer.kind}, {_times(layer.shape[1:])}): {output}"
     if i == 0 and layer.worked is not None:
         yield f"    its first number: {_sum_text(layer.worked)}"
+
+
+def _step_lines(parameter: ParameterStep, lr: float) -> Iterable[str]:
+    yield f"  {parameter.name} ({_times(parameter.old.shape)})"
+    for name in ("old", "gradient", "new"):
+        yield f"    {name:<8}  {_contents(getattr(parameter, name))}"
+    three = [each.values for each in (parameter.old, parameter.gradient, parameter.new)]
+    if None not in three:
+        old, gradient, new = (next(iter(_flatten(values))) for values in three)
+        yield f"    its first number: {short(old)} - {lr:g} * {_signed(gradient)} = {short(new)}"
+
+
+def _error_lines(sample: SampleLoss) -> Iterable[str]:
+    yield f"  answer {short(sample.answer)} for {short(sample.truth)}; loss {short(sample.loss)}"
 
 
 def _loss_lines(sample: SampleLoss, classes: Sequence[str], task: str) -> Iterable[str]:
@@ -71,7 +98,9 @@ def _loss_lines(sample: SampleLoss, classes: Sequence[str], task: str) -> Iterab
             yield f"    {name!r}: e^{_signed(logit)} / {short(_sum_of_powers(sample))} = {short(p)}"
     chance = sample.probabilities[int(sample.truth)]
     right = "right" if sample.answer == sample.truth else "wrong"
-    yield f"  answer {classes[int(sample.answer)]!r}, {right}; loss -ln({short(chance)}) = {short(sample.loss)}"
+    is_log = math.isclose(sample.loss, -math.log(chance) if chance else math.inf, rel_tol=1e-3, abs_tol=1e-4)
+    loss = f"-ln({short(chance)}) = {short(sample.loss)}" if is_log else short(sample.loss)
+    yield f"  answer {classes[int(sample.answer)]!r}, {right}; loss {loss}"
 
 
 def _sum_of_powers(sample: SampleLoss) -> float:
@@ -89,7 +118,33 @@ def conv_lines(traced: ConvTrace) -> Iterable[str]:
     yield f"{traced.weights:,} weights and {traced.biases:,} biases"
     yield f"the convolution's first number: {_sum_text(traced.pixel, most=3 * MOST_SHOWN)}"
     shown = ", ".join(_some([short(value) for value in traced.pooled]))
-    yield f"the pooling's first number: the largest of {shown} = {short(max(traced.pooled))}"
+    name, worked = ("largest", max) if traced.pooling == "max" else ("mean", mean)
+    yield f"the pooling's first number: the {name} of {shown} = {short(worked(traced.pooled))}"
+
+
+def pool_lines(traced: PoolTrace) -> Iterable[str]:
+    """Yield the image, what each pooling makes of it, and each of its windows with both."""
+    yield from _grid_lines("image", traced.image)
+    yield ""
+    for name, made in (("max", traced.max), ("average", traced.average)):
+        yield from _grid_lines(f"{name} pooling {traced.size}x{traced.size}, stride {traced.stride}", made)
+        yield ""
+    for window in traced.windows[:MOST_SHOWN]:
+        numbers = _some([short(value) for value in window.numbers])
+        total = " + ".join(_some([_signed(value) for value in window.numbers]))
+        yield f"window at row {window.row}, column {window.column}: {', '.join(numbers)}"
+        yield f"  largest {short(window.max)}; mean ({total}) / {len(window.numbers)} = {short(window.average)}"
+    if len(traced.windows) > MOST_SHOWN:
+        yield f"... and {len(traced.windows) - MOST_SHOWN} more windows"
+
+
+def _grid_lines(label: str, rows: Sequence[Sequence[float]]) -> Iterable[str]:
+    """Yield a label with the shape of an image, and its rows in columns of one width."""
+    yield f"{label}: {_times((len(rows), len(rows[0])))}"
+    cells = [_some([short(value) for value in row]) for row in rows]
+    width = max(len(cell) for line in cells for cell in line)
+    lines = ["  " + "  ".join(cell.rjust(width) for cell in line) for line in cells]
+    yield from _some(lines) if len(lines) > MOST_SHOWN else lines
 
 
 def _sum_text(worked: WorkedSum, *, most: int = MOST_SHOWN) -> str:
@@ -109,17 +164,26 @@ def _plus(value: float) -> str:
     return f"- {short(-value)}" if value < 0 else f"+ {short(value)}"
 
 
-def _vector(values: Any) -> str:
-    flat = [values] if isinstance(values, (int, float)) else [*_flatten(values)]
-    return f"[{', '.join(_some([short(value) for value in flat]))}]"
+def _contents(found: Contents) -> str:
+    """Return all numbers of a tensor where they are few, else their mean and range."""
+    if found.values is not None and found.count <= MOST_LISTED:
+        return f"[{', '.join(map(_number, _flatten(found.values)))}]"
+    return f"mean {_number(found.mean)}, from {_number(found.min)} to {_number(found.max)}"
 
 
-def _flatten(values: Any) -> Iterable[float]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _flatten(value)
-        else:
-            yield value
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else short(value)
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _flatten(values: Any) -> Iterable[Any]:
+    for value in values if isinstance(values, list) else ():
+        yield from _flatten(value)
+    if not isinstance(values, list):
+        yield values
 
 
 def _some(parts: list[str], most: int = MOST_SHOWN) -> list[str]:

@@ -34,11 +34,15 @@ class DescentStep:
 
 @dataclass(frozen=True)
 class LossSurface:
-    """The mean squared error of y = w * x + b over a grid: `loss[i][j]` belongs to `b[i]` and `w[j]`."""
+    """The mean squared error of y = w * x + b over a grid: `loss[i][j]` belongs to `b[i]` and `w[j]`.
+
+    `lowest` is the (w, b) of least loss, by least squares; None where all x are equal and a whole line of them is.
+    """
 
     w: list[float]
     b: list[float]
     loss: list[list[float]]
+    lowest: tuple[float, float] | None = None
 
 
 def trace_descent(
@@ -96,10 +100,11 @@ def loss_surface(
     _check_points(x, y)
     if points < 2 or not path:
         raise ConfigError(f"a surface needs a path and 2 points a side or more, not {len(path)} and {points}")
-    shown = [*path, *_lowest(x, y)]
+    lowest = _lowest(x, y)
+    shown = [*path, lowest] if lowest else path
     w = _grid([point[0] for point in shown], points)
     b = _grid([point[1] for point in shown], points)
-    return LossSurface(w, b, [[_mse(x, y, wj, bi) for wj in w] for bi in b])
+    return LossSurface(w, b, [[_mse(x, y, wj, bi) for wj in w] for bi in b], lowest)
 
 
 def _mse(x: Sequence[float], y: Sequence[float], w: float, b: float) -> float:
@@ -107,14 +112,14 @@ def _mse(x: Sequence[float], y: Sequence[float], w: float, b: float) -> float:
     return sum(e * e for e in errors) / len(errors)
 
 
-def _lowest(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
-    """Return the least-squares (w, b) as a list of one; empty where all x are equal and a whole line of them is."""
+def _lowest(x: Sequence[float], y: Sequence[float]) -> tuple[float, float] | None:
+    """Return the least-squares (w, b)."""
     mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
     spread = sum((xi - mean_x) * (xi - mean_x) for xi in x)
     if not spread:
-        return []
+        return None
     w = sum((xi - mean_x) * (yi - mean_y) for xi, yi in zip(x, y, strict=True)) / spread
-    return [(w, mean_y - w * mean_x)]
+    return w, mean_y - w * mean_x
 
 
 def _grid(values: Sequence[float], points: int) -> list[float]:

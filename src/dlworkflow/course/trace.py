@@ -7,9 +7,9 @@ convolution is traced.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlworkflow.errors import ConfigError, ModelError, first_line
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dlworkflow.engine.tasks import LossFn, Task
+    from dlworkflow.models.weights.contents import Contents
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class WorkedSum:
 
 @dataclass(frozen=True)
 class LayerStep:
-    """What one layer made of all samples: `outputs` are nested lists of `shape`, the samples first.
+    """What one layer made of all samples: `shape` is that of its output, the samples first, `outputs` one a sample.
 
     `worked` is the first number of the first sample, for a linear layer.
     """
@@ -38,15 +39,18 @@ class LayerStep:
     name: str
     kind: str
     shape: tuple[int, ...]
-    outputs: list[Any]
+    outputs: tuple[Contents, ...]
     worked: WorkedSum | None = None
 
 
 @dataclass(frozen=True)
 class SampleLoss:
-    """From raw scores to the loss of one sample: `truth` and `answer` are labels, `probabilities` one a class."""
+    """From the model's output to the loss of one sample: `truth` and `answer` are labels, `probabilities` one a class.
 
-    inputs: list[Any]
+    A regression has no probabilities, and its answer is the output.
+    """
+
+    inputs: Contents
     logits: tuple[float, ...]
     probabilities: tuple[float, ...]
     answer: float
@@ -55,12 +59,29 @@ class SampleLoss:
 
 
 @dataclass(frozen=True)
-class ClassifierTrace:
-    """A forward pass: the layers in the order in which they ran, then each sample's way to its loss, and their mean."""
+class ParameterStep:
+    """A parameter before and after one step of SGD: `new` = `old` - learning rate * `gradient`."""
+
+    name: str
+    old: Contents
+    gradient: Contents
+    new: Contents
+
+
+@dataclass(frozen=True)
+class ModelTrace:
+    """A forward pass and a step of training.
+
+    The layers are in the order in which they ran; then come each sample's way to its loss, the mean of these losses,
+    and the step of SGD at learning rate `lr` with the loss of the same samples after it.
+    """
 
     layers: tuple[LayerStep, ...]
     samples: tuple[SampleLoss, ...]
     loss: float
+    lr: float
+    parameters: tuple[ParameterStep, ...]
+    loss_after: float
 
 
 def trace_activations(x: Sequence[float]) -> dict[str, list[float]]:
@@ -69,70 +90,97 @@ def trace_activations(x: Sequence[float]) -> dict[str, list[float]]:
     from torch.nn import functional as F
 
     inputs = torch.tensor(x, dtype=torch.float64)
-    return {name: getattr(F, name)(inputs).tolist() for name in ("relu", "sigmoid", "tanh", "leaky_relu", "gelu")}
+    functions = {name: getattr(F, name) for name in ("relu", "sigmoid", "tanh", "leaky_relu", "gelu")}
+    return {"identity": inputs.tolist()} | {name: function(inputs).tolist() for name, function in functions.items()}
 
 
-def trace_classifier(
-    model: nn.Module, inputs: Tensor, labels: Tensor, task: Task | str, *, loss_fn: LossFn | None = None
-) -> ClassifierTrace:
-    """Send samples through a classifier and keep what every layer made of them.
+def trace_model(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    task: Task | str,
+    *,
+    loss_fn: LossFn | None = None,
+    lr: float = 0.1,
+) -> ModelTrace:
+    """Send samples through a model, keep what every layer made of them, and work out one step of SGD.
 
-    `inputs` is (n, *in_shape) float32, `labels` (n,) as in training. The model is used as in evaluation and left as
-    it was. Raises ConfigError for no sample or labels that do not pair, and ModelError for a regression or when the
-    samples do not fit the model.
+    `inputs` is (n, *in_shape) float32, `labels` (n,) as in training ((n, 1) for a regression); `loss_fn` is the
+    task's usual one. The model runs as in evaluation, without dropout, and is left as it was. Raises ConfigError for no
+    sample, labels that do not pair and a learning rate that is not above 0, and ModelError when the samples do not fit
+    the model.
     """
     import torch
 
     from dlworkflow.engine.losses import build_loss
     from dlworkflow.engine.tasks import get_task
+    from dlworkflow.models.layers import watched_layers
+    from dlworkflow.models.weights.contents import contents_of
 
     task = get_task(task)
-    if not task.has_accuracy:
-        raise ModelError(f"a {task.name} has no probabilities to trace; `trace_descent` works one out")
     if len(inputs) == 0 or len(inputs) != len(labels):
         raise ConfigError(f"{len(inputs)} inputs for {len(labels)} labels; give at least one, and as many of each")
+    if not 0 < lr < math.inf:
+        raise ConfigError(f"lr: must be a finite number above 0, not {lr:g}")
     layers: list[LayerStep] = []
-    hooks = [
-        module.register_forward_hook(_recorder(name or "model", layers))
-        for name, module in model.named_modules()
-        if not list(module.children())
-    ]
-    was_training = model.training
-    model.eval()
+
+    def keep(name: str, layer: nn.Module, given: Tensor, output: Tensor) -> None:
+        each = tuple(map(contents_of, output)) if output.shape[:1] == inputs.shape[:1] else ()
+        layers.append(LayerStep(name, type(layer).__name__, tuple(output.shape), each, _worked_linear(layer, given)))
+
+    score = loss_fn or build_loss(task)
+
+    def losses_of(logits: Tensor) -> Tensor:
+        return torch.stack([score(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))])
+
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     try:
-        with torch.inference_mode():
+        with watched_layers(model, keep):
             logits = task.align(model(inputs), labels)
-            score = loss_fn or build_loss(task)
-            losses = [float(score(logits[i : i + 1], labels[i : i + 1])) for i in range(len(labels))]
+        losses = losses_of(logits)
+        gradients = _gradients(losses.mean(), trained)
+        new = {name: trained[name].detach() - lr * gradient for name, gradient in gradients.items()}
+        with watched_layers(model, lambda *_: None), torch.no_grad():
+            after = task.align(torch.func.functional_call(model, new, (inputs,)), labels)
+            loss_after = losses_of(after).mean().item()
     except (RuntimeError, ValueError, IndexError) as error:
         raise ModelError(f"the model does not fit these samples: {first_line(error)}") from error
-    finally:
-        model.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    probabilities, answers = task.probabilities(logits), task.labels(logits)
-    samples = tuple(
+    parameters = [
+        ParameterStep(name, *map(contents_of, (trained[name], gradient, new[name])))
+        for name, gradient in gradients.items()
+    ]
+    samples = _samples(inputs, labels, logits.detach(), losses.tolist(), task)
+    return ModelTrace(tuple(layers), samples, losses.mean().item(), lr, tuple(parameters), loss_after)
+
+
+def _gradients(loss: Tensor, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradient of a loss for each parameter that it depends on; the parameters' own `.grad` stays."""
+    import torch
+
+    if not parameters:
+        return {}
+    found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    return {name: gradient for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+
+
+def _samples(
+    inputs: Tensor, labels: Tensor, logits: Tensor, losses: Sequence[float], task: Task
+) -> tuple[SampleLoss, ...]:
+    from dlworkflow.models.weights.contents import contents_of
+
+    answers = task.labels(logits)
+    probabilities = task.probabilities(logits).tolist() if task.has_accuracy else [()] * len(losses)
+    return tuple(
         SampleLoss(
-            inputs=inputs[i].tolist(),
+            inputs=contents_of(inputs[i]),
             logits=tuple(logits[i].reshape(-1).tolist()),
-            probabilities=tuple(probabilities[i].tolist()),
+            probabilities=tuple(probabilities[i]),
             answer=answers[i].item(),
             truth=labels[i].item(),
             loss=loss,
         )
         for i, loss in enumerate(losses)
     )
-    return ClassifierTrace(tuple(layers), samples, sum(losses) / len(losses))
-
-
-def _recorder(name: str, layers: list[LayerStep]) -> Any:
-    """Return a hook that writes down a layer's output each time it runs."""
-
-    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        worked = _worked_linear(module, inputs[0])
-        layers.append(LayerStep(name, type(module).__name__, tuple(output.shape), output.tolist(), worked))
-
-    return record
 
 
 def _worked_linear(module: nn.Module, inputs: Tensor) -> WorkedSum | None:
@@ -147,5 +195,5 @@ def _worked_linear(module: nn.Module, inputs: Tensor) -> WorkedSum | None:
 def worked_sum(weights: Tensor, values: Tensor, bias: Tensor | None) -> WorkedSum:
     """Return a weighted sum in its terms: weights and values of one shape, bias one number."""
     terms = tuple(zip(weights.reshape(-1).tolist(), values.reshape(-1).tolist(), strict=True))
-    offset = 0.0 if bias is None else float(bias)
+    offset = 0.0 if bias is None else bias.item()
     return WorkedSum(terms, offset, math.fsum(weight * value for weight, value in terms) + offset)

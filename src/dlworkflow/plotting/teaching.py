@@ -18,6 +18,7 @@ from dlworkflow.plotting.style import (
     BLACK,
     BLUE,
     GREY,
+    ORANGE,
     RED,
     as_array,
     axes_for,
@@ -25,6 +26,7 @@ from dlworkflow.plotting.style import (
     legend_below,
     new_figure,
     settle,
+    text_width,
     tidy,
 )
 
@@ -33,27 +35,32 @@ MOST_CARDS = 4
 STEPS_A_ROW = 5
 TINTS = ((1.0, 0.4, 0.35), (0.35, 0.9, 0.4), (0.4, 0.6, 1.0))  # what is bright in a photo's three channels
 
+# no exp of a positive number here: it overflows
 _ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": lambda x: x,
     "relu": lambda x: np.maximum(x, 0),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sigmoid": lambda x: 0.5 * (1 + np.tanh(x / 2)),
     "tanh": np.tanh,
     "gelu": lambda x: x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
-    "silu": lambda x: x / (1 + np.exp(-x)),
+    "silu": lambda x: x * 0.5 * (1 + np.tanh(x / 2)),
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
-    "softplus": lambda x: np.log1p(np.exp(x)),
+    "softplus": lambda x: np.logaddexp(0, x),
 }
 
 
-def plot_activations(names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu")) -> Figure:
-    """Draw activation functions over [-5, 5], a panel each, with their slopes dashed.
+def plot_activations(
+    names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_relu", "gelu"), low: float = -5, high: float = 5
+) -> Figure:
+    """Draw activation functions over [low, high], a panel each, with their slopes dashed.
 
     Known are identity, relu, leaky_relu (slope 0.01), sigmoid, tanh, gelu (exact), silu, elu and softplus. Raises
-    DlwError for another name and for none.
+    DlwError for another name, for none, and for a range that is empty or beyond a million.
     """
     if not names:
         raise DlwError("no activation to draw")
+    if not -1e6 <= low < high <= 1e6:
+        raise DlwError(f"activations are drawn from low to high within -1e6 to 1e6, not from {low:g} to {high:g}")
     for name in names:
         if name not in _ACTIVATIONS:
             raise DlwError(unknown("activation", name, _ACTIVATIONS))
@@ -61,7 +68,7 @@ def plot_activations(names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_r
     rows = math.ceil(len(names) / columns)
     figure = new_figure(max(3.1 * columns, 4.4), 2.7 * rows + 0.5)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    x = np.linspace(-5, 5, 401)
+    x = np.linspace(low, high, 401)
     for name, axis in zip(names, axes, strict=False):
         y = _ACTIVATIONS[name](x)
         axis.axhline(0, color=GREY, linewidth=0.8)
@@ -69,7 +76,7 @@ def plot_activations(names: Sequence[str] = ("relu", "sigmoid", "tanh", "leaky_r
         [value] = axis.plot(x, y, color=BLUE, linewidth=2.2, label=name)
         [slope] = axis.plot(x, np.gradient(y, x), color=RED, linewidth=1.4, linestyle="--", label="slope")
         axis.set_title(name, fontsize=11)
-        axis.set(xlabel="input x", ylabel="output", xlim=(-5, 5))
+        axis.set(xlabel="input x", ylabel="output", xlim=(low, high))
         tidy(axis)
     for axis in axes[len(names) :]:
         axis.set_axis_off()
@@ -108,11 +115,13 @@ def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
     return figure
 
 
-def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None = None) -> Figure:
+def plot_loss_surface(
+    w: Any, b: Any, loss: Any, path: Any, *, lowest: tuple[float, float] | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the loss over weight w and bias b as a contour map, and the way gradient descent takes on it.
 
     `w` and `b` are (n,) and (m,), `loss` is (m, n), a row a bias; `path` is (steps, 2), w and b before the first step
-    and after each. Draws on `ax`, else on a new figure. Raises
+    and after each. A cross marks `lowest`, the w and b of least loss. Draws on `ax`, else on a new figure. Raises
     DlwError for shapes that do not agree and for an empty path.
     """
     ws, bs, heights, way = (as_array(values).astype(float) for values in (w, b, loss, path))
@@ -131,6 +140,9 @@ def plot_loss_surface(w: Any, b: Any, loss: Any, path: Any, *, ax: Axes | None =
     for when, (at_w, at_b), marker, size in ends:
         label = f"{when}: w {_short(at_w)}, b {_short(at_b)}"
         axis.plot(at_w, at_b, marker, color=BLACK, mec="white", markersize=size, label=label)
+    if lowest is not None:
+        label = f"lowest loss: w {_short(lowest[0])}, b {_short(lowest[1])}"
+        axis.plot(*lowest, "X", color=ORANGE, mec=BLACK, markersize=11, label=label)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         side.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
@@ -155,7 +167,7 @@ def plot_convolution(steps: Sequence[tuple[str, Any]]) -> Figure:
             raise DlwError(f"{label}: a step is (channels, h, w), not {values.shape}")
     rows = math.ceil(len(arrays) / STEPS_A_ROW)
     columns = math.ceil(len(arrays) / rows)
-    figure = new_figure(max(2.5 * columns, 3.0), 3.0 * rows)
+    figure = new_figure(max(2.5 * columns, 3.0), 3.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     largest = max(max(values.shape[1:]) for _, values in arrays)
     for index, axis in enumerate(axes):
@@ -164,9 +176,18 @@ def plot_convolution(steps: Sequence[tuple[str, Any]]) -> Figure:
             label, values = arrays[index]
             middle, bottom, top = _draw_stack(axis, values, largest, is_photo=index == 0 and _is_photo(values))
             arrow = "" if index == 0 else "→ "
-            axis.set_title(f"{arrow}{fit(label, 2.0, 9)}", fontsize=9, y=top)
+            axis.set_title(arrow + _in_two_lines(label, 2.0, 9), fontsize=9, y=top)
             axis.text(middle, bottom, str(values.shape), ha="center", va="top", fontsize=9)
     return settle(figure)
+
+
+def _in_two_lines(text: str, inches: float, size: float) -> str:
+    """Break a text that is wider than that between two words; what does not fit into two lines is shortened."""
+    words = text.split()
+    fitting = [n for n in range(1, len(words)) if text_width(" ".join(words[:n]), size) <= inches]
+    cut = len(words) if not fitting or text_width(text, size) <= inches else fitting[-1]
+    lines = " ".join(words[:cut]), " ".join(words[cut:])
+    return "\n".join(fit(line, inches, size) for line in lines if line)
 
 
 def _tile(maps: np.ndarray) -> np.ndarray:
