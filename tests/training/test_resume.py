@@ -102,6 +102,7 @@ LEARNING = {
     "validation": ("data.val_fraction=0.25", "schedule={name: plateau, patience: 1}"),
     "bf16": ("precision=bf16",),
     "fp16 and its scaler": ("precision=fp16", "clip_norm=1.0"),
+    "one seed": ("reseed=false",),
 }
 """Settings with a state of their own, or that change how others are kept."""
 
@@ -120,6 +121,7 @@ def test_whatever_else_learns_resumes_to_the_bit_too(tmp_path, pairs):
 
 
 NEWER = ("schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema", "mixup", "cutmix", "precision")
+NEWER += ("reseed",)
 
 
 def test_a_run_of_a_version_without_these_settings_goes_on_to_the_same_bits(tmp_path):

@@ -8,9 +8,13 @@ from threading import Thread
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+from dlworkflow import data, models
 from dlworkflow.analysis.evaluation import evaluate_run
 from dlworkflow.config import from_flags, from_overrides, read_file
+from dlworkflow.engine.loop import train_step
+from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.errors import ConfigError, DataError, DlwError, RunError
 from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.runs import list_runs
@@ -69,6 +73,28 @@ def test_another_seed_gives_another_run(tmp_path):
     first, second = quick(tmp_path), quick(tmp_path, "circles_v2", "seed=1")
 
     assert not same(weights(first), weights(second))
+
+
+def test_without_reseed_the_loop_draws_on_where_the_initial_weights_ended(tmp_path):
+    pairs = ("data.batch_size=100", "data.shuffle=true")
+    splits = data.load("circles")
+    set_seeds(42)
+    model = models.build("circles_v2", splits.in_shape, splits.n_outputs)
+    loader = DataLoader(splits.train, 100, shuffle=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    by_hand = [train_step(model, loader, torch.nn.BCEWithLogitsLoss(), optimizer).loss]
+
+    run = quick(tmp_path, "circles_v2", "reseed=false", "epochs=1", *pairs)
+
+    assert [row["train_loss"] for row in run.history()] == by_hand
+
+
+def test_a_callback_that_draws_changes_no_run_without_reseed(tmp_path):
+    config = settings("circles_v2", "reseed=false", "data.batch_size=100", "data.shuffle=true")
+
+    runs = [run_training(config, runs_dir=tmp_path, on_start=lambda *_, n=n: torch.rand(n)) for n in (0, 5)]
+
+    assert same(weights(runs[0]), weights(runs[1]))
 
 
 def test_the_written_settings_repeat_the_run(tmp_path):

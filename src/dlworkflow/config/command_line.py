@@ -18,7 +18,7 @@ _FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_O
 _SECTIONS = ("model", "data", "optimizer", "schedule", "loss", "early_stopping")
 _NOT_OF_LR_FIND = (  # what a range test leaves out, or what makes sense with a number of epochs only
     *("optimizer.lr", "epochs", "schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema"),
-    *("mixup", "cutmix", "precision", "averaging", "freeze_epochs", "compile"),
+    *("mixup", "cutmix", "precision", "averaging", "freeze_epochs", "compile", "reseed"),
 )
 
 

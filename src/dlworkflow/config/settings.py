@@ -171,6 +171,11 @@ class TrainConfig(_Settings):
     )
     epochs: int = Field(5, ge=1, le=MOST, description="Epochs: passes over the training data.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of initial weights, shuffling, augmentation and dropout.")
+    reseed: bool = Field(
+        True,
+        description="Set the seed again right before the training loop: true, or false to go on drawing where the "
+        "initial weights ended.",
+    )
     device: str = Field(
         "auto", description="Device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU where there is one."
     )

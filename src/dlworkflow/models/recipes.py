@@ -30,7 +30,7 @@ _NOTES: dict[str, dict[str, Any]] = {
     "line": _line(100),
     "line_v2": _line(1000),
     "line_deep": _line(1000, lr=0.1, step=0.01),
-    "circles_v0": _CIRCLES,
+    "circles_v0": _CIRCLES | {"epochs": 100},
     "circles_v1": _CIRCLES,
     "circles_v2": _CIRCLES,
     "blobs": _recipe({"name": "blobs"} | _FULL_BATCH, _SGD_01, 100),

@@ -50,6 +50,8 @@ class Job:
     """The loss that training minimises; `loss_fn` is the one that is reported for validation and test data."""
     device: torch.device
     threads: int
+    drawn: torch.Tensor
+    """The state of torch's generator after the initial weights were drawn: the loop starts there without `reseed`."""
     initialised: Initialised | None = None
     group: Group | None = None
     """The processes that share each batch, where there are several."""
@@ -110,6 +112,7 @@ def put_in_place(
     loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     model = _build_model(config, splits)
+    drawn = torch.get_rng_state()
     initialised = _initialise(config, model, offline) if initialise else None
     _check_smallest_batch(config, splits, model)
     for part in splits.parts().values():
@@ -121,7 +124,9 @@ def put_in_place(
     threads = choose_threads(wanted, model, splits.in_shape)
     resolved = _resolved(config, task, threads, splits)
     leakage = find_copies(splits)
-    return Job(resolved, splits, model, task, loss_fn, training_loss, device, threads, initialised, group, leakage)
+    return Job(
+        resolved, splits, model, task, loss_fn, training_loss, device, threads, drawn, initialised, group, leakage
+    )
 
 
 def _load_data(config: TrainConfig, offline: bool, group: Group | None) -> Splits:

@@ -12,6 +12,8 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+import torch
+
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import explained_workers
 from dlworkflow.engine.device import thread_count
@@ -42,8 +44,8 @@ def run_training(
     """Train as `config` and `settings` say and return the run folder, `runs_dir/<name>-NNN`.
 
     Both are settings as `resolve_config` takes them: `run_training({"model": "tinyvgg", "data": "digits"}, epochs=3)`.
-    Seeds every generator twice, as the notes do: before the model is built and before the loop. `on_start` is called
-    before the first epoch, `on_epoch` after each. Whatever ends training early, the state of the last complete epoch
+    Seeds every generator before the model is built and, unless `reseed` is false, again before the loop. `on_start` is
+    called before the first epoch, `on_epoch` after each. Whatever ends training early, the last complete epoch's state
     is written first; the summary then has the status `interrupted` or `failed`, and `resume_training` continues.
     Ctrl-C raises KeyboardInterrupt after the batch, SIGTERM SystemExit(143), SIGHUP SystemExit(129).
     """
@@ -89,6 +91,8 @@ def train_recorded(
         if on_start is not None:
             on_start(job, run)
         set_seeds(job.config.seed)
+        if not job.config.reseed:
+            torch.set_rng_state(job.drawn)
         if resume:
             _continue(run, recorder, state)
         _train(job, run, state, recorder, request, compare=resume and not force, on_epoch=on_epoch)
