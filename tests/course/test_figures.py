@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import subprocess
 import sys
 
@@ -325,3 +326,12 @@ def test_transformed_images_are_the_same_for_the_same_seed(tmp_path):
 
     assert len(seen) == 6
     assert seen[:3] == seen[3:]
+
+
+def test_a_figure_that_was_drawn_on_can_still_be_pickled(plt):
+    figure, axes = plt.subplots()
+    dlw.plot_decision_boundary(Right(), X, Y, ax=axes)
+
+    again = pickle.loads(pickle.dumps(figure))
+
+    assert again.axes[0].get_title() == axes.get_title()

@@ -176,6 +176,8 @@ def test_an_image_that_does_not_fit_the_model_says_what_to_pass(path):
     [
         ((["a"], ["b"]), "image_path: must be a path or a PIL image, not list"),
         (("PATH", ["a"]), "class_names: 1 names, and the model has 2 classes"),
+        (("PATH", NAMES, "big"), "image_size: must be \\(height, width\\) in pixels, not 'big'"),
+        (("PATH", NAMES, (28,)), "image_size: must be \\(height, width\\) in pixels, not \\(28,\\)"),
         (("PATH", NAMES, lambda image: 3), "transform: must return a tensor of floats, not int"),
     ],
 )

@@ -111,6 +111,8 @@ def _transformed(image: Image.Image, transform: Callable[[Any], Any]) -> _Inputs
 def _prepared(model: nn.Module, image: Image.Image, image_size: Any, is_published: bool) -> _Inputs:
     """Make an image ready without a transform: see `pred_and_plot_image`."""
     image_size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if image_size is not None and not (isinstance(image_size, Sequence) and [*map(type, image_size)] == [int, int]):
+        raise DlwError(f"image_size: must be (height, width) in pixels, not {image_size!r}")
     trained = _run_of(model)
     if trained is not None:
         name, pipeline, channels = trained

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 from traceback import walk_stack
-from types import MethodType
 from typing import Any
 
 import matplotlib
@@ -53,7 +53,7 @@ class Figures(list[figure.Figure]):
 def shown_once(drawn: figure.Figure) -> figure.Figure:
     """Return a figure of somebody else's that a notebook shows once from now on."""
     if not isinstance(drawn, Figure):
-        drawn._ipython_display_ = MethodType(show_once, drawn)  # type: ignore[attr-defined] # looked up by IPython
+        drawn._ipython_display_ = partial(show_once, drawn)  # type: ignore[attr-defined] # looked up by IPython
     return drawn
 
 
