@@ -178,7 +178,7 @@ course/descent: errors
 course/figures: errors data/images plotting plotting/dataset plotting/notebook plotting/points plotting/style
     course/helpers course/pyplot
 course/helpers: errors engine/arguments engine/batch_check engine/loop engine/tasks metrics/functions
-course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/notebook runs runs/finding
+course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/style runs runs/finding
     models/weights inference/rebuild course/helpers course/pyplot
 course/pyplot: plotting/notebook plotting/style
 course/trace: errors engine/losses engine/tasks models/layers models/weights

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -210,3 +213,25 @@ def test_empty_axes_of_pyplots_are_drawn_on_as_in_the_notes(path, monkeypatch):
     assert drawn is opened
     assert left.get_title() == "Pred: pizza | Prob: 0.731"
     plt.close("all")
+
+
+@pytest.mark.usefixtures("chinese_font")
+def test_chinese_names_on_the_users_axes_have_their_glyphs(path, tmp_path):
+    code = f"""
+import warnings
+warnings.simplefilter("error")
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import torch
+import dlworkflow as dlw
+plt.subplot(1, 2, 1)
+model = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+dlw.pred_and_plot_image(model, {str(path)!r}, ["比萨", "牛排"])
+plt.savefig({str(tmp_path / "figure.png")!r})
+print(plt.gca().get_title()[:7])
+"""
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (ran.stdout.strip(), ran.stderr) in [("Pred: 比", ""), ("Pred: 牛", "")]

@@ -23,7 +23,7 @@ from dlworkflow.inference.rebuild import stored_transform
 from dlworkflow.models.weights.from_weights import weights_file
 from dlworkflow.plotting import plot_probability_bars
 from dlworkflow.plotting.grid import Layout, show_image
-from dlworkflow.plotting.notebook import shown_once
+from dlworkflow.plotting.style import axes_for, fit
 from dlworkflow.runs import Run
 from dlworkflow.runs.finding import is_run
 
@@ -154,9 +154,10 @@ def _draw(inputs: _Inputs, probabilities: dict[str, float]) -> Figure:
     title = f"Pred: {label} | Prob: {probabilities[label]:.3f}"
     layout: Layout = "chw" if isinstance(inputs.shown, Tensor) else None
     if (axes := current_axes(empty=True)) is not None:
+        title = fit(title, 6, 12)
+        figure, axes, _ = axes_for(axes, 0, 0)
         show_image(axes, inputs.shown, layout)
-        axes.set_title(title.replace("$", r"\$"))
-        figure = shown_once(axes.figure.canvas.figure)
+        axes.set_title(title)
         if inputs.note:
             note = inputs.note.replace(", ", "\n")  # short lines, as other images may be beside this one
             axes.text(0.5, -0.02, note, ha="center", va="top", fontsize=7, transform=axes.transAxes)
