@@ -31,6 +31,7 @@ _version:
 errors:
 files:
 files/locking:
+files/notebook: files/text
 files/paths: errors
 files/text:
 files/writing: errors files/locking
@@ -55,8 +56,8 @@ engine/data_parallel: errors engine/loss_means engine/tasks
 engine/device: errors
 engine/early_stopping:
 engine/ema:
-engine/loop: errors engine/arguments engine/batch_check engine/data_parallel engine/device engine/scores engine/tasks
-    engine/update
+engine/loop: errors files/notebook engine/arguments engine/batch_check engine/data_parallel engine/device engine/scores
+    engine/tasks engine/update
 engine/loss_means: engine/tasks
 engine/losses: errors registry engine/loss_means engine/tasks
 engine/mixup: engine/tasks
@@ -69,7 +70,7 @@ engine/signals:
 engine/tasks: errors
 engine/update: engine/loss_means engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
-data/check: errors files/paths data/folders data/images data/protocol data/splits
+data/check: errors files/notebook files/paths data/folders data/images data/protocol data/splits
 data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
 data/download: errors files/paths
 data/folders: errors files/paths data/images
@@ -79,11 +80,11 @@ data/protocol:
 data/shards: errors files/paths files/writing registry data/check data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors data/images data/protocol
+data/splits: errors files/notebook data/images data/protocol
 metrics: metrics/functions
 metrics/functions: errors registry
 metrics/per_class: metrics/functions
-metrics/report: engine/losses engine/tasks metrics/functions metrics/per_class
+metrics/report: files/notebook engine/losses engine/tasks metrics/functions metrics/per_class
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/style
@@ -99,11 +100,11 @@ plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
 runs: runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/stored runs/summary
 runs/averaging: runs/stored runs/summary
-runs/comparison: errors runs
-runs/evaluation: runs/stored
+runs/comparison: errors files/notebook runs
+runs/evaluation: files/notebook runs/stored
 runs/finding: errors files/paths runs/averaging runs/folder runs/summary
-runs/folder: errors files/locking files/paths files/text files/writing runs/evaluation runs/history runs/stored
-    runs/summary
+runs/folder: errors files/locking files/notebook files/paths files/text files/writing runs/evaluation runs/history
+    runs/stored runs/summary
 runs/history: errors files/paths runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored
@@ -149,9 +150,9 @@ training/settings: errors config config/conflicts config/flags engine/losses eng
     data/splits metrics/functions models training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
-training/sweep: errors files/paths files/writing config engine/child_processes engine/device engine/loop engine/losses
-    engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly training/job
-    training/provenance training/recorder training/resume training/run training/settings
+training/sweep: errors files/notebook files/paths files/writing config engine/child_processes engine/device engine/loop
+    engine/losses engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly
+    training/job training/provenance training/recorder training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
 inference:
 inference/inputs: errors files/paths data/folders data/images runs inference/rows
@@ -163,8 +164,8 @@ inference/rows: errors data/folders
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
-analysis/diagnosis: errors files/text registry config config/command_line engine/losses engine/tasks data runs models
-    models/torchvision_models models/weights training/settings
+analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
+    runs models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
     data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs
     inference/predictor

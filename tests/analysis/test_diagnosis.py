@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from dlworkflow import models
 from dlworkflow.analysis import diagnosis as room
 from dlworkflow.analysis.diagnosis import diagnose, measure
+from dlworkflow.analysis.diagnosis.suggestions import of_curves_alone
 from dlworkflow.errors import DlwError
+from dlworkflow.runs import Run
 
 
 def ramp(start, end, epochs):
@@ -317,3 +322,78 @@ def test_circles_v1_is_no_better_than_the_baseline():
 
     assert diagnosis.verdict == "underfitting"
     assert diagnosis.evidence[0].startswith("No better than the baseline")
+
+
+# A history alone
+
+TINY_VGG = {  # five epochs on the photos
+    "train_loss": [1.1063, 1.0998, 1.0869, 1.0842, 1.0663],
+    "train_acc": [0.3047, 0.3281, 0.4883, 0.3984, 0.4141],
+    "test_loss": [1.0983, 1.0697, 1.0803, 1.0604, 1.0655],
+    "test_acc": [0.3116, 0.5417, 0.5047, 0.5833, 0.5634],
+}
+
+
+def test_the_repr_is_a_report_with_evidence_and_what_to_try():
+    first, *others = repr(diagnose(TINY_VGG)).splitlines()
+
+    assert first == "underfitting: both losses stopped falling while they were high"
+    assert "to try, one at a time, most promising first:" in others
+
+
+def test_a_history_alone_gets_no_suggestion_that_takes_a_model_for_granted():
+    given = [each.why for rule in RULES for each in of_curves_alone(rule.suggestions)]
+    taken = (
+        "this one",
+        "this model",
+        "not linear",
+        "pretrained layers",
+        "half precision",
+        "convolutions",
+        "batch norm",
+    )
+
+    assert not [why for why in given if any(words in why for words in taken)]
+
+
+def test_every_verdict_that_asks_for_a_change_has_one_for_any_model():
+    assert all(of_curves_alone(rule.suggestions) for rule in RULES if rule.suggestions)
+
+
+def test_what_suits_some_models_alone_is_a_condition():
+    [relu] = [each.why for each in diagnose(TINY_VGG).suggestions if "ReLU" in each.why]
+
+    assert "if there are none" in relu
+
+
+@pytest.mark.parametrize(
+    "column",
+    [lambda values: torch.tensor(values, requires_grad=True), np.array, lambda values: [np.array(v) for v in values]],
+    ids=["tensor", "array", "list of arrays"],
+)
+def test_columns_may_be_tensors_and_arrays(column):
+    given = {name: column(values) for name, values in TINY_VGG.items()}
+
+    assert diagnose(given).verdict == diagnose(TINY_VGG).verdict
+
+
+def test_accuracies_in_percent_are_those_in_fractions():
+    percent = {name: [100 * v if "acc" in name else v for v in values] for name, values in TINY_VGG.items()}
+
+    assert repr(diagnose(percent)) == repr(diagnose(TINY_VGG))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"train_loss": [1.0]}, "the history lacks test_loss, one number per epoch; it has 'train_loss'"),
+        ({"model_name": "V0", "model_loss": 0.5, "model_acc": 80.0}, "the history lacks train_loss and test_loss"),
+        (None, "a history is a dictionary of lists, .* not NoneType"),
+        ("train_loss", "a history is a dictionary of lists, .* not str"),
+        ([1, 2], "a history is a dictionary of lists, .* not list"),
+        (Run(Path("r")), "not Run; diagnose_run takes a run"),
+    ],
+)
+def test_what_is_no_history_is_named(given, sentence):
+    with pytest.raises(DlwError, match=sentence):
+        diagnose(given)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, TextFormatOption, say
 from dlworkflow.files.text import json_text, printable
-
-if TYPE_CHECKING:
-    from dlworkflow.analysis.diagnosis import Diagnosis
 
 
 def diagnose(
@@ -32,25 +26,13 @@ def diagnose(
     from dlworkflow.analysis.diagnosis.of_run import diagnose_run
 
     result = diagnose_run(found)
-    diagnosis, commands = result.diagnosis, result.suggestions
     for note in result.notes:
         say(note)
     if output == "json":
-        steps = [{"why": why, "command": command} for why, command in commands]
+        diagnosis = result.diagnosis
+        steps = [{"why": why, "command": command} for why, command in result.suggestions]
         data = {"run": str(found.path), "verdict": diagnosis.verdict, "evidence": diagnosis.evidence, "cures": steps}
         typer.echo(json_text(data, indent=1))
         return
-    for line in _lines(diagnosis, commands):
+    for line in result.lines():
         typer.echo(printable(line))
-
-
-def _lines(diagnosis: Diagnosis, commands: Sequence[tuple[str, str]]) -> list[str]:
-    """Return a diagnosis as people read it: verdict and reason, evidence, commands."""
-    reason, *evidence = diagnosis.evidence
-    lines = [f"{diagnosis.verdict.replace('_', ' ')}: {reason[:1].lower()}{reason[1:]}"]
-    lines += [f"  - {sentence}" for sentence in evidence]
-    if commands:
-        lines += ["", "to try, one at a time, most promising first:"]
-    for why, command in commands:
-        lines += [f"  {why}", f"    {command}"]
-    return lines

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data import protocol
-from dlworkflow.errors import DataError
+from dlworkflow.errors import DataError, few
+from dlworkflow.files.notebook import Shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
 
     from dlworkflow.data.images.pipeline import Pipeline
 
+_MOST_SHOWN = 20
+"""Classes of a table of splits; more would be too wide."""
+
 
 @dataclass(frozen=True)
-class Splits:
+class Splits(Shown):
     """What a loader of the table returns.
 
     `train`, `test` and `val` are data sets of (inputs of `in_shape`, label), map-style or read as a stream; `task` is
@@ -41,6 +45,24 @@ class Splits:
     source: str = "made on the spot"
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{size} {split}" for split, size in self._sizes().items())
+        classes = f", classes {few(self.classes)}" if self.classes else ""
+        return f"Splits({self.name!r}: {self.task}; {sizes}; inputs {self.in_shape}{classes})"
+
+    def _sizes(self) -> dict[str, str]:
+        return {
+            split: f"{len(part):,}" if isinstance(part, Sized) else "streamed" for split, part in self.parts().items()
+        }
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: the samples of each split, by class where that is known."""
+        counts = class_counts(self) if len(self.classes) <= _MOST_SHOWN else {}
+        return [
+            {"split": split, "samples": size, **dict(zip(self.classes, counts.get(split, ()), strict=False))}
+            for split, size in self._sizes().items()
+        ]
 
     @classmethod
     def of_images(

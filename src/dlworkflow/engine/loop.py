@@ -24,6 +24,7 @@ from dlworkflow.engine.scores import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
 from dlworkflow.engine.update import Update
 from dlworkflow.errors import DivergedError
+from dlworkflow.files.notebook import HEADLINE, Shown, named
 
 Batch = tuple[Tensor, Tensor]
 
@@ -68,13 +69,21 @@ EpochHandler = Callable[[Epoch], object]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Shown):
     """The result of `evaluate`: mean loss, accuracy, and all raw scores (n, ...) with their labels, on the CPU."""
 
     loss: float
     acc: float
     logits: Tensor
     y: Tensor
+
+    def __repr__(self) -> str:
+        [row] = self.shown_rows()
+        return f"Evaluation({named(row, HEADLINE)})"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: one row of scores."""
+        return [{"samples": len(self.y), "loss": self.loss, "acc": self.acc}]
 
 
 def train_step(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dlworkflow.engine.losses import Loss, build_loss
 from dlworkflow.engine.tasks import Task
+from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.metrics.functions import (
     Settings,
     classification_metrics,
@@ -24,7 +25,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
+class EvaluationReport(Shown):
     """The evaluation of one split.
 
     `samples` has one row per sample, in the split's order: index, file (where there are files), truth, prediction,
@@ -44,6 +45,15 @@ class EvaluationReport:
     baseline_answer: str | None = None
     warnings: tuple[str, ...] = ()
     settings: Settings = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        scores = named({"samples": len(self.samples), "loss": self.loss, **self.metrics}, HEADLINE)
+        return f"EvaluationReport({self.task}: {scores})"
+
+    def shown_rows(self) -> list[Row]:
+        """Return what a notebook shows: the scores of each class, or the metrics of a regression."""
+        of_classes = self.report.classes if self.report else ()
+        return [vars(scores) for scores in of_classes] or [{"loss": self.loss, **self.metrics}]
 
     def confused_pairs(self, most: int = 5) -> list[Row]:
         """Return the most frequent errors: truth, prediction, count, share of the samples of the true class."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, unknown
+from dlworkflow.files.notebook import Rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epochs_over_samples, over_samples
 
 Row = dict[str, Any]
@@ -49,7 +50,8 @@ def compare_runs(
     """
     entries = _entries(runs, by, where or {}, at)
     differing = _differing(entries)
-    return [entry.row | {key: entry.settings.get(key) for key in differing} for entry in entries]
+    rows = [entry.row | {key: entry.settings.get(key) for key in differing} for entry in entries]
+    return Rows(rows, first=("run", "best_epoch", "epochs_done", *SCORES, *differing))
 
 
 def compare_seeds(
@@ -84,7 +86,7 @@ def compare_seeds(
         row["seconds"] = statistics.fmean(entry.row["seconds"] for entry in members)
         row["over_batches"] = " ".join(dict.fromkeys(" ".join(e.row["over_batches"] for e in members).split()))
         rows.append(row | {key: first.settings.get(key) for key in differing})
-    return rows
+    return Rows(rows, first=("model", "data", "seeds", *SCORES, *differing))
 
 
 def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) -> list[Row]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.runs.stored import Layout, Size, Stored, damaged, read_object
 
 EVALUATION_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSummary(Stored):
+class EvaluationSummary(Stored, Shown):
     """What `dlw evaluate` found on one split; accuracies are fractions in [0, 1]."""
 
     format: int = EVALUATION_FORMAT
@@ -39,6 +40,14 @@ class EvaluationSummary(Stored):
     """Truth by row."""
     confused_pairs: list[dict[str, Any]]
     warnings: list[str]
+
+    def __repr__(self) -> str:
+        scores = named({"samples": self.samples, "loss": self.loss, **self.metrics}, HEADLINE)
+        return f"EvaluationSummary({self.run!r}, {self.weights} weights, {self.split}: {scores})"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: the scores of each class, or the metrics of a regression."""
+        return self.classes or [{"loss": self.loss, **self.metrics}]
 
 
 _LAYOUT = Layout(EvaluationSummary, {}, {})

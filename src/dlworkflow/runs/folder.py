@@ -16,6 +16,7 @@ from typing import Any
 
 from dlworkflow.errors import RunError, first_line
 from dlworkflow.files.locking import is_locked, locked_file
+from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.files.paths import read_json, read_small_text
 from dlworkflow.files.text import csv_cell
 from dlworkflow.files.writing import clear_leftovers, unfinished_folder, write_text
@@ -35,7 +36,7 @@ _is_split_indices = check_of(dict[str, list[Size]])
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(Shown):
     """One run folder. The state is in its files; an object of this class only knows their places."""
 
     path: Path
@@ -46,6 +47,22 @@ class Run:
     def name(self) -> str:
         """The folder's own name."""
         return self.path.name
+
+    def __repr__(self) -> str:
+        try:
+            summary, status = self.summary(), self.status()
+        except RunError:
+            return f"Run({str(self.path)!r}: no run, or damaged)"
+        best = summary.best or {}
+        found = f"; best epoch {best['epoch']:g} with {named(best, HEADLINE)}" if best else ""
+        return f"Run({str(self.path)!r}: {status}{found})"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: the history; none of a run that cannot be read."""
+        try:
+            return [{**row, "epoch": int(row["epoch"])} for row in self.history()]
+        except RunError:
+            return []
 
     @classmethod
     def create(

@@ -9,6 +9,18 @@ from __future__ import annotations
 from dlworkflow.analysis.diagnosis.curves import Curves, History, measure
 from dlworkflow.analysis.diagnosis.rules import RULES, Rule, rule
 from dlworkflow.analysis.diagnosis.suggestions import Suggestion, Tree
-from dlworkflow.analysis.diagnosis.verdict import Diagnosis, diagnose
+from dlworkflow.analysis.diagnosis.verdict import Diagnosis, diagnose, judge
 
-__all__ = ["RULES", "Curves", "Diagnosis", "History", "Rule", "Suggestion", "Tree", "diagnose", "measure", "rule"]
+__all__ = [
+    "RULES",
+    "Curves",
+    "Diagnosis",
+    "History",
+    "Rule",
+    "Suggestion",
+    "Tree",
+    "diagnose",
+    "judge",
+    "measure",
+    "rule",
+]

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from dlworkflow.errors import DlwError
+from dlworkflow.errors import DlwError, few
 
 History = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
@@ -172,26 +172,51 @@ def measure(
 
 def _columns(history: History) -> dict[str, list[float]]:
     """Return the history as {column: one number per epoch}, from rows or columns."""
+    if hasattr(history, "to_dict"):  # a DataFrame of pandas
+        history = history.to_dict("list")
+    if not isinstance(history, Mapping) and not _are_rows(history):
+        kind = type(history).__name__
+        raise DlwError(
+            "a history is a dictionary of lists, as `train` returns it, or a list of rows, as Run.history() has them, "
+            f"not {kind}" + ("; diagnose_run takes a run" if kind == "Run" else "")
+        )
     if isinstance(history, Mapping):
-        columns = {str(name): list(values) for name, values in history.items()}
+        columns = {str(name): _listed(values) for name, values in history.items()}
     else:
         names = dict.fromkeys(name for row in history for name in row)
         columns = {name: [row.get(name) for row in history] for name in names}
     if not any(columns.values()):
         raise DlwError("the history is empty: no epoch has ended, so there is nothing to diagnose")
     if missing := [name for name in ("train_loss", "test_loss") if not columns.get(name)]:
-        raise DlwError(f"the history lacks {' and '.join(missing)}; it has {', '.join(columns)}")
+        raise DlwError(f"the history lacks {' and '.join(missing)}, one number per epoch; it has {few(columns)}")
     known = {name: values for name, values in columns.items() if re.fullmatch("(train|test|val)_(loss|acc)", name)}
     lengths = {name: len(values) for name, values in known.items()}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DlwError(f"the history's columns are of unequal length: {listed}")
-    return {name: [_number(name, value) for value in values] for name, values in known.items()}
+    numbers = {name: [_number(name, value) for value in values] for name, values in known.items()}
+    percent = any(value > 1 for name, values in numbers.items() if name.endswith("_acc") for value in values)
+    if not percent:
+        return numbers
+    return {
+        name: [value / 100 for value in values] if name.endswith("_acc") else values for name, values in numbers.items()
+    }
+
+
+def _are_rows(history: Any) -> bool:
+    return isinstance(history, Sequence) and all(isinstance(row, Mapping) for row in history)
+
+
+def _listed(values: Any) -> list[Any]:
+    """Return a column as a list: of a list, an array or a tensor (n,); a number alone is one epoch."""
+    if isinstance(values, str) or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
+        return [values]
+    return list(values)
 
 
 def _number(name: str, value: Any) -> float:
     try:
-        return math.nan if value is None else float(value)
+        return math.nan if value is None else float(value.detach() if hasattr(value, "detach") else value)
     except (TypeError, ValueError):
         raise DlwError(f"the history's {name} holds {value!r}, which is no number") from None
 

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from dlworkflow import data, models
-from dlworkflow.analysis.diagnosis import Diagnosis, Tree, diagnose
+from dlworkflow.analysis.diagnosis import Diagnosis, Tree, judge, measure
 from dlworkflow.analysis.diagnosis.suggestions import Situation, suggested_commands
 from dlworkflow.config import Layer, TrainConfig
 from dlworkflow.config.command_line import flat
 from dlworkflow.engine.losses import build_training_loss, names_for
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import DlwError, RunError
+from dlworkflow.files.notebook import Shown, html_table
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.pretrained import checkpoints_folder
 from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means
@@ -26,12 +27,29 @@ _UNEQUAL = 1.5
 
 
 @dataclass(frozen=True)
-class RunDiagnosis:
-    """What a run's curves mean; the suggestions that fit it, as (why, command); notes to read before either."""
+class RunDiagnosis(Shown):
+    """What a run's curves mean; the suggestions that fit it, as (why, command); notes to read before either.
+
+    Its `repr` is the report that `dlw diagnose` prints.
+    """
 
     diagnosis: Diagnosis
     suggestions: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "\n".join([*self.notes, *self.lines()])
+
+    def lines(self) -> list[str]:
+        """Return the verdict, the evidence and the commands, a line each."""
+        return self.diagnosis.lines([line for why, command in self.suggestions for line in (why, f"  {command}")])
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: what to try, and the command that tries it."""
+        return [{"to try, one at a time": why, "command": command} for why, command in self.suggestions]
+
+    def _repr_html_(self) -> str:
+        return html_table(self.shown_rows(), caption="\n".join([*self.notes, *self.diagnosis.lines()]))
 
 
 def diagnose_run(run: Run) -> RunDiagnosis:
@@ -46,12 +64,13 @@ def diagnose_run(run: Run) -> RunDiagnosis:
         raise RunError(f"{run.name} ({status}) has not ended an epoch: there is nothing to diagnose")
     baseline = None if over_batches else summary.baseline  # a baseline is a mean over samples
     score = {baseline.metric: baseline.score} if baseline is not None else {}
-    diagnosis = diagnose(
+    curves = measure(
         history,
         baseline_acc=score.get("accuracy"),
         baseline_loss=score.get("loss"),
         collapsed_to=summary.collapsed_to,
     )
+    diagnosis = judge(curves)
     can_resume = status in ("interrupted", "killed") and run.state_path.is_file()
     situation = situation_of(summary, resume=str(run.path) if can_resume else None)
     commands = suggested_commands(diagnosis.suggestions, situation)

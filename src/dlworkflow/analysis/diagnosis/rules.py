@@ -55,32 +55,53 @@ _LONG_ENOUGH = Suggestion("train until the curves have a shape", (f"epochs>={2 *
 _SLOWER = Suggestion("smaller steps: a tenth of the learning rate", ("optimizer.lr/10",))
 _FASTER = Suggestion("larger steps: three times the learning rate", ("optimizer.lr*3",))
 _LR_FIND = Suggestion("a learning rate that suits: a short test, which prints one to give as --lr", way="lr_find")
-_ADAM = Suggestion("Adam, an optimizer that scales its own steps", ("optimizer.name=adam",))
+_ADAM = Suggestion(
+    "Adam, an optimizer that scales its own steps",
+    ("optimizer.name=adam",),
+    anyhow="Adam, an optimizer that scales its own steps, if it is not in use",
+)
 _CLIP = Suggestion("no step out of proportion: clip gradients to length 1", ("clip_norm?=1.0",))
 _WARM_UP = Suggestion(
     "small steps at first: the learning rate grows in the first epoch", ("schedule.warmup_epochs?=1.0",)
 )
-_LARGER_BATCHES = Suggestion("steadier steps: batches four times as large", ("data.batch_size*4",))
+_LARGER_BATCHES = Suggestion(
+    "steadier steps: batches four times as large",
+    ("data.batch_size*4",),
+    anyhow="steadier steps: larger batches, if one is not all samples",
+)
 _DECAYING = Suggestion("smaller and smaller steps: the learning rate falls along a cosine", ("schedule.name=cosine",))
 _FULL_PRECISION = Suggestion("full precision: numbers of half precision overflow sooner", ('precision="fp32"',))
 _NONLINEAR = Suggestion(
-    "a model that is not linear: this one can only cut straight", ("model.name=nonlinear",), decisive=True
+    "a model that is not linear: this one can only cut straight",
+    ("model.name=nonlinear",),
+    decisive=True,
 )
 _RELU = Suggestion(
-    "ReLUs between the layers: without them the model can only cut straight", ("model.relu=true",), decisive=True
+    "ReLUs between the layers: without them the model can only cut straight",
+    ("model.relu=true",),
+    decisive=True,
+    anyhow="ReLUs between the layers, if there are none: without them a model can only cut straight",
 )
 _UNSATURATED = Suggestion("ReLU for an activation: this one lets little gradient through", ('model.activation="relu"',))
 _CONVOLUTIONS = Suggestion("a model with convolutions, made for images", ("model.name=convolutional",))
-_WIDER = Suggestion("a larger model: twice the hidden units", ("model.hidden_units*2",))
+_WIDER = Suggestion(
+    "a larger model: twice the hidden units",
+    ("model.hidden_units*2",),
+    anyhow="a larger model: more hidden units or layers",
+)
 _DEEPER = Suggestion("a larger model: one layer or block more", ("model.hidden_layers+1", "model.blocks+1"))
 _BATCH_NORM = Suggestion("batch norm: layers that learn faster and more evenly", ("model.batch_norm=true",))
 _WEIGHED = Suggestion(
-    "the classes are of unequal size: let each count the same in the loss", ('loss_weights="balanced"',)
+    "the classes are of unequal size: let each count the same in the loss",
+    ('loss_weights="balanced"',),
+    anyhow="class weights in the loss, if the classes are of unequal size",
 )
 _DRAWN = Suggestion("the classes are of unequal size: draw from each as often", ('data.sampler="balanced"',))
 _BEST_RECIPE = Suggestion("the settings that a search found for this model, instead of the course's", way="recipe")
 _TRANSFER = Suggestion(
-    "transfer learning: a network already trained on a million photos, only its last layer new", way="pretrained"
+    "transfer learning: a network already trained on a million photos, only its last layer new",
+    way="pretrained",
+    anyhow="transfer learning, if the data are photos: a network already trained on a million of them",
 )
 _THAW = Suggestion(
     "let the pretrained layers learn too, slowly and after the first epochs",
@@ -93,16 +114,23 @@ _LESS_REGULARIZATION = Suggestion(
         *("optimizer.weight_decay=0", "model.dropout=0", "data.transform=plain"),
         *("label_smoothing=0.0", "mixup=0.0", "cutmix=0.0"),
     ),
+    anyhow="no regularization, if there is any: see whether the model can learn its training data at all",
 )
 _STRONGER = (_NONLINEAR, _RELU, _CONVOLUTIONS)
 _ONE_ANSWER = (_NONLINEAR, _RELU, _WEIGHED, _DRAWN, _UNSATURATED)
 _KNOWN_TO_WORK = (_BEST_RECIPE, _TRANSFER)
 _OVERFITTING = (
     Suggestion("more data", ("data.n_samples*4",)),
-    Suggestion("augmentation: other images of the same things in every epoch", ("data.transform=trivial_augment",)),
+    Suggestion(
+        "augmentation: other images of the same things in every epoch",
+        ("data.transform=trivial_augment",),
+        anyhow="augmentation, if the data are images: others of the same things in every epoch",
+    ),
     _BEST_RECIPE,
     _TRANSFER,
-    Suggestion("dropout: a random part of the model is left out in each step", ("model.dropout=0.3",)),
+    Suggestion(
+        "dropout: a random part of the model is left out in each step", ("model.dropout=0.3",), anyhow="dropout"
+    ),
     Suggestion("more dropout", ("model.dropout=+0.7",)),
     Suggestion(
         "early stopping: end when the loss on a part held back from the training data no longer falls",
@@ -110,7 +138,7 @@ _OVERFITTING = (
         also=("data.val_fraction?=0.2",),
     ),
     Suggestion("weight decay: keep the weights small", ("optimizer.weight_decay=0.001",)),
-    Suggestion("a smaller model: half the hidden units", ("model.hidden_units/2",)),
+    Suggestion("a smaller model: half the hidden units", ("model.hidden_units/2",), anyhow="a smaller model"),
     Suggestion("label smoothing: the model need not be so sure", ("label_smoothing?=0.1",)),
     Suggestion("mixup: train on blends of two samples", ("mixup?=0.2",)),
     Suggestion("cutmix: train on images with a piece of another", ("cutmix?=1.0",)),

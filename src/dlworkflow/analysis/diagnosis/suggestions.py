@@ -6,7 +6,7 @@ Knows the settings of a run as plain nested dictionaries, and facts about the ru
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Literal
 
@@ -17,6 +17,9 @@ from dlworkflow.files.text import shell_command
 MOST = 6
 """Nobody follows more advice than this: suggestions further down the list are left out."""
 
+_OF_A_RUN = ("model.", "data.sampler", "precision", "freeze", "label_smoothing", "mixup", "cutmix")
+"""Settings that not every training has."""
+
 Tree = Mapping[str, Any]
 
 
@@ -26,7 +29,8 @@ class Suggestion:
 
     A `change` is of `settings` in the notation of `changes`, of which at least one must change the run and those of
     `also` may. The other ways are a search for the learning rate, the model's recipe `best`, and a pretrained network.
-    After a `decisive` suggestion that fits the run no other is worth the time.
+    After a `decisive` suggestion that fits the run no other is worth the time. `anyhow` is the sentence for curves of
+    which nothing else is known, where `why` or the settings take more for granted.
     """
 
     why: str
@@ -34,6 +38,13 @@ class Suggestion:
     also: tuple[str, ...] = ()
     way: Literal["change", "lr_find", "recipe", "pretrained"] = "change"
     decisive: bool = False
+    anyhow: str = ""
+
+    @property
+    def for_any_model(self) -> str:
+        """The sentence for curves of which nothing else is known; empty where the suggestion takes more for granted."""
+        takes_more = self.way != "change" or any(setting.startswith(_OF_A_RUN) for setting in self.settings)
+        return self.anyhow or ("" if takes_more else self.why)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,12 @@ class Situation:
 
 Command = tuple[str, str] | None
 """Why, and the command line; None where a suggestion does not fit the run."""
+
+
+def of_curves_alone(suggestions: Sequence[Suggestion]) -> tuple[Suggestion, ...]:
+    """Return the suggestions that may be made without a run: no model, optimizer or data is known."""
+    known = [replace(each, why=each.for_any_model) for each in suggestions if each.for_any_model]
+    return tuple({each.why: each for each in known}.values())[:MOST]
 
 
 def suggested_commands(suggestions: Sequence[Suggestion], run: Situation) -> list[tuple[str, str]]:

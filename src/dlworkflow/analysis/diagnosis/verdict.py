@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dlworkflow.analysis.diagnosis.curves import Curves, History, measure
 from dlworkflow.analysis.diagnosis.rules import RULES
-from dlworkflow.analysis.diagnosis.suggestions import Suggestion
+from dlworkflow.analysis.diagnosis.suggestions import Suggestion, of_curves_alone
+from dlworkflow.files.notebook import Shown, html_table
 
 
 @dataclass(frozen=True)
-class Diagnosis:
-    """What the curves mean: the verdict of a rule, the evidence in sentences with numbers, and what to try."""
+class Diagnosis(Shown):
+    """What the curves mean: the verdict of a rule, the evidence in sentences with numbers, and what to try.
+
+    Its `repr` is the report that people read.
+    """
 
     verdict: str
     evidence: tuple[str, ...]
     suggestions: tuple[Suggestion, ...]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines([suggestion.why for suggestion in self.suggestions]))
+
+    def lines(self, to_try: Sequence[str] = ()) -> list[str]:
+        """Return the verdict with its reason, the evidence, and what to try, a line each."""
+        reason, *evidence = self.evidence
+        lines = [f"{self.verdict.replace('_', ' ')}: {reason[:1].lower()}{reason[1:]}"]
+        lines += [f"  - {sentence}" for sentence in evidence]
+        if to_try:
+            lines += ["", "to try, one at a time, most promising first:"]
+        return lines + [f"  {line}" for line in to_try]
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: what to try."""
+        return [{"to try, one at a time": suggestion.why} for suggestion in self.suggestions]
+
+    def _repr_html_(self) -> str:
+        return html_table(self.shown_rows(), caption="\n".join(self.lines()))
 
 
 def diagnose(
@@ -31,9 +56,16 @@ def diagnose(
     `history` is `Run.history()` (a row per epoch) or what `train` returns (a list per column): train_loss, test_loss
     and, but for a regression, train_acc and test_acc in [0, 1]; val_* where there are any. The baselines are the score
     of one constant answer on held-out data; `collapsed_to` is the class that the model predicts for every sample, where
-    that is known. Raises DlwError for an empty history or one that lacks a column.
+    that is known. Accuracies above 1 are read as percent. Suggestions are those that hold for any model and data;
+    `diagnose_run` has more. Raises DlwError for an empty history or one that lacks a column.
     """
     curves = measure(history, baseline_acc=baseline_acc, baseline_loss=baseline_loss, collapsed_to=collapsed_to)
+    found = judge(curves)
+    return replace(found, suggestions=of_curves_alone(found.suggestions))
+
+
+def judge(curves: Curves) -> Diagnosis:
+    """Return the diagnosis of the first rule that holds, with all its suggestions."""
     added = [] if curves.flaw else [name for name in RULES.names() if name not in RULES.table]
     for asked in (RULES[name] for name in (*added, *RULES.table)):
         if reason := asked(curves):

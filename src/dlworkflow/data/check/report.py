@@ -9,6 +9,8 @@ from statistics import median_low
 from typing import Any
 
 from dlworkflow.data.check.facts import Facts
+from dlworkflow.errors import few
+from dlworkflow.files.notebook import Shown
 
 FAULTS = {  # kind -> what a report calls it
     "layout": "the folder cannot be trained on",
@@ -65,7 +67,7 @@ class MinMedianMax:
 
 
 @dataclass(frozen=True)
-class FolderReport:
+class FolderReport(Shown):
     """What `check_folder` found.
 
     `layout` is `splits` (train/<class>/), `splits in classes` (<class>/train/), `classes` (<class>/ alone), `csv` or
@@ -85,6 +87,30 @@ class FolderReport:
     n_files: int
     n_read: int
     findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        sizes = {split: sum(classes.values()) for split, classes in self.counts.items()}
+        counts = ", ".join(f"{size:,} {'images' if split == 'all' else split}" for split, size in sizes.items())
+        errors, warnings = len(self.faults), len(self.remarks)
+        return f"FolderReport({self.path!r}: {counts or 'no images'}; errors: {errors}, warnings: {warnings})"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: the findings, or the images of each class where there are none."""
+        known = FAULTS | REMARKS
+        if self.findings:
+            return [
+                {
+                    "finding": known[finding.kind],
+                    "kind": "error" if finding.kind in FAULTS else "warning",
+                    "what": finding.text,
+                    "where": few(finding.paths, 3, quoted=False),
+                }
+                for finding in (*self.faults, *self.remarks)
+            ]
+        classes = dict.fromkeys(name for counts in self.counts.values() for name in counts)
+        return [
+            {"class": name} | {split: counts.get(name, 0) for split, counts in self.counts.items()} for name in classes
+        ]
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from types import NoneType
 from typing import Any
 
 from dlworkflow.errors import RunError, first_line, short, unknown
+from dlworkflow.files.notebook import Shown
 from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
 from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder, safe_name
@@ -59,7 +61,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Shown):
     """A sweep folder. All state is in the files; this object has the path alone."""
 
     path: Path
@@ -68,6 +70,22 @@ class Sweep:
     def name(self) -> str:
         """The folder's own name."""
         return self.path.name
+
+    def __repr__(self) -> str:
+        try:
+            plan = self.read()
+        except RunError:
+            return f"Sweep({str(self.path)!r}: no sweep, or damaged)"
+        counts = Counter(point.status for point in plan.points)
+        return f"Sweep({str(self.path)!r}: {', '.join(f'{n:,} {status}' for status, n in counts.items()) or 'no runs'})"
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """Return what a notebook shows: a row per run; none of a sweep that cannot be read."""
+        try:
+            points = self.read().points
+        except RunError:
+            return []
+        return [{"run": each.run, "status": each.status, **each.values, "seed": each.seed} for each in points]
 
     @classmethod
     def create(cls, runs_dir: str | os.PathLike[str] | None, stem: str, plan: Plan) -> Sweep:

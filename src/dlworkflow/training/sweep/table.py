@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from dlworkflow.files.notebook import Rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS
 from dlworkflow.runs.comparison import compare_runs, sort_rows
 from dlworkflow.training.sweep.folder import FAILED, FINISHED, PRUNED, Plan, Point, Sweep
@@ -36,7 +37,7 @@ def sweep_rows(
     metric = by or ("val_loss" if validated else "test_loss")
     shown = [metric, *_beside(metric, whole.values())]
     rows = [_row(points, whole, shown) for points in members.values()]
-    return sort_rows(rows, metric), metric
+    return Rows(sort_rows(rows, metric), first=(*plan.keys, *shown)), metric
 
 
 def best_run(sweep: Sweep, rows: Sequence[Row], metric: str, by: str | None) -> str | None:
