@@ -83,7 +83,7 @@ data/slices: engine/data_parallel data/protocol
 data/splits: errors files/notebook data/images data/protocol
 metrics: metrics/functions
 metrics/functions: errors registry
-metrics/per_class: metrics/functions
+metrics/per_class: files/text metrics/functions
 metrics/report: files/notebook engine/losses engine/tasks metrics/functions metrics/per_class
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
@@ -196,6 +196,7 @@ cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
     analysis/figures cli/options cli/tables
+cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
@@ -213,7 +214,7 @@ cli/runs: files/text runs runs/comparison runs/stored models/weights inference/r
 cli/streams:
 cli/sweep: errors files/text config config/flags data plotting runs training/sweep cli/command cli/options cli/runs
     cli/tables
-cli/tables: files/text
+cli/tables: errors files/text cli/fitting cli/options
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/model_trace
     cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/distributed training/job

@@ -111,6 +111,28 @@ def test_csv_and_json_hold_the_same_rows(dlw, several):
     assert from_csv == [{key: "" if v is None else str(v) for key, v in row.items()} for row in from_json]
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_of_mixed_runs_fits_the_terminal(width, dlw, several, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+
+    assert max(map(len, dlw("compare").out.splitlines())) <= width
+
+
+def test_a_narrow_table_keeps_run_and_scores_and_names_the_rest_on_stderr(dlw, several, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    answer = dlw("compare")
+
+    assert answer.out.split("\n")[0].split() == ["run", "best", "epoch", "test", "loss", "test", "acc"]
+    assert "note    left out to fit 60 columns of the terminal: model, data, train_loss, train_acc," in answer.err
+
+
+def test_columns_all_prints_every_column_on_a_narrow_terminal(dlw, several, monkeypatch):
+    whole = dlw("compare").out
+    monkeypatch.setenv("COLUMNS", "60")
+
+    assert dlw("compare", "--columns", "all").out == whole
+
+
 def test_markdown_is_one_table(dlw, runs):
     lines = dlw("compare", "--format", "md").out.splitlines()
 

@@ -10,10 +10,11 @@ import typer
 
 from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirOption, complete_runs, figure_file, say
 from dlworkflow.cli.runs import explain_marks, headings, pretty
-from dlworkflow.cli.tables import Format, number, percent, render
+from dlworkflow.cli.tables import Format, FormatOption, number, percent, print_table
 from dlworkflow.errors import ConfigError, RunError, few, unknown
 
 _HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches")
+_NO_SETTINGS = ("run", "seeds", "status", "model", "data", "best_epoch", "baseline", "parameters", "seconds")
 
 
 def compare(
@@ -45,7 +46,11 @@ def compare(
     ] = None,
     columns: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Columns to print; any setting is one [default: all that differ]."),
+        typer.Option(
+            metavar="A,B,...",
+            help="Columns to print; any setting is one. `all` prints all that differ, at any width [default: those "
+            "that fit the terminal].",
+        ),
     ] = None,
     over_seeds: Annotated[
         bool,
@@ -63,7 +68,7 @@ def compare(
         typer.Option("--plot-kind", help="Figure of --plot: curves of losses and accuracies, or bars of accuracies."),
     ] = "curves",
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="Format of the printed table.")] = Format.table,
+    output: FormatOption = Format.table,
 ) -> None:
     """Compare runs in one table.
 
@@ -78,6 +83,7 @@ def compare(
         raise ConfigError(f"--at: {unknown('value', at, ('best', 'last'))}")
     if at == "last" and by is not None:
         raise ConfigError(f"--by {by}: chooses an epoch, and --at last takes the last; leave one out (--sort sorts)")
+    is_whole, columns = columns is not None, None if columns == "all" else columns
     conditions = dict(_condition(text) for text in where or ())
     found = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
     if not found:
@@ -90,16 +96,16 @@ def compare(
     if over_seeds and not seeds:
         raise RunError(f"none of {len(rows)} runs has finished: there is nothing to average")
     if over_seeds:
-        _print(seeds, _chosen(seeds, columns), sort, output, _pretty_seeds)
+        _print(seeds, _chosen(seeds, columns), sort, output, _pretty_seeds, is_whole)
     else:
         if columns is not None:
             settings = all_columns(found, where=conditions)
             rows = [every | row for every, row in zip(settings, rows, strict=True)]
-        _print(rows, _chosen(rows, columns), sort, output, pretty)
+        _print(rows, _chosen(rows, columns), sort, output, pretty, is_whole)
         if output is Format.table and columns is None and any(row["seeds"] > 1 for row in seeds):
             typer.echo("\nover seeds, mean and standard deviation:")
             several = [row for row in seeds if row["seeds"] > 1]
-            _print(several, _chosen(several, None), None, output, _pretty_seeds)
+            _print(several, _chosen(several, None), None, output, _pretty_seeds, is_whole)
     on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
     if on_test:
         which = "" if len(on_test) == len(rows) else f" (of {few(on_test, quoted=False)})"
@@ -135,9 +141,11 @@ def _print(
     sort: str | None,
     output: Format,
     cells: Callable[[dict[str, Any]], dict[str, Any]],
+    is_whole: bool,
 ) -> None:
     from dlworkflow.runs.comparison import sort_rows
 
+    column = ""
     if sort is not None:
         column = sort.replace(" ", "_")
         known = list(dict.fromkeys(key for row in rows for key in row))
@@ -149,9 +157,18 @@ def _print(
         apart.append("over_batches")
     raw = [{key: row.get(key) for key in apart} for row in rows]
     columns = headings(keys if output in (Format.table, Format.md) else apart)
-    typer.echo(render([cells(row) for row in rows], columns, output, raw))
+    first = [column, *_important(keys)]
+    shown = [cells(row) for row in rows]
+    print_table(shown, columns, output, raw, first=first, whole=is_whole, every="`--columns all` prints every column")
     if output in (Format.table, Format.md):
         explain_marks(row for row in rows if set(row.get("over_batches", "").split()) & set(keys))
+
+
+def _important(keys: Sequence[str]) -> list[str]:
+    """Return the columns that a narrow terminal shows first: held-out scores, and settings where few differ."""
+    held_out = [key for key in keys if key.startswith(("val_", "test_"))]
+    settings = [key for key in keys if key not in _NO_SETTINGS and not key.startswith(("val_", "test_", "train_"))]
+    return ["status", *held_out, "best_epoch", *(settings if len(settings) <= 3 else ())]
 
 
 def _with_deviations(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlworkflow.cli.options import say
-from dlworkflow.cli.tables import Format, render
+from dlworkflow.cli.tables import FORMAT_HELP, Format, print_table
 from dlworkflow.config.flags import OUTPUT
 
 if TYPE_CHECKING:
@@ -31,9 +31,7 @@ def config(
             autocompletion=complete_settings,
         ),
     ] = None,
-    output: Annotated[
-        Format, typer.Option("--format", help="Format of the printed table.", rich_help_panel=OUTPUT)
-    ] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help=FORMAT_HELP, rich_help_panel=OUTPUT)] = Format.table,
 ) -> None:
     """Explain a setting, or list all of them.
 
@@ -52,7 +50,7 @@ def config(
     found = explain_all(key)
     if output is not Format.table:
         rows = [_row(one) for one in found]
-        typer.echo(render(rows, {name: name for name in rows[0]}, output))
+        print_table(rows, {name: name for name in rows[0]}, output)
         return
     formatter = context.make_formatter()
     for group in ("", *sections()):
@@ -73,7 +71,7 @@ def _line(found: Explained) -> str:
 def _print_one(found: Explained, output: Format) -> None:
     row = _row(found)
     if output is not Format.table:
-        typer.echo(render([row], {name: name for name in row}, output))
+        print_table([row], {name: name for name in row}, output)
         return
     for name, value in row.items():
         if value:

@@ -22,7 +22,7 @@ from dlworkflow.cli.options import (
     save_under_free_name,
     say,
 )
-from dlworkflow.cli.tables import Format, number, render
+from dlworkflow.cli.tables import Format, FormatOption, number, print_table, render
 from dlworkflow.files.paths import user_path
 from dlworkflow.files.text import printable, shell_command
 
@@ -35,7 +35,6 @@ MOST_REMARKS = 10
 
 app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
 
-FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 DataSetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Setting of the data, as data.image_size=32; may be repeated."),
@@ -53,7 +52,7 @@ def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -
         there = str(where or f"not here; `dlw data get {name}`") if entry.files else "yes"
         rows.append({"data": name, "task": entry.task, "about": entry.about, "there": there})
     rows = [row | {"there": "--data PATH"} if row["data"].startswith("image_") else row for row in rows]
-    typer.echo(render(rows, {key: key for key in rows[0]}, output))
+    print_table(rows, {key: key for key in rows[0]}, output)
 
 
 @app.command()
@@ -82,7 +81,7 @@ def info(
         for note in splits.notes:
             say(f"note: {note}")
     if rows or output is not Format.table:
-        typer.echo(render(rows, {key: key for key in ("label", "class", *splits.parts())}, output))
+        print_table(rows, {key: key for key in ("label", "class", *splits.parts())}, output)
 
 
 class What(StrEnum):

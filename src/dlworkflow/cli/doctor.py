@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from dlworkflow.cli.options import DataDirOption, RunsDirOption
-from dlworkflow.cli.tables import Format, render
+from dlworkflow.cli.tables import Format, FormatOption, print_table
 
 PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy", "pillow", "matplotlib", "typer", "pydantic")
 
@@ -24,7 +23,7 @@ def _fault(folder: Path) -> str:
 def doctor(
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="Format of the printed table.")] = Format.table,
+    output: FormatOption = Format.table,
 ) -> None:
     """Report what this machine has and what is missing.
 
@@ -60,6 +59,6 @@ def doctor(
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     add("runs folder", str(folder), _fault(nearest))
     columns = {"what": "what", "found": "found"} | ({"wrong": "wrong"} if any(row["wrong"] for row in rows) else {})
-    typer.echo(render(rows, columns, output))
+    print_table(rows, columns, output)
     if any(row["wrong"] for row in rows):
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, Weights, say
-from dlworkflow.cli.tables import Format, number, percent, render
+from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
 from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def evaluate(
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
     runs_dir: RunsDirOption = None,
-    output: Annotated[Format, typer.Option("--format", help="Format of the printed metrics.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help=FORMAT_HELP)] = Format.table,
 ) -> None:
     """Evaluate a run: metrics, classes, baseline and figures.
 
@@ -134,7 +134,7 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
     row |= {"baseline": report.baseline}
     if output is not Format.table:
         cells = {key: number(value) for key, value in row.items()}
-        typer.echo(render([cells], {key: key for key in row}, output, [row]))
+        print_table([cells], {key: key for key in row}, output, [row])
         return
     hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline")
     shown = [
@@ -142,7 +142,7 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         for key, value in row.items()
         if value is not None and key not in hidden
     ]
-    typer.echo(render(shown, {"what": f"{part} split", "value": "value"}))
+    print_table(shown, {"what": f"{part} split", "value": "value"})
     if report.report is not None and report.interval is not None:
         _print_classes(report)
         low, high = map(percent, report.interval)
@@ -163,7 +163,8 @@ def _print_classes(report: EvaluationReport) -> None:
     columns = {"label": "class", "precision": "precision", "recall": "recall", "f1": "f1"}
     columns |= {"support": "samples", "predicted": "answered"}
     cells = [{k: f"{v:.4f}" if isinstance(v, float) else number(v) for k, v in vars(each).items()} for each in shown]
-    typer.echo("\n" + render(cells, columns))
+    typer.echo()
+    print_table(cells, columns)
     if cut:
         typer.echo(f"the {MOST_CLASSES} of {len(scores)} classes with the lowest f1; evaluation.json holds all")
     pairs = [
@@ -171,4 +172,5 @@ def _print_classes(report: EvaluationReport) -> None:
     ]
     if pairs:
         headings = {"truth": "truth", "prediction": "taken for", "count": "times", "share": "of the truth"}
-        typer.echo("\n" + render(pairs, headings))
+        typer.echo()
+        print_table(pairs, headings)

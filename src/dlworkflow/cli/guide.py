@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dlworkflow.cli.options import say
-from dlworkflow.cli.tables import render
+from dlworkflow.cli.tables import print_table
 from dlworkflow.errors import ConfigError, DlwError
 from dlworkflow.guide import ENGLISH, LANGUAGES, is_translated, page, pages, search
 
@@ -60,7 +60,7 @@ def guide(
             typer.echo(f"{where}:{number}: {line}")
     elif name is None:
         rows = [{"page": key, "about": title} for key, title in pages(chosen).items()]
-        typer.echo(render(rows, {"page": "page", "about": "about"}))
+        print_table(rows, {"page": "page", "about": "about"})
     else:
         text = page(name, chosen)
         if sys.stdout.isatty():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import say
-from dlworkflow.cli.tables import Format, render
+from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def list_(
         bool,
         typer.Option("--all", help="Those of torchvision or torch.optim too [default: off]."),
     ] = False,
-    output: Annotated[Format, typer.Option("--format", help="How to print: table, json, csv or md.")] = Format.table,
+    output: FormatOption = Format.table,
 ) -> None:
     """List all that can be named, with one line of help each.
 
@@ -64,7 +64,7 @@ def list_(
         rows = _rows(kind, everything)
     else:
         raise ConfigError(f"list: {unknown('kind', kind, [*KINDS, COMMANDS])}")
-    typer.echo(render(rows, {key: key for key in rows[0]}, output))
+    print_table(rows, {key: key for key in rows[0]}, output)
 
 
 def _rows(kind: str, everything: bool) -> list[dict[str, str]]:

@@ -24,7 +24,7 @@ from dlworkflow.cli.options import (
     save_under_free_name,
     say,
 )
-from dlworkflow.cli.tables import Format, number, render
+from dlworkflow.cli.tables import Format, FormatOption, number, print_table
 from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.inference.predictor import Predictor
-
-FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 
 
 def models(output: FormatOption = Format.table) -> None:
@@ -56,7 +54,7 @@ def models(output: FormatOption = Format.table) -> None:
         for name, entry in entries().items()
     ]
     columns = {key: key.replace("_", " ") for key in rows[0]}
-    typer.echo(render([{key: number(value) for key, value in row.items()} for row in rows], columns, output, rows))
+    print_table([{key: number(value) for key, value in row.items()} for row in rows], columns, output, rows)
     say("and every classification model of torchvision by its name there: resnet18, efficientnet_b0, vit_b_16, ...")
 
 
@@ -198,7 +196,7 @@ def _trace(
     layers = layer_outputs(built, image[None])
     rows = [{"layer": "input", "kind": "", "output": _times(image.shape)}]
     rows += [{"layer": layer.name, "kind": layer.kind, "output": _times(layer.output.shape[1:])} for layer in layers]
-    typer.echo(render(rows, {key: key for key in rows[0]}))
+    print_table(rows, {key: key for key in rows[0]})
     if predictor is not None:
         [prediction] = predictor.predict_images([file])
         typer.echo(

@@ -44,6 +44,7 @@ class PredictFormat(StrEnum):
     json = "json"
     jsonl = "jsonl"
     csv = "csv"
+    csv_bom = "csv-bom"
 
 
 def predict(
@@ -65,7 +66,9 @@ def predict(
     output: Annotated[
         PredictFormat,
         typer.Option(
-            "--format", help="Format of the predictions; jsonl prints each when it is made.", rich_help_panel=OUTPUT
+            "--format",
+            help="Format of the predictions; jsonl prints each when it is made, csv-bom is CSV that Excel opens.",
+            rich_help_panel=OUTPUT,
         ),
     ] = PredictFormat.table,
     plot: Annotated[
@@ -182,10 +185,10 @@ def _looks_like_an_option(given: str) -> bool:
 
 
 def _stdin() -> str:
-    """Return what standard input holds; a file's name need be no text."""
+    """Return what standard input holds, without a byte order mark; a file's name need be no text."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
-    return sys.stdin.read()
+    return sys.stdin.read().removeprefix("\ufeff")
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -300,7 +303,7 @@ def _stream(predictions: Iterable[Prediction]) -> int:
 
 
 def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
-    from dlworkflow.cli.tables import Format, number, render
+    from dlworkflow.cli.tables import Format, number, print_table
 
     if output in (PredictFormat.json, PredictFormat.jsonl):
         rows = [_as_object(prediction) for prediction in predictions]
@@ -308,7 +311,7 @@ def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int)
         return
     raw = [_as_row(prediction) for prediction in predictions]
     pretty = [{key: f"{v:.3f}" if key.startswith("prob") else number(v) for key, v in row.items()} for row in raw]
-    typer.echo(render(pretty, {key: key for key in _columns(predictions, top_k)}, Format(output.value), raw))
+    print_table(pretty, {key: key for key in _columns(predictions, top_k)}, Format(output.value), raw)
 
 
 def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:

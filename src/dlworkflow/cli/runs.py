@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
-from dlworkflow.cli.tables import Format, number, percent, render, short
+from dlworkflow.cli.tables import Format, FormatOption, number, percent, print_table, short
 from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 MOST_NUMBERS = 50
 """Weights of a model up to which each is printed."""
-
-FormatOption = Annotated[Format, typer.Option("--format", help="Format of the printed table.")]
 
 
 def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:
@@ -32,7 +30,7 @@ def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) ->
     compared = compare_runs(found)
     rows = [{key: row.get(key) for key in keys} for row in compared]
     cells = [pretty(row) for row in compared]
-    typer.echo(render(cells, headings(keys), output, rows))
+    print_table(cells, headings(keys), output, rows, first=keys[:1] + keys[5:7] + keys[1:2])
     if output in (Format.table, Format.md):
         explain_marks({"over_batches": "*" if any("*" in c.get(k, "") for k in keys[5:7]) else ""} for c in cells)
 
@@ -71,7 +69,7 @@ def show(
         if shows_batch_means(summary):
             say("losses and accuracies are means over batches (averaging: batch); `dlw compare` has those over samples")
     cells = [pretty(row | {"epoch": int(row["epoch"])}) for row in rows]
-    typer.echo(render(cells, headings(rows[0]), output, without_nan(rows)))
+    print_table(cells, headings(rows[0]), output, without_nan(rows), first=("test_loss", "test_acc"))
 
 
 def _show_summary(run: Run, summary: Summary) -> None:
@@ -96,7 +94,8 @@ def _show_summary(run: Run, summary: Summary) -> None:
         prefix = f"{section}." if isinstance(values, dict) else ""
         lines |= {f"{prefix}{key}": v if isinstance(v, str) else json.dumps(v) for key, v in given.items()}
     rows = [{"key": key, "value": value} for key, value in lines.items() if value != ""]
-    typer.echo(render(rows, {"key": "", "value": ""}).split("\n", 2)[2] + "\n")
+    print_table(rows, {"key": "", "value": ""}, headed=False)
+    typer.echo()
 
 
 def _show_weights(run: Run, output: Format) -> None:
@@ -127,7 +126,7 @@ def _show_weights(run: Run, output: Format) -> None:
     cells = [
         {key: short(value) if isinstance(value, float) else number(value) for key, value in row.items()} for row in rows
     ]
-    typer.echo(render(cells, headings(rows[0]), output, rows))
+    print_table(cells, headings(rows[0]), output, rows)
 
 
 def _places(values: Any, at: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], float | None]]:

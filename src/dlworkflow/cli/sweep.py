@@ -18,7 +18,7 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.runs import explain_marks, headings, pretty
-from dlworkflow.cli.tables import Format, loss, number, percent, render
+from dlworkflow.cli.tables import FORMAT_HELP, Format, loss, number, percent, print_table
 from dlworkflow.config.flags import OF_SWEEP, OUTPUT, RUN, SEARCH
 from dlworkflow.errors import ConfigError, RunError, few
 from dlworkflow.files.text import shell_command
@@ -92,9 +92,7 @@ def sweep(
         ),
     ] = None,
     overwrite: OverwriteOption = False,
-    output: Annotated[
-        Format, typer.Option("--format", help="Format of the printed table.", rich_help_panel=OUTPUT)
-    ] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help=FORMAT_HELP, rich_help_panel=OUTPUT)] = Format.table,
     runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
@@ -248,7 +246,7 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: Figu
     else:
         columns = headings(dict.fromkeys(key for row in rows for key in row))
     raw = rows if output is Format.json else [row | {"runs": " ".join(row["runs"])} for row in rows]
-    typer.echo(render([_cells(row) for row in rows], columns, output, raw))
+    print_table([_cells(row) for row in rows], columns, output, raw, first=(metric,))
     if output in (Format.table, Format.md):
         explain_marks(rows)
     best = best_run(found, rows, metric, settings.by)

@@ -6,20 +6,31 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from dlworkflow.files.text import csv_cell, json_text, printable
+import typer
+
+from dlworkflow.cli.fitting import fitted, is_number, output_width
+from dlworkflow.cli.options import say
+from dlworkflow.errors import few
+from dlworkflow.files.text import csv_cell, display_width, json_text, padded, printable
 
 Row = Mapping[str, Any]
 
 
 class Format(StrEnum):
-    """How rows are printed."""
+    """How rows are printed; `csv-bom` is CSV with a byte order mark, without which Excel misreads Chinese."""
 
     table = "table"
     md = "md"
     csv = "csv"
+    csv_bom = "csv-bom"
     json = "json"
+
+
+FORMAT_HELP = "Format of what is printed; csv-bom is CSV that Excel opens with all its letters."
+
+FormatOption = Annotated[Format, typer.Option("--format", help=FORMAT_HELP)]
 
 
 def percent(fraction: float | None) -> str:
@@ -46,13 +57,41 @@ def short(value: float) -> str:
     return f"{value + 0.0:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
+def print_table(
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    form: Format = Format.table,
+    raw: Sequence[Row] = (),
+    *,
+    first: Sequence[str] = (),
+    whole: bool = False,
+    headed: bool = True,
+    every: str = "a wider terminal or `--format csv` shows every column",
+) -> None:
+    """Print rows as `render` does, a table no wider than the terminal.
+
+    Columns that do not fit are left out, last those of `first`; a line on stderr says which, and how to see `every`
+    column. With `whole` nothing is left out; without `headed` the table has no headings.
+    """
+    width = output_width() if form is Format.table and not whole else None
+    left_out: list[str] = []
+    if width is not None:
+        cells = [{key: printable(row.get(key, "")) for key in columns} for row in rows]
+        rows, columns, left_out = fitted(cells, columns, width, first)
+    text = render(rows, columns, form, raw)
+    text = text if headed else text.split("\n", 2)[2]
+    typer.echo(text.encode("utf-8-sig") if form is Format.csv_bom else text)
+    if left_out:
+        say(f"note    left out to fit {width} columns of the terminal: {few(left_out, quoted=False)}; {every}")
+
+
 def render(
     rows: Sequence[Row], columns: Mapping[str, str], form: Format = Format.table, raw: Sequence[Row] = ()
 ) -> str:
     """Return rows as text; `columns` is {key: heading} in order, `raw` the rows for programs where they differ."""
     if form is Format.json:
         return json_text([dict(row) for row in raw or rows], indent=1)
-    if form is Format.csv:
+    if form in (Format.csv, Format.csv_bom):
         return _csv(raw or rows, list(columns))
     cells = [[printable(row.get(key, "")) for key in columns] for row in rows]
     headings = list(columns.values())
@@ -66,20 +105,9 @@ def render(
 
 def _aligned(column: Sequence[str]) -> list[str]:
     """Return a heading, a rule and cells of one width on the screen; numbers are aligned to the right."""
-    widths = [display_width(cell) for cell in column]
-    most, right = max(widths), len(column) > 1 and all(map(_is_number, column[1:]))
-    gaps = [" " * (most - width) for width in widths]
-    heading, *cells = [gap + cell if right else cell + gap for cell, gap in zip(column, gaps, strict=True)]
+    most, right = max(map(display_width, column)), len(column) > 1 and all(map(is_number, column[1:]))
+    heading, *cells = [padded(cell, most, right=right) for cell in column]
     return [heading, "-" * most, *cells]
-
-
-def display_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: two for a Chinese character, none for a combining mark."""
-    if text.isascii():
-        return len(text)
-    from wcwidth import wcswidth
-
-    return max(wcswidth(text), 0)
 
 
 def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
@@ -93,7 +121,3 @@ def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
     writer.writerow(shown(csv_cell(column)) for column in columns)
     writer.writerows([shown(csv_cell(row.get(key))) for key in columns] for row in rows)
     return out.getvalue().rstrip("\n")
-
-
-def _is_number(cell: str) -> bool:
-    return not cell or cell[0].isdigit() or (cell[0] == "-" and cell[1:2].isdigit())

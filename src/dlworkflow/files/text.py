@@ -14,6 +14,21 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
 
 
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a Chinese character, none for a combining mark."""
+    if text.isascii():
+        return len(text)
+    from wcwidth import wcswidth
+
+    return max(wcswidth(text), 0)
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text with spaces up to a width on a terminal: after it, or before it with `right`."""
+    gap = " " * (width - display_width(text))
+    return gap + text if right else text + gap
+
+
 def json_text(data: object, *, indent: int | None = None) -> str:
     """Return JSON with all letters as they are and control characters as escapes, which read back the same."""
     lines = json.dumps(data, indent=indent, ensure_ascii=False).split("\n")

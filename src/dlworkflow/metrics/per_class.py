@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlworkflow.files.text import display_width, padded
 from dlworkflow.metrics import functions
 from dlworkflow.metrics.functions import check_lengths, confusion_matrix, f1s, precisions, recalls
 
@@ -51,9 +52,9 @@ class ClassificationReport:
         rows.append(("accuracy", "", "", f"{self.accuracy:.4f}", f"{n}"))
         for name in ("macro", "weighted"):
             rows.append((f"{name} mean", *(f"{score:.4f}" for score in getattr(self, name)), f"{n}"))
-        width = max(len(row[0]) for row in rows)
+        width = max(display_width(row[0]) for row in rows)
         return "\n".join(
-            f"{first:<{width}}" + "".join(f"{cell:>11}" for cell in cells)
+            padded(first, width) + "".join(f"{cell:>11}" for cell in cells)
             for first, *cells in [("", *SCORES, "support"), *rows]
         )
 
