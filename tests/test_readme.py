@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import re
 import runpy
 import shlex
@@ -25,6 +26,7 @@ from PIL import Image
 import dlworkflow
 from dlworkflow import guide
 from dlworkflow.cli.app import _command_tree, app, main
+from dlworkflow.data.datasets import fashion_mnist
 
 ROOT = Path(__file__).parent.parent
 GUIDE = Path(guide.__file__).parent
@@ -89,16 +91,57 @@ DLW = [
 ]
 
 
-def scripts() -> list[tuple[str, str]]:
-    marked = r"<!-- test: run -->\n```python\n(.*?)```\n\n```\n(.*?)```"
-    return [found for path in FILES for found in re.findall(marked, read(path), re.DOTALL)]
+def scripts(path: Path) -> list[tuple[str, str]]:
+    """Return the scripts of a page, each with the output below it ("" for none), in their order."""
+    marked = r"<!-- test: run -->\n```python\n(.*?)```\n(?:\n```\n(.*?)```)?"
+    return re.findall(marked, read(path), re.DOTALL)
 
 
-@pytest.mark.parametrize(("script", "output"), scripts())
-def test_a_script_runs_and_prints_what_is_shown(script, output, tmp_path):
-    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+RUN_IN_ORDER = """
+import contextlib, io, json, sys
+names, printed = {}, []
+for script in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        exec(script, names)
+    printed.append(output.getvalue())
+print(json.dumps(printed))
+"""
+SLOW = ("1-5.md", "1-6.md")  # the chapters that train on images
+NEEDS = {"1-5.md": "fashion_mnist", "1-6.md": "photos", "mistakes.md": "photos"}
 
-    assert ran.stdout == output
+
+@pytest.fixture
+def in_chapter(in_tmp, request):
+    """Return a function that gives a page's reader the data of its chapter and the notes' configs."""
+
+    def give(page):
+        (in_tmp / "configs").symlink_to(ROOT / "configs")
+        if NEEDS.get(page) == "fashion_mnist" and fashion_mnist.find() is None:
+            pytest.skip("no FashionMNIST files")
+        if NEEDS.get(page) == "photos":
+            (in_tmp / "data").mkdir()
+            (in_tmp / "data" / "pizza_steak_sushi").symlink_to(request.getfixturevalue("photos"))
+        return in_tmp
+
+    return give
+
+
+def of_pages(names):
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [], id=name) for name in names]
+
+
+@pytest.mark.parametrize("page", of_pages(name for name, path in TEXT.items() if scripts(path)))
+def test_the_scripts_of_a_page_in_their_order_print_what_it_shows(page, in_chapter):
+    given, shown = zip(*scripts(TEXT[page]), strict=True)
+    command = [sys.executable, "-c", RUN_IN_ORDER, json.dumps(given)]
+    environment = os.environ | {"MPLBACKEND": "agg"}
+
+    ran = subprocess.run(command, cwd=in_chapter(page), env=environment, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+    for script, printed, output in zip(given, json.loads(ran.stdout), shown, strict=True):
+        lines = [[line for line in text.splitlines() if line.strip()] for text in (printed, output)]
+        assert is_output(*lines), f"{script}\n{printed}"
 
 
 FOLLOWED = {
@@ -132,10 +175,10 @@ def is_output(printed: list[str], shown: list[str]) -> bool:
     return bool(printed) and is_line(printed[0], shown[0]) and is_output(printed[1:], shown[1:])
 
 
-@pytest.mark.parametrize("page", [name for name, steps in FOLLOWED.items() if steps and name != "zh/start.md"])
-def test_the_commands_of_a_page_in_their_order_print_what_it_shows(page, in_tmp):
+@pytest.mark.parametrize("page", of_pages(name for name, steps in FOLLOWED.items() if steps and name != "zh/start.md"))
+def test_the_commands_of_a_page_in_their_order_print_what_it_shows(page, in_chapter):
+    in_tmp = in_chapter(page)
     runpy.run_path(str(ROOT / "tests" / "write_digits.py"))["write_digits"](in_tmp / "images")
-    (in_tmp / "configs").symlink_to(ROOT / "configs")
     for step in re.split(r"^\$ ", FOLLOWED[page], flags=re.MULTILINE)[1:]:
         command, *shown = filter(None, step.replace("\\\n", "").splitlines())
         answer = io.StringIO()
@@ -192,7 +235,7 @@ def test_every_block_is_of_a_kind_that_is_checked(path):
     kinds = [language for language, _ in blocks(path)]
 
     assert set(kinds) <= set(PLAIN)
-    assert kinds.count("") == read(path).count("<!-- test: run -->")
+    assert kinds.count("") == sum(bool(output) for _, output in scripts(path))
     assert len(kinds) * 2 == len(re.findall(r"^```", read(path), re.MULTILINE))
 
 
@@ -206,6 +249,15 @@ def test_every_name_of_the_library_in_python_exists(path):
                 assert [alias.name for alias in node.names if not (GUIDE.parent / alias.name).exists()] == []
     for name in re.findall(r"`dlw\.(\w+)", read(path)):
         assert hasattr(dlworkflow, name), name
+
+
+def test_the_page_on_the_notes_lists_every_helper_of_the_course():
+    rows = re.findall(r"^\| (`.*?`)(?: \(.*?\))? \|", guide.page("notes"), re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    helpers = {name for home, names in dlworkflow._HOMES.items() if home.startswith("course") for name in names}
+    assert listed <= set(dlworkflow.__all__)
+    assert helpers <= listed
 
 
 @pytest.mark.parametrize("path", EVERY)
@@ -373,7 +425,7 @@ def test_every_page_starts_with_its_title(path):
 
 
 def test_readme_links_to_every_page_of_the_guide():
-    linked = set(re.findall(r"\(src/dlworkflow/guide/([\w/]+)\.md\)", read(ROOT / "README.md")))
+    linked = set(re.findall(r"\(src/dlworkflow/guide/([\w/-]+)\.md\)", read(ROOT / "README.md")))
 
     assert linked == {path.relative_to(GUIDE).with_suffix("").as_posix() for path in GUIDE.rglob("*.md")}
 
