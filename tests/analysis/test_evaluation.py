@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION
-from dlworkflow.metrics.report import make_report, regression_warnings
+from dlworkflow.metrics.report import MOST_COLUMNS, make_report, regression_warnings
 
 CLASSES = ("pizza", "steak", "sushi")
 
@@ -103,3 +103,25 @@ def test_a_regression_no_better_than_the_mean_is_warned_of():
     assert "no better than always answering the training mean" in regression_warnings(0.5, 0.35)[0]
     assert regression_warnings(0.1, 0.35) == ()
     assert regression_warnings(float("nan"), 0.35) != ()
+
+
+def test_a_prediction_has_the_probability_of_each_class():
+    logits = torch.tensor([[2.4, 0.1, -13.0], [0.0, 0.0, 0.0]])
+
+    first, second = report_of(logits, torch.tensor([0, 1])).predictions()
+
+    found = [[row[f"probability: {name}"] for name in CLASSES] for row in (first, second)]
+    assert found == [pytest.approx(row) for row in logits.softmax(dim=1).tolist()]
+
+
+def test_both_classes_of_a_binary_task_have_a_probability():
+    [row] = make_report(torch.tensor([[-3.0]]), torch.tensor([1.0]), BINARY, classes=("no", "yes")).predictions()
+
+    assert row["probability: no"] + row["probability: yes"] == pytest.approx(1)
+
+
+def test_a_prediction_of_very_many_classes_has_that_of_the_predicted_one_alone():
+    classes = [str(label) for label in range(MOST_COLUMNS + 1)]
+    [row] = make_report(torch.zeros(1, len(classes)), torch.tensor([3]), MULTICLASS, classes=classes).predictions()
+
+    assert [key for key in row if key.startswith("probability")] == ["probability"]

@@ -78,14 +78,14 @@ def test_a_setting_typed_for_another_optimizer_is_refused_not_dropped():
 
 
 def test_all_faults_are_said_at_once():
-    typed = c.from_overrides(["epochs=0", "optimizer.lr=-1", "data.step=x", "modl=3", "seed=true"])
+    typed = c.from_overrides(["epochs=-1", "optimizer.lr=-1", "data.step=x", "modl=3", "seed=true"])
 
     found = faults(LINE, typed)
 
     assert found == [
         "data.step: must be a number, not 'x'",
         "optimizer.lr: must be more than 0, not -1",
-        "epochs: must be at least 1, not 0",
+        "epochs: must be at least 0, not -1",
         "seed: must be a whole number, not True",
         "modl: unknown setting 'modl'; did you mean 'model'?",
     ]
@@ -316,7 +316,7 @@ def test_a_seed_may_choose_the_validation_split_too():
 
 @pytest.mark.parametrize("step", ["{flip: {chance: 1}}", "flop", "{normalize: {mean: [1, 2]}}", "[normalize, flip]"])
 def test_a_wrong_transform_is_told_with_all_other_faults_before_data_is_read(step):
-    pairs = c.from_overrides([f"data.transform={step if step[0] == '[' else f'[{step}]'}", "epochs=0"])
+    pairs = c.from_overrides([f"data.transform={step if step[0] == '[' else f'[{step}]'}", "epochs=-1"])
 
     transform, epochs = faults(flags(model__name="tinyvgg", data__name="image_folder", data__path="nowhere"), pairs)
 

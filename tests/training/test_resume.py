@@ -416,3 +416,15 @@ def test_no_state_is_written_before_the_history_that_it_counts_on_is_on_disk(tmp
     run_training(settings("line", epochs=3), runs_dir=tmp_path)
 
     assert done == ["3 epochs", 3]
+
+
+def test_a_resume_that_is_interrupted_before_it_trains_keeps_the_best_epoch(tmp_path):
+    def interrupt(_job, _run):
+        raise KeyboardInterrupt
+
+    run = stopped(tmp_path, "line")
+    before = run.summary().best
+    with pytest.raises(KeyboardInterrupt):
+        resume_training(run, on_start=interrupt)
+
+    assert run.summary().best == before

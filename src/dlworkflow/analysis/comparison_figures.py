@@ -9,7 +9,7 @@ from dlworkflow import plotting
 from dlworkflow.analysis.run_figures import history_lists, loss_label
 from dlworkflow.errors import RunError
 from dlworkflow.metrics.functions import wilson_interval
-from dlworkflow.runs import Run, epochs_over_samples
+from dlworkflow.runs import Run, epochs_over_samples, trained_epochs
 from dlworkflow.runs.comparison import compare_runs
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _draw_curves(runs: Sequence[Run], labels: Mapping[str, str]) -> Figure:
     histories = {}
     for run in runs:
         rows, by_batch = epochs_over_samples(run.summary(), run.history())
-        if rows:
+        if rows := trained_epochs(rows):
             histories[labels[str(run.path)] + (_MARK if by_batch else "")] = history_lists(rows)
     if not histories:
         raise RunError("none of these runs has finished an epoch yet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -206,7 +206,7 @@ def report_run(run: Run, split: str = "test", *, weights: str = "best", device: 
 
 def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
-    tables: dict[str, list[dict[str, Any]]] = {"predictions": report.samples, "errors": report.errors()}
+    tables: dict[str, Iterable[dict[str, Any]]] = {"predictions": report.predictions(), "errors": report.errors()}
     if report.matrix is not None:
         tables["confusion_matrix"] = [
             {"truth": name} | {f"predicted: {other}": n for other, n in zip(report.classes, row, strict=True)}

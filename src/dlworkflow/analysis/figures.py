@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow import plotting
 from dlworkflow.analysis.run_figures import FIGURES, NothingToDrawError
 from dlworkflow.errors import DataError, RunError
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, trained_epochs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,8 +37,10 @@ class Material:
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
-        """The epochs of the run. Raises RunError where there are none."""
+        """The epochs of the run. Raises RunError where there are none, NothingToDrawError for an untrained model."""
         rows = self.run.history()
+        if rows and not trained_epochs(rows):
+            raise NothingToDrawError(f"{self.run.name} is not trained (0 epochs): it has no curves to draw")
         if not rows:
             raise RunError(f"{self.run.name} has not finished an epoch yet: there is nothing to draw")
         return rows

@@ -114,7 +114,7 @@ def compare(
     if target is not None:
         from dlworkflow.analysis.comparison_figures import draw_runs
 
-        kept = [row["path"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("epochs_done")]
+        kept = [row["path"] for row in (sort_rows(rows, sort) if sort else rows) if row.get("best_epoch") is not None]
         by_path = {str(run.path): run for run in found}
         say(f"figure {target.save(draw_runs([by_path[path] for path in kept], kind=plot_kind, **epoch))}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ class TrainingProgress:
         """Print what trains where."""
         if self._quiet:
             return
-        self._epochs, self._run, self._ended = job.config.epochs, run, len(run.history())
+        self._epochs, self._run, self._ended = job.config.epochs, run, run.epochs_done()
         say_job(job)
         say(f"run     {run.path}")
         from dlworkflow.runs import shows_batch_means
@@ -84,9 +85,9 @@ class TrainingProgress:
 
 def describe_epoch(epoch: Epoch, epochs: int) -> str:
     """Return an epoch as one line, its numbers in columns."""
-    parts = [f"epoch {epoch.number:>{len(str(epochs))}}/{epochs}"]
+    parts = [f"epoch {epoch.number:>{len(str(epochs))}}/{epochs}" if epoch.number else "untrained"]
     for split, scores in (("train", epoch.train), ("val", epoch.val), ("test", epoch.test)):
-        if scores is not None:
+        if scores is not None and not math.isnan(scores.loss):
             acc = percent(scores.acc)
             parts.append(f"{split} loss {loss(scores.loss)}" + (f" acc {acc:>8}" if acc else ""))
     return "  ".join([*parts, f"{epoch.seconds:.2f} s"])
@@ -183,11 +184,8 @@ def print_end(run: Run) -> None:
     elif shows_batch_means(summary):
         marks = ", over samples"
     averaged = " of the averaged weights" if summary.scored == "averaged weights" else ""
-    typer.echo(
-        f"best epoch {best['epoch']} (by {split} loss{averaged}): loss {best[f'{split}_loss']:.5f}"
-        + (f", accuracy {acc}" if acc else "")
-        + marks
-    )
+    scored = f"best epoch {best['epoch']} (by {split} loss{averaged})" if best["epoch"] else f"untrained, {split} split"
+    typer.echo(f"{scored}: loss {best[f'{split}_loss']:.5f}" + (f", accuracy {acc}" if acc else "") + marks)
     if baseline is not None and baseline.metric == "accuracy":
         typer.echo(f"always answering {baseline.answer!r} scores {percent(baseline.score)} on the test split")
     elif baseline is not None:
@@ -196,6 +194,9 @@ def print_end(run: Run) -> None:
         waited = summary.config["early_stopping"]["patience"]
         typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
     typer.echo(f"{summary.seconds:.1f} s; run {run.path}")
+    if not best["epoch"]:
+        say(f"train it with: {shell_command(['dlw', 'train', '--resume', str(run.path), '--epochs', '5'])}")
+        return
     for warning in _warnings(summary):
         say(f"warning: {warning}")
 

@@ -251,7 +251,7 @@ def _dry_resume(name: str, runs_dir: str | None, change: dict[str, Any]) -> None
 
 
 def _save_curves(run: Run, plots: bool | None) -> None:
-    if plots or (plots is None and sys.stdout.isatty()):
+    if run.epochs_done() and (plots or (plots is None and sys.stdout.isatty())):
         from dlworkflow.analysis.figures import draw
         from dlworkflow.plotting import save_figure
 

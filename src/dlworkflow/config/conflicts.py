@@ -43,7 +43,7 @@ def _optimizer(config: TrainConfig) -> Iterator[Finding]:
 
 def _warmup(config: TrainConfig) -> Iterator[Finding]:
     warmup, epochs = config.schedule.warmup_epochs, config.epochs
-    if warmup >= epochs:
+    if 0 < epochs <= warmup:
         yield (
             "schedule.warmup_epochs",
             ("epochs",),
@@ -59,7 +59,7 @@ def _label_smoothing(config: TrainConfig) -> Iterator[Finding]:
 
 def _early_stopping(config: TrainConfig) -> Iterator[Finding]:
     stopping, epochs = config.early_stopping, config.epochs
-    if stopping is not None and stopping.patience >= epochs:
+    if stopping is not None and 0 < epochs <= stopping.patience:
         yield (
             "early_stopping.patience",
             ("epochs",),

@@ -169,7 +169,9 @@ class TrainConfig(_Settings):
         None,
         description="Class weights of the training loss: balanced, or a mapping as {pizza: 2.0} [default: all equal].",
     )
-    epochs: int = Field(5, ge=1, le=MOST, description="Epochs: passes over the training data.")
+    epochs: int = Field(
+        5, ge=0, le=MOST, description="Epochs: passes over the training data; 0 evaluates the untrained model."
+    )
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of initial weights, shuffling, augmentation and dropout.")
     reseed: bool = Field(
         True,

@@ -26,6 +26,7 @@ from dlworkflow.engine.update import Update
 from dlworkflow.errors import DivergedError
 from dlworkflow.files.notebook import HEADLINE, Shown, named
 
+_UNTRAINED = Scores(math.nan, math.nan)
 Batch = tuple[Tensor, Tensor]
 
 
@@ -33,6 +34,7 @@ Batch = tuple[Tensor, Tensor]
 class Epoch:
     """The result of one epoch; `number` counts from 1, `seconds` includes the evaluation.
 
+    Epoch 0 is the untrained model; its scores of training are nan.
     `over_samples` has the scores over samples by split where `train`, `test` and `val` are means over batches.
     `metrics` are further numbers by column, such as "test_f1_macro".
     """
@@ -210,20 +212,20 @@ def train_epochs(
     `observer` returns, for a split that is evaluated, what is called with the raw scores and labels of each batch.
 
     The next epoch begins when the caller asks for it: what it does in between is part of no epoch. `tested` may be
-    of another model than `trained`, such as the average of its weights.
+    of another model than `trained`, such as the average of its weights. Epoch 0 is evaluated and not trained.
     Raises DivergedError when a mean loss is nan or infinite; that epoch is not yielded.
     """
     by_batch = trained.averaging == "batch"
     for number in numbers:
         start, lr = default_timer(), update.optimizer.param_groups[0]["lr"]
         try:
-            found = {"train": trained.train(batches["train"], update)}
+            found = {"train": trained.train(batches["train"], update) if number else (_UNTRAINED, _UNTRAINED)}
         except DivergedError as error:
             raise error.within(number, lr) from None
         found |= {split: tested.test(batches[split], observer(split)) for split in ("test", "val") if split in batches}
         scores = {split: result for split, (result, _) in found.items()}
         for split, (loss, _) in scores.items():
-            if not math.isfinite(loss):
+            if not math.isfinite(loss) and scores[split] is not _UNTRAINED:
                 raise DivergedError(loss, split=split, epoch=number, lr=lr)
         over_samples = {split: result for split, (_, result) in found.items()} if by_batch else None
         yield Epoch(number, lr, default_timer() - start, **scores, over_samples=over_samples, metrics={})

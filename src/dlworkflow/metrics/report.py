@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,14 +23,18 @@ from dlworkflow.metrics.per_class import ClassificationReport, classification_re
 
 Row = dict[str, Any]
 
+MOST_COLUMNS = 200
+"""With more classes, the probabilities of all would make a file many times as large as what is learned from it."""
+
 
 @dataclass(frozen=True)
 class EvaluationReport(Shown):
     """The evaluation of one split.
 
     `samples` has one row per sample, in the split's order: index, file (where there are files), truth, prediction,
-    probability of the prediction, loss. `interval` is the 95 % confidence interval of the accuracy. `matrix` counts,
-    with the true class by row. `settings` are those of metrics that differ from their defaults.
+    probability of the prediction, loss. `probabilities` (n, classes) are those of all classes. `interval` is the 95 %
+    confidence interval of the accuracy. `matrix` counts, with the true class by row. `settings` are those of metrics
+    that differ from their defaults.
     """
 
     task: str
@@ -38,6 +42,7 @@ class EvaluationReport(Shown):
     metrics: dict[str, float | None]
     samples: list[Row]
     classes: tuple[str, ...] = ()
+    probabilities: Tensor | None = None
     report: ClassificationReport | None = None
     matrix: list[list[int]] | None = None
     interval: tuple[float, float] | None = None
@@ -69,6 +74,18 @@ class EvaluationReport(Shown):
         """Return the wrongly predicted samples (all of a regression), the highest loss first."""
         wrong = [row for row in self.samples if self.task == "regression" or row["truth"] != row["prediction"]]
         return sorted(wrong, key=lambda row: -row["loss"])
+
+    def predictions(self) -> Iterator[Row]:
+        """Yield `samples` with the probability of each class, six digits of it, in columns `probability: NAME`.
+
+        With more than `MOST_COLUMNS` classes these are left out.
+        """
+        if self.probabilities is None or len(self.classes) > MOST_COLUMNS:
+            yield from self.samples
+            return
+        names = [f"probability: {name}" for name in self.classes]
+        for row, of_classes in zip(self.samples, self.probabilities, strict=True):
+            yield row | {name: float(f"{p:.6g}") for name, p in zip(names, of_classes.tolist(), strict=True)}
 
     def to_data(self) -> Row:
         """Return the report without its samples, as JSON can hold it."""
@@ -132,6 +149,7 @@ def make_report(
         metrics,
         _samples(files, values, losses),
         classes=tuple(classes),
+        probabilities=probabilities,
         report=classification_report(truth, prediction, classes),
         matrix=confusion_matrix(truth, prediction, len(classes)).tolist(),
         interval=interval,

@@ -137,7 +137,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         status = run.status()
         ended = status not in ("running", "killed") and summary.best and summary.last
         history = run.history() if by or at == "last" or not ended else []
-        epochs_done = len(history) or run.epochs_done()
+        epochs_done = int(history[-1]["epoch"]) if history else run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
     config, baseline = summary.config, summary.baseline

@@ -7,7 +7,7 @@ import errno
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -133,10 +133,12 @@ class Run(Shown):
 
     def cut_history(self, epochs: int) -> None:
         """Keep the first `epochs` epochs, those in the state of training. Raises RunError when there are fewer."""
-        file = self.path / _HISTORY
-        if epochs:
-            self._write(_HISTORY, first_epochs(file, epochs))
-        else:
+        self._write(_HISTORY, first_epochs(self.path / _HISTORY, epochs))
+
+    def clear_epochs(self) -> None:
+        """Remove what is there of epochs before training starts anew: those without a state, or an untrained model."""
+        self.update_summary(best=None, last=None)
+        for file in (self.path / _HISTORY, self.weights_path("best"), self.weights_path("last")):
             file.unlink(missing_ok=True)
 
     def write_config(self, config: str) -> None:
@@ -223,7 +225,7 @@ class Run(Shown):
         return read_evaluation(text, source=repr(str(file)), name=self.name)
 
     def write_evaluation(
-        self, split: str, report: EvaluationSummary, tables: Mapping[str, Sequence[Mapping[str, Any]]]
+        self, split: str, report: EvaluationSummary, tables: Mapping[str, Iterable[Mapping[str, Any]]]
     ) -> list[Path]:
         """Write `evaluation.json` and a CSV file per table; a split other than test is in their names.
 
@@ -294,11 +296,12 @@ def _tail(split: str) -> str:
     return "" if split == "test" else f"-{safe_name(split)}"
 
 
-def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def _as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as the text of a CSV file, with the keys of the first as its head."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    if rows:
-        writer.writerow(map(csv_cell, rows[0]))
-    writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
+    for number, row in enumerate(rows):
+        if not number:
+            writer.writerow(map(csv_cell, row))
+        writer.writerow([csv_cell(value) for value in row.values()])
     return out.getvalue()

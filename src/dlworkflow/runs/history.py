@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dlworkflow.errors import RunError, first_line
 from dlworkflow.files.paths import read_small_text
@@ -77,6 +78,11 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float] | 
     split = "val_loss" if history and "val_loss" in history[0] else "test_loss"
     finite = [row for row in history if math.isfinite(row[split])]
     return min(finite, key=lambda row: row[split], default=None)
+
+
+def trained_epochs(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the epochs of training: a run of 0 epochs has only epoch 0, its untrained model."""
+    return [row for row in history if row["epoch"]]
 
 
 def _whole_lines(file: Path) -> str:

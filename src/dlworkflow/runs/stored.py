@@ -18,7 +18,7 @@ from dlworkflow.files.paths import parse_json
 Size = Annotated[int, lambda value: value >= 0]
 Count = Annotated[int, lambda value: value >= 1]
 Fraction = Annotated[float, lambda value: 0 <= value <= 1]
-EpochNumber = Annotated[float, lambda value: 1 <= value < 2**63 and value == int(value)]
+EpochNumber = Annotated[float, lambda value: 0 <= value < 2**63 and value == int(value)]
 
 _Check = Callable[[Any], bool]
 _NOTHING = object()

@@ -150,7 +150,7 @@ _LAYOUT = Layout(
         "config.optimizer": dict[str, Any],
         "config.optimizer.name": str,
         "config.loss": str | dict[str, Any],
-        "config.epochs": Count,
+        "config.epochs": Size,
         "config.seed": int,
         "samples.train": Size,
         "samples.test": Size,

@@ -57,7 +57,7 @@ def check_schedule(config: TrainConfig, n_batches: int) -> None:
     curve_of(config, n_updates)
     total, epochs = config.epochs * n_updates, config.schedule.warmup_epochs
     warmup = round(epochs * n_updates)
-    if epochs and not 0 < warmup < total:
+    if epochs and total and not 0 < warmup < total:
         part = "less than one update" if not warmup else f"all {total} updates"
         raise ConfigError(
             f"schedule.warmup_epochs: {epochs:g} epochs are {part}, as an epoch has {n_updates}; give "
@@ -67,6 +67,8 @@ def check_schedule(config: TrainConfig, n_batches: int) -> None:
 
 def curve_of(config: TrainConfig, n_updates: int) -> Rates | None:
     """Return how the learning rate changes in a run with `n_updates` per epoch."""
+    if not config.epochs:
+        return None
     return build_curve(
         config.schedule.name,
         config.schedule.settings,

@@ -116,21 +116,22 @@ def best_on_test(
     samples where the history has means over batches.
     """
     counts = counts_of(job.splits.test, len(job.splits.classes))
+    nothing = {"collapsed_to": None, "over_samples": None}  # what an earlier session found is of other weights
     if best is None or counts is None or not job.task.has_accuracy:
-        return {}
+        return nothing
     by_batch = job.config.averaging == "batch"
     loss, acc = (best.get(f"{key}{OVER_SAMPLES if by_batch else ''}") for key in ("test_loss", "test_acc"))
     known = {"over_samples": {"test_loss": loss, "test_acc": acc}} if by_batch and acc is not None else {}
     shares = counts / counts.sum()
     if acc is not None and not torch.isclose(shares, torch.tensor(acc).float(), atol=1e-6).any():
-        return known
+        return nothing | known
     apply_weights(job.model, weights["best"])
     batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
     result = evaluate(job.model, batches, job.loss_fn, task=job.task)
     apply_weights(job.model, weights["last"])
     answered = job.task.labels(result.logits).unique()
     found = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
-    return found | known | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
+    return nothing | found | known | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
 
 
 def processes(group: Group | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Recorder:
         """
         source = repr(str(self._run.state_path))
         if not self._run.state_path.is_file():
-            self._run.cut_history(0)
+            self._run.clear_epochs()
             return
         state = load_state(self._run.state_path)
         if state.get("format") != STATE_FORMAT:
@@ -139,14 +139,15 @@ class Recorder:
         self._log()
         if not self._writes:
             self._unwritten.clear()
-        if self._unwritten:  # the history that a state counts on first, and the state before weights that depend on it
+        if self._unwritten and self.epochs_done:  # first the history that a state counts on; then it; then weights
             self._run.sync_history()
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._snapshot, **self.weights}
             save_state(state | {"best_row": self.best, "last_row": self.last}, self._run.state_path)
         for which in sorted(self._unwritten):
             save_weights(self.weights[which], self._run.weights_path(which))
         self._unwritten.clear()
-        self._run.update_summary(best=self.best, last=self.last, **more)
+        scored = {"best": self.best, "last": self.last} if self.last else {}  # none yet: those of the run stay
+        self._run.update_summary(**scored, **more)
         self._written_at = time.monotonic()
 
 

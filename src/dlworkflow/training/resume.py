@@ -39,9 +39,10 @@ def resume_training(
 ) -> Run:
     """Resume a run in its own folder after its last complete epoch, to the same bits as if it had never stopped.
 
-    `epochs` is the total, which may be raised. `place` has the settings that say where the data is now, such as `path`
-    or `data_dir`; the run keeps them from then on. Raises RunError when the run has all its epochs, has no state, is
-    being trained by another process, or when its data has changed, unless `force`.
+    `epochs` is the total, which may be raised; a run of 0 epochs is then trained as a new one. `place` has the settings
+    that say where the data is now, such as `path` or `data_dir`; the run keeps them from then on. Raises RunError when
+    the run has all its epochs, has no state, is being trained by another process, or when its data has changed, unless
+    `force`.
     """
     with run.locked():
         with in_turn(group):
@@ -69,8 +70,9 @@ def prepare_resume(
 ) -> Job:
     """Put the data, model and settings of a run in place to resume it; see `resume_training`."""
     config = _config_of(run, epochs, place, force=force)
-    fresh = not run.state_path.is_file()
-    if fresh and any(run.weights_path(which).exists() for which in ("best", "last")):
+    fresh, last = not run.state_path.is_file(), run.summary().last
+    untrained = last is not None and not last["epoch"]
+    if fresh and not untrained and any(run.weights_path(which).exists() for which in ("best", "last")):
         raise RunError(
             f"{run.name} has no {run.state_path.name} to resume from; --init-from starts a new run from its weights"
         )
@@ -93,14 +95,14 @@ def _config_of(run: Run, epochs: int | None, place: Mapping[str, Any] | None, *,
     tree = dict(summary.config)
     if place:
         tree["data"] = _placed(run, tree["data"], place)
-    done, planned = len(run.history()), build_config(Layer(tree)).epochs
+    done, planned = run.epochs_done(), build_config(Layer(tree)).epochs
     if epochs is not None and epochs < planned and epochs < done:
         raise ConfigError(f"--epochs: {run.name} has {done} epochs already, more than {epochs}")
-    total = epochs or planned
-    if not force:
+    total = planned if epochs is None else epochs
+    if not force and planned:
         _refuse_to_stretch(run, summary, planned, total)
     if summary.status == "finished" and total <= done:
-        raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done}")
+        raise RunError(f"{run.name} has finished its {done} epochs; give more, for example --epochs {2 * done or 5}")
     config = build_config(Layer(tree | {"epochs": total}))
     check_stored(config)
     return config
@@ -135,6 +137,6 @@ def _refuse_to_stretch(run: Run, summary: Summary, planned: int, epochs: int) ->
         )
     if summary.stopped_early:
         raise RunError(
-            f"{run.name} has stopped early, after {len(run.history())} of {planned} epochs; --force waits as many "
+            f"{run.name} has stopped early, after {run.epochs_done()} of {planned} epochs; --force waits as many "
             "epochs again"
         )

@@ -44,6 +44,7 @@ def run_training(
     """Train as `config` and `settings` say and return the run folder, `runs_dir/<name>-NNN`.
 
     Both are settings as `resolve_config` takes them: `run_training({"model": "tinyvgg", "data": "digits"}, epochs=3)`.
+    With 0 epochs the untrained model is evaluated, as epoch 0, and saved.
     Seeds every generator before the model is built and, unless `reseed` is false, again before the loop. `on_start` is
     called before the first epoch, `on_epoch` after each. Whatever ends training early, the last complete epoch's state
     is written first; the summary then has the status `interrupted` or `failed`, and `resume_training` continues.
@@ -122,7 +123,7 @@ def _train(
     handlers: list[EpochHandler] = [*read_through(job, run, compare=compare), state.end_epoch, recorder]
     handlers += parts.handlers
     handlers += [on_epoch] if on_epoch is not None else []
-    left = range(recorder.epochs_done + 1, job.config.epochs + 1)
+    left = range(recorder.epochs_done + 1, job.config.epochs + 1) if job.config.epochs else (0,)
     numbers = takewhile(lambda _: not state.should_stop(), left)
     for epoch in train_epochs(numbers, parts.trained, parts.tested, parts.batches, state.update, parts.metrics.of):
         if counted := parts.metrics.take():

@@ -184,8 +184,9 @@ def _check_together(config: TrainConfig, wrong: Collection[str], faults: dict[st
 
 def _check_schedule(lr: float, schedule: ScheduleSettings, epochs: int) -> None:
     warmup = schedule.warmup_epochs
-    curve = build_curve(schedule.name, schedule.settings, lr=lr, epochs=epochs, warmup_epochs=warmup)
-    check_first_change(schedule.name, curve, epochs)
+    if epochs:
+        curve = build_curve(schedule.name, schedule.settings, lr=lr, epochs=epochs, warmup_epochs=warmup)
+        check_first_change(schedule.name, curve, epochs)
 
 
 def against_task(config: TrainConfig, task: str) -> dict[str, str]:

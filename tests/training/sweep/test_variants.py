@@ -74,7 +74,7 @@ def test_rows_can_be_of_each_runs_last_epoch(tmp_path):
     ("variants", "fault"),
     [
         ({"wide": {"model.hiden_units": 20}}, "sweep.variants wide: model.hiden_units: model 'blobs': unknown setting"),
-        ({"long": {"epochs": 0}}, "sweep.variants long: epochs: must be at least 1"),
+        ({"long": {"epochs": -1}}, "sweep.variants long: epochs: must be at least 0"),
         ({"what": 3}, "sweep.variants: "),
     ],
 )

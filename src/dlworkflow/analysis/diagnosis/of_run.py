@@ -19,7 +19,7 @@ from dlworkflow.errors import DlwError, RunError
 from dlworkflow.files.notebook import Shown, html_table
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.pretrained import checkpoints_folder
-from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means
+from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means, trained_epochs
 from dlworkflow.training.settings import against_task, fill_defaults, resolve_config
 
 _UNEQUAL = 1.5
@@ -60,6 +60,11 @@ def diagnose_run(run: Run) -> RunDiagnosis:
     summary = run.summary()
     history, over_batches = epochs_over_samples(summary, run.history())
     status = run.status()
+    if history and not trained_epochs(history):
+        raise RunError(
+            f"{run.name} is not trained (0 epochs): there is nothing to diagnose; train it with "
+            f"`dlw train --resume {run.name} --epochs 5`"
+        )
     if not history:
         raise RunError(f"{run.name} ({status}) has not ended an epoch: there is nothing to diagnose")
     baseline = None if over_batches else summary.baseline  # a baseline is a mean over samples

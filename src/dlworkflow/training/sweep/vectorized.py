@@ -67,6 +67,8 @@ def obstacle_in_settings(config: TrainConfig) -> str | None:
         return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
     if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.model_fields[name].default]:
         return f"{changed[0]} changes what an epoch does"
+    if not config.epochs:
+        return "0 epochs train nothing"
     if config.data.sampler is not None or not config.optimizer.decay_bias_and_norm:
         return "its samples or its weight decay are not those of a plain run"
     return None
