@@ -71,16 +71,17 @@ engine/tasks: errors
 engine/update: engine/loss_means engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
 data/check: errors files/notebook files/paths data/folders data/images data/protocol data/splits
-data/datasets: errors files/paths registry data/check data/download data/folders data/images data/splits
+data/datasets: errors files/paths registry data/check data/described data/download data/folders data/images data/splits
+data/described: errors
 data/download: errors files/paths
 data/folders: errors files/paths data/images
-data/images: errors files/paths files/writing registry data/protocol
+data/images: errors files/paths files/writing registry data/described data/protocol
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/protocol:
-data/shards: errors files/paths files/writing registry data/check data/folders data/images data/loaders
+data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook data/images data/protocol
+data/splits: errors files/notebook data/described data/images data/protocol
 metrics: metrics/functions
 metrics/functions: errors registry
 metrics/per_class: files/text metrics/functions

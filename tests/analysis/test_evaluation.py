@@ -111,7 +111,7 @@ def test_a_prediction_has_the_probability_of_each_class():
     first, second = report_of(logits, torch.tensor([0, 1])).predictions()
 
     found = [[row[f"probability: {name}"] for name in CLASSES] for row in (first, second)]
-    assert found == [pytest.approx(row) for row in logits.softmax(dim=1).tolist()]
+    assert found == [pytest.approx(row, rel=1e-5) for row in logits.softmax(dim=1).tolist()]
 
 
 def test_both_classes_of_a_binary_task_have_a_probability():

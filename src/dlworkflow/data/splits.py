@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data import protocol
+from dlworkflow.data.described import Described
 from dlworkflow.errors import DataError, few
 from dlworkflow.files.notebook import Shown
 
@@ -45,6 +46,11 @@ class Splits(Shown):
     source: str = "made on the spot"
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in self.parts().values():
+            if isinstance(part, Described):
+                part.named(self.classes)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{size} {split}" for split, size in self._sizes().items())

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from dlworkflow.data.check.facts import unreadable
 from dlworkflow.data.check.value_ranges import with_range
+from dlworkflow.data.described import Described
 from dlworkflow.data.folders.class_names import alike_in_case, match_classes, nfc
 from dlworkflow.data.folders.layout import FolderLayout, Tree, class_folders, read_tree
 from dlworkflow.data.folders.listing import (
@@ -40,7 +41,7 @@ from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
 
 
-class ImageFolderCustom(Dataset[Any]):
+class ImageFolderCustom(Described, Dataset[Any]):
     """What torchvision's `ImageFolder` does, built from nothing: `targ_dir/<class>/<image>` with labels by name.
 
     A sample is (transform(image), label), or (image, label) without a transform; images are RGB, the way up
@@ -58,26 +59,29 @@ class ImageFolderCustom(Dataset[Any]):
         folders = class_folders(Path(targ_dir))
         listed = list_images(folders)
         none_empty(listed, Path(targ_dir))
-        self.classes, self.class_to_idx = [*folders], {name: label for label, name in enumerate(folders)}
-        self.paths, self.targets = listed.paths, [self.class_to_idx[name] for name in listed.names]
+        self.classes, self.paths, self._root = [*folders], listed.paths, Path(targ_dir)
+        self.labels = [self.class_to_idx[name] for name in listed.names]
         self.transform, self._value_range = transform, parse(None, image_size=1, value_range=range).value_range
 
     def use_classes(self, classes: Sequence[str]) -> None:
         """Take the labels from the classes of another split, by name."""
         labels = {nfc(name): label for label, name in enumerate(classes)}
-        self.targets = [labels[self.classes[target]] for target in self.targets]
-        self.classes, self.class_to_idx = list(classes), labels
+        self.labels = [labels[self.classes[label]] for label in self.labels]
+        self.classes = list(classes)
 
     def load_image(self, index: int) -> Any:
         """Return one image, RGB, untransformed."""
         return load_image(self.paths[index], value_range=self._value_range)
+
+    def _facts(self) -> dict[str, object]:
+        return {"Root location": self._root} | ({"Transform": self.transform} if self.transform else {})
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         image = self.load_image(index)
-        return (self.transform(image) if self.transform else image), self.targets[index]
+        return (self.transform(image) if self.transform else image), self.labels[index]
 
 
 @with_image_options

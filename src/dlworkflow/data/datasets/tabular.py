@@ -10,20 +10,30 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dlworkflow.data.described import Described
 
-class TensorData(Dataset[Any]):
+
+class TensorData(Described, Dataset[Any]):
     """Inputs (n, *in_shape) and labels (n, ...) in memory: one sample by index, whole batches by `batch`."""
 
     def __init__(self, inputs: Tensor, labels: Tensor) -> None:
         if len(inputs) != len(labels):
             raise ValueError(f"{len(inputs)} inputs and {len(labels)} labels")
         self.inputs, self.labels = inputs, labels
+        self.classes = []
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.inputs[index], self.labels[index]
+
+    @property
+    def _all_inputs(self) -> Tensor:
+        return self.inputs
+
+    def _facts(self) -> dict[str, object]:
+        return {"Sample": f"{tuple(self.inputs.shape[1:])} {str(self.inputs.dtype).removeprefix('torch.')}"}
 
     @property
     def n_bytes_of_fixed_sample(self) -> int:
@@ -37,7 +47,7 @@ class TensorData(Dataset[Any]):
 
     def on_device(self, device: torch.device) -> TensorData:
         """Return the same samples on a device; indices may be on any device."""
-        return TensorData(self.inputs.to(device), self.labels.to(device))
+        return TensorData(self.inputs.to(device), self.labels.to(device)).named(self.classes)
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and labels of many samples at once."""
@@ -46,7 +56,7 @@ class TensorData(Dataset[Any]):
 
     def subset(self, indices: Sequence[int], _name: str = "") -> TensorData:
         """Return some of the samples, in this order."""
-        return TensorData(*self.batch(indices))
+        return TensorData(*self.batch(indices)).named(self.classes)
 
     def fingerprint(self) -> str:
         """Return a digest that changes when the data does."""

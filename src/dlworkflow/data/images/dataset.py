@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dlworkflow.data.described import Described
 from dlworkflow.data.images.decoded_cache import ImageFiles, UnreadableError
 from dlworkflow.data.images.decoding import ImageError as ImageError
 from dlworkflow.data.images.decoding import load_image as load_image
@@ -28,7 +29,7 @@ from dlworkflow.errors import DataError
 _log = logging.getLogger(__name__)
 
 
-class ImageData(Dataset[Any]):
+class ImageData(Described, Dataset[Any]):
     """Images with labels: (float32 (c, h, w), int label) per sample, whole batches by `batch`.
 
     `images` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` resizes and augments them.
@@ -46,6 +47,7 @@ class ImageData(Dataset[Any]):
         skips: bool = False,
     ) -> None:
         self.images, self.labels, self.pipeline = images, labels, pipeline
+        self.classes = []
         self.paths = list(paths) if paths is not None else None
         self.channels = images.channels if isinstance(images, ImageFiles) else images.shape[1]
         self.skips, self.left_out = skips, dict[Path, ImageError]()
@@ -59,6 +61,16 @@ class ImageData(Dataset[Any]):
             raise IndexError(f"sample {index} of {len(self)}")
         X, y = self.batch([index % len(self)])
         return X[0], int(y[0])
+
+    @property
+    def _all_inputs(self) -> Tensor | None:
+        if isinstance(self.images, ImageFiles):
+            return None
+        return self.images[:, 0] if self.channels == 1 else self.images
+
+    def _facts(self) -> dict[str, object]:
+        root = {"Root location": os.path.commonpath(path.parent for path in self.paths)} if self.paths else {}
+        return {**root, "Sample": f"{(self.channels, *self.pipeline.size)} float32", "Transform": self.pipeline.text()}
 
     def remember(self, on_progress: OnProgress | None = None) -> None:
         """Decode image files now where they can be kept.
@@ -101,7 +113,8 @@ class ImageData(Dataset[Any]):
     def on_device(self, device: torch.device) -> ImageData:
         """Return the same images as tensors on a device, to be scaled there; indices may be on any device."""
         images = self.images[range(len(self))] if isinstance(self.images, ImageFiles) else self.images
-        return ImageData(images.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
+        moved = ImageData(images.to(device), self.labels.to(device), self.pipeline, paths=self.paths)
+        return moved.named(self.classes)
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return float32 (n, c, h, w) and int64 (n,) of many samples at once; fewer where some are skipped."""
@@ -149,14 +162,16 @@ class ImageData(Dataset[Any]):
     def without_augmentation(self) -> ImageData:
         """Return the same images as evaluation sees them."""
         way = self.pipeline.for_evaluation()
-        return ImageData(self.images, self.labels, way, paths=self.paths, skips=self.skips)
+        plain = ImageData(self.images, self.labels, way, paths=self.paths, skips=self.skips)
+        return plain.named(self.classes)
 
     def subset(self, indices: Sequence[int], name: str = "") -> ImageData:
         """Return some of the images, in this order; files are remembered apart under `name`."""
         chosen, images = torch.as_tensor(indices), self.images
         some = images.subset(indices, name) if isinstance(images, ImageFiles) else images.index_select(0, chosen)
         paths = [self.paths[index] for index in indices] if self.paths is not None else None
-        return ImageData(some, self.labels.index_select(0, chosen), self.pipeline, paths=paths, skips=self.skips)
+        own = ImageData(some, self.labels.index_select(0, chosen), self.pipeline, paths=paths, skips=self.skips)
+        return own.named(self.classes)
 
     @property
     def fingerprint_known(self) -> bool:

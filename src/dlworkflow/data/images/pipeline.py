@@ -67,6 +67,11 @@ class Pipeline:
             steps.append({"normalize": {"mean": list(self.mean), "std": list(self.std)}})
         return steps
 
+    def text(self) -> str:
+        """Return the pipeline as one line: `resize size=[64, 64], flip`."""
+        steps = ((name, values) for step in self.to_spec() for name, values in step.items())
+        return ", ".join(" ".join([name, *(f"{key}={value}" for key, value in own.items())]) for name, own in steps)
+
     def read(self, path: str | os.PathLike[str], channels: int, content: bytes | None = None) -> Image.Image:
         """Open an image file, or its `content`, grey (1 channel) or RGB (3), resized and cropped.
 

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
+from dlworkflow.data.described import Described
 from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
@@ -35,8 +36,8 @@ _CHUNK = 16
 """A worker sends this many samples at once; the process that trains cuts them into batches."""
 
 
-@dataclass(frozen=True)
-class ShardData(Dataset[Any]):
+@dataclass(frozen=True, repr=False)
+class ShardData(Described, Dataset[Any]):
     """A split in shards: (float32 (c, h, w), int label) per sample, best read by `stream_batches`.
 
     `buffer` samples wait at most to be shuffled, in each process. `readers` processes share every batch, this one being
@@ -51,6 +52,11 @@ class ShardData(Dataset[Any]):
     reader: int = 0
     readers: int = 1
     take_over: Callable[[], object] | None = None
+    classes: list[str] = field(default_factory=list, compare=False)
+
+    def _facts(self) -> dict[str, object]:
+        sample = f"{(self.channels, *self.pipeline.size)} float32"
+        return {"Shards": len(self.shards), "Sample": sample, "Transform": self.pipeline.text()}
 
     def __len__(self) -> int:
         return sum(shard.samples for shard in self.shards)
