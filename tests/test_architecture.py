@@ -74,6 +74,7 @@ data/check: errors files/notebook files/paths data/folders data/images data/prot
 data/datasets: errors files/paths registry data/check data/described data/download data/folders data/images data/splits
 data/described: errors
 data/download: errors files/paths
+data/first_rows: data/protocol data/splits
 data/folders: errors files/paths data/images
 data/images: errors files/paths files/writing registry data/described data/protocol
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
@@ -164,7 +165,7 @@ inference/rebuild: errors data/images runs models models/weights
 inference/rows: errors data/folders
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
-analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting
+analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting plotting/dataset plotting/grid
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
@@ -191,8 +192,11 @@ cli/command: errors files/paths config config/command_line config/documentation 
     cli/options
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
-cli/data: errors files/paths files/text config data data/check data/folders data/images data/shards data/splits
-    analysis/data_figures cli/command cli/options cli/tables
+cli/data: errors files/paths data data/check data/first_rows data/images data/shards analysis/data_figures cli/command
+    cli/data_options cli/data_shard cli/data_text cli/options cli/tables
+cli/data_options: errors config data data/folders data/splits
+cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
+cli/data_text: files/text data/check data/images data/splits cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
@@ -205,7 +209,8 @@ cli/models: errors files/text config engine/random_state data data/images plotti
     inference/predictor cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
     inference/inputs inference/rebuild analysis/evaluation course/trace cli/options
-cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/style runs models
+cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/grid plotting/style runs
+    models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options
 cli/predict: errors files/text config config/flags data/images plotting plotting/grid runs models inference/inputs
     inference/predictor cli/command cli/options cli/tables

@@ -78,6 +78,44 @@ def test_data_info_of_the_photos_counts_them(dlw, photos):
     assert "225 train, 75 test samples of 3x64x64" in dlw("data", "info", photos).out
 
 
+def test_the_first_samples_are_printed_as_pandas_prints_them(dlw):
+    lines = dlw("data", "info", "circles", "--head", "1").out.splitlines()
+
+    assert [line.split() for line in lines] == [
+        ["index", "split", "X1", "X2", "label", "class"],
+        [*("-----", "-----", "--------", "--------", "-----", "-----")],
+        ["0", "train", "0.754246", "0.231481", "1", "inner"],
+    ]
+
+
+def test_the_first_samples_are_the_same_in_csv_and_json(dlw):
+    from_csv = list(csv.DictReader(io.StringIO(dlw("data", "info", "blobs", "--head", "3", "--format", "csv").out)))
+    from_json = json.loads(dlw("data", "info", "blobs", "--head", "3", "--format", "json").out)
+
+    assert from_csv == [{key: str(value) for key, value in row.items()} for row in from_json]
+
+
+def test_an_image_file_is_described_in_numbers(dlw, pictures):
+    lines = dlw("data", "info", pictures / "0.png").out.splitlines()
+
+    assert "PNG, mode L, 8 x 8 pixels (width x height)" in lines[0]
+    assert lines[3].split()[:6] == ["in", "the", "file", "uint8", "1x8x8", "0"]
+
+
+def test_an_image_file_has_no_first_samples(dlw, pictures):
+    answer = dlw("data", "info", pictures / "0.png", "--head", "3")
+
+    assert (answer.code, "--head: only for data sets" in answer.err) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [("--n", "16"), ("--n", "3", "--split", "test"), ("--seed", "7")])
+def test_random_images_are_as_many_and_of_the_split_and_the_seed_that_were_asked_for(dlw, in_tmp, arguments):
+    dlw("data", "show", "digits", "--out", "usual.png")
+    dlw("data", "show", "digits", *arguments, "--out", "own.png")
+
+    assert (in_tmp / "own.png").read_bytes() != (in_tmp / "usual.png").read_bytes()
+
+
 def test_data_get_says_where_the_files_are(dlw, photos):
     answer = dlw("data", "get", "pizza_steak_sushi", "--data-dir", photos.parent)
 
@@ -92,6 +130,14 @@ def test_data_get_says_where_the_files_are(dlw, photos):
         (["info", "no/such"], 1, "'no/such'", "no such folder or file"),
         (["info", "digits", "--set", "data.imagesize=3"], 2, "--set data.imagesize", "'image_size'"),
         (["info", "digits", "--set", "epochs=3"], 2, "--set epochs", "data.*"),
+        (["info", "digits", "--head", "0"], 2, "--head", "at least 1"),
+        (["info", "digits", "--split", "test"], 2, "--split", "--head N"),
+        (["info", "digits", "--head", "1", "--split", "val"], 1, "'val'", "train, test"),
+        (["show", "digits", "--n", "26"], 2, "--n", "at most 25"),
+        (["show", "digits", "--split", "val"], 1, "'val'", "train, test"),
+        (["show", "digits", "--what", "balance", "--n", "3"], 2, "--n", "all samples"),
+        (["show", "circles", "--n", "3"], 2, "--n", "no images"),
+        (["show", "line", "--split", "test"], 2, "--split", "training and its test points"),
         (["info", "circles", "--set", "data.noise=-1"], 2, "--set data.noise", "at least 0"),
         (["info", "pizza_steak_sushi", "--offline", "--data-dir", "there"], 1, "'there'", "https://"),
         (["check", "no/such"], 1, "'no/such'", "no such folder or file"),

@@ -29,6 +29,8 @@ def test_the_files_agree_with_what_is_printed(dlw, runs):
     assert printed["samples"] == len(predictions) == 360
     assert printed["metrics"]["accuracy"] == pytest.approx(1 - len(wrong) / 360)
     assert sorted(row["index"] for row in errors) == sorted(row["index"] for row in wrong)
+    likeliest = [max("0123456789", key=lambda name: float(row[f"probability: {name}"])) for row in predictions]
+    assert likeliest == [row["prediction"] for row in predictions]
     losses = [float(row["loss"]) for row in errors]
     assert losses == sorted(losses, reverse=True)
     assert json.loads((run / "evaluation.json").read_text()) == printed

@@ -35,13 +35,15 @@ def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
         ("plot circles curves --out f.bmp", 1, "f.bmp"),
         ("plot circles curves --out none/f.png", 1, "cannot write 'none/f.png'"),
         ("plot circles --out f.png", 2, "name one figure"),
+        ("plot circles --n 4", 2, "--n: only for figures of predictions, errors"),
+        ("plot tinyvgg errors --seed 1", 2, "--seed: only for figures of predictions"),
+        ("plot tinyvgg predictions --n 26", 2, "at most 25"),
         ("compare --plot f.xyz", 1, "f.xyz"),
         ("compare line-line-001 --plot f.png --plot-kind bars", 1, "accuracy"),
         ("data show circles --what transforms", 1, "no images"),
         ("data show nosuch", 2, "'nosuch'"),
         ("summary circles_v2 --trace x.png", 2, "dlw trace circles_v2"),
         ("summary tinyvgg --trace none.png", 1, "none.png"),
-        ("summary tinyvgg --run last", 2, "--run: only with --trace"),
         ("summary tinyvgg --trace x.png --run circles", 2, "is a circles_v2, not a tinyvgg"),
     ],
 )
@@ -52,6 +54,15 @@ def test_bad_input_is_one_line_and_leaves_no_figure(arguments, code, words, dlw,
     assert words in answer.complaints[-1]
     assert answer.complaints[-1].startswith("dlw: ")
     assert not list(runs.parent.glob("f.*"))
+
+
+def test_predictions_are_as_many_as_asked_for_and_chosen_by_the_seed(dlw, runs):
+    for name, more in {"a": (), "b": ("--seed", "42", "--n", "9"), "c": ("--seed", "1"), "d": ("--n", "4")}.items():
+        dlw("plot", "tinyvgg", "predictions", *more, "--out", f"{name}.png")
+    usual, given, other, fewer = [(runs.parent / f"{name}.png").read_bytes() for name in "abcd"]
+
+    assert usual == given
+    assert len({usual, other, fewer}) == 3
 
 
 def test_compare_draws_the_runs_it_shows(dlw, runs):

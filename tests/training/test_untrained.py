@@ -23,7 +23,7 @@ from dlworkflow.training.settings import resolve_config
 
 FULL = (
     *("schedule.name=cosine", "schedule.warmup_epochs=2", "ema=0.9", "early_stopping.patience=3", "averaging=batch"),
-    *("data.val_fraction=0.25", "data.test_fraction=0.5", "data.transform=flip", "metrics=[f1_macro]"),
+    *("reseed=false", "data.val_fraction=0.25", "data.test_fraction=0.5", "data.transform=flip", "metrics=[f1_macro]"),
 )
 
 

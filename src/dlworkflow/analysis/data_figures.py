@@ -13,44 +13,73 @@ from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.protocol import all_of, original_of
 from dlworkflow.data.shards.reading import ShardData
 from dlworkflow.data.splits import Splits, class_counts
-from dlworkflow.errors import DataError
+from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.plotting.dataset import MOST_RANDOM
+from dlworkflow.plotting.grid import draw_grid
 
 HELD = 100
 """So many samples of shards are read to draw some of them."""
 
 
-def draw_data(splits: Splits, *, what: str = "samples", seed: int = 42) -> Figure:
+def draw_data(
+    splits: Splits, *, what: str = "samples", n: int | None = None, split: str | None = None, seed: int = 42
+) -> Figure:
     """Draw a data set.
 
     `what` is `samples` (points, a line, or random images), `balance` (classes per split) or `transforms` (images before
-    and after the training transform). Raises DataError for what the data does not have.
+    and after the transform of their split). `n` images are drawn, by default 10, with a transform 3; they are of
+    `split`, by default the training split. Points are of all splits, or of one. Raises DataError for what the data does
+    not have,
+    ConfigError for a number or a split that has no use there.
     """
-    return {"samples": _draw_samples, "balance": _draw_balance, "transforms": _draw_transforms}[what](splits, seed)
+    if what == "balance":
+        _refuse(n=n, split=split, why="the balance is of all samples")
+        return _draw_balance(splits)
+    if splits.kind == "image" or what == "transforms":
+        part = _held(splits.part(split or "train"))
+        return (
+            _draw_images(splits, part, n or 10, seed) if what == "samples" else _draw_pairs(splits, part, n or 3, seed)
+        )
+    _refuse(n=n, why=f"data {splits.name!r} has no images; all samples are drawn")
+    return _draw_numbers(splits, split)
 
 
-def _draw_samples(splits: Splits, seed: int) -> Figure:
-    if splits.kind == "image":
-        train = _held(splits.train)
-        plain = train.without_augmentation() if isinstance(train, ImageData) else train
-        images: Any = _Unnormalized(plain) if isinstance(plain, ImageData) else plain
-        return plotting.display_random_images(images, classes=splits.classes, seed=seed)
+def _refuse(*, n: int | None = None, split: str | None = None, why: str) -> None:
+    given = [name for name, value in {"n": n, "split": split}.items() if value is not None]
+    if given:
+        raise ConfigError(f"--{given[0]}: {why}")
+
+
+def _draw_images(splits: Splits, part: Any, n: int, seed: int) -> Figure:
+    """Draw random images: up to ten with their shapes in rows of five, as the notes do, more in a square."""
+    plain = part.without_augmentation() if isinstance(part, ImageData) else part
+    images: Any = _Unnormalized(plain) if isinstance(plain, ImageData) else plain
+    if n <= MOST_RANDOM:
+        return plotting.display_random_images(images, classes=splits.classes, n=n, seed=seed)
+    chosen = [images[index] for index in random.Random(seed).sample(range(len(images)), min(n, len(images)))]
+    titles = [splits.classes[int(label)] for _, label in chosen]
+    note = f"{len(chosen)} of {len(images):,} images, seed {seed}"
+    return draw_grid([image for image, _ in chosen], titles, note=note, layout="chw")
+
+
+def _draw_numbers(splits: Splits, split: str | None) -> Figure:
     parts = arrays_of(splits)
     if splits.in_shape == (2,) and splits.classes:
-        return plotting.plot_points(parts, splits.classes)
+        return plotting.plot_points({split: parts[split]} if split and splits.part(split) else parts, splits.classes)
+    _refuse(split=split, why="a line is drawn with its training and its test points")
     if splits.in_shape == (1,) and not splits.classes:
         return plotting.plot_predictions(*parts["train"], *parts["test"])
     raise DataError(f"data {splits.name!r} has {splits.in_shape[0]} numbers per sample: a figure needs one or two")
 
 
-def _draw_balance(splits: Splits, _: int) -> Figure:
+def _draw_balance(splits: Splits) -> Figure:
     if not splits.classes:
         raise DataError(f"data {splits.name!r} has no classes to count")
     counts = class_counts(splits)
     return plotting.plot_class_balance({name: dict(zip(splits.classes, counts[name], strict=True)) for name in counts})
 
 
-def _draw_transforms(splits: Splits, seed: int, n: int = 3) -> Figure:
-    part = _held(splits.train)
+def _draw_pairs(splits: Splits, part: Any, n: int, seed: int) -> Figure:
     if not isinstance(part, ImageData):
         raise DataError(f"data {splits.name!r} has no images to transform")
     chosen = random.Random(seed).sample(range(len(part)), min(n, len(part)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow import plotting
-from dlworkflow.analysis.run_figures import FIGURES, NothingToDrawError
+from dlworkflow.analysis.run_figures import FIGURES, GRID, NothingToDrawError
 from dlworkflow.errors import DataError, RunError
 from dlworkflow.runs import Run, trained_epochs
 
@@ -34,6 +34,8 @@ class Material:
     split: str = "test"
     weights: str = "best"
     data_dir: str | None = None
+    n: int = GRID
+    seed: int = 42
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
@@ -110,12 +112,14 @@ def draw_all(
     split: str = "test",
     data_dir: str | None = None,
     weights: str = "best",
+    **chosen: int,
 ) -> Iterator[tuple[str, Figure]]:
     """Draw several figures of a run, by default all that fit, as (kind, figure); the run is scored once for all.
 
-    An empty figure (errors, where there are none) is left out unless it is named. Raises as `draw` does.
+    An empty figure (errors, where there are none) is left out unless it is named. `chosen` are `n`, the number of
+    images in a grid (9), and `seed`, by which they are chosen (42). Raises as `draw` does.
     """
-    material = Material(run, split, weights, data_dir)
+    material = Material(run, split, weights, data_dir, **chosen)
     for kind in kinds or fitting_kinds(run):
         if not fits(run, kind):
             shape = "x".join(map(str, run.summary().in_shape))

@@ -9,6 +9,7 @@ The names of its parameters say what a figure needs. Each is loaded once, when t
     part          the chosen split, `Part`
     evaluation    outputs and labels of that split, `Evaluation`
     report        their `EvaluationReport`
+    n, seed       how many images are drawn, and the seed by which they are chosen
 
 A figure that does not suit every run is marked with `fits`. The drawing itself is in `plotting`.
 """
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from dlworkflow.metrics.report import EvaluationReport
 
 GRID = 9
-"""Images in a grid of predictions or errors: the notes' 3x3."""
+"""Images in a grid of predictions or errors, unless the user asks for another number: the notes' 3x3."""
 
 Draw = Callable[..., "Figure"]
 History = Sequence[Mapping[str, Any]]
@@ -117,16 +118,16 @@ def draw_calibration(run: Run, evaluation: Evaluation) -> Figure:
 
 
 @fits(lambda summary: summary.kind == "image")
-def draw_predictions(part: Part, report: EvaluationReport) -> Figure:
-    """Draw nine random images with the predicted and the true class."""
-    rows = random.Random(42).sample(report.samples, min(GRID, len(report.samples)))
+def draw_predictions(part: Part, report: EvaluationReport, n: int, seed: int) -> Figure:
+    """Draw random images with the predicted and the true class."""
+    rows = random.Random(seed).sample(report.samples, min(n, len(report.samples)))
     return plotting.plot_prediction_grid(*_columns(part, rows), names=_names(part, rows))
 
 
 @fits(lambda summary: summary.kind == "image")
-def draw_errors(run: Run, part: Part, report: EvaluationReport) -> Figure:
-    """Draw the nine wrongly predicted images of highest loss."""
-    rows = report.errors()[:GRID]
+def draw_errors(run: Run, part: Part, report: EvaluationReport, n: int) -> Figure:
+    """Draw the wrongly predicted images of highest loss."""
+    rows = report.errors()[:n]
     if not rows:
         raise NothingToDrawError(f"{run.name} makes no errors on its {part.name} split: there is nothing to draw")
     losses = [row["loss"] for row in rows]
@@ -147,7 +148,7 @@ FIGURES: Registry[Draw] = Registry(
     },
     "figures",
     section="",
-    supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report"),
+    supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report", "n", "seed"),
 )
 """The figures of a run, in the order in which one looks at them. `FIGURES.register(name, function)` adds yours, as
 does the entry-point group `dlworkflow.figures` of another package.

@@ -185,6 +185,15 @@ def count(text: str) -> int:
     return number
 
 
+def count_in_grid(text: str) -> int:
+    """Read an option's number of images in a figure: at least 1, at most what a grid shows."""
+    from dlworkflow.plotting.grid import MOST_IMAGES
+
+    if (number := count(text)) > MOST_IMAGES:
+        raise typer.BadParameter(f"must be at most {MOST_IMAGES}, not {number}")
+    return number
+
+
 def say(text: str) -> None:
     """Print a line for people on stderr, where it is in nobody's way; that nobody is left to read it is no failure."""
     from dlworkflow.files.text import printable

@@ -16,11 +16,12 @@ from dlworkflow.cli.options import (
     RunsDirOption,
     Weights,
     complete_runs,
+    count_in_grid,
     echo_path,
     figure_file,
     say,
 )
-from dlworkflow.errors import ConfigError, RunError, nearest
+from dlworkflow.errors import ConfigError, RunError, few, nearest
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -45,6 +46,17 @@ def plot(
     weights: Annotated[
         Weights, typer.Option(help="Weights of the best or of the last epoch, for figures of the model.")
     ] = Weights.best,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=count_in_grid,
+            help="Images in a figure of predictions or errors, up to 25 [default: 9].",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed that chooses the images of predictions [default: 42].")
+    ] = None,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
@@ -54,6 +66,7 @@ def plot(
     dlw plot                         all that fit the last run, in its folder
     dlw plot circles boundary        the run whose name starts with circles
     dlw plot curves --out curves.svg
+    dlw plot predictions --n 16 --seed 1
     """
     from dlworkflow.runs import find_run
 
@@ -71,12 +84,18 @@ def plot(
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
-    from dlworkflow.analysis.figures import draw_all, file_stem
+    chosen = {key: value for key, value in {"n": n, "seed": seed}.items() if value is not None}
+
+    from dlworkflow.analysis.figures import draw_all, file_stem, fitting_kinds
     from dlworkflow.data import input_files
     from dlworkflow.plotting import save_figure
 
+    for key in chosen:
+        if not any(key in FIGURES.needs(kind) for kind in kinds or fitting_kinds(found)):
+            using = few((kind for kind in known if key in FIGURES.needs(kind)), quoted=False)
+            raise ConfigError(f"--{key}: only for figures of {using}")
     target = figure_file("--out", out, overwrite, input_files(found.summary().config["data"]))
     say(f"run {found.path}")
-    for kind, figure in draw_all(found, kinds, split=split, data_dir=data_dir, weights=weights.value):
+    for kind, figure in draw_all(found, kinds, split=split, data_dir=data_dir, weights=weights.value, **chosen):
         path = found.plot_path(file_stem(kind, split, weights.value))
         echo_path(target.save(figure) if target else save_figure(figure, path))

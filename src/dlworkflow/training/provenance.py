@@ -35,7 +35,7 @@ def create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | No
         summary=first_summary(job) | more,
         config=job.config.to_yaml(),
         environment=environment(job),
-        split_indices=job.splits.indices,
+        split_indices=job.splits.indices if job.splits.kind == "image" else None,  # points are made again, and split
     )
 
 

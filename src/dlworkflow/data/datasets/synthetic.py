@@ -128,4 +128,5 @@ def _points(
         TensorData(inputs[test], labels[test]),
         in_shape=(inputs.shape[1],),
         classes=classes,
+        indices={"train": train, "test": test},
     )
