@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from dlworkflow.errors import ModelError, RunError
+from dlworkflow.models.blobs import BlobModel
+from dlworkflow.models.circles import CircleModelV0, CircleModelV2
+from dlworkflow.models.linear import LinearRegressionModelV2
 from dlworkflow.models.tiny_vgg import TinyVGG
 from dlworkflow.models.weights.checkpoint import apply_weights, load_matching, load_weights, save_model, save_weights
-from dlworkflow.models.weights.from_weights import load_model
+from dlworkflow.models.weights.from_weights import find_fit, load_model
 from dlworkflow.models.weights.pretrained import take_pretrained
 
 
@@ -240,3 +243,89 @@ def test_a_pipe_is_no_file_of_weights(tmp_path):
 
     with pytest.raises(ModelError, match="not a regular file"):
         load_weights(tmp_path / "w.pth")
+
+
+# Weights of an nn.Sequential
+
+
+def circles():
+    """The notes' model of circles as a Sequential."""
+    return nn.Sequential(nn.Linear(2, 5), nn.Linear(5, 1))
+
+
+def sequential_vgg():
+    """A TinyVGG of nested Sequentials."""
+    vgg = TinyVGG(3, 4, 3)
+    return nn.Sequential(*vgg.children())
+
+
+@pytest.mark.parametrize(
+    ("saved", "model"),
+    [
+        (circles(), CircleModelV0()),
+        (nn.Sequential(nn.Linear(1, 1)), LinearRegressionModelV2()),
+        (nn.Sequential(nn.Linear(2, 10), nn.ReLU(), nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 1)), CircleModelV2()),
+        (sequential_vgg(), TinyVGG(3, 4, 3)),
+        (CircleModelV0(), circles()),
+    ],
+    ids=["circles", "line", "with ReLUs between", "nested", "into a Sequential"],
+)
+def test_weights_of_a_sequential_are_taken_in_their_order(tmp_path, saved, model):
+    load_model(model, save_model(saved, tmp_path, "m.pth"))
+
+    assert all(map(torch.equal, saved.state_dict().values(), model.state_dict().values()))
+
+
+def test_what_was_taken_for_what_is_reported(tmp_path, caplog):
+    load_model(CircleModelV0(), save_model(circles(), tmp_path, "m.pth"))
+
+    assert "layers '0', '1' are taken for 'layer_1', 'layer_2', by their order and shapes" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        nn.Sequential(nn.Linear(2, 6), nn.Linear(6, 1)),
+        nn.Sequential(nn.Linear(2, 5), nn.Linear(5, 5), nn.Linear(5, 1)),
+        nn.Sequential(nn.Linear(5, 1), nn.Linear(2, 5)),
+        nn.Sequential(nn.Linear(2, 5, bias=False), nn.Linear(5, 1)),
+    ],
+    ids=["other shapes", "more layers", "another order", "fewer tensors"],
+)
+def test_weights_of_a_sequential_that_is_not_alike_are_refused_by_name(tmp_path, saved):
+    with pytest.raises(ModelError, match=r"missing layer_1\.weight.* unexpected 0\.weight"):
+        load_model(CircleModelV0(), save_model(saved, tmp_path, "m.pth"))
+
+
+def blobs(*, relu):
+    between = [nn.ReLU()] if relu else []
+    return nn.Sequential(nn.Linear(2, 8), *between, nn.Linear(8, 8), *between, nn.Linear(8, 4))
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_the_numbers_of_a_sequential_show_whether_relus_are_between(relu):
+    weights = blobs(relu=relu).state_dict()
+
+    assert find_fit("blobs", weights, n_outputs=[4]).settings["relu"] is relu
+
+
+def test_weights_with_relus_between_do_not_go_into_a_sequential_without():
+    with pytest.raises(ModelError, match=r"missing linear_layer_stack\.0\.weight"):
+        apply_weights(BlobModel(2, 4, 8), blobs(relu=True).state_dict())
+
+
+def test_names_of_another_model_are_not_taken_in_their_order(tmp_path):
+    class Other(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 5), nn.Linear(5, 1)
+
+    with pytest.raises(ModelError, match="unexpected first"):
+        load_model(CircleModelV0(), save_model(Other(), tmp_path, "m.pth"))
+
+
+def test_weights_of_a_wrapped_sequential_are_taken():
+    model, saved = CircleModelV0(), circles()
+    apply_weights(model, {f"module.{name}": tensor for name, tensor in saved.state_dict().items()})
+
+    assert torch.equal(model.layer_2.weight, saved[1].weight)

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from dlworkflow.errors import DlwError, ModelError, few, first_line, short
 from dlworkflow.files.paths import open_regular
 from dlworkflow.files.writing import write_whole
+from dlworkflow.models.weights.names import StateDict, as_named, log_notes
 
 _log = logging.getLogger(__name__)
 
 _ZIP = b"PK\x03\x04"
-StateDict = Mapping[str, Tensor]
 
 
 def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
@@ -193,58 +193,6 @@ def apply_weights(model: nn.Module, weights: StateDict, *, source: str = "the we
         raise ModelError(f"{source} are not of this {type(model).__name__}: {list_faults(faults)}")
     model.load_state_dict(_versioned(model, weights))
     log_notes(notes, source)
-
-
-_WRAPPERS = ("module", "_orig_mod")
-"""What DataParallel and AveragedModel, and torch.compile, put before the names of a model that they hold."""
-
-
-def as_named(weights: StateDict, own: StateDict) -> tuple[dict[str, Tensor], list[str]]:
-    """Return weights by the names of a model whose own are `own`, and what was renamed, a sentence each.
-
-    The names of a wrapped model lose what the wrapper put before them. A last layer that another script put elsewhere
-    in the same part, such as `heads.weight` for `heads.head.weight`, takes the name that it has here.
-    """
-    notes = []
-    bare = {name: _unwrapped(name) for name in weights if name not in own and _unwrapped(name) != name}
-    if bare and not set(bare.values()) & set(weights):
-        inside = {part for name in bare for part in name.split(".") if part in _WRAPPERS}
-        notes.append(f"names are read without {' and '.join(repr(f'{part}.') for part in _WRAPPERS if part in inside)}")
-        counter = {"n_averaged"} - set(own)  # AveragedModel's own, beside the model
-        weights = {bare.get(name, name): tensor for name, tensor in weights.items() if name not in counter}
-    missing = [name for name in own if name not in weights]
-    extra = [name for name in weights if name not in own]
-    here, there = _layer_of(missing), _layer_of(extra)
-    if here and there and here.partition(".")[0] == there.partition(".")[0]:
-        last = missing[-1] == list(own)[-1] and extra[-1] == list(weights)[-1]
-        head = {f"{there}.{_tail(name)}": name for name in missing}
-        if last and head.keys() == set(extra):
-            notes.append(f"layer {there!r} is taken for {here!r}")
-            weights = {head.get(name, name): tensor for name, tensor in weights.items()}
-    return dict(weights), notes
-
-
-def log_notes(notes: Sequence[str], source: str) -> None:
-    """Report what was renamed as weights were taken, in one line."""
-    if notes:
-        _log.warning("%s: %s", source, "; ".join(notes))
-
-
-def _unwrapped(name: str) -> str:
-    parts = name.split(".")
-    while len(parts) > 1 and parts[0] in _WRAPPERS:
-        del parts[0]
-    return ".".join(part for part in parts if part != "_orig_mod")
-
-
-def _layer_of(names: Sequence[str]) -> str | None:
-    """Return the one layer that weights belong to, None where there are none or several."""
-    layers = {name.rpartition(".")[0] for name in names}
-    return layers.pop() if len(layers) == 1 else None
-
-
-def _tail(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def _versioned(model: nn.Module, weights: StateDict) -> dict[str, Tensor]:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from dlworkflow import models
 from dlworkflow.errors import ConfigError, DlwError, ModelError
-from dlworkflow.models.weights.checkpoint import apply_weights, as_named, list_faults, load_weights, weight_faults
+from dlworkflow.models.weights.checkpoint import apply_weights, list_faults, load_weights, weight_faults
+from dlworkflow.models.weights.names import as_named
 
 Shape = tuple[int, ...]
 

@@ -18,14 +18,8 @@ from dlworkflow.data.download import is_offline
 from dlworkflow.errors import DataError, MissingDataError, ModelError, first_line
 from dlworkflow.models.backbone import classifier_name, last_layer
 from dlworkflow.models.torchvision_models import AUXILIARY, Published
-from dlworkflow.models.weights.checkpoint import (
-    StateDict,
-    apply_weights,
-    as_named,
-    list_faults,
-    log_notes,
-    weight_faults,
-)
+from dlworkflow.models.weights.checkpoint import apply_weights, list_faults, weight_faults
+from dlworkflow.models.weights.names import StateDict, as_named, log_notes
 
 _log = logging.getLogger(__name__)
 
