@@ -18,6 +18,9 @@ X_test, y_test = X[train_split:], y[train_split:]
 len(X_train), len(y_train), len(X_test), len(y_test)
 #> (40, 40, 10, 10)
 
+# %% look at the data [1 figure]
+plot_predictions(X_train, y_train, X_test, y_test)
+
 # %% the untrained model
 torch.manual_seed(42)
 model_0 = LinearRegressionModel()
@@ -33,12 +36,12 @@ print(f"Predicted values:\n{y_preds[[0, 1, 9]]}")
 #>         [0.4049],
 #>         [0.4588]])
 
+# %% look at the predictions, by keyword and with a semicolon [1 figure]
+plot_predictions(train_data=X_train, train_labels=y_train, test_data=X_test, test_labels=y_test, predictions=y_preds);
+
 # %% the call that relies on variables of the notebook is explained
-try:
-    plot_predictions(predictions=y_preds)
-except TypeError as error:
-    print(type(error).__name__)
-#> TypeError
+plot_predictions(predictions=y_preds)
+#> DlwError: plot_predictions needs train_data, train_labels, test_data, test_labels: ...
 
 # %% training
 loss_fn = nn.L1Loss()
@@ -78,6 +81,25 @@ print([f"{value:.4f}" for value in y_preds[:, 0].tolist()])
 #> {'weights': tensor([0.5784]), 'bias': tensor([0.3513])}
 #> ['0.8141', '0.8256', '0.8372', '0.8488', '0.8603', '0.8719', '0.8835', '0.8950', '0.9066', '0.9182']
 
+# %% the figure is not the last line, and is saved [1 figure]
+plot_predictions(X_train, y_train, X_test, y_test, y_preds)
+plt.title("After training")
+plt.savefig("after.png")
+print(plt.imread("after.png").std() > 0.05)
+#> True
+
+# %% loss curves by hand, after one of ours [2 figures]
+plot_predictions(X_train, y_train, X_test, y_test, y_preds)
+plt.show()
+plt.plot(epoch_count, train_loss_values, label="train")
+plt.plot(epoch_count, test_loss_values, label="test")
+plt.legend();
+
+# %% a figure that is kept is shown when it is asked for [1 figure]
+figure = plot_predictions(X_train, y_train, X_test, y_test, y_preds)
+plt.close()
+figure
+
 # %% saving
 dlw.save_model(model_0, target_dir="models", model_name="01_model_0.pth")
 loaded_model_0 = LinearRegressionModel()
@@ -109,3 +131,16 @@ with torch.inference_mode():
     print([f"{value:.4f}" for value in model_1(X_test)[[0, 1, 9], 0].tolist()])
 #> ['0.8600', '0.8739', '0.9854']
 
+# %% from the shell, as notebooks call it
+import sys
+!{sys.executable} -m dlworkflow train line --epochs 3
+!{sys.executable} -m dlworkflow predict 0.8 --run line
+#> ...
+#> epoch 1/3  train loss 0.31288  test loss 0.48107...
+#> ...
+#> input    value
+#> -----  -------
+#>   0.8  0.43752
+
+# %% loss curves of a regression [1 figure]
+dlw.plot_loss_curves(results)

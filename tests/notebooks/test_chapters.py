@@ -1,17 +1,19 @@
 """A reader's notebook for each chapter of the notes: every cell prints what it promises and shows each figure once.
 
-A file `chapter_*.py` has a cell below each heading `# %% title [2 figures]`. Its lines behind `#> ` are what the cell
-prints, its last value and its error included; `...` stands for the rest of a line, and as a line for
-any number of lines.
+A file `chapter_*.py` has a cell below each heading `# %% title [2 figures]` or `# %% title [1 table]`. Its lines behind
+`#> ` are what the cell prints, with its last value or its error; `...` stands for the rest of a line, and as a line of
+its own for any number of lines.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from wcwidth import wcwidth
 
 from dlworkflow.data.datasets import fashion_mnist
 
@@ -19,13 +21,15 @@ pytestmark = pytest.mark.slow  # a kernel for each chapter, and the notes' train
 
 
 def cells_of(path):
-    """Return [(title, code, number of figures, lines that are printed)] of the cells in a file."""
+    """Return [(title, code, what it gives)] of the cells in a file: figures, tables and lines that are printed."""
     cells = []
     for part in re.split(r"^# %% ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
         heading, *lines = part.rstrip().splitlines()
-        title, number = re.fullmatch(r"(.*?)(?: \[(\d+) figures?\])?", heading).groups()
+        title, number, kind = re.fullmatch(r"(.*?)(?: \[(\d+) (figure|table)s?\])?", heading).groups()
         code = "\n".join(line for line in lines if not line.startswith("#>"))
-        cells.append((title, code, int(number or 0), [line[3:] for line in lines if line.startswith("#>")]))
+        shown = [line[3:] for line in lines if line.startswith("#>")]
+        counts = {"figure": 0, "table": 0} | ({kind: int(number)} if kind else {})
+        cells.append((title, code, {**counts, "shown": shown}))
     return cells
 
 
@@ -52,7 +56,7 @@ def outputs_of(run_notebook, request):
 
     def run(chapter):
         if chapter not in known:
-            code = [code for _, code, _, _ in CHAPTERS[chapter]]
+            code = [code for _, code, _ in CHAPTERS[chapter]]
             known[chapter] = run_notebook(code, files_of(chapter, request))
         return known[chapter]
 
@@ -75,9 +79,35 @@ EVERY = [
 
 @pytest.mark.parametrize(("chapter", "number"), EVERY)
 def test_a_cell_prints_what_it_promises_and_shows_each_figure_once(chapter, number, outputs_of):
-    _, _, figures, shown = CHAPTERS[chapter][number]
+    promised = CHAPTERS[chapter][number][2]
 
     given = outputs_of(chapter)[number]
 
     printed = [line.rstrip() for line in given.text.splitlines() if line.strip()]
-    assert (given.stderr, printed, given.figures) == ("", filled(shown, printed), figures)
+    counts = {"figure": given.figures, "table": given.tables}
+    assert ("", promised | {"shown": filled(promised["shown"], printed)}) == (given.stderr, counts | {"shown": printed})
+
+
+def misaligned(text):
+    """Return the rows of the tables in a text in which something stands between two columns."""
+    rows, gaps = [], []
+    for above, line in pairwise(["", *text.splitlines(), ""]):
+        if re.fullmatch(r"-+( +-+)+", line.strip()):
+            gaps = [gap for run in re.finditer(r" +", line) for gap in range(*run.span())]
+            rows += [above] if blocked(above, gaps) else []
+        elif not line.strip():
+            gaps = []
+        else:
+            rows += [line] if blocked(line, gaps) else []
+    return rows
+
+
+def blocked(line, gaps):
+    """Return whether a row has anything but spaces in the gaps between columns, counted as a terminal does."""
+    cells = "".join(letter + "x" * (wcwidth(letter) - 1) for letter in line)
+    return any(cells[gap : gap + 1].strip() for gap in gaps)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_table_of_a_chapter_is_aligned(chapter, outputs_of):
+    assert [row for given in outputs_of(chapter) for row in misaligned(given.text)] == []
