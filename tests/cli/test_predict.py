@@ -226,7 +226,7 @@ def test_stdout_holds_predictions_only(form, dlw, runs, pictures):
     assert answer.err == "run runs/tinyvgg-digits-001 (best weights)\n"
 
 
-@pytest.mark.parametrize(("k", "shown"), [(1, 1), (3, 3), (10, 10), (99, 10)])
+@pytest.mark.parametrize(("k", "shown"), [(1, 1), (3, 3), (10, 10), (99, 10), ("all", 10)])
 def test_top_k_gives_the_likeliest_classes_first(k, shown, dlw, runs, pictures):
     [row] = objects(dlw("predict", "pictures/0.png", "--top-k", k, "--format", "json"))
 

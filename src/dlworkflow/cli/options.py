@@ -185,6 +185,16 @@ def count(text: str) -> int:
     return number
 
 
+def count_or_all(text: str) -> int:
+    """Read an option's whole number of at least 1, or `all`."""
+    if str(text).casefold() == "all":  # the default comes as a number
+        return sys.maxsize
+    try:
+        return count(text)
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{error.message}, or all for every class") from None
+
+
 def count_in_grid(text: str) -> int:
     """Read an option's number of images in a figure: at least 1, at most what a grid shows."""
     from dlworkflow.plotting.grid import MOST_IMAGES

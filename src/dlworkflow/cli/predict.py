@@ -22,6 +22,7 @@ from dlworkflow.cli.options import (
     Weights,
     complete_models,
     count,
+    count_or_all,
     figure_file,
     say,
 )
@@ -60,7 +61,11 @@ def predict(
     top_k: Annotated[
         int,
         typer.Option(
-            "--top-k", metavar="N", parser=count, help="Number of likeliest classes to print.", rich_help_panel=OUTPUT
+            "--top-k",
+            metavar="N|all",
+            parser=count_or_all,
+            help="Number of likeliest classes to print.",
+            rich_help_panel=OUTPUT,
         ),
     ] = 1,
     output: Annotated[
