@@ -136,8 +136,8 @@ training/frozen_features: data/datasets data/loaders data/protocol models/backbo
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
     engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
     models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
-training/lr_finder: errors config engine/device engine/loop engine/optimizers data/loaders models/backbone
-    training/job training/settings
+training/lr_finder: errors files/notebook config engine/device engine/loop engine/optimizers data/loaders
+    models/backbone training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
     engine/schedules engine/update models/backbone training/state
 training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol

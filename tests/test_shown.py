@@ -10,6 +10,7 @@ import pytest
 import dlworkflow as dlw
 from dlworkflow.analysis.evaluation import load_part, report_data
 from dlworkflow.data.check.report import Finding
+from dlworkflow.training.lr_finder import search_lr
 from dlworkflow.training.run import run_training
 from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 from dlworkflow.training.sweep.table import sweep_rows
@@ -46,6 +47,7 @@ def shown(runs, tmp_path):
         "FolderReport": dlw.FolderReport.of(
             "food", "classes", {"all": {"pizza": 2}}, [], n_files=2, n_read=2, findings=(WRONG,)
         ),
+        "LrSearch": search_lr(dlw.resolve_config(model="blobs"), steps=10),
         "Sweep": sweep,
         "sweep_rows": sweep_rows(sweep, plan)[0],
     }
@@ -70,6 +72,7 @@ REPRS = {
     "compare_runs": "run blobs-blobs-001, best_epoch 3, ",
     "compare_seeds": "model blobs, data blobs, seeds 1, ",
     "FolderReport": "FolderReport('food': 2 images; errors: 1, warnings: 0)",
+    "LrSearch": "of 10 learning rates: ",
     "Sweep": "2 waiting)",
     "sweep_rows": "optimizer.lr 0.10000",
 }
@@ -97,3 +100,9 @@ def test_a_notebook_shows_a_table_with_rows(results, name):
 
 def test_every_result_is_looked_at(results):
     assert results.keys() == REPRS.keys()
+
+
+def test_a_predictor_shows_neither_layers_nor_settings(runs):
+    shown = "Predictor(BlobModel of blobs-blobs-001: inputs (2,), classes '0', '1', '2', '3', on cpu)"
+
+    assert repr(dlw.Predictor.from_run(runs[0], device="cpu")) == shown

@@ -129,6 +129,11 @@ def naming_options() -> Iterator[None]:
         _options_are_named = before
 
 
+def options_are_named() -> bool:
+    """Return whether `naming_options` is in force."""
+    return _options_are_named
+
+
 def as_called(text: str) -> str:
     """Return a message with parameters for the options that it names: `batch_size`, `force=True`, `freeze='backbone'`.
 

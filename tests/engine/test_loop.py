@@ -518,6 +518,16 @@ def test_a_loader_that_does_not_know_its_length_is_taken():
     assert test_step(AlwaysFirst(), loader, CROSS_ENTROPY).acc == 1.0
 
 
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_numbers_of_a_batch_that_are_not_finite_are_named_as_the_cause(name):
+    X, y = torch.zeros(3, 1), torch.zeros(3, 1)
+    {"X": X, "y": y}[name][1] = math.nan
+    model = nn.Linear(1, 1)
+
+    with pytest.raises(BatchError, match=rf"wrong values: .* 1 nan or infinite of 3, the first in {name}\[1, 0\], nan"):
+        train_step(model, [(X, y)], nn.L1Loss(), sgd(model))
+
+
 def test_a_loss_of_the_test_split_that_is_no_number_ends_training():
     model = nn.Linear(1, 1)
     data = [(torch.ones(4, 1), torch.zeros(4, 1))]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dlworkflow.engine.arguments import check_holds_parameters, checked_loader, one_loader, place
-from dlworkflow.engine.batch_check import explained_errors
+from dlworkflow.engine.batch_check import explained_errors, not_finite
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import Device
 from dlworkflow.engine.scores import AccuracyFn, Averaging, Scores, Total
@@ -260,7 +260,8 @@ class Pass:
                 loss = loss_fn(logits, y)
                 value = read(loss)
                 if isinstance(value, float) and not math.isfinite(value):
-                    raise DivergedError(value, number, largest_gradient=_largest_gradient(model))
+                    wrong = not_finite("X", X) or not_finite("y", y)
+                    raise wrong or DivergedError(value, number, largest_gradient=_largest_gradient(model))
                 update(loss, y, loss_fn)
                 total.add(value, logits.detach(), y)
             update.finish()

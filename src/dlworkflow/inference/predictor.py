@@ -25,7 +25,7 @@ from dlworkflow.data.images.transforms import Spec, complete, parse
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.errors import ConfigError, DataError, few
 from dlworkflow.inference.parallel import chunks, on_all_cores
 from dlworkflow.inference.rebuild import load_run_model, placed, possible_outputs, stored_transform
 from dlworkflow.models import torchvision_models
@@ -66,6 +66,11 @@ class Predictor:
     run: Run | None = field(default=None, compare=False)
     model_name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        classes = f", classes {few(self.classes)}" if self.classes else ""
+        of = f" of {self.run.name}" if self.run is not None else ""
+        return f"Predictor({type(self.model).__name__}{of}: inputs {self.in_shape}{classes}, on {self.device})"
 
     @classmethod
     def from_run(

@@ -18,6 +18,7 @@ from dlworkflow.engine.device import thread_count
 from dlworkflow.engine.loop import Batch, train_step
 from dlworkflow.engine.optimizers import build_optimizer
 from dlworkflow.errors import ConfigError, DivergedError
+from dlworkflow.files.notebook import Shown
 from dlworkflow.models.backbone import Staged
 from dlworkflow.training.job import Job, prepare
 from dlworkflow.training.settings import resolve_config
@@ -33,7 +34,7 @@ _DIVERGED = 4.0
 
 
 @dataclass(frozen=True)
-class LrSearch:
+class LrSearch(Shown):
     """The learning rates tried, in rising order, the loss of each update, the mean around it, and a suggestion.
 
     `suggestion` is None where the loss never fell; `reason` explains either.
@@ -44,6 +45,15 @@ class LrSearch:
     smoothed: tuple[float, ...]
     suggestion: float | None
     reason: str
+
+    def __repr__(self) -> str:
+        found = f"{self.suggestion:.3g}" if self.suggestion is not None else "none"
+        return f"LrSearch(suggestion {found} of {len(self.rates)} learning rates: {self.reason})"
+
+    def shown_rows(self) -> list[dict[str, float]]:
+        """Return what a notebook shows: the loss at each learning rate."""
+        columns = zip(self.rates, self.losses, self.smoothed, strict=True)
+        return [{"lr": lr, "loss": loss, "smoothed": mean} for lr, loss, mean in columns]
 
 
 def search_lr(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dlworkflow.engine.batch_check.inputs import input_faults
 from dlworkflow.engine.batch_check.labels import output_faults, task_of
 from dlworkflow.engine.batch_check.trial import Trial, call_watched
+from dlworkflow.engine.batch_check.trial import not_finite as not_finite
 from dlworkflow.engine.tasks import LossFn, Task, get_task
 from dlworkflow.errors import BatchError, ModelError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,6 +14,7 @@ import torch
 
 from dlworkflow.engine.child_processes import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.engine.signals import Halt, StopRequest, noted_signals
+from dlworkflow.errors import naming_options, options_are_named
 from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.queue import SweepProgress, Work
 from dlworkflow.training.sweep.training import train_task
@@ -109,7 +110,9 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._progress.sweep, self._progress.plan), daemon=False
+            target=_work,
+            args=(theirs, self._progress.sweep, self._progress.plan, options_are_named()),
+            daemon=False,
         )
         with guarded_start():
             process.start()
@@ -148,8 +151,13 @@ class Pool:
         self._progress.keep(task, task.points)
 
 
-def _work(pipe: Connection, sweep: Sweep, plan: Plan) -> None:
-    """Train what comes through the pipe until it is closed."""
+def _work(pipe: Connection, sweep: Sweep, plan: Plan, names_options: bool) -> None:
+    """Train what comes through the pipe until it is closed; `names_options` is whether errors name options here."""
+    with naming_options() if names_options else nullcontext():
+        _train_from(pipe, sweep, plan)
+
+
+def _train_from(pipe: Connection, sweep: Sweep, plan: Plan) -> None:
     leave_interrupts_to_the_parent()
     torch.set_num_threads(1)
     parent = multiprocessing.parent_process()
