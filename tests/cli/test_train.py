@@ -485,8 +485,7 @@ def test_the_real_photos_are_trained_on_from_the_data_folder(photos, dlw, in_tmp
         ("tinyvgg --data plain.txt", 1, "'plain.txt'", "a folder of images, a CSV"),
         ("line --device cuda:99", 2, "--device: 'cuda:99'", "cpu"),
         ("line --device gpu", 2, "--device: 'gpu'", "cpu"),
-        ("line --epochs 0", 2, "--epochs", "at least 1, not 0"),
-        ("line --epochs -3", 2, "--epochs", "at least 1, not -3"),
+        ("line --epochs -3", 2, "--epochs", "at least 0, not -3"),
         ("line --epochs 2.5", 2, "--epochs", "a whole number, not 2.5"),
         ("line --epochs many", 2, "--epochs", "a whole number, not 'many'"),
         ("line --lr -1", 2, "--lr", "more than 0, not -1"),
@@ -522,7 +521,7 @@ def test_the_real_photos_are_trained_on_from_the_data_folder(photos, dlw, in_tmp
         ("line --config list.yaml", 2, "list.yaml", "mapping of settings"),
         ("line --config binary.yaml", 2, "'binary.yaml'", "cannot read"),
         ("line --config folder", 2, "'folder'", "cannot read"),
-        ("line --config wrong.yaml", 2, "wrong.yaml: epochs", "at least 1, not 0"),
+        ("line --config wrong.yaml", 2, "wrong.yaml: epochs", "at least 0, not -1"),
         ("line --config tagged.yaml", 2, "tagged.yaml", "constructor"),
         ("pizza --data folder", 2, "'pizza'", "dlw models"),
         ("tinyvgg --data folder", 1, "no class folders", "<class>/<image>"),
@@ -561,7 +560,7 @@ def hostile(in_tmp, pictures):
         "twice.yaml": "epochs: 3\nepochs: 4\n",
         "broken.yaml": "epochs: [3\nmodel: {\n",
         "list.yaml": "- a\n- b\n",
-        "wrong.yaml": "epochs: 0\n",
+        "wrong.yaml": "epochs: -1\n",
         "tagged.yaml": "epochs: !!python/object/apply:os.system ['touch made']\n",
         "no_path.csv": "file,label\npictures/0.png,a\n",
         "no_label.csv": "path\npictures/0.png\n",
@@ -592,7 +591,7 @@ def hostile(in_tmp, pictures):
 
 
 def test_all_faults_are_said_at_once(dlw, in_tmp):
-    arguments = ("--epochs", "0", "--lr", "-1", "--set", "model.foo=1", "--set", "data.stp=3", "--set", "blub=3")
+    arguments = ("--epochs", "-1", "--lr", "-1", "--set", "model.foo=1", "--set", "data.stp=3", "--set", "blub=3")
     [line] = dlw("train", "line", *arguments).err.splitlines()
 
     wanted = ("--epochs", "--lr", "--set model.foo", "--set data.stp", "--set blub")
