@@ -76,6 +76,22 @@ def test_a_flat_layer_is_bars_with_its_range_beside():
     assert axis.get_title(loc="left") == "linear: 3"
 
 
+def test_a_layer_without_channels_is_one_map():
+    tokens = np.arange(12.0).reshape(3, 4)
+    [axis] = plot_feature_maps([("attention", tokens)]).axes
+
+    assert np.allclose(axis.images[0].get_array()[:, :4], tokens)
+    assert axis.get_title(loc="left") == "attention: 3 × 4"
+
+
+def test_of_many_layers_some_are_drawn_with_the_first_and_the_last():
+    figure = plot_feature_maps([(f"layer {i}", np.ones(2)) for i in range(100)])
+
+    names = [axis.get_title(loc="left").partition(":")[0] for axis in figure.axes]
+    assert (len(names), names[0], names[-1]) == (32, "layer 0", "layer 99")
+    assert figure.get_supxlabel() == "32 of 100 layers, evenly apart"
+
+
 def test_a_layer_of_nothing_but_nan_is_drawn():
     figure = plot_feature_maps([("conv", np.full((1, 2, 2), np.nan)), ("flat", np.full(3, np.nan))])
 

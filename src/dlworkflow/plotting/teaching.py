@@ -31,6 +31,7 @@ from dlworkflow.plotting.style import (
 )
 
 MOST_MAPS = 8
+MOST_LAYERS = 32  # drawn; the layout of hundreds takes minutes
 MOST_CARDS = 4
 STEPS_A_ROW = 5
 TINTS = ((1.0, 0.4, 0.35), (0.35, 0.9, 0.4), (0.4, 0.6, 1.0))  # what is bright in a photo's three channels
@@ -87,22 +88,25 @@ def plot_activations(
 def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
     """Draw the output of each layer for one image, a row each: at most eight maps side by side, bright where large.
 
-    A layer is its name and its output, (channels, h, w), or (n,) after flattening, drawn as bars. The scale is each
-    row's own, written at its right. Raises DlwError for no layer and for other shapes.
+    A layer is its name and its output: (channels, h, w); (h, w), drawn as one map; or (n,) after flattening, drawn as
+    bars. The scale is each row's own, written at its right. Of more than 32 layers as many are drawn, evenly apart,
+    with the first and the last. Raises DlwError for no layer and for other shapes.
     """
     if not layers:
         raise DlwError("no layers to draw")
-    outputs = [(name, as_array(output).astype(float)) for name, output in layers]
+    shown = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int)
+    outputs = [(name, as_array(output).astype(float)) for name, output in (layers[i] for i in shown)]
     for name, output in outputs:
-        if output.ndim not in (1, 3) or not output.size:
-            raise DlwError(f"{name}: a layer's output is (channels, h, w) or (n,), not {output.shape}")
+        if output.ndim not in (1, 2, 3) or not output.size:
+            raise DlwError(f"{name}: a layer's output is (channels, h, w), (h, w) or (n,), not {output.shape}")
     figure = new_figure(9.0, 1.45 * len(outputs) + 0.2)
     for axis, (name, output) in zip(figure.subplots(len(outputs), 1, squeeze=False)[:, 0], outputs, strict=True):
         shape = " × ".join(str(size) for size in output.shape)
-        if output.ndim == 3:
-            axis.imshow(_tile(output), cmap="viridis", interpolation="nearest")
+        if output.ndim > 1:
+            maps = output.reshape(-1, *output.shape[-2:])
+            axis.imshow(_tile(maps), cmap="viridis", interpolation="nearest")
             axis.set_axis_off()
-            some = f", the first {MOST_MAPS} of {len(output)} maps" if len(output) > MOST_MAPS else ""
+            some = f", the first {MOST_MAPS} of {len(maps)} maps" if len(maps) > MOST_MAPS else ""
         else:
             axis.bar(np.arange(len(output)), output, 0.85 if len(output) <= 100 else 1.0, color=BLUE)
             axis.axhline(0, color=BLACK, linewidth=0.8)
@@ -112,6 +116,8 @@ def plot_feature_maps(layers: Sequence[tuple[str, Any]]) -> Figure:
         axis.set_title(f"{fit(name, 3.2, 9)}: {shape}{some}", fontsize=9, loc="left")
         low, high = _range(output)
         axis.set_title(f"{_short(low)} to {_short(high)}", fontsize=8, loc="right", color=GREY)
+    if len(outputs) < len(layers):
+        figure.supxlabel(f"{len(outputs)} of {len(layers)} layers, evenly apart", fontsize=8)
     return figure
 
 
