@@ -281,6 +281,18 @@ def test_a_learning_rate_is_above_zero(lr):
         trace_model(*built("circles_v0"), lr=lr)
 
 
+def test_a_step_that_leaves_no_finite_loss_says_so():
+    with pytest.raises(DlwError, match=r"learning rate 1e\+38; try a lower lr"):
+        trace_model(*built("circles_v0"), lr=1e38)
+
+
+def test_a_loss_that_is_not_finite_is_not_traced():
+    model, inputs, labels, task = built("circles_v0")
+
+    with pytest.raises(ModelError, match="not a finite number"):
+        trace_model(model, inputs * math.nan, labels, task)
+
+
 def test_the_notes_convolution_and_pooling_have_the_notes_shapes():
     assert [step.shape for step in trace_conv().steps] == [(3, 64, 64), (10, 62, 62), (10, 31, 31)]
 

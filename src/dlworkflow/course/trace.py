@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dlworkflow.errors import ConfigError, ModelError, first_line
+from dlworkflow.errors import ConfigError, DlwError, ModelError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -107,8 +107,8 @@ def trace_model(
 
     `inputs` is (n, *in_shape) float32, `labels` (n,) as in training ((n, 1) for a regression); `loss_fn` is the
     task's usual one. The model runs as in evaluation, without dropout, and is left as it was. Raises ConfigError for no
-    sample, labels that do not pair and a learning rate that is not above 0, and ModelError when the samples do not fit
-    the model.
+    sample, labels that do not pair and a learning rate that is not above 0, ModelError when the samples do not fit the
+    model or their loss is not finite, and DlwError when it is not after the step.
     """
     import torch
 
@@ -145,6 +145,10 @@ def trace_model(
             loss_after = losses_of(after).mean().item()
     except (RuntimeError, ValueError, IndexError) as error:
         raise ModelError(f"the model does not fit these samples: {first_line(error)}") from error
+    if not math.isfinite(losses.mean().item()):
+        raise ModelError("the loss of these samples is not a finite number: there is no gradient to work out")
+    if not math.isfinite(loss_after):
+        raise DlwError(f"the step leaves no finite loss at learning rate {lr:g}; try a lower lr")
     parameters = [
         ParameterStep(name, *map(contents_of, (trained[name], gradient, new[name])))
         for name, gradient in gradients.items()
