@@ -171,10 +171,11 @@ analysis/diagnosis: errors files/notebook files/text registry config config/comm
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
     data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs
     inference/predictor
-analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/style runs inference/predictor
-    analysis/evaluation analysis/run_figures
+analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
+    inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
-    metrics/report plotting plotting/grid runs inference/predictor analysis/data_figures analysis/evaluation
+    metrics/report plotting plotting/grid plotting/points runs inference/predictor analysis/data_figures
+    analysis/evaluation
 course:
 course/convolution: errors course/trace
 course/descent: errors

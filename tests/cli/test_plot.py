@@ -37,6 +37,9 @@ def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
         ("plot circles --out f.png", 2, "name one figure"),
         ("plot circles --n 4", 2, "--n: only for figures of predictions, errors"),
         ("plot tinyvgg errors --seed 1", 2, "--seed: only for figures of predictions"),
+        ("plot tinyvgg errors --palette notes", 2, "--palette: only for figures of boundary"),
+        ("plot circles boundary --palette note", 1, "--palette: unknown colormap 'note'; did you mean 'notes'?"),
+        ("plot circles boundary --palette red,", 1, "--palette: '' is no colour"),
         ("plot tinyvgg predictions --n 26", 2, "at most 25"),
         ("compare --plot f.xyz", 1, "f.xyz"),
         ("compare line-line-001 --plot f.png --plot-kind bars", 1, "accuracy"),
@@ -63,6 +66,13 @@ def test_predictions_are_as_many_as_asked_for_and_chosen_by_the_seed(dlw, runs):
 
     assert usual == given
     assert len({usual, other, fewer}) == 3
+
+
+def test_a_boundary_has_the_colours_that_are_asked_for(dlw, runs):
+    for name, more in {"a": (), "b": ("--palette", "notes"), "c": ("--palette", "red,blue")}.items():
+        assert dlw("plot", "circles", "boundary", *more, "--out", f"{name}.png").code == 0
+
+    assert len({(runs.parent / f"{name}.png").read_bytes() for name in "abc"}) == 3
 
 
 def test_compare_draws_the_runs_it_shows(dlw, runs):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlworkflow.engine.loop import Evaluation
     from dlworkflow.inference.predictor import Predictor
     from dlworkflow.metrics.report import EvaluationReport
+    from dlworkflow.plotting.points import Palette
 
 _OF_A_SPLIT = {"part", "evaluation", "report"}
 _OF_WEIGHTS = {"predictor", "evaluation", "report"}
@@ -36,6 +37,7 @@ class Material:
     data_dir: str | None = None
     n: int = GRID
     seed: int = 42
+    palette: Palette = None
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
@@ -112,12 +114,13 @@ def draw_all(
     split: str = "test",
     data_dir: str | None = None,
     weights: str = "best",
-    **chosen: int,
+    **chosen: Any,
 ) -> Iterator[tuple[str, Figure]]:
     """Draw several figures of a run, by default all that fit, as (kind, figure); the run is scored once for all.
 
     An empty figure (errors, where there are none) is left out unless it is named. `chosen` are `n`, the number of
-    images in a grid (9), and `seed`, by which they are chosen (42). Raises as `draw` does.
+    images in a grid (9), `seed`, by which they are chosen (42), and `palette`, the colours of a boundary's classes.
+    Raises as `draw` does.
     """
     material = Material(run, split, weights, data_dir, **chosen)
     for kind in kinds or fitting_kinds(run):

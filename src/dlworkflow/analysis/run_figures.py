@@ -10,6 +10,7 @@ The names of its parameters say what a figure needs. Each is loaded once, when t
     evaluation    outputs and labels of that split, `Evaluation`
     report        their `EvaluationReport`
     n, seed       how many images are drawn, and the seed by which they are chosen
+    palette       the colours of the classes, None for the usual ones
 
 A figure that does not suit every run is marked with `fits`. The drawing itself is in `plotting`.
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from dlworkflow.engine.loop import Evaluation
     from dlworkflow.inference.predictor import Predictor
     from dlworkflow.metrics.report import EvaluationReport
+    from dlworkflow.plotting.points import Palette
 
 GRID = 9
 """Images in a grid of predictions or errors, unless the user asks for another number: the notes' 3x3."""
@@ -74,7 +76,7 @@ def draw_learning_rate(history: History) -> Figure:
 
 
 @fits(lambda summary: summary.in_shape == [2] and bool(summary.classes))
-def draw_boundary(splits: Splits, predictor: Predictor) -> Figure:
+def draw_boundary(splits: Splits, predictor: Predictor, palette: Palette = None) -> Figure:
     """Draw the decision regions of a model of points in the plane, with the points of every split."""
     import torch
 
@@ -84,7 +86,7 @@ def draw_boundary(splits: Splits, predictor: Predictor) -> Figure:
         logits = predictor.logits(torch.as_tensor(points, dtype=torch.float32))
         return predictor.task.probabilities(logits).argmax(dim=1).numpy()
 
-    return plotting.plot_decision_regions(arrays_of(splits), predict, splits.classes)
+    return plotting.plot_decision_regions(arrays_of(splits), predict, splits.classes, palette=palette)
 
 
 @fits(lambda summary: summary.in_shape == [1] and not summary.classes)
@@ -148,7 +150,7 @@ FIGURES: Registry[Draw] = Registry(
     },
     "figures",
     section="",
-    supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report", "n", "seed"),
+    supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report", "n", "seed", "palette"),
 )
 """The figures of a run, in the order in which one looks at them. `FIGURES.register(name, function)` adds yours, as
 does the entry-point group `dlworkflow.figures` of another package.

@@ -57,6 +57,14 @@ def plot(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed that chooses the images of predictions [default: 42].")
     ] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLOURS",
+            help="Colours of a boundary's classes: notes (0 red, 1 blue), a colormap of matplotlib, or red,blue"
+            " [default: colours that colour-blind people can tell apart].",
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
@@ -65,6 +73,7 @@ def plot(
     Examples:
     dlw plot                         all that fit the last run, in its folder
     dlw plot circles boundary        the run whose name starts with circles
+    dlw plot circles boundary --palette notes
     dlw plot curves --out curves.svg
     dlw plot predictions --n 16 --seed 1
     """
@@ -84,7 +93,9 @@ def plot(
     if out is not None and len(kinds) != 1:
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
-    chosen = {key: value for key, value in {"n": n, "seed": seed}.items() if value is not None}
+    colours = palette.split(",") if palette and "," in palette else palette
+    given = {"n": n, "seed": seed, "palette": colours}
+    chosen = {key: value for key, value in given.items() if value is not None}
 
     from dlworkflow.analysis.figures import draw_all, file_stem, fitting_kinds
     from dlworkflow.data import input_files

@@ -51,12 +51,14 @@ def class_colours(n: int, palette: Palette = None) -> np.ndarray:
         palette = "viridis" if n > MOST_NAMED else [COLOURS[index % len(COLOURS)] for index in range(n)]
     if not isinstance(palette, str | Colormap):
         if unreadable := [colour for colour in palette if not is_color_like(colour)]:
-            raise DlwError(f"palette: {unreadable[0]!r} is no colour; use a name such as 'red', '#d55e00' or (r, g, b)")
+            raise DlwError(
+                f"--palette: {unreadable[0]!r} is no colour; use a name such as 'red', '#d55e00' or (r, g, b)"
+            )
         if len(palette) < n:
-            raise DlwError(f"palette: {len(palette)} colours for {n} classes; give one a class")
+            raise DlwError(f"--palette: {len(palette)} colours for {n} classes; give one a class")
         return np.array([to_rgb(colour) for colour in palette[:n]])
     if isinstance(palette, str) and palette not in ("notes", *colormaps):
-        raise DlwError(f"palette: {unknown('colormap', palette, ['notes', *colormaps])}")
+        raise DlwError(f"--palette: {unknown('colormap', palette, ['notes', *colormaps])}")
     scale = colormaps.get_cmap("RdYlBu" if palette == "notes" else palette)
     return scale(np.arange(n) if n <= scale.N < 256 else np.linspace(0, 1, n))[:, :3]  # tab10 has 10 colours, no scale
 
