@@ -190,7 +190,7 @@ def run_notebook(tmp_path_factory):
             (folder / name).symlink_to(path)
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
         own = {name: str(folder / ".jupyter") for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")}
-        left_out = ("MPLBACKEND", "DLW_RUNS_DIR", "DLW_OFFLINE")
+        left_out = ("MPLBACKEND", "DLW_DATA_DIR", "DLW_RUNS_DIR", "DLW_OFFLINE")
         environment = {name: value for name, value in os.environ.items() if name not in left_out} | own
         place = {"metadata": {"path": str(folder)}}
         nbclient.NotebookClient(book, timeout=600, allow_errors=True, resources=place).execute(env=environment)
