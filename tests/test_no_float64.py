@@ -101,7 +101,7 @@ def test_the_stub_device_refuses_float64():
 @pytest.mark.parametrize("task", TASKS)
 def test_training_and_scoring(task, averaging):
     loss, outputs = TASKS[task]
-    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, outputs))
+    model = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, outputs)).to(WHERE)
     optimizer = build_optimizer("adam", model.parameters(), lr=0.01)
 
     found = train(model, batches(task), batches(task), optimizer, loss(), 2, WHERE, averaging=averaging)
