@@ -450,7 +450,7 @@ def all_workloads() -> list[Workload]:
         Workload("the same, with its run folder", Points("circles_v2", 1000, 0.1, folder=True).ways, 1.0, 1.10, 9),
         Workload("FashionMNIST V0, an epoch", v0.ways, 7, 1.10),
         Workload("FashionMNIST V1, an epoch", v1.ways, 7, 1.10),
-        Workload("evaluation of 10,000 pictures", _evaluation(), 10, None),
+        Workload("evaluation of 10,000 images", _evaluation(), 10, None),
         Workload(
             "V0 beside a busy process",
             {name: way if name == "quiet" else Neighbour(way) for name, way in few.items()},
@@ -470,10 +470,10 @@ def all_workloads() -> list[Workload]:
             scaled,
         ),
         Workload("prediction of 300 photos", _prediction(), 2.2, 1.2),
-        Workload("TinyVGG on photos, first time", Photos().ways, 2.5, 1.1),
+        Workload("TinyVGG on photos, first run", Photos().ways, 2.5, 1.1),
         Workload("the same, augmented", Photos(augment=True).ways, 2.2, 1.15),
-        Workload("the same, remembered", Photos(again=True).ways, 4.0, 1.05),
-        Workload("the same, remembered, --channels-last", _without_floor(Photos(again=True, channels_last=True)), 4.0),
+        Workload("the same, cached", Photos(again=True).ways, 4.0, 1.05),
+        Workload("the same, cached, --channels-last", _without_floor(Photos(again=True, channels_last=True)), 4.0),
         Workload("FashionMNIST V2, an epoch, two threads", v2.ways, 1.3, 1.05, 3),
         Workload(
             "V2 with --channels-last",
