@@ -717,3 +717,24 @@ def test_a_path_set_as_data_is_what_it_is_after_data(given, dlw, in_tmp, pets):
 )
 def test_a_path_set_as_data_that_is_none_is_named_as_it_was_typed(given, said, dlw, in_tmp):
     assert said in dlw("train", "tinyvgg", "--set", f"data={given}").err
+
+
+def test_train_prints_how_many_samples_it_was_trained_on_in_all_sessions(dlw, in_tmp):
+    dlw("train", "circles_v2", "--epochs", "1")
+
+    assert "\ntrained on 2,400 samples: 3 epochs of 800\n" in dlw("train", "--resume", "last", "--epochs", "3").out
+
+
+def test_the_bar_moves_within_a_long_epoch(dlw, in_tmp, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("dlworkflow.cli.progress.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("dlworkflow.cli.progress.BATCH_SECONDS", 0.0)
+    answer = dlw("train", "circles_v2", "--epochs", "2", "--set", "data.batch_size=400")
+
+    assert re.search(r"epoch 2/2  75%\|.*train batch 1 of 2, test loss 0\.6\d{4}\]", answer.err)
+
+
+def test_the_bar_shows_no_batch_of_a_short_epoch(dlw, in_tmp, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+
+    assert " batch " not in dlw("train", "circles_v2", "--epochs", "2", "--set", "data.batch_size=400").err

@@ -332,3 +332,11 @@ def test_a_worker_that_was_killed_ends_the_run_as_failed_with_a_plain_reason(tmp
         run_training(settings("fashion_mnist_v0", *pairs), runs_dir=tmp_path, on_start=soon)
 
     assert list_runs(tmp_path)[0].summary().status == "failed"
+
+
+def test_on_batch_is_called_after_each_batch_of_each_split(tmp_path):
+    seen = []
+    job = prepare(settings("circles_v2", "epochs=1", "data.batch_size=400", "data.val_fraction=0.1"))
+    workflow.train_job(job, runs_dir=tmp_path, on_batch=lambda *batch: seen.append(batch))
+
+    assert seen == [("train", 1, 2), ("train", 2, 2), ("test", 1, 1), ("val", 1, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from dlworkflow.runs import Run, Summary
     from dlworkflow.training.job import Job
 
+QUIET_SECONDS, BATCH_SECONDS = 1.0, 0.2
+"""An epoch that takes longer than the first shows its batches on the bar, every so many seconds."""
+
+_BAR = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
+
 LINES_BESIDE_BAR = 50
 """A terminal shows a line per epoch above its bar up to this many epochs; beyond, the bar alone."""
 
@@ -30,6 +36,12 @@ class TrainingProgress:
         self._epochs, self._ended, self._quiet = 0, 0, quiet
         self._bar: Any = None
         self._run: Run | None = None
+        self._loss, self._due = "", 0.0
+
+    def handlers(self) -> dict[str, Any]:
+        """Return what training calls as it starts, after each epoch and, where there is a bar, after each batch."""
+        on_batch = self.show_batch if sys.stderr.isatty() and not self._quiet else None
+        return {"on_start": self.start, "on_epoch": self, "on_batch": on_batch}
 
     def __enter__(self) -> TrainingProgress:
         return self
@@ -65,9 +77,9 @@ class TrainingProgress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(
-                total=self._epochs, initial=self._ended, unit="epoch", leave=False, dynamic_ncols=True, file=sys.stderr
-            )
+            look: dict[str, Any] = {"bar_format": _BAR, "leave": False, "dynamic_ncols": True, "file": sys.stderr}
+            self._bar = tqdm(total=self._epochs, initial=self._ended, **look)
+            self._due = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, epoch: Epoch) -> None:
         if self._quiet:
@@ -79,8 +91,21 @@ class TrainingProgress:
         if self._epochs <= LINES_BESIDE_BAR or not sys.stdout.isatty():
             self._bar.clear()
             typer.echo(line)
-        self._bar.set_postfix_str(f"test loss {loss(epoch.test.loss)}", refresh=False)
-        self._bar.update()
+        self._loss = f"test loss {loss(epoch.test.loss)}"
+        self._bar.set_description_str(f"epoch {self._ended}/{self._epochs} ", refresh=False)
+        self._bar.set_postfix_str(self._loss, refresh=False)
+        self._bar.update(epoch.number - self._bar.n)
+        self._due = time.monotonic() + QUIET_SECONDS
+
+    def show_batch(self, split: str, number: int, batches: int) -> None:
+        """Move the bar within a long epoch."""
+        if time.monotonic() < self._due or self._bar is None:
+            return
+        self._due = time.monotonic() + BATCH_SECONDS
+        self._bar.n = self._ended + (number / batches if split == "train" else 1)
+        self._bar.set_description_str(f"epoch {self._ended + 1}/{self._epochs} ", refresh=False)
+        which = f"{split} batch {number:,} of {batches:,}"
+        self._bar.set_postfix_str(f"{which}, {self._loss}" if self._loss else which)
 
 
 def describe_epoch(epoch: Epoch, epochs: int) -> str:
@@ -193,6 +218,9 @@ def print_end(run: Run) -> None:
     if summary.stopped_early:
         waited = summary.config["early_stopping"]["patience"]
         typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
+    epochs, n = int(summary.last["epoch"]) if summary.last else 0, summary.samples["train"]
+    if epochs:
+        typer.echo(f"trained on {epochs * n:,} samples: {epochs:,} epoch{'' if epochs == 1 else 's'} of {n:,}")
     typer.echo(f"{summary.seconds:.1f} s; run {run.path}")
     if not best["epoch"]:
         say(f"train it with: {shell_command(['dlw', 'train', '--resume', str(run.path), '--epochs', '5'])}")

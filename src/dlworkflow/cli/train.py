@@ -205,7 +205,7 @@ def _train(
             typer.echo("dry run: all settings fit; nothing was written")
         return None
     with TrainingProgress(quiet) as progress:
-        shown: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+        shown = progress.handlers()
         if group is None:
             return train_job(job, **place, **shown)
         from dlworkflow.training.distributed import train_together
@@ -222,7 +222,7 @@ def _resume(
             _dry_resume(name, runs_dir, change)
         return None
     with TrainingProgress(quiet) as progress:
-        shown: dict[str, Any] = {"on_start": progress.start, "on_epoch": progress}
+        shown = progress.handlers()
         if group is not None:
             from dlworkflow.training.distributed import resume_together
 

@@ -69,6 +69,9 @@ class Epoch:
 EpochHandler = Callable[[Epoch], object]
 """What is called with each epoch as it ends. One that raises ends training."""
 
+BatchHandler = Callable[[str, int, int], object]
+"""What is called with each batch as it ends: the split, the number of the batch from 1, how many batches there are."""
+
 
 @dataclass(frozen=True)
 class Evaluation(Shown):

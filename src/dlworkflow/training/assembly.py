@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from timeit import default_timer
 from typing import Any
@@ -16,7 +16,7 @@ from dlworkflow.data.protocol import labels_of
 from dlworkflow.data.slices import slice_of
 from dlworkflow.engine.class_weights import sample_weights
 from dlworkflow.engine.data_parallel import OwnDraws, OwnEpoch, SharedLoss, sample_before
-from dlworkflow.engine.loop import Epoch, EpochHandler, Pass
+from dlworkflow.engine.loop import BatchHandler, Epoch, EpochHandler, Pass
 from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
 from dlworkflow.engine.precision import Autocast
 from dlworkflow.engine.signals import Stoppable, StopRequest
@@ -45,6 +45,19 @@ class Assembly:
     handlers: list[EpochHandler]
 
 
+class _Watched:
+    """Batches of a split; after each, `on_batch` is called."""
+
+    def __init__(self, batches: Any, split: str, on_batch: BatchHandler) -> None:
+        self._batches, self._split, self._on_batch = batches, split, on_batch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        total = len(self._batches)
+        for number, batch in enumerate(self._batches, start=1):
+            yield batch
+            self._on_batch(self._split, number, total)
+
+
 def new_state(job: Job) -> TrainState:
     """Move the model to its device and build what changes while it trains."""
     job.model.to(job.device)
@@ -53,13 +66,17 @@ def new_state(job: Job) -> TrainState:
     return build_state(job.config, job.model, job.n_batches)
 
 
-def assemble(job: Job, state: TrainState, request: StopRequest, epochs_done: int) -> Assembly:
+def assemble(
+    job: Job, state: TrainState, request: StopRequest, epochs_done: int, on_batch: BatchHandler | None = None
+) -> Assembly:
     """Return what the loop trains after `epochs_done` epochs; its batches end when `request` asks for that."""
     group = job.group
     draws = OwnDraws(job.config.seed, group.rank) if group is not None else None
     seen = _on_features(job, request)
     loaders = _loaders(seen, state.generators.own["val"], draws, epochs_done)
-    batches = {split: Stoppable(loader, request) for split, loader in loaders.items()}
+    batches: dict[str, Any] = {split: Stoppable(loader, request) for split, loader in loaders.items()}
+    if on_batch is not None:
+        batches = {split: _Watched(each, split, on_batch) for split, each in batches.items()}
     model, training_loss, handlers = _wrapped(seen, draws, epochs_done)
     loss_fn = job.loss_fn if group is None else SharedLoss(job.loss_fn, group)
     trained = Pass(

@@ -10,7 +10,7 @@ from dlworkflow.config import Layer, TrainConfig, build_config
 from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.splits import ONLY_NAMES, is_former
 from dlworkflow.engine.data_parallel import Group
-from dlworkflow.engine.loop import EpochHandler
+from dlworkflow.engine.loop import BatchHandler, EpochHandler
 from dlworkflow.engine.schedules import depends_on_length
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
 from dlworkflow.runs import Run, Summary
@@ -35,6 +35,7 @@ def resume_training(
     group: Group | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: EpochHandler | None = None,
+    on_batch: BatchHandler | None = None,
     on_images: OnProgress | None = None,
 ) -> Run:
     """Resume a run in its own folder after its last complete epoch, to the same bits as if it had never stopped.
@@ -54,7 +55,8 @@ def resume_training(
         run.write_config(job.config.to_yaml())
         now = {"config": job.config.to_tree(), "source": job.splits.source, "leakage": leakage(job.leakage)}
         run.update_summary(status="running", reason=None, **now, **processes(group))
-        train_recorded(job, run, state, resume=True, force=force, on_start=on_start, on_epoch=on_epoch)
+        shown: Any = {"on_start": on_start, "on_epoch": on_epoch, "on_batch": on_batch}
+        train_recorded(job, run, state, resume=True, force=force, **shown)
     return run
 
 

@@ -17,7 +17,7 @@ import torch
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import explained_workers
 from dlworkflow.engine.device import thread_count
-from dlworkflow.engine.loop import EpochHandler, train_epochs
+from dlworkflow.engine.loop import BatchHandler, EpochHandler, train_epochs
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.signals import Halt, Stopped, StopRequest, noted_signals
 from dlworkflow.errors import DlwError, reason_of
@@ -61,12 +61,13 @@ def train_job(
     name: str | None = None,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: EpochHandler | None = None,
+    on_batch: BatchHandler | None = None,
 ) -> Run:
-    """Train what `prepare` put in place; see `run_training`."""
+    """Train what `prepare` put in place; see `run_training`. `on_batch` is called after each batch of each split."""
     state = new_state(job)  # whatever can fail does so before there is a folder
     run = create_run(job, runs_dir, name)
     with run.locked():
-        train_recorded(job, run, state, on_start=on_start, on_epoch=on_epoch)
+        train_recorded(job, run, state, on_start=on_start, on_epoch=on_epoch, on_batch=on_batch)
     return run
 
 
@@ -79,6 +80,7 @@ def train_recorded(
     force: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
     on_epoch: EpochHandler | None = None,
+    on_batch: BatchHandler | None = None,
 ) -> None:
     """Train in a run's folder. However training ends, the folder holds whole epochs and the summary its status."""
     group = job.group
@@ -96,7 +98,8 @@ def train_recorded(
             torch.set_rng_state(job.drawn)
         if resume:
             _continue(run, recorder, state)
-        _train(job, run, state, recorder, request, compare=resume and not force, on_epoch=on_epoch)
+        shown: Any = {"on_epoch": on_epoch, "on_batch": on_batch}
+        _train(job, run, state, recorder, request, compare=resume and not force, **shown)
         run.update_summary(**best_on_test(job, recorder.best, recorder.weights))
         if state.early_stopping is not None:
             run.update_summary(stopped_early=recorder.epochs_done < job.config.epochs)
@@ -112,6 +115,7 @@ def _train(
     *,
     compare: bool,
     on_epoch: EpochHandler | None,
+    on_batch: BatchHandler | None,
 ) -> None:
     """Train the epochs that are left and call the handlers of the end of an epoch, in their order.
 
@@ -119,7 +123,7 @@ def _train(
     the state and writes; a backbone is unfrozen; `on_epoch` shows progress. A handler that raises ends training: the
     epoch is kept if the recorder has seen it.
     """
-    parts = assemble(job, state, request, recorder.epochs_done)
+    parts = assemble(job, state, request, recorder.epochs_done, on_batch)
     handlers: list[EpochHandler] = [*read_through(job, run, compare=compare), state.end_epoch, recorder]
     handlers += parts.handlers
     handlers += [on_epoch] if on_epoch is not None else []

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.engine.loop import Epoch
+from dlworkflow.engine.loop import BatchHandler, EpochHandler
 from dlworkflow.errors import RunError
 from dlworkflow.runs import Run, find_run, list_runs, runs_folder
 from dlworkflow.training.distributed.group import Processes
@@ -28,21 +28,21 @@ def train_together(
     name: str | None = None,
     offline: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
+    on_epoch: EpochHandler | None = None,
+    on_batch: BatchHandler | None = None,
 ) -> Run:
     """Do what `train_job` does with the job that each process of the group prepared; see there.
 
     Processes that torchrun has restarted resume their run.
     """
+    shown: Any = {"on_start": on_start, "on_epoch": on_epoch, "on_batch": on_batch}
     if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0":
         begun = run_of(group.launch, runs_dir) if not group.rank else None
         status = group.tell(begun.summary().status if begun is not None else "")[0]
         if status:
-            return _resumed(
-                group, begun, over=status == "finished", offline=offline, on_start=on_start, on_epoch=on_epoch
-            )
+            return _resumed(group, begun, over=status == "finished", offline=offline, **shown)
     with _own_folder(group) as folder:
-        return train_job(job, runs_dir=folder or runs_dir, name=name, on_start=on_start, on_epoch=on_epoch)
+        return train_job(job, runs_dir=folder or runs_dir, name=name, **shown)
 
 
 def resume_together(
@@ -55,16 +55,16 @@ def resume_together(
     force: bool = False,
     offline: bool = False,
     on_start: Callable[[Job, Run], object] | None = None,
-    on_epoch: Callable[[Epoch], object] | None = None,
+    on_epoch: EpochHandler | None = None,
+    on_batch: BatchHandler | None = None,
 ) -> Run:
     """Do what `resume_training` does with the run `name` of rank 0; the number of processes may change."""
     run: Run | None = None
     with group.in_turn():
         if not group.rank:
             run = find_run(name, runs_dir)
-    return _resumed(
-        group, run, epochs=epochs, place=place, force=force, offline=offline, on_start=on_start, on_epoch=on_epoch
-    )
+    shown: Any = {"on_start": on_start, "on_epoch": on_epoch, "on_batch": on_batch}
+    return _resumed(group, run, epochs=epochs, place=place, force=force, offline=offline, **shown)
 
 
 def _resumed(group: Processes, run: Run | None, *, over: bool = False, **settings: Any) -> Run:
