@@ -56,6 +56,7 @@ engine/data_parallel: errors engine/loss_means engine/tasks
 engine/device: errors
 engine/early_stopping:
 engine/ema:
+engine/given_accuracy: errors engine/tasks
 engine/loop: errors files/notebook engine/arguments engine/batch_check engine/data_parallel engine/device engine/scores
     engine/tasks engine/update
 engine/loss_means: engine/tasks
@@ -65,7 +66,7 @@ engine/optimizers: errors registry engine/bare_optimizers
 engine/precision: errors
 engine/random_state:
 engine/schedules: errors registry
-engine/scores: errors engine/data_parallel engine/loss_means engine/tasks
+engine/scores: errors engine/data_parallel engine/given_accuracy engine/loss_means engine/tasks
 engine/signals:
 engine/tasks: errors
 engine/update: engine/loss_means engine/tasks
@@ -181,11 +182,14 @@ course/convolution: errors course/trace
 course/descent: errors
 course/figures: errors data/images plotting plotting/dataset plotting/notebook plotting/points plotting/style
     course/helpers course/pyplot
-course/helpers: errors engine/arguments engine/batch_check engine/loop engine/tasks metrics/functions
+course/helpers: errors files/paths engine/arguments engine/batch_check engine/loop engine/tasks data/datasets
+    data/download runs/finding models/weights
 course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/style runs runs/finding
     models/weights inference/rebuild course/helpers course/pyplot
 course/pyplot: plotting/notebook plotting/style
 course/trace: errors engine/losses engine/tasks models/layers models/weights
+course/training: engine/given_accuracy engine/loop engine/scores engine/tasks metrics/functions runs training
+    training/job
 guide: errors
 cli:
 cli/app: _version errors registry data/shards cli/command cli/options cli/streams

@@ -17,9 +17,11 @@ from dlworkflow.registry import lazy_names
 
 if TYPE_CHECKING:
     from dlworkflow import data as data
+    from dlworkflow import engine as engine
     from dlworkflow import models as models
     from dlworkflow import plotting as plotting
     from dlworkflow import runs as runs
+    from dlworkflow import training as training
     from dlworkflow.analysis.diagnosis import diagnose as diagnose
     from dlworkflow.analysis.diagnosis.of_run import RunDiagnosis as RunDiagnosis
     from dlworkflow.analysis.diagnosis.of_run import diagnose_run as diagnose_run
@@ -36,17 +38,24 @@ if TYPE_CHECKING:
     from dlworkflow.course.figures import plot_predictions as plot_predictions
     from dlworkflow.course.figures import plot_run_curves as plot_run_curves
     from dlworkflow.course.figures import plot_transformed_images as plot_transformed_images
-    from dlworkflow.course.helpers import eval_model as eval_model
+    from dlworkflow.course.helpers import create_writer as create_writer
+    from dlworkflow.course.helpers import download_data as download_data
     from dlworkflow.course.helpers import make_predictions as make_predictions
     from dlworkflow.course.helpers import print_train_time as print_train_time
+    from dlworkflow.course.helpers import save_model as save_model
     from dlworkflow.course.helpers import walk_through_dir as walk_through_dir
     from dlworkflow.course.predicted_image import pred_and_plot_image as pred_and_plot_image
+    from dlworkflow.course.training import eval_model as eval_model
+    from dlworkflow.course.training import resume_training as resume_training
+    from dlworkflow.course.training import run_training as run_training
+    from dlworkflow.course.training import test_step as test_step
+    from dlworkflow.course.training import train as train
+    from dlworkflow.course.training import train_step as train_step
     from dlworkflow.data.check.folder import check_folder as check_folder
     from dlworkflow.data.check.report import FolderReport as FolderReport
     from dlworkflow.data.datasets.image_folder import ImageFolderCustom as ImageFolderCustom
     from dlworkflow.data.datasets.image_folder import find_classes as find_classes
     from dlworkflow.data.datasets.tabular import TensorData as TensorData
-    from dlworkflow.data.download import download_data as download_data
     from dlworkflow.data.images.dataset import ImageData as ImageData
     from dlworkflow.data.images.dataset import load_image as load_image
     from dlworkflow.data.loaders import create_dataloaders as create_dataloaders
@@ -57,9 +66,6 @@ if TYPE_CHECKING:
     from dlworkflow.engine.loop import Epoch as Epoch
     from dlworkflow.engine.loop import Evaluation as Evaluation
     from dlworkflow.engine.loop import evaluate as evaluate
-    from dlworkflow.engine.loop import test_step as test_step
-    from dlworkflow.engine.loop import train as train
-    from dlworkflow.engine.loop import train_step as train_step
     from dlworkflow.engine.random_state import set_seeds as set_seeds
     from dlworkflow.engine.scores import Scores as Scores
     from dlworkflow.errors import BatchError as BatchError
@@ -87,18 +93,15 @@ if TYPE_CHECKING:
     from dlworkflow.models.tiny_vgg import ImprovedTinyVGG as ImprovedTinyVGG
     from dlworkflow.models.tiny_vgg import TinyVGG as TinyVGG
     from dlworkflow.models.weights.checkpoint import load_weights as load_weights
-    from dlworkflow.models.weights.checkpoint import save_model as save_model
     from dlworkflow.models.weights.from_weights import load_model as load_model
     from dlworkflow.runs import Run as Run
     from dlworkflow.runs import find_run as find_run
     from dlworkflow.runs import list_runs as list_runs
     from dlworkflow.runs.comparison import compare_runs as compare_runs
     from dlworkflow.runs.comparison import compare_seeds as compare_seeds
-    from dlworkflow.training.resume import resume_training as resume_training
-    from dlworkflow.training.run import run_training as run_training
     from dlworkflow.training.settings import resolve_config as resolve_config
 
-_ROOMS = ("data", "models", "plotting", "runs")  # reached as dlworkflow.data and so on
+_ROOMS = ("data", "engine", "models", "plotting", "runs", "training")  # reached as dlworkflow.data and so on
 
 _HOMES = {  # where each public name lives
     "analysis.diagnosis": ("diagnose",),
@@ -124,12 +127,22 @@ _HOMES = {  # where each public name lives
         "plot_transformed_images",
     ),
     "course.helpers": (
-        "eval_model",
+        "create_writer",
+        "download_data",
         "make_predictions",
         "print_train_time",
+        "save_model",
         "walk_through_dir",
     ),
     "course.predicted_image": ("pred_and_plot_image",),
+    "course.training": (
+        "eval_model",
+        "resume_training",
+        "run_training",
+        "test_step",
+        "train",
+        "train_step",
+    ),
     "data.check.folder": ("check_folder",),
     "data.check.report": ("FolderReport",),
     "data.datasets.image_folder": (
@@ -137,7 +150,6 @@ _HOMES = {  # where each public name lives
         "find_classes",
     ),
     "data.datasets.tabular": ("TensorData",),
-    "data.download": ("download_data",),
     "data.images.dataset": (
         "ImageData",
         "load_image",
@@ -153,9 +165,6 @@ _HOMES = {  # where each public name lives
         "Epoch",
         "Evaluation",
         "evaluate",
-        "test_step",
-        "train",
-        "train_step",
     ),
     "engine.random_state": ("set_seeds",),
     "engine.scores": ("Scores",),
@@ -197,10 +206,7 @@ _HOMES = {  # where each public name lives
         "ImprovedTinyVGG",
         "TinyVGG",
     ),
-    "models.weights.checkpoint": (
-        "load_weights",
-        "save_model",
-    ),
+    "models.weights.checkpoint": ("load_weights",),
     "models.weights.from_weights": ("load_model",),
     "runs": (
         "Run",
@@ -211,8 +217,6 @@ _HOMES = {  # where each public name lives
         "compare_runs",
         "compare_seeds",
     ),
-    "training.resume": ("resume_training",),
-    "training.run": ("run_training",),
     "training.settings": ("resolve_config",),
 }
 __getattr__, __dir__, _names = lazy_names(__name__, _HOMES, rooms=_ROOMS)

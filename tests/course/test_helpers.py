@@ -8,12 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlworkflow.course.helpers import (
-    eval_model,
-    make_predictions,
-    print_train_time,
-    walk_through_dir,
-)
+from dlworkflow.course.helpers import make_predictions
 from dlworkflow.errors import BatchError
 
 
@@ -26,22 +21,6 @@ class Halves(nn.Module):
 
     def forward(self, x):
         return self.scale * x[:, :1]
-
-
-def test_eval_model_answers_with_the_notes_keys_in_percent_by_batch():
-    class Always(nn.Module):
-        def forward(self, x):
-            return torch.tensor([[1.0, 0.0]]).expand(len(x), 2)
-
-    batches = [
-        (torch.zeros(4, 1), torch.zeros(4, dtype=torch.long)),
-        (torch.zeros(1, 1), torch.ones(1, dtype=torch.long)),
-    ]
-
-    found = eval_model(model=Always(), data_loader=batches, loss_fn=nn.CrossEntropyLoss())
-
-    assert list(found) == ["model_name", "model_loss", "model_acc"]
-    assert (found["model_name"], found["model_acc"]) == ("Always", 50.0)
 
 
 def test_make_predictions_gives_a_row_of_probabilities_a_sample():
@@ -79,50 +58,6 @@ def test_probabilities_are_not_put_through_a_softmax_again(last):
     found = make_predictions(nn.Sequential(model, last), [sample])
 
     assert found[0].tolist() == pytest.approx(torch.softmax(model(sample), dim=0).tolist(), abs=1e-6)
-
-
-@pytest.mark.parametrize("loss_fn", [nn.BCELoss(), nn.NLLLoss()])
-def test_eval_model_takes_losses_over_probabilities(loss_fn):
-    X = torch.tensor([[-1.0, 0.0], [1.0, 0.0]])
-    model, y = nn.Sequential(Halves(), nn.Sigmoid(), nn.Flatten(0)), torch.tensor([0.0, 1.0])
-    if isinstance(loss_fn, nn.NLLLoss):
-        model, y = nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(dim=1)), torch.tensor([0, 1])
-        model[0].load_state_dict({"weight": torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), "bias": torch.zeros(2)})
-
-    assert eval_model(model, [(X, y)], loss_fn)["model_acc"] == 100.0
-
-
-def test_print_train_time_prints_and_returns_the_seconds(capsys):
-    assert print_train_time(1.0, 3.5, "cpu") == 2.5
-    assert capsys.readouterr().out == "Train time on cpu: 2.500 seconds\n"
-
-
-def test_walk_through_dir_counts_every_folder(tmp_path, capsys):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "x.jpg").touch()
-
-    walk_through_dir(tmp_path)
-
-    assert capsys.readouterr().out.splitlines() == [
-        f"There are 1 directories and 0 images in '{tmp_path}'.",
-        f"There are 0 directories and 1 images in '{tmp_path}/a'.",
-    ]
-
-
-def test_the_notes_import_lines_find_everything():
-    import dlworkflow
-
-    for name in (
-        "train_step",
-        "test_step",
-        "train",
-        "eval_model",
-        "accuracy_fn",
-        "find_classes",
-        "save_model",
-        "set_seeds",
-    ):
-        assert callable(getattr(dlworkflow, name)), name
 
 
 def test_predicting_nothing_is_refused():

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from dlworkflow.data.download import Remote, download_data, extract_zip, fetch, fetch_archive, is_offline
+from dlworkflow.data.download import Remote, extract_zip, fetch, fetch_archive, is_offline
 from dlworkflow.errors import DataError, DlwError, MissingDataError
 
 PUBLISHED = {"train/cat/0.png": b"a cat", "test/dog/0.png": b"a dog"}
@@ -257,17 +257,50 @@ def test_a_place_that_cannot_be_written_is_named(pack, data_dir):
         fetch_archive(as_remote(pack(PUBLISHED)), data_dir / "file" / "photos")
 
 
-def test_download_data_fetches_and_unpacks(pack, data_dir):
+def test_an_archive_of_unknown_digest_is_unpacked(pack, data_dir):
+    assert unpacked(fetch_archive(Remote(pack(PUBLISHED).as_uri()), data_dir / "photos")) == PUBLISHED
+
+
+def test_an_archive_of_unknown_size_has_the_announced_one(pack, data_dir, answer):
+    content = pack(PUBLISHED).read_bytes()
+    url = answer(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(content) + 1) + content)
+
+    with pytest.raises(DataError, match=r"photos\.zip from http://.* is [\d,]+ bytes, not the [\d,]+ expected"):
+        fetch_archive(Remote(url), data_dir / "photos")
+
+
+def test_an_archive_of_unannounced_size_is_read_to_its_end(pack, data_dir, answer):
+    url = answer(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + pack(PUBLISHED).read_bytes())
+
+    assert unpacked(fetch_archive(Remote(url), data_dir / "photos")) == PUBLISHED
+
+
+def test_an_archive_of_unknown_digest_must_be_a_zip_file(data_dir, answer):
+    url = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+
+    with pytest.raises(DataError, match=r"photos\.zip is no whole zip file"):
+        fetch_archive(Remote(url), data_dir / "photos")
+
+
+def test_a_kept_archive_overwrites_nothing(pack, data_dir):
     path = pack(PUBLISHED)
-    folder = download_data(path.as_uri(), data_dir / "photos", sha256=sha256(path), size=path.stat().st_size)
+    (data_dir / "photos.zip").mkdir()
+    fetch_archive(as_remote(path), data_dir / "photos", keep=True)
 
-    assert unpacked(folder) == PUBLISHED
+    assert below(data_dir / "photos.zip") == []
 
 
-def test_download_data_leaves_a_folder_that_is_there_alone(data_dir):
-    (data_dir / "photos").mkdir()
+@pytest.mark.parametrize(
+    ("url", "name"), [("https://x.org/a/b.zip?raw=true", "b.zip"), ("https://x.org/b%20c.zip#d", "b%20c.zip")]
+)
+def test_a_files_name_is_without_what_a_server_is_asked(url, name):
+    assert Remote(url).name == name
 
-    assert unpacked(download_data("https://example.org/x.zip", data_dir / "photos", sha256="0", size=1)) == {}
+
+@pytest.mark.parametrize("url", ["https://x.org", "https://x.org/..", "https://x.org/?f=a.zip"])
+def test_an_address_without_a_file_is_refused(url, data_dir):
+    with pytest.raises(DataError, match="names no file to fetch"):
+        fetch_archive(Remote(url), data_dir / "photos")
 
 
 ESCAPES = ["../x", "a/../../x", "/abs", "C:\\x", "C:/x", "\\x", "a\\..\\..\\x", "..\\x", "..", "//host/x"]

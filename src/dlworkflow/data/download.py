@@ -1,6 +1,6 @@
 """Fetching published files whole or not at all: to a temporary name, checked by size and digest, then moved into place.
 
-Nothing is fetched unless it is named in a table here with its digest; nothing is unpacked outside its folder.
+What this library fetches by itself is in a table with its digest; nothing is unpacked outside its folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import errno
 import hashlib
 import logging
 import lzma
+import math
 import os
 import shutil
 import ssl
@@ -17,10 +18,11 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from dlworkflow.errors import DataError, MissingDataError, first_line
@@ -35,17 +37,23 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Remote:
-    """A published file: where it is, its size in bytes, and its digest by the named algorithm."""
+    """A published file: where it is, its size in bytes, and its digest by the named algorithm.
+
+    Without a size, it has the one that the server announces; without a digest, its content is not checked.
+    """
 
     url: str
-    size: int
-    algorithm: str
-    digest: str
+    size: int | None = None
+    algorithm: str = "sha256"
+    digest: str | None = None
 
     @property
     def name(self) -> str:
-        """The file's own name."""
-        return self.url.rpartition("/")[2]
+        """The file's own name. Raises DataError where the address has none."""
+        name = PurePosixPath(urlsplit(self.url).path).name
+        if name in ("", ".."):
+            raise DataError(f"{self.url!r} names no file to fetch")
+        return name
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -102,38 +110,42 @@ def fetch(
     return folder
 
 
-def fetch_archive(archive: Remote, folder: Path, *, offline: bool = False) -> Path:
+def fetch_archive(
+    archive: Remote,
+    folder: Path,
+    *,
+    offline: bool = False,
+    keep: bool = False,
+    on_unpack: Callable[[], object] = lambda: None,
+) -> Path:
     """Fetch a zip file and unpack it as `folder`, which appears only when it is whole; return it.
 
-    A copy of the archive beside `folder` under its own name is used instead of the network.
+    A copy of the archive beside `folder` under its own name is used instead of the network, and stays. A fetched
+    archive is put there with `keep`. `on_unpack` is called before the archive is unpacked.
     """
 
     def unpack(fetched: Path) -> Path:
-        return extract_zip(fetched / archive.name, fetched / "unpacked")
+        on_unpack()
+        unpacked = extract_zip(fetched / archive.name, fetched / "unpacked")
+        if keep and not (beside := folder.parent / archive.name).exists():
+            (fetched / archive.name).replace(beside)
+        return unpacked
 
     return fetch([archive], folder, offline=offline, finish=unpack)
 
 
-def download_data(source: str, destination: str | os.PathLike[str], *, sha256: str, size: int) -> Path:
-    """Fetch a zip file from `source` into the folder `destination` and unpack it there; return the folder.
-
-    Does nothing when the folder is there already. `sha256` (hexadecimal) and `size` (bytes) are those of the zip file.
-    Raises DataError when what came is something else, and MissingDataError when nothing came.
-    """
-    folder = Path(destination)
-    if folder.is_dir():
-        return folder
-    return fetch_archive(Remote(source, size, "sha256", sha256), folder)
-
-
 def _download(file: Remote, target: Path, by_hand: str) -> None:
-    _log.info("fetching %s (%.1f MB) from %s", file.name, file.size / 1e6, file.url)
+    size = f" ({file.size / 1e6:.1f} MB)" if file.size is not None else ""
+    _log.info("fetching %s%s from %s", file.name, size, file.url)
     if not file.url.startswith(("https://", "http://", "file://")):
         raise DataError(f"{file.url!r} is no address to fetch from; it starts with https://")
     try:
         with urlopen(file.url, timeout=TIMEOUT_SECONDS) as answer, target.open("wb") as out:  # noqa: S310 - checked
-            left = file.size + 1
-            while left > 0 and (chunk := answer.read(min(left, 1 << 20))):
+            announced = answer.headers["Content-Length"] or ""
+            if file.size is None and announced.isdecimal():
+                file = replace(file, size=int(announced))
+            left = math.inf if file.size is None else file.size + 1
+            while left > 0 and (chunk := answer.read(int(min(left, 1 << 20)))):
                 out.write(chunk)
                 left -= len(chunk)
     except (URLError, TimeoutError, ConnectionError, HTTPException, ssl.SSLError) as error:
@@ -143,16 +155,18 @@ def _download(file: Remote, target: Path, by_hand: str) -> None:
 
 
 def check(path: Path, file: Remote) -> None:
-    """Raise DataError unless `path` has the size and digest of the published file."""
+    """Raise DataError unless `path` has the size and digest of the published file, where these are known."""
     size = path.stat().st_size
-    if size != file.size:
+    if file.size is not None and size != file.size:
         more = "at least " if size > file.size else ""
         raise DataError(
             f"{file.name} from {file.url} is {more}{size:,} bytes, not the {file.size:,} expected: not kept"
         )
+    if file.digest is None:
+        return
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, lambda: hashlib.new(file.algorithm, usedforsecurity=False))
-    if digest.hexdigest() != file.digest:
+    if digest.hexdigest() != file.digest.casefold():
         raise DataError(f"{file.name} from {file.url} has another {file.algorithm} than expected: not kept")
 
 

@@ -6,20 +6,20 @@ Nothing is fetched from the device before the epoch ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dlworkflow.engine.data_parallel import Group
+from dlworkflow.engine.given_accuracy import AccuracyFn, GivenAccuracy, numbers
 from dlworkflow.engine.loss_means import ignored_label, is_sum, shares_of
 from dlworkflow.engine.tasks import LossFn, Task
 from dlworkflow.errors import DataError, DivergedError
 
 Averaging = Literal["sample", "batch"]
-AccuracyFn = Callable[..., Any]
 
 
 class Scores(NamedTuple):
@@ -56,11 +56,11 @@ class Total:
         if averaging not in ("sample", "batch"):
             raise ValueError(f"averaging is 'sample' or 'batch', not {averaging!r}")
         self.task, self.over_samples = task, Scores(math.nan, math.nan)
-        self._averaging, self._accuracy_fn, self._group = averaging, accuracy_fn, group
+        self._averaging, self._group = averaging, group
+        self._given = GivenAccuracy(accuracy_fn, task) if accuracy_fn is not None else None
         self._sums_up, self._ignored, self._shares_of = is_sum(loss_fn), ignored_label(loss_fn), shares_of(loss_fn)
         self._counts = task.has_accuracy and accuracy_fn is None
         self._losses: list[Tensor | float] = []
-        self._accs: list[Any] = []
         self._sizes: list[int] = []
         self._predictions: list[tuple[Tensor, Tensor]] = []
         self._n_waiting = 0
@@ -73,8 +73,8 @@ class Total:
         size = len(y)
         self._losses.append(loss)
         self._sizes.append(size)
-        if self._accuracy_fn is not None:
-            self._accs.append(self._accuracy_fn(y_true=y, y_pred=self.task.labels(logits)))
+        if self._given is not None:
+            self._given.add(y, self.task.labels(logits))
         if self._counts:
             self._predictions.append((logits, y))
             self._n_waiting += size
@@ -87,7 +87,7 @@ class Total:
         """Return the scores. Raises DataError if there is no batch, with `finite` DivergedError if a loss is not."""
         if not self._sizes:
             raise DataError("no batch: the data loader is empty")
-        losses = _numbers(self._losses)
+        losses = numbers(self._losses)
         if finite and not all(map(math.isfinite, losses)):
             first = next(index for index, loss in enumerate(losses) if not math.isfinite(loss))
             raise DivergedError(losses[first], first + 1)
@@ -136,13 +136,13 @@ class Total:
 
     def _acc(self, rights: Sequence[float], known: Sequence[float]) -> float:
         """Return the accuracy over samples, nan where there is none."""
-        if self._accuracy_fn is not None:
-            return _mean(_numbers(self._accs), self._sizes)
+        if self._given is not None:
+            return self._given.over_samples(self._sizes)
         return _share(sum(rights), sum(known)) if self.task.has_accuracy else math.nan
 
     def _acc_by_batch(self, rights: Sequence[float], known: Sequence[float]) -> float:
-        if self._accuracy_fn is not None:
-            accs = _numbers(self._accs)
+        if self._given is not None:
+            accs = self._given.by_batch()
         elif self.task.has_accuracy:
             accs = [_share(right, count) for right, count in zip(rights, known, strict=True)]
         else:
@@ -152,14 +152,6 @@ class Total:
 
 def _share(right: float, count: float) -> float:
     return right / count if count else math.nan
-
-
-def _numbers(values: list[Any]) -> list[float]:
-    """Fetch the numbers of a whole epoch from the device together."""
-    if isinstance(values[0], Tensor):
-        numbers: list[float] = torch.stack(values).tolist()
-        return numbers
-    return [float(value) for value in values]
 
 
 def _add(values: Sequence[float]) -> float:

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.errors import DlwError, ModelError, few, first_line, short
-from dlworkflow.files.paths import open_regular
+from dlworkflow.errors import DlwError, ModelError, RunError, few, first_line, short
+from dlworkflow.files.paths import open_regular, user_path
 from dlworkflow.files.writing import write_whole
 from dlworkflow.models.weights.names import StateDict, as_named, log_notes
 
@@ -224,12 +224,15 @@ def list_faults(faults: Sequence[str], most: int = 6) -> str:
 def save_model(model: nn.Module, target_dir: str | os.PathLike[str], model_name: str) -> Path:
     """Write a model's weights to `target_dir/model_name` and return that path; the folder is made where missing.
 
-    Raises ValueError unless `model_name` ends in .pth or .pt.
+    Raises ValueError unless `model_name` ends in .pth or .pt, and RunError for a folder that cannot be made.
     """
     if not model_name.endswith((".pth", ".pt")):
         raise ValueError(f"model_name ends in .pth or .pt, not {model_name!r}")
-    folder = Path(target_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = user_path(target_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {str(folder)!r}: {first_line(error)}") from None
     return save_weights(model.state_dict(), folder / model_name)
 
 
