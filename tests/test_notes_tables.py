@@ -14,7 +14,7 @@ import torch
 from dlworkflow import guide
 from dlworkflow.analysis.evaluation import load_splits
 from dlworkflow.config import Layer, read_file
-from dlworkflow.course.helpers import eval_model
+from dlworkflow.course.training import eval_model
 from dlworkflow.data.datasets import fashion_mnist
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.engine.device import thread_count
