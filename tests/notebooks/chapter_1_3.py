@@ -104,6 +104,7 @@ figure
 dlw.save_model(model_0, target_dir="models", model_name="01_model_0.pth")
 loaded_model_0 = LinearRegressionModel()
 loaded_model_0.load_state_dict(torch.load("models/01_model_0.pth", weights_only=True))
+#> [INFO] Saving model to: models/01_model_0.pth
 #> <All keys matched successfully>
 
 # %% the loaded model predicts the same
@@ -119,7 +120,7 @@ optimizer = torch.optim.SGD(model_1.parameters(), lr=0.01)
 train_loader = dlw.make_loader(dlw.TensorData(X_train, y_train), batch_size=40)
 test_loader = dlw.make_loader(dlw.TensorData(X_test, y_test), batch_size=10)
 torch.manual_seed(42)
-results = dlw.train(model_1, train_loader, test_loader, optimizer, loss_fn, epochs=1000)
+results = dlw.train(model_1, train_loader, test_loader, optimizer, loss_fn, epochs=1000, verbose=False)
 for epoch in (0, 900):
     print(f"{epoch}: {results['train_loss'][epoch]:.5f} {results['test_loss'][epoch]:.5f}")
 #> {'linear_layer.weight': tensor([[0.7645]]), 'linear_layer.bias': tensor([0.8300])}
