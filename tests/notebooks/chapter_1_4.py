@@ -147,7 +147,7 @@ optimizer = torch.optim.SGD(model_4.parameters(), lr=0.1)
 train_loader = dlw.make_loader(dlw.TensorData(X_blob_train, y_blob_train), batch_size=800)
 test_loader = dlw.make_loader(dlw.TensorData(X_blob_test, y_blob_test), batch_size=200)
 torch.manual_seed(42)
-results = dlw.train(model_4, train_loader, test_loader, optimizer, nn.CrossEntropyLoss(), epochs=100)
+results = dlw.train(model_4, train_loader, test_loader, optimizer, nn.CrossEntropyLoss(), epochs=100, verbose=False)
 for epoch in (0, 10, 50, 90):
     print(epoch, *(f"{results[name][epoch]:.5f}" for name in ("train_loss", "train_acc", "test_loss", "test_acc")))
 #> 0 1.04324 0.65500 0.57861 0.95500
@@ -176,7 +176,7 @@ print(f"{dlw.eval_model(model_4, test_loader, nn.CrossEntropyLoss(), accuracy_fn
 #> 99.5
 
 # %% a whole run with plain settings
-run = dlw.run_training({"model": "blobs", "data": "blobs", "epochs": 20}, lr=0.1)
+run = dlw.run_training({"model": "blobs", "data": "blobs", "epochs": 20}, lr=0.1, verbose=False)
 print(f"{run.history()[10]['test_loss']:.5f}", run.summary().status)
 #> 0.13037 finished
 

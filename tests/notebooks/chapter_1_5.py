@@ -50,7 +50,7 @@ fast_train = dlw.make_loader(splits.train, batch_size=BATCH_SIZE, shuffle=True)
 fast_test = dlw.make_loader(splits.test, batch_size=BATCH_SIZE)
 torch.manual_seed(42)
 start_time = timer()
-results = dlw.train(model_0, fast_train, fast_test, optimizer, loss_fn, epochs=3, averaging="batch")
+results = dlw.train(model_0, fast_train, fast_test, optimizer, loss_fn, epochs=3, averaging="batch", verbose=False)
 for epoch in range(3):
     loss, test_loss, test_acc = (results[name][epoch] for name in ("train_loss", "test_loss", "test_acc"))
     print(f"Train loss: {loss:.5f} | Test loss: {test_loss:.5f}, Test acc: {100 * test_acc:.2f}%")
@@ -81,6 +81,8 @@ part = dlw.make_loader(torch.utils.data.Subset(train_data, range(3200)), batch_s
 optimizer = torch.optim.SGD(params=model_2.parameters(), lr=0.1)
 results = dlw.train(model_2, part, fast_test, optimizer, loss_fn, epochs=2)
 print(results["test_acc"][-1] > 0.5)
+#> Epoch: 1 | train_loss: ...
+#> Epoch: 2 | train_loss: ...
 #> True
 
 # %% predictions
