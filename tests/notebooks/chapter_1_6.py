@@ -116,3 +116,105 @@ from torchinfo import summary
 print(*(line for line in str(summary(model_0, input_size=[1, 3, 64, 64])).splitlines() if "mult-adds" in line))
 #> ...6.75
 
+# %% the training prints a line for each epoch
+loss_fn = nn.CrossEntropyLoss()
+torch.manual_seed(42)
+model_0 = TinyVGG(input_shape=3, hidden_units=10, output_shape=len(train_data.classes)).to(device)
+optimizer = torch.optim.Adam(params=model_0.parameters(), lr=0.001)
+model_0_results = train(model=model_0,
+                        train_dataloader=train_dataloader_simple,
+                        test_dataloader=test_dataloader_simple,
+                        optimizer=optimizer,
+                        loss_fn=loss_fn,
+                        epochs=5,
+                        averaging="batch")
+#> Epoch: 1 | train_loss: 1.1... | train_acc: 0.2578 | test_loss: 1.1... | test_acc: 0.2604
+#> Epoch: 2 | train_loss: 1.0... | train_acc: 0.4258 | test_loss: 1.1... | test_acc: 0.1979
+#> Epoch: 3 | train_loss: 1.1... | train_acc: 0.2930 | test_loss: 1.1... | test_acc: 0.1979
+#> Epoch: 4 | train_loss: 1.0... | train_acc: 0.4141 | test_loss: 1.1... | test_acc: 0.1979
+#> Epoch: 5 | train_loss: 1.0... | train_acc: 0.2930 | test_loss: 1.1... | test_acc: 0.1979
+
+# %% the same silently
+torch.manual_seed(42)
+quiet = TinyVGG(input_shape=3, hidden_units=10, output_shape=3)
+optimizer = torch.optim.Adam(params=quiet.parameters(), lr=0.001)
+train(quiet, train_dataloader_simple, test_dataloader_simple, optimizer, epochs=1, verbose=False);
+
+# %% with TensorBoard
+writer = dlw.create_writer(experiment_name="data_10_percent", model_name="tinyvgg", extra="1_epoch")
+train(quiet, train_dataloader_simple, test_dataloader_simple, optimizer, epochs=1, writer=writer, verbose=False)
+writer.close()
+print(len(list(Path("runs").glob("*/data_10_percent/tinyvgg/1_epoch/**/events*"))) > 0, dlw.list_runs())
+#> [INFO] Created SummaryWriter, saving to: runs/...
+#> True []
+
+# %% download_data of the later chapters
+import shutil
+
+archive = Path(shutil.make_archive("three", "zip", test_dir))
+dlw.download_data(source=archive.resolve().as_uri(), destination="three", remove_source=True)
+print(sorted(path.name for path in Path("data/three").iterdir()), archive.exists())
+#> ...
+#> ['pizza', 'steak', 'sushi'] True
+
+# %% its curves [1 figure]
+plot_loss_curves(model_0_results)
+
+# %% the model with augmentation
+train_transform_trivial_augment = transforms.Compose([
+    transforms.Resize((64, 64)),
+    transforms.TrivialAugmentWide(num_magnitude_bins=31),
+    transforms.ToTensor(),
+])
+train_data_augmented = datasets.ImageFolder(train_dir, transform=train_transform_trivial_augment)
+train_dataloader_augmented = DataLoader(train_data_augmented, batch_size=32, shuffle=True, num_workers=0)
+torch.manual_seed(42)
+model_1 = TinyVGG(input_shape=3, hidden_units=10, output_shape=len(train_data_augmented.classes)).to(device)
+torch.manual_seed(42)
+optimizer = torch.optim.Adam(params=model_1.parameters(), lr=0.001)
+model_1_results = train(model_1, train_dataloader_augmented, test_dataloader_simple, optimizer, loss_fn, 5, averaging="batch")
+#> Epoch: 1 | train_loss: ...
+#> Epoch: 2 | train_loss: ...
+#> Epoch: 3 | train_loss: ...
+#> Epoch: 4 | train_loss: ...
+#> Epoch: 5 | train_loss: ...
+
+# %% both in one figure [1 figure]
+dlw.plot_run_curves({"Model 0": model_0_results, "Model 1": model_1_results});
+
+# %% an image of bytes is refused with the way out
+custom_image_path = sorted((test_dir / "pizza").glob("*.jpg"))[0]
+custom_image_uint8 = torchvision.io.read_image(str(custom_image_path))
+dlw.check_batch(model_1, custom_image_uint8.unsqueeze(0))
+#> BatchError: wrong dtype: expected X of float32, as the model's weights are, got uint8; fix: images.float() / 255
+
+# %% so is one without a batch dimension
+custom_image_transform = transforms.Compose([transforms.Resize((64, 64))])
+custom_image_transformed = custom_image_transform(custom_image_uint8.type(torch.float32) / 255.0)
+dlw.check_batch(model_1, custom_image_transformed)
+#> BatchError: wrong shape: expected (n, 3, height, width), got (3, 64, 64); fix: image.unsqueeze(0)
+
+# %% predict and draw a photo [1 figure]
+pred_and_plot_image(model=model_1,
+                    image_path=custom_image_path,
+                    class_names=class_names,
+                    transform=custom_image_transform,
+                    device=device)
+
+# %% predict and draw photos in a loop [3 figures]
+for path in sorted(test_dir.glob("sushi/*.jpg"))[:3]:
+    pred_and_plot_image(model_1, path, class_names, custom_image_transform)
+    plt.show()
+
+# %% the forms of the later chapters [2 figures]
+pred_and_plot_image(model=model_1, image_path=str(custom_image_path), class_names=class_names, image_size=(64, 64))
+plt.show()
+pred_and_plot_image(model_1, class_names, custom_image_path, transform=simple_transform)
+
+# %% saving prints where
+dlw.save_model(model=model_0, target_dir="models", model_name="04_model_0.pth");
+#> [INFO] Saving model to: models/04_model_0.pth
+
+# %% a cell that prints nothing
+with open("models/04_model_0.pth", "rb") as file:
+    TinyVGG(3, 10, 3).load_state_dict(torch.load(file, weights_only=True));
