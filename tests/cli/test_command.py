@@ -58,7 +58,7 @@ def test_options_are_in_groups_and_show_their_defaults(dlw):
     ]
     words = " ".join(text.split())
     assert "--workers N Worker processes that load batches; 0 loads them in the training process [default: 0]." in words
-    assert "--epochs N Epochs: passes over the training data [default: set by the recipe]." in words
+    assert "0 evaluates the untrained model [default: set by the recipe]." in words
 
 
 @pytest.mark.parametrize("flag", FLAGS.values(), ids=FLAGS)

@@ -330,7 +330,7 @@ def test_processes_that_torchrun_starts_anew_go_on_with_the_same_run(tmp_path):
 
 
 def test_more_processes_than_the_machine_has_room_for_are_refused():
-    with pytest.raises(ConfigError, match=r"--processes: from 1 to \d+ on this machine, not 4096"):
+    with pytest.raises(ConfigError, match=r"^processes: from 1 to \d+ on this machine, not 4096"):
         distributed.launch(4096, ["train", "line"])
 
 
@@ -347,7 +347,7 @@ def test_a_time_out_that_is_none_is_refused_before_anything_starts(monkeypatch, 
 def test_a_torch_without_torch_distributed_is_one_line(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
 
-    with pytest.raises(ConfigError, match=r"--processes: this PyTorch was built without torch\.distributed"):
+    with pytest.raises(ConfigError, match=r"^processes: this PyTorch was built without torch\.distributed"):
         distributed.launch(2, ["train", "line"])
 
 
