@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from dlworkflow.course.helpers import eval_model, make_predictions
+from dlworkflow.course.helpers import make_predictions
+from dlworkflow.course.training import eval_model
 from dlworkflow.engine.device import available_devices
 from dlworkflow.engine.loop import evaluate, test_step, train, train_step
 from dlworkflow.errors import ConfigError, DataError, ModelError
