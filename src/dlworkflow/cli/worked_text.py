@@ -123,7 +123,7 @@ def conv_lines(traced: ConvTrace) -> Iterable[str]:
 
 
 def pool_lines(traced: PoolTrace) -> Iterable[str]:
-    """Yield the image, what each pooling makes of it, and each of its windows with both."""
+    """Yield the image, the output of each pooling, and each of its windows with both."""
     yield from _grid_lines("image", traced.image)
     yield ""
     for name, made in (("max", traced.max), ("average", traced.average)):
