@@ -91,7 +91,7 @@ def _baseline(job: Job) -> dict[str, Any]:
 
 def environment(job: Job) -> dict[str, Any]:
     """Return versions, machine, commit and fingerprints: what the results of a run may depend on."""
-    packages = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "webdataset")
+    packages = ("torch", "torchvision", "timm", "numpy", "pillow", "scikit-learn", "webdataset")
     return {
         "dlworkflow": __version__,
         "python": sys.version.split()[0],
