@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from dlworkflow.data.loaders import make_loader
 from dlworkflow.engine.device import thread_count
 from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.training.run import run_training
-from dlworkflow.training.settings import resolve_config
+from dlworkflow.training.settings import fill_defaults, resolve_config
 from dlworkflow.training.sweep.plan import config_of, plan_sweep
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -280,6 +281,33 @@ def test_a_config_trains_as_the_recipe_of_its_model_does(path):
     for key in ("epochs", "optimizer", "schedule", "seed"):
         assert getattr(config, key) == getattr(recipe, key), key
     assert (config.data.batch_size, config.data.shuffle) == (recipe.data.batch_size, recipe.data.shuffle)
+
+
+def settings_of(path):
+    """Return the settings of a file of configs/ that are stored as JSON: of a sweep, those of each variant."""
+    layer = read_file(path)
+    if "sweep" not in layer.values:
+        return fill_defaults(resolve_config([layer])).to_tree()
+    plan, _ = plan_sweep([layer])
+    points = [point for point in plan.points if point.seed == 42]
+    return {point.values["variant"]: fill_defaults(config_of(plan, point)).to_tree() for point in points}
+
+
+def stays(stored, now):
+    """Return `now` without the settings that were not there when it was stored, which have their defaults."""
+    return {key: stays(value, now[key]) for key, value in stored.items()} if isinstance(stored, dict) else now
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_settings_of_a_config_stay_the_notes_own(path):
+    stored = json.loads((Path(__file__).parent / "resolved_configs.json").read_text())[path.name]
+
+    assert stays(stored, settings_of(path)) == stored
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_config_names_the_recipe_of_the_notes(path):
+    assert read_file(path).values["recipe"] == "notes"
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

@@ -56,6 +56,17 @@ def test_every_entry_states_the_task_of_its_data(name):
     assert data.load(name).task == data.entries()[name].task
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_every_entry_states_what_its_data_looks_like(name):
+    assert data.entries()[name].looks in ("photos", "grey", "points", "table")
+
+
+def test_images_of_one_channel_are_grey_and_may_be_letters():
+    given = {"name": "image_folder", "path": "letters", "channels": 1}
+
+    assert (data.looks(given), data.mirrors(given)) == ("grey", False)
+
+
 @pytest.mark.parametrize("name", ["line", "circles", "moons", "blobs", "spirals", "digits"])
 def test_a_loaded_data_set_bears_the_name_that_was_typed(name):
     assert data.load(name).name == name

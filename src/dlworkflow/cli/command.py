@@ -131,7 +131,8 @@ def _recipe_keys() -> list[set[str]]:
     from dlworkflow.config.command_line import flat
     from dlworkflow.models.recipes import RECIPES
 
-    return [set(flat(recipe)) for by_model in RECIPES.values() for recipe in by_model.values()]
+    kinds = [by_looks for by_model in RECIPES.values() for by_looks in by_model.values()]
+    return [set(flat(recipe)) for by_looks in kinds for recipe in by_looks.values()]
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

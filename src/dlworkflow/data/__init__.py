@@ -24,35 +24,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataEntry:
-    """What is known of a data set without loading it; `files` is true where it has files in the data folder."""
+    """What is known of a data set without loading it; `files` is true where it has files in the data folder.
+
+    `looks` decides which recipe suits it: photos, grey, points or table; "" where that is not known. `mirrors` is
+    whether a mirrored image is still an image of its class, as of clothes, but not of digits or letters.
+    """
 
     target: str
     task: str = "any"
     about: str = ""
     files: bool = False
+    looks: str = ""
+    mirrors: bool = False
 
 
 _DATA_SETS: dict[str, DataEntry] = {
-    "line": DataEntry("datasets.synthetic:load_line", "regression", "a straight line, 50 points"),
-    "circles": DataEntry("datasets.synthetic:load_circles", "binary", "two rings of points, 1,000"),
-    "moons": DataEntry("datasets.synthetic:load_moons", "binary", "two half moons, 1,000 points"),
-    "blobs": DataEntry("datasets.synthetic:load_blobs", "multiclass", "four clouds of points, 1,000"),
-    "spirals": DataEntry("datasets.synthetic:load_spirals", "multiclass", "three spiral arms, 900 points"),
-    "digits": DataEntry("datasets.digits:load_digits", "multiclass", "1,797 handwritten digits, 8x8 grey, no download"),
+    "line": DataEntry("datasets.synthetic:load_line", "regression", "a straight line, 50 points", looks="points"),
+    "circles": DataEntry("datasets.synthetic:load_circles", "binary", "two rings of points, 1,000", looks="points"),
+    "moons": DataEntry("datasets.synthetic:load_moons", "binary", "two half moons, 1,000 points", looks="points"),
+    "blobs": DataEntry("datasets.synthetic:load_blobs", "multiclass", "four clouds of points, 1,000", looks="points"),
+    "spirals": DataEntry(
+        "datasets.synthetic:load_spirals", "multiclass", "three spiral arms, 900 points", looks="points"
+    ),
+    "digits": DataEntry(
+        "datasets.digits:load_digits", "multiclass", "1,797 handwritten digits, 8x8 grey, no download", looks="grey"
+    ),
     "fashion_mnist": DataEntry(
-        "datasets.fashion_mnist:load_fashion_mnist", "multiclass", "70,000 images of clothes, 28x28 grey", files=True
+        "datasets.fashion_mnist:load_fashion_mnist",
+        "multiclass",
+        "70,000 images of clothes, 28x28 grey",
+        files=True,
+        looks="grey",
+        mirrors=True,
     ),
     "pizza_steak_sushi": DataEntry(
-        "datasets.pizza_steak_sushi:load_pizza_steak_sushi", "multiclass", "300 photos of three dishes", files=True
+        "datasets.pizza_steak_sushi:load_pizza_steak_sushi",
+        "multiclass",
+        "300 photos of three dishes",
+        files=True,
+        looks="photos",
+        mirrors=True,
     ),
     "image_folder": DataEntry(
-        "datasets.image_folder:load_image_folder", "multiclass", "your images: train/<class>/..."
+        "datasets.image_folder:load_image_folder",
+        "multiclass",
+        "your images: train/<class>/...",
+        looks="photos",
+        mirrors=True,
     ),
     "image_csv": DataEntry(
-        "datasets.image_folder:load_image_csv", "multiclass", "your images: CSV of path,label[,split]"
+        "datasets.image_folder:load_image_csv",
+        "multiclass",
+        "your images: CSV of path,label[,split]",
+        looks="photos",
+        mirrors=True,
     ),
     "image_shards": DataEntry(
-        "shards.loading:load_shards", "multiclass", "your images: tar shards of `dlw data shard`"
+        "shards.loading:load_shards",
+        "multiclass",
+        "your images: tar shards of `dlw data shard`",
+        looks="photos",
+        mirrors=True,
     ),
 }
 
@@ -112,6 +144,18 @@ def register(name: str, loader: Loader) -> None:
 def entries() -> dict[str, DataEntry]:
     """Return {name: entry} of all data sets; loads none."""
     return {name: _DATA_SETS.get(name) or DataEntry("", about="registered") for name in names()}
+
+
+def looks(given: Mapping[str, Any]) -> str:
+    """Return what the data of these settings looks like, see `DataEntry`: images of one channel are grey."""
+    known = entries().get(str(given.get("name")))
+    return "" if known is None else "grey" if known.looks == "photos" and given.get("channels") == 1 else known.looks
+
+
+def mirrors(given: Mapping[str, Any]) -> bool:
+    """Return whether the images of the data of these settings may be mirrored: not where they may be of letters."""
+    known = entries().get(str(given.get("name")))
+    return known is not None and known.mirrors and looks(given) == known.looks
 
 
 def locate(text: str, typed: str = "--data") -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
 from dlworkflow.models import torchvision_models
-from dlworkflow.models.recipes import RECIPES, USUAL
+from dlworkflow.models.recipes import NOTES, NOTES_LEARN, RECIPES
 from dlworkflow.registry import Others, Registry
 
 if TYPE_CHECKING:
@@ -137,20 +137,29 @@ def entry(name: str) -> ModelEntry:
     return entries()[name]
 
 
-def recipe(name: str, which: str = USUAL) -> dict[str, Any]:
-    """Return the settings of a model's recipe: by default those of the notes, {} for a model that they have not.
+def recipe(name: str, which: str = NOTES, looks: str = "") -> dict[str, Any]:
+    """Return the settings of a model's recipe for data that `looks` so: {} for a model that the notes have not.
 
-    Raises ConfigError for a recipe that the model does not have.
+    A recipe of another kind of data is returned where there is none for this one. Raises ConfigError for a recipe that
+    the model does not have.
     """
     if which not in (known := recipe_names(name)):
         sentence = f"model {name!r} has no recipe {which!r}; possible: {', '.join(known)}"
         raise ConfigError(f"recipe: {sentence if which in RECIPES else unknown('recipe', which, known)}")
-    return RECIPES[which].get(name, {})
+    by_looks = RECIPES[which].get(name, {})
+    return by_looks.get(looks) or next(iter(by_looks.values()), {})
 
 
 def recipe_names(name: str) -> list[str]:
     """Return the recipes of a model; `notes` is that of every model."""
-    return [which for which, settings in RECIPES.items() if which == USUAL or name in settings]
+    return [which for which, settings in RECIPES.items() if which == NOTES or name in settings]
+
+
+def usual_recipe(name: str, looks: str = "") -> str:
+    """Return the name of the recipe that is known to work for a model on data that `looks` so, "" for not known."""
+    kinds = RECIPES["best"].get(name, {})
+    fits = bool(kinds) if not looks else looks in kinds
+    return "best" if fits and (name, looks) not in NOTES_LEARN else NOTES
 
 
 def has_backbone(name: str) -> bool:

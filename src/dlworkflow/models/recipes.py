@@ -1,7 +1,7 @@
-"""Settings by name for each model, as plain data: those of the notes, used when nothing else is said, and the best.
+"""Settings by name for each model, as plain data: those of the notes, and the best for a kind of data.
 
-`best` was searched for by `dlw sweep` on a validation split; the guide's page on recipes says what it reaches, on
-what and in which time.
+`best` was searched for on a validation split; the guide's page on recipes says what it reaches, on what and in which
+time. A new recipe is its entry in `_BEST`: model, then what the data looks like (`DataEntry.looks`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CIRCLES = _recipe({"name": "circles"} | _FULL_BATCH, _SGD_01, 1000)
 _FASHION = _recipe({"name": "fashion_mnist", "batch_size": 32}, _SGD_01, 3)
 _PHOTOS = _recipe({"name": "digits", "batch_size": 32}, _ADAM, 5)
 
-USUAL = "notes"
+NOTES = "notes"
 _NOTES: dict[str, dict[str, Any]] = {
     "line": _line(100),
     "line_v2": _line(1000),
@@ -41,28 +41,39 @@ _NOTES: dict[str, dict[str, Any]] = {
     "improved_tinyvgg": _PHOTOS,
 }
 
-_BEST: dict[str, dict[str, Any]] = {
+_BEST: dict[str, dict[str, dict[str, Any]]] = {
     "tinyvgg": {
-        "model": {"hidden_units": 16, "blocks": 3, "batch_norm": True},
-        "data": {
-            "name": "pizza_steak_sushi",
-            "batch_size": 16,
-            "transform": ["flip", {"random_resized_crop": {"scale": [0.4, 1.0]}}, "normalize"],
+        "photos": {
+            "model": {"hidden_units": 16, "blocks": 3, "batch_norm": True},
+            "data": {
+                "name": "pizza_steak_sushi",
+                "batch_size": 16,
+                "transform": ["flip", {"random_resized_crop": {"scale": [0.4, 1.0]}}, "normalize"],
+            },
+            "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
+            "schedule": {"name": "one_cycle"},
+            "label_smoothing": 0.1,
+            "epochs": 80,
+            "channels_last": True,
         },
-        "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
-        "schedule": {"name": "one_cycle"},
-        "label_smoothing": 0.1,
-        "epochs": 80,
-        "channels_last": True,
     },
     "fashion_mnist_v2": {
-        "model": {"hidden_units": 16, "growth": 3, "batch_norm": True, "dropout": 0.2},
-        "data": {"name": "fashion_mnist", "batch_size": 64, "transform": ["flip", "normalize"]},
-        "optimizer": {"name": "adamw", "lr": 4e-3, "weight_decay": 0.05},
-        "schedule": {"name": "one_cycle"},
-        "epochs": 11,
-        "channels_last": True,
+        "grey": {
+            "model": {"hidden_units": 16, "growth": 3, "batch_norm": True, "dropout": 0.2},
+            "data": {"name": "fashion_mnist", "batch_size": 64, "transform": ["flip", "normalize"]},
+            "optimizer": {"name": "adamw", "lr": 4e-3, "weight_decay": 0.05},
+            "schedule": {"name": "one_cycle"},
+            "epochs": 11,
+            "channels_last": True,
+        },
     },
 }
 
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {USUAL: _NOTES, "best": _BEST}
+NOTES_LEARN = {("fashion_mnist_v2", "grey")}
+"""(model, looks) for which the notes' recipe is the default although there is a better one, which takes longer."""
+
+RECIPES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    NOTES: {model: {"": settings} for model, settings in _NOTES.items()},
+    "best": _BEST,
+}
+"""{recipe: {model: {what the data looks like, "" for any: settings}}}."""

@@ -63,18 +63,19 @@ def resolve_config(
 
 def _resolved(layers: Sequence[Layer]) -> TrainConfig:
     user = merge([locate_data(layer) for layer in layers])
-    which = user.values.pop("recipe", models.USUAL)
+    which = user.values.pop("recipe", models.NOTES)
     name = _section(user.values, "model").get("name")
     faults: dict[str, str] = {}
     recipe: dict[str, Any] = {}
     if name is None and isinstance(user.values.get("model"), Mapping | None):  # all else is found later
         faults["model.name"] = f"no model was named; possible: {few(models.names(), 20, quoted=False)}"
     elif name is not None and _faultless(models.check_name, name, faults, "model.name"):
+        dataset = _section(user.values, "data")
         try:
-            chosen = models.recipe(str(name), str(which))
+            chosen = models.recipe(str(name), str(which), data.looks(dataset))
         except ConfigError as error:
             faults["recipe"], chosen = str(error).removeprefix("recipe: "), models.recipe(str(name))
-        chosen = _for_data(chosen, _section(user.values, "data").get("name"))
+        chosen = _for_data(chosen, dataset)
         recipe = {**chosen, "model": {"name": name, **chosen.get("model", {})}}
     fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
         {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
@@ -235,11 +236,17 @@ def locate_data(layer: Layer) -> Layer:
     return Layer(dict(layer.values) | {"data": {**section, **located}}, layer.labels)
 
 
-def _for_data(recipe: dict[str, Any], name: object) -> dict[str, Any]:
-    """Let a recipe's images be prepared alike where the user trains on other data that has settings for it."""
+def _for_data(recipe: dict[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """Let a recipe's images be prepared alike where the user trains on other data that has settings for it.
+
+    Images that must not be mirrored, as those of digits, are not.
+    """
     own = recipe.get("data", {})
+    name = dataset.get("name") or own.get("name")
+    if "transform" in own and not data.mirrors({**own, **dataset}):
+        own = own | {"transform": [step for step in own["transform"] if step != "flip"]}
     if name in (None, own.get("name")) or name not in data.names():
-        return recipe
+        return recipe | ({"data": own} if own else {})
     known = data.settings(str(name))
     kept = {key: own[key] for key in ("image_size", "transform") if key in own and key in known}
     served = {key: value for key, value in own.items() if key in DataSettings.model_fields}

@@ -149,7 +149,7 @@ def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
     tree["loss"] = tree["loss"] or names_for(summary.task)[0]
     if data.entries()[located["name"]].files:
         tree["data"]["data_dir"] = str(data.data_folder().resolve())
-    return tree if which == models.USUAL else {**tree, "recipe": which}
+    return tree if which == models.NOTES else {**tree, "recipe": which}
 
 
 def _has_recipe(config: Tree) -> bool:
