@@ -79,11 +79,12 @@ data/first_rows: data/protocol data/splits
 data/folders: errors files/paths data/images
 data/images: errors files/paths files/writing registry data/described data/protocol
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
+data/partition: errors
 data/protocol:
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook data/described data/images data/protocol
+data/splits: errors files/notebook data/described data/images data/partition data/protocol
 metrics: metrics/functions
 metrics/functions: errors registry
 metrics/per_class: files/text metrics/functions

@@ -1,4 +1,6 @@
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.data.datasets.tabular import TensorData
-from dlworkflow.data.protocol import labels_of
+from dlworkflow.data.partition import random_split
+from dlworkflow.data.protocol import labels_of, subset_of
 from dlworkflow.data.splits import Splits, class_counts, stratified_split, with_validation
 from dlworkflow.errors import DataError
 
@@ -191,3 +194,65 @@ def test_a_second_validation_split_is_refused():
 
     with pytest.raises(DataError, match="has a validation split already"):
         with_validation(cut, 0.2, random_state=1)
+
+
+PATIENTS = [patient for patient in "abcdefghijkl" for _ in range(5)]  # twelve of five samples, the classes mixed
+SICK = [number % 3 for number in range(60)]
+
+
+def of_patients(**more):
+    train = TensorData(torch.arange(120.0).reshape(60, 2), torch.tensor(SICK))
+    train.groups = PATIENTS
+    return Splits("scans", "multiclass", train, points(), in_shape=(2,), classes=("a", "b", "c"), **more)
+
+
+def test_a_group_is_in_one_part():
+    train, test = stratified_split(SICK, test_fraction=0.25, random_state=3, groups=PATIENTS)
+
+    assert not {PATIENTS[index] for index in train} & {PATIENTS[index] for index in test}
+
+
+def test_whole_groups_are_as_near_to_the_fraction_as_they_can_be():
+    sizes = [50, 30, 10, 5, 5]
+    groups = [group for group, size in enumerate(sizes) for _ in range(size)]
+
+    _, test = random_split(100, test_fraction=0.3, random_state=0, groups=groups)
+
+    assert len(test) == 35
+
+
+def test_classes_keep_their_shares_as_far_as_whole_groups_allow():
+    labels = [0] * 40 + [1] * 10
+    groups = [index // 5 for index in range(50)]  # eight groups of the first class, two of the second
+
+    _, test = stratified_split(labels, test_fraction=0.5, random_state=0, groups=groups)
+
+    assert torch.tensor(labels)[test].bincount().tolist() == [20, 5]
+
+
+def test_a_class_in_one_group_alone_is_named():
+    with pytest.raises(DataError, match=r"class 'sushi' is in one group only, 'k'; a group stays whole"):
+        stratified_split(
+            [0, 0, 0, 1, 1], test_fraction=0.4, random_state=0, names=["pizza", "sushi"], groups=[*"abckk"]
+        )
+
+
+def test_a_validation_split_takes_whole_groups():
+    cut = with_validation(of_patients(), 0.25, random_state=1)
+
+    assert len({*cut.train.groups} | {*cut.val.groups}) == 12
+    assert not {*cut.train.groups} & {*cut.val.groups}
+
+
+def test_a_data_set_of_your_own_may_have_groups():
+    own = SimpleNamespace(groups=[1, 1, 2, 2])
+
+    assert subset_of(own, [0, 3], name="").groups == [1, 2]
+
+
+def test_a_group_in_two_splits_is_named():
+    test = points()
+    test.groups = ["x", "b", "c", "x"]
+
+    with pytest.raises(DataError, match=r"data 'scans': group\(s\) 'b', 'c' are in train and in test"):
+        replace(of_patients(), test=test)

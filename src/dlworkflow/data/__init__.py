@@ -118,6 +118,8 @@ REGISTRY: Registry[Loader] = Registry(
         "transform": "Augmentation: a name of `dlw list augmentations`, or a list of them [default: none].",
         "channels": "Channels of the images: 1 (grey) or 3 (colour).",
         "path": "Folder, CSV file or shards, as given with --data.",
+        "group": "Column of the CSV file with what a sample belongs to, as a patient: no group is in two splits "
+        "[default: none].",
         "layout": "Layout of the folder: split_first (train/CLASS), class_first (CLASS/train), classes or auto.",
         "range": "Values that become black and white in images of more than 8 bits: [low, high], or each "
         "[default: least and greatest of the training images].",

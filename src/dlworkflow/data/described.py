@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Self
 
 from dlworkflow.errors import few
@@ -17,6 +17,8 @@ class Described:
 
     classes: list[str]
     """The class names in the order of their labels; empty where there are none or they are not known."""
+    groups: Sequence[Hashable] | None = None
+    """What each sample belongs to, see `protocol`."""
 
     def named(self, classes: Sequence[str]) -> Self:
         """Set the class names and return the data set."""

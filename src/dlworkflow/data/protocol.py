@@ -5,6 +5,7 @@ A plain Dataset offers none of this and works everywhere. A data set of your own
 | member | what it is |
 |---|---|
 | `labels` or `targets` | the labels of all samples, (n,): a list, an array or a tensor |
+| `groups` | what each sample belongs to, (n,) hashable, as a patient: no group is in two splits or folds |
 | `samples_a_class` | the number of samples of each class, where the labels are not in memory |
 | `batch(indices)` | many samples at once, see `AnswersBatches` |
 | `shards`, `stream_batches(...)` | batches in the order of the files, see `Streamed` |
@@ -25,7 +26,7 @@ A plain Dataset offers none of this and works everywhere. A data set of your own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -93,6 +94,12 @@ def labels_of(part: Any) -> Tensor | None:
 
     labels = getattr(part, "labels", getattr(part, "targets", None))
     return None if labels is None else torch.as_tensor(labels).reshape(-1)
+
+
+def groups_of(part: Any) -> Sequence[Hashable] | None:
+    """Return the group of each sample, (n,), or None where samples have none."""
+    found = getattr(part, "groups", None)
+    return None if found is None else list(found)
 
 
 def counts_of(part: Any, n_classes: int) -> Tensor | None:
@@ -172,19 +179,28 @@ def former_fingerprint_of(part: Any) -> str | None:
 def without_augmentation(part: Any) -> Any:
     """Return the same samples as evaluation takes them."""
     plain = _call(part, "without_augmentation")
-    return part if plain is None else plain
+    return part if plain is None else _with_groups(plain, groups_of(part))
 
 
 def subset_of(part: Any, indices: Sequence[int], *, name: str) -> Any:
     """Return some of the samples, in this order; of a plain Dataset, torch's `Subset` with their labels."""
+    groups = groups_of(part)
+    kept = None if groups is None else [groups[index] for index in indices]
     if (own := getattr(part, "subset", None)) is not None:
-        return own(indices, name)
+        return _with_groups(own(indices, name), kept)
     from torch.utils.data import Subset
 
     chosen: Any = Subset(part, indices)
     labels = labels_of(part)
     chosen.labels = None if labels is None else labels[indices]
-    return chosen
+    return _with_groups(chosen, kept)
+
+
+def _with_groups(part: Any, groups: Sequence[Hashable] | None) -> Any:
+    """Set the groups of a new data set, where there are any."""
+    if groups is not None:
+        part.groups = groups
+    return part
 
 
 def cut_files(part: Any, fraction: float, random_state: int) -> tuple[Any, Any, str] | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data import protocol
 from dlworkflow.data.described import Described
+from dlworkflow.data.partition import random_split
+from dlworkflow.data.partition import stratified_split as stratified_split
 from dlworkflow.errors import DataError, few
 from dlworkflow.files.notebook import Shown
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.utils.data import Dataset
 
     from dlworkflow.data.images.pipeline import Pipeline
@@ -51,6 +50,7 @@ class Splits(Shown):
         for part in self.parts().values():
             if isinstance(part, Described):
                 part.named(self.classes)
+        _check_groups(self)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{size} {split}" for split, size in self._sizes().items())
@@ -139,8 +139,9 @@ def class_counts(splits: Splits) -> dict[str, list[int]]:
 def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Splits:
     """Hold out a fraction of the training data for validation; every class keeps its share, and no test sample is used.
 
-    Samples for validation are not augmented. Of shards, whole ones are held out, and a note names them. Raises
-    DataError where there is a validation split already, or where a class would have no samples in either part.
+    Groups stay whole where the training data has them. Samples for validation are not augmented. Of shards, whole ones
+    are held out, and a note names them. Raises DataError where there is a validation split already, or where a class
+    would have no samples in either part.
     """
     if splits.val is not None:
         raise DataError(f"data.val_fraction: data {splits.name!r} has a validation split already; leave it out")
@@ -174,90 +175,28 @@ def left_out_notes(split: str, errors: Sequence[object], n: int) -> list[str]:
 
 
 def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[int], list[int]]:
-    n = len(splits.train)  # type: ignore[arg-type]
-    if splits.classes:
-        labels = protocol.labels_of(splits.train)
-        if labels is None:
-            raise DataError(
-                f"data.val_fraction: data {splits.name!r} keeps no labels beside its samples (attribute labels)"
-            )
-        return stratified_split(
-            labels.long(),
-            test_fraction=fraction,
-            random_state=random_state,
-            names=splits.classes,
-            setting="data.val_fraction",
-            part="validation",
-        )
-    from sklearn.model_selection import train_test_split
-
-    if not 1 <= round(n * fraction) < n:
-        raise DataError(f"data.val_fraction: {fraction:g} of {n} samples leaves training or validation without any")
-    kept, chosen = train_test_split(range(n), test_size=round(n * fraction), random_state=random_state)
-    return sorted(kept), sorted(chosen)
-
-
-def stratified_split(
-    labels: Sequence[int] | Tensor,
-    *,
-    test_fraction: float,
-    random_state: int,
-    names: Sequence[str] | None = None,
-    setting: str = "data.test_fraction",
-    part: str = "test",
-) -> tuple[list[int], list[int]]:
-    """Cut indices into training and test so that every class keeps its share in both; sorted, the same every time.
-
-    `setting` and `part` are what an error calls the fraction and the smaller part. Raises DataError naming a class
-    that has too few samples for both, and a fraction with which it does.
-    """
-    labels = [int(label) for label in labels]
-    sizes = Counter(labels)
-    called = {label: repr(names[label] if names else label) for label in sorted(sizes)}
-    for label, name in called.items():
-        if sizes[label] < 2:
-            raise DataError(f"class {name} has 1 sample; two are needed to split it into training and {part}")
-    parts = _cut(labels, test_fraction, random_state)
-    if parts and not (lost := _lost(labels, parts)):
-        return parts
-    working = _working_fraction(labels, test_fraction, random_state)
-    way_out = f"{setting}={working:g} works" if working else "each class needs more samples"
-    if not parts:
+    """Return the indices that stay in training and those of the validation split."""
+    given: Any = {"test_fraction": fraction, "random_state": random_state, "groups": protocol.groups_of(splits.train)}
+    given |= {"setting": "data.val_fraction", "part": "validation"}
+    if not splits.classes:
+        return random_split(len(splits.train), **given)  # type: ignore[arg-type]
+    labels = protocol.labels_of(splits.train)
+    if labels is None:
         raise DataError(
-            f"{setting}: {test_fraction:g} of {len(labels)} samples leaves a class without training or {part}; "
-            f"{way_out}"
+            f"data.val_fraction: data {splits.name!r} keeps no labels beside its samples (attribute labels)"
         )
-    raise DataError(
-        f"class {called[lost[0]]} has {sizes[lost[0]]} samples, too few for both training and {part} "
-        f"with {setting} {test_fraction:g}; {way_out}"
-    )
+    return stratified_split(labels.long(), names=splits.classes, **given)
 
 
-def _cut(labels: Sequence[int], test_fraction: float, random_state: int) -> tuple[list[int], list[int]] | None:
-    """Return the indices of training and test, or None where one of them would have fewer samples than classes."""
-    from sklearn.model_selection import train_test_split
-
-    classes = len(set(labels))
-    n_test = math.ceil(len(labels) * test_fraction)  # as scikit-learn counts
-    if not classes <= n_test <= len(labels) - classes:
-        return None
-    train, test = train_test_split(
-        range(len(labels)), test_size=test_fraction, random_state=random_state, stratify=labels
-    )
-    return sorted(train), sorted(test)
-
-
-def _lost(labels: Sequence[int], parts: Sequence[Sequence[int]]) -> list[int]:
-    """Return the classes that one of the parts lacks."""
-    return sorted({label for part in parts for label in {*labels} - {labels[index] for index in part}})
-
-
-def _working_fraction(labels: Sequence[int], test_fraction: float, random_state: int) -> float | None:
-    """Return the hundredth nearest to `test_fraction` that leaves every class in training and test, tried out."""
-    smallest = min(Counter(labels).values())
-    hundredths = (number / 100 for number in range(1, 100))
-    for fraction in sorted(hundredths, key=lambda fraction: abs(fraction - test_fraction)):
-        likely = smallest * min(fraction, 1 - fraction) >= 0.5  # a share below half a sample is none
-        if likely and (parts := _cut(labels, fraction, random_state)) and not _lost(labels, parts):
-            return fraction
-    return None
+def _check_groups(splits: Splits) -> None:
+    """Raise DataError for a group that is in two splits."""
+    found: dict[str, dict[Any, None]] = {}
+    for name, part in splits.parts().items():
+        groups = dict.fromkeys(protocol.groups_of(part) or ())
+        for other, theirs in found.items():
+            if shared := [group for group in groups if group in theirs]:
+                raise DataError(
+                    f"data {splits.name!r}: group(s) {few(shared)} are in {other} and in {name}; samples of one group "
+                    "belong in one split"
+                )
+        found[name] = groups

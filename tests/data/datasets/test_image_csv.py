@@ -334,3 +334,40 @@ def test_a_listed_file_that_is_not_there_is_an_error_all_the_same(write):
 def test_a_listed_name_that_no_file_can_have_is_named(write):
     with pytest.raises(MissingDataError, match=r"lists files that are not there: '.*xxx"):
         load_image_csv(path=write(SPLIT + f"{'x' * 300}.png,cat,train\n"))
+
+
+BY_PATIENT = "path,label,patient\n" + "".join(
+    f"train/{name}/{number}.png,{name},{patient}\n"
+    for name, number, patient in (
+        *(("cat", 0, "p1"), ("cat", 1, "p1"), ("cat", 2, "p2"), ("cat", 3, "p3")),
+        *(("dog", 0, "p1"), ("dog", 1, "p2"), ("dog", 2, "p4"), ("dog", 3, "p4")),
+    )
+)
+
+
+def test_images_of_a_group_stay_in_one_split(write):
+    splits = load_image_csv(path=write(BY_PATIENT), group="patient", test_fraction=0.5)
+
+    assert sorted({*splits.train.groups} | {*splits.test.groups}) == ["p1", "p2", "p3", "p4"]
+    assert not {*splits.train.groups} & {*splits.test.groups}
+
+
+def test_a_group_in_two_splits_of_the_column_is_named(write):
+    rows = "path,label,patient,split\n" + "".join(
+        f"{row},{'test' if number % 4 == 0 else 'train'}\n" for number, row in enumerate(BY_PATIENT.splitlines()[1:])
+    )
+
+    with pytest.raises(DataError, match=r"group\(s\) 'p1' are in train and in test"):
+        load_image_csv(path=write(rows), group="patient")
+
+
+def test_a_group_column_that_is_not_there_is_named(write):
+    with pytest.raises(DataError, match=r"lacks the column\(s\) 'patiant'; it has 'path', 'label', 'patient'"):
+        load_image_csv(path=write(BY_PATIENT), group="patiant")
+
+
+def test_an_image_of_two_groups_is_named(write):
+    rows = BY_PATIENT + "train/dog/3.png,dog,p3\n"
+
+    with pytest.raises(DataError, match=r"line 10: 'train/dog/3.png' is of patient 'p3', and of 'p4' in another line"):
+        load_image_csv(path=write(rows), group="patient")

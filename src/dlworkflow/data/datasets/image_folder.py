@@ -28,6 +28,7 @@ from dlworkflow.data.folders.listing import (
     none_empty,
     not_there,
     read_csv,
+    read_groups,
 )
 from dlworkflow.data.folders.listing import find_classes as find_classes
 from dlworkflow.data.images.dataset import ImageData, ImageFiles
@@ -118,10 +119,11 @@ def load_image_folder(options: ImageOptions, *, path: str, layout: FolderLayout 
 
 
 @with_image_options
-def load_image_csv(options: ImageOptions, *, path: str) -> Splits:
+def load_image_csv(options: ImageOptions, *, path: str, group: str | None = None) -> Splits:
     """Load images listed in a CSV file with columns `path`, `label` and, where it is there, `split`.
 
-    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. A file in several
+    Paths are relative to the file. Without a `split` column, a seeded, stratified split is made. Images
+    that are equal in column `group` stay in one split. A file in several
     splits is named in the notes, one with two labels is an error, and so is a file that is not there.
     """
     file = user_path(path)
@@ -135,9 +137,10 @@ def load_image_csv(options: ImageOptions, *, path: str) -> Splits:
         raise DataError(f"{path!r}: {fault}")
     classes = sorted({label for _, label in given.get("train", given.get("all", []))})
     called = {split: f"{path} ({split})" for split in given}
-    numbered, indices, notes = _numbered(given, classes, called, path, options)
+    groups = read_groups(file, group) if group is not None else None
+    numbered, indices, notes = _numbered(given, classes, called, path, options, groups)
     notes += in_several_splits({split: images for split, (images, _) in numbered.items()})
-    return _splits(file, classes, numbered, pipeline, options, notes=notes, indices=indices)
+    return _splits(file, classes, numbered, pipeline, options, notes=notes, indices=indices, groups=groups)
 
 
 def left_out_of(tree: Tree, split: str, listed: Listed) -> str | None:
@@ -162,6 +165,7 @@ def _numbered(
     called: Mapping[str, str],
     path: str,
     options: ImageOptions,
+    groups: Mapping[Path, str] | None = None,
 ) -> tuple[_Numbered, dict[str, list[int]] | None, list[str]]:
     """Turn {split: [(image, class)]} into labels, cut into splits where it is not; val is used for a missing test.
 
@@ -176,7 +180,7 @@ def _numbered(
             notes.append(f"split {split!r} has no images of {few(missing)}")
         numbered[split] = [image for image, _ in rows], [numbers[name] for _, name in rows]
     if "all" in numbered:
-        cut, indices = _cut(*numbered["all"], classes, options)
+        cut, indices = _cut(*numbered["all"], classes, options, groups)
         return cut, indices, notes
     notes = [*_unused_settings(path, options), *notes]
     if "test" not in numbered:
@@ -186,10 +190,20 @@ def _numbered(
 
 
 def _cut(
-    paths: list[Path], labels: list[int], classes: Sequence[str], options: ImageOptions
+    paths: list[Path],
+    labels: list[int],
+    classes: Sequence[str],
+    options: ImageOptions,
+    groups: Mapping[Path, str] | None,
 ) -> tuple[_Numbered, dict[str, list[int]]]:
     fraction, seed = options.test_fraction, options.random_state
-    train, test = stratified_split(labels, test_fraction=fraction, random_state=seed, names=classes)
+    train, test = stratified_split(
+        labels,
+        test_fraction=fraction,
+        random_state=seed,
+        names=classes,
+        groups=[groups[path] for path in paths] if groups is not None else None,
+    )
     indices = {"train": train, "test": test}
     return {
         split: ([paths[i] for i in chosen], [labels[i] for i in chosen]) for split, chosen in indices.items()
@@ -212,6 +226,7 @@ def _splits(
     *,
     notes: Iterable[str] = (),
     indices: dict[str, list[int]] | None = None,
+    groups: Mapping[Path, str] | None = None,
 ) -> Splits:
     if len(classes) < 2:
         raise DataError(f"{str(root)!r} has one class, {classes[0]!r}; a model needs two or more to tell apart")
@@ -238,6 +253,7 @@ def _splits(
         way = pipeline if split == "train" else pipeline.for_evaluation()
         files = ImageFiles(paths, way, channels, part=split)
         data[split] = ImageData(files, torch.tensor(labels), way, paths=paths, skips=skips)
+        data[split].groups = [groups[path] for path in paths] if groups is not None else None
     name, source = root.stem if root.is_file() else root.resolve().name, str(root.resolve())
     more = {"indices": indices, "source": source, "notes": tuple(notes), "skipped": skipped}
     return Splits.of_images(name, data, pipeline, channels, classes, **more)

@@ -139,6 +139,21 @@ def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
     return {split: [(path, nfc(label)) for path, label in split_rows] for split, split_rows in given.items()}
 
 
+def read_groups(file: Path, column: str, paths: str = "path") -> dict[Path, str]:
+    """Read what each image of a CSV file belongs to, from a column of it: {image: group}.
+
+    Raises DataError naming a missing column or value, and an image that has two groups.
+    """
+    groups: dict[Path, str] = {}
+    for number, row in read_records(file, (paths, column)):
+        if (other := groups.setdefault(file.parent / row[paths], row[column])) != row[column]:
+            raise DataError(
+                f"{str(file)!r} line {number}: {row[paths]!r} is of {column} {row[column]!r}, and of {other!r} in "
+                "another line"
+            )
+    return groups
+
+
 def read_list(file: Path) -> list[Path]:
     """Read a CSV file's column `path`, or its only one, as images; paths are relative to the file.
 

@@ -96,6 +96,7 @@ class ImageData(Described, Dataset[Any]):
             return
         keep = [index for index, path in enumerate(self.images.paths) if path not in self.left_out]
         self.images, self.labels = self.images.subset(keep), self.labels[keep]
+        self.groups = [self.groups[index] for index in keep] if self.groups is not None else None
         self.paths = [self.paths[index] for index in keep] if self.paths is not None else None
 
     @property

@@ -1,0 +1,153 @@
+"""Which samples go into training and which are held out: by labels, by groups, seeded. Knows indices, no data set."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
+
+from dlworkflow.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DRAWS = 200
+"""Random sets of groups, of which the one is taken whose classes are nearest to the fraction."""
+
+
+def random_split(
+    n: int,
+    *,
+    test_fraction: float,
+    random_state: int,
+    groups: Sequence[Hashable] | None = None,
+    setting: str = "data.test_fraction",
+    part: str = "test",
+) -> tuple[list[int], list[int]]:
+    """Split n samples without classes into training and test, at random; sorted, the same every time.
+
+    With `groups`, one for each sample, no group is in both. `setting` and `part` are the names of the fraction and of
+    the smaller part in messages. Raises DataError where a part would be empty.
+    """
+    if groups is not None:
+        return _split_groups([0] * n, groups, test_fraction, random_state, ["the data"], setting, part)
+    if not 1 <= round(n * test_fraction) < n:
+        raise DataError(f"{setting}: {test_fraction:g} of {n} samples leaves training or {part} without any")
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(range(n), test_size=round(n * test_fraction), random_state=random_state)
+    return sorted(train), sorted(test)
+
+
+def stratified_split(
+    labels: Sequence[int] | Tensor,
+    *,
+    test_fraction: float,
+    random_state: int,
+    names: Sequence[str] | None = None,
+    groups: Sequence[Hashable] | None = None,
+    setting: str = "data.test_fraction",
+    part: str = "test",
+) -> tuple[list[int], list[int]]:
+    """Split indices into training and test so that every class keeps its share in both; sorted, the same every time.
+
+    With `groups`, one for each sample, no group is in both, and the classes' shares are as near as whole groups allow.
+    `setting` and `part` are the names of the fraction and of the smaller part in messages. Raises DataError naming a
+    class that has too few samples or groups for both; without groups also a fraction with which it does.
+    """
+    labels = [int(label) for label in labels]
+    sizes = Counter(labels)
+    called = {label: repr(names[label] if names else label) for label in sorted(sizes)}
+    for label, name in called.items():
+        if sizes[label] < 2:
+            raise DataError(f"class {name} has 1 sample; two are needed to split it into training and {part}")
+    if groups is not None:
+        order = {label: place for place, label in enumerate(called)}
+        classes = [f"class {name}" for name in called.values()]
+        codes = [order[label] for label in labels]
+        return _split_groups(codes, groups, test_fraction, random_state, classes, setting, part)
+    parts = _cut(labels, test_fraction, random_state)
+    if parts and not (lost := _lost(labels, parts)):
+        return parts
+    working = _working_fraction(labels, test_fraction, random_state)
+    way_out = f"{setting}={working:g} works" if working else "each class needs more samples"
+    if not parts:
+        raise DataError(
+            f"{setting}: {test_fraction:g} of {len(labels)} samples leaves a class without training or {part}; "
+            f"{way_out}"
+        )
+    raise DataError(
+        f"class {called[lost[0]]} has {sizes[lost[0]]} samples, too few for both training and {part} "
+        f"with {setting} {test_fraction:g}; {way_out}"
+    )
+
+
+def _split_groups(
+    labels: Sequence[int],
+    groups: Sequence[Hashable],
+    test_fraction: float,
+    random_state: int,
+    called: Sequence[str],
+    setting: str,
+    part: str,
+) -> tuple[list[int], list[int]]:
+    """Split whole groups, the best of many random draws; `labels` count from 0, `called` are their names."""
+    import numpy as np
+    from sklearn.model_selection import GroupShuffleSplit
+
+    for label, name in enumerate(called):
+        own = {group for group, of in zip(groups, labels, strict=True) if of == label}
+        if len(own) < 2:
+            raise DataError(
+                f"{name} is in one group only, {str(*own)!r}; a group stays whole, so two are needed to split it into "
+                f"training and {part}"
+            )
+    y, codes = np.asarray(labels), np.unique([str(group) for group in groups], return_inverse=True)[1]
+    n_groups = int(codes.max()) + 1
+    of_test = min(math.ceil(n_groups * test_fraction), n_groups - 1)
+    draws = GroupShuffleSplit(_DRAWS, test_size=of_test, random_state=random_state).split(y, groups=codes)
+    sizes = np.bincount(y, minlength=len(called))
+
+    def gap(drawn: tuple[np.ndarray, np.ndarray]) -> float:
+        counts = np.bincount(y[drawn[1]], minlength=len(called))
+        in_both = ((counts > 0) & (counts < sizes)).all()
+        return float(np.abs(counts / sizes - test_fraction).max()) if in_both else math.inf
+
+    train, test = best = min(draws, key=gap)
+    if gap(best) == math.inf:
+        raise DataError(
+            f"{setting}: {test_fraction:g} of {n_groups} whole groups leaves a class without training or {part}; "
+            "give another fraction, or more groups"
+        )
+    return sorted(train.tolist()), sorted(test.tolist())
+
+
+def _cut(labels: Sequence[int], test_fraction: float, random_state: int) -> tuple[list[int], list[int]] | None:
+    """Return the indices of training and test, or None where one of them would have fewer samples than classes."""
+    from sklearn.model_selection import train_test_split
+
+    classes = len(set(labels))
+    n_test = math.ceil(len(labels) * test_fraction)  # as scikit-learn counts
+    if not classes <= n_test <= len(labels) - classes:
+        return None
+    train, test = train_test_split(
+        range(len(labels)), test_size=test_fraction, random_state=random_state, stratify=labels
+    )
+    return sorted(train), sorted(test)
+
+
+def _lost(labels: Sequence[int], parts: Sequence[Sequence[int]]) -> list[int]:
+    """Return the classes that one of the parts lacks."""
+    return sorted({label for part in parts for label in {*labels} - {labels[index] for index in part}})
+
+
+def _working_fraction(labels: Sequence[int], test_fraction: float, random_state: int) -> float | None:
+    """Return the hundredth nearest to `test_fraction` that leaves every class in training and test, tried out."""
+    smallest = min(Counter(labels).values())
+    hundredths = (number / 100 for number in range(1, 100))
+    for fraction in sorted(hundredths, key=lambda fraction: abs(fraction - test_fraction)):
+        likely = smallest * min(fraction, 1 - fraction) >= 0.5  # a share below half a sample is none
+        if likely and (parts := _cut(labels, fraction, random_state)) and not _lost(labels, parts):
+            return fraction
+    return None
