@@ -202,9 +202,9 @@ cli/data: errors files/paths data data/check data/first_rows data/images data/sh
     cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
-cli/data_text: files/text data/check data/images data/splits cli/tables
+cli/data_text: files/text data data/check data/images data/splits cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
-cli/doctor: _version engine/device data runs cli/options cli/tables
+cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
     analysis/figures cli/options cli/tables
 cli/fitting: files/text

@@ -22,7 +22,7 @@ def test_data_list_names_every_data_set(dlw, in_tmp):
 def test_data_list_says_how_to_get_what_is_not_there(dlw, in_tmp):
     out = dlw("data", "list", "--data-dir", "nowhere").out
 
-    assert "not here; `dlw data get pizza_steak_sushi`" in out
+    assert "not here; `dlw data get pizza_steak_sushi`, or put its files into nowhere/pizza_steak_sushi" in out
 
 
 def test_data_list_says_where_files_are(dlw, photos):

@@ -1,13 +1,15 @@
 import hashlib
+import io
 import socket
 import stat
 import struct
+import tarfile
 import threading
 import zipfile
 
 import pytest
 
-from dlworkflow.data.download import Remote, extract_zip, fetch, fetch_archive, is_offline
+from dlworkflow.data.download import Remote, extract, fetch, fetch_archive, is_offline
 from dlworkflow.errors import DataError, DlwError, MissingDataError
 
 PUBLISHED = {"train/cat/0.png": b"a cat", "test/dog/0.png": b"a dog"}
@@ -309,7 +311,7 @@ ESCAPES = ["../x", "a/../../x", "/abs", "C:\\x", "C:/x", "\\x", "a\\..\\..\\x", 
 @pytest.mark.parametrize("member", ESCAPES)
 def test_a_member_that_would_leave_the_folder_is_named(member, pack, tmp_path):
     with pytest.raises(DataError) as caught:
-        extract_zip(pack({"good": b"", member: b"evil"}), tmp_path / "out")
+        extract(pack({"good": b"", member: b"evil"}), tmp_path / "out")
 
     assert str(caught.value) == f"photos.zip: member {member!r} would be written outside its folder"
 
@@ -318,7 +320,7 @@ def test_a_member_that_would_leave_the_folder_is_named(member, pack, tmp_path):
 def test_an_archive_with_a_member_that_would_leave_the_folder_is_refused_whole(member, pack, tmp_path):
     path = pack({"good": b"", member: b"evil"})
     with pytest.raises(DataError):
-        extract_zip(path, tmp_path / "out")
+        extract(path, tmp_path / "out")
 
     assert below(tmp_path) == ["published", "published/photos.zip"]
 
@@ -328,20 +330,20 @@ def test_a_member_that_is_a_link_is_named(pack, tmp_path):
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
 
     with pytest.raises(DataError, match=r"photos\.zip: member 'etc' is a link"):
-        extract_zip(pack({link: "/etc"}), tmp_path / "out")
+        extract(pack({link: "/etc"}), tmp_path / "out")
 
 
 def test_a_name_that_only_looks_like_leaving_is_unpacked(pack, tmp_path):
-    assert unpacked(extract_zip(pack({"a..b/...c": b"x"}), tmp_path / "out")) == {"a..b/...c": b"x"}
+    assert unpacked(extract(pack({"a..b/...c": b"x"}), tmp_path / "out")) == {"a..b/...c": b"x"}
 
 
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(pack, tmp_path):
     with pytest.raises(DataError, match=r"photos\.zip: would unpack to 20,000,000 bytes, 10 times its own size"):
-        extract_zip(pack({"zeros": bytes(20_000_000)}), tmp_path / "out")
+        extract(pack({"zeros": bytes(20_000_000)}), tmp_path / "out")
 
 
 def test_an_empty_archive_is_an_empty_folder(pack, tmp_path):
-    assert below(extract_zip(pack({}), tmp_path / "out")) == []
+    assert below(extract(pack({}), tmp_path / "out")) == []
 
 
 def edited(path, fault):
@@ -374,9 +376,73 @@ def edited(path, fault):
 )
 def test_a_damaged_archive_is_named(fault, pack, tmp_path):
     with pytest.raises(DataError, match=r"photos\.zip"):
-        extract_zip(edited(pack({"text": b"to and fro, " * 50}), fault), tmp_path / "out")
+        extract(edited(pack({"text": b"to and fro, " * 50}), fault), tmp_path / "out")
 
 
 def test_a_member_that_is_file_and_folder_at_once_is_refused(pack, tmp_path):
     with pytest.raises(DataError, match=r"photos\.zip"):
-        extract_zip(pack({"a": b"x", "a/b": b"y"}), tmp_path / "out")
+        extract(pack({"a": b"x", "a/b": b"y"}), tmp_path / "out")
+
+
+@pytest.fixture
+def tar(tmp_path):
+    """Write a packed tar file of {member: content}, or of other members, where it is published; returns its path."""
+
+    def write(members):
+        path = tmp_path / "published" / "photos.tar.gz"
+        path.parent.mkdir(exist_ok=True)
+        with tarfile.open(path, "w:gz") as archive:
+            for member, content in members.items():
+                if isinstance(member, str):
+                    member = tarfile.TarInfo(member)
+                    member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        return path
+
+    return write
+
+
+def test_a_tar_file_is_unpacked(tar, tmp_path):
+    assert unpacked(extract(tar(PUBLISHED), tmp_path / "out")) == PUBLISHED
+
+
+def test_the_top_folder_of_an_archive_becomes_the_folder(tar, data_dir):
+    folder = fetch_archive(as_remote(tar(PUBLISHED)), data_dir / "photos", top_folder="train")
+
+    assert unpacked(folder) == {"cat/0.png": b"a cat"}
+
+
+def test_an_archive_without_its_top_folder_is_refused(tar, data_dir):
+    with pytest.raises(DataError, match=r"photos\.tar\.gz has no folder 'val'"):
+        fetch_archive(as_remote(tar(PUBLISHED)), data_dir / "photos", top_folder="val")
+
+
+@pytest.mark.parametrize("member", ["../x", "a/../../x", "/abs", "..\\x"])
+def test_a_tar_member_that_would_leave_the_folder_is_named_and_nothing_is_unpacked(member, tar, tmp_path):
+    with pytest.raises(DataError, match="would be written outside its folder"):
+        extract(tar({"good": b"", member: b"evil"}), tmp_path / "out")
+
+    assert below(tmp_path) == ["published", "published/photos.tar.gz"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE])
+def test_a_tar_member_that_is_no_file_is_named(kind, tar, tmp_path):
+    member = tarfile.TarInfo("etc")
+    member.type, member.linkname = kind, "/etc"
+
+    with pytest.raises(DataError, match=r"photos\.tar\.gz: member 'etc' is a link or a device"):
+        extract(tar({member: b""}), tmp_path / "out")
+
+
+def test_a_tar_file_that_unpacks_to_far_more_than_its_size_is_refused(tar, tmp_path):
+    with pytest.raises(DataError, match=r"photos\.tar\.gz: would unpack to 20,000,000 bytes"):
+        extract(tar({"zeros": bytes(20_000_000)}), tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", None], ids=["nothing", "no archive", "cut short"])
+def test_a_damaged_tar_file_is_named(content, tar, tmp_path):
+    path = tar({"text": bytes(range(256)) * 50})
+    path.write_bytes(path.read_bytes()[:-30] if content is None else content)
+
+    with pytest.raises(DataError, match=r"photos\.tar\.gz is no whole tar file"):
+        extract(path, tmp_path / "out")

@@ -11,7 +11,7 @@ import typer
 from dlworkflow.cli.command import Commands
 from dlworkflow.cli.data_options import DataSetOption, layout_of, load_data, settings_of
 from dlworkflow.cli.data_shard import shard
-from dlworkflow.cli.data_text import class_rows, head_cells, image_lines, report_lines
+from dlworkflow.cli.data_text import class_rows, head_cells, image_lines, place_text, report_lines
 from dlworkflow.cli.options import (
     DataDirOption,
     OfflineOption,
@@ -35,12 +35,11 @@ app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_
 @app.command("list")
 def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -> None:
     """List the data sets and where they are stored."""
-    from dlworkflow.data import entries, find
+    from dlworkflow.data import entries
 
     rows = []
     for name, entry in entries().items():
-        where = find(name, data_dir) if entry.files else None
-        there = str(where or f"not here; `dlw data get {name}`") if entry.files else "yes"
+        there = place_text(name, data_dir) if entry.files else "yes"
         rows.append({"data": name, "task": entry.task, "about": entry.about, "there": there})
     rows = [row | {"there": "--data PATH"} if row["data"].startswith("image_") else row for row in rows]
     print_table(rows, {key: key for key in rows[0]}, output)

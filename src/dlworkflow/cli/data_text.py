@@ -48,6 +48,14 @@ def report_lines(report: FolderReport) -> Iterator[str]:
     yield f"\n{counted(len(report.faults), 'error')}, {counted(len(report.remarks), 'warning')}"
 
 
+def place_text(name: str, data_dir: str | None) -> str:
+    """Return where the files of a data set are, or how to get them."""
+    from dlworkflow.data import find, place
+
+    found = find(name, data_dir)
+    return str(found or f"not here; `dlw data get {name}`, or put its files into {place(name, data_dir)}")
+
+
 def _finding_line(finding: Finding) -> str:
     """Return where and what; names are harmless to a terminal."""
     return printable(": ".join(filter(None, (" = ".join(finding.paths), finding.text))))

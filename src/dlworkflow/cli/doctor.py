@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from dlworkflow.cli.data_text import place_text
 from dlworkflow.cli.options import DataDirOption, RunsDirOption
 from dlworkflow.cli.tables import Format, FormatOption, print_table
 
@@ -32,7 +33,7 @@ def doctor(
     from importlib.metadata import PackageNotFoundError, version
 
     from dlworkflow._version import __version__
-    from dlworkflow.data import data_folder, entries, find
+    from dlworkflow.data import data_folder, entries
     from dlworkflow.engine.device import available_devices, choose_device, describe_device
     from dlworkflow.runs import runs_folder
 
@@ -54,7 +55,7 @@ def doctor(
     add("data folder", str(data_folder(data_dir).resolve()))
     for name, entry in entries().items():
         if entry.files:
-            add(f"data {name}", str(find(name, data_dir) or f"not here; `dlw data get {name}`"))
+            add(f"data {name}", place_text(name, data_dir))
     folder = runs_folder(runs_dir).resolve()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     add("runs folder", str(folder), _fault(nearest))

@@ -57,6 +57,13 @@ _DATA_SETS: dict[str, DataEntry] = {
         looks="grey",
         mirrors=True,
     ),
+    "mnist": DataEntry("datasets.mnist:load_mnist", "multiclass", "70,000 handwritten digits, 28x28 grey", files=True),
+    "emnist": DataEntry(
+        "datasets.emnist:load_emnist", "multiclass", "handwritten digits and letters, 28x28 grey", files=True
+    ),
+    "cifar10": DataEntry(
+        "datasets.cifar10:load_cifar10", "multiclass", "60,000 colour images of ten classes, 32x32", files=True
+    ),
     "pizza_steak_sushi": DataEntry(
         "datasets.pizza_steak_sushi:load_pizza_steak_sushi",
         "multiclass",
@@ -115,6 +122,7 @@ REGISTRY: Registry[Loader] = Registry(
         "centers": "Number of classes, each with a centre.",
         "cluster_std": "Standard deviation of the points around their centre.",
         "arms": "Number of arms of the spiral, each a class.",
+        "split": "Split: balanced (47 classes), letters (26), digits, mnist (10), bymerge (47) or byclass (62).",
         "transform": "Augmentation: a name of `dlw list augmentations`, or a list of them [default: none].",
         "channels": "Channels of the images: 1 (grey) or 3 (colour).",
         "path": "Folder, CSV file or shards, as given with --data.",
@@ -215,6 +223,11 @@ def load(name: str, *, data_dir: str | None = None, offline: bool = False, **giv
 def find(name: str, data_dir: str | None = None) -> Path | None:
     """Return where the files of a data set are, or None where there are none."""
     return import_module(f"dlworkflow.data.datasets.{name}").find(data_dir) if _lives_in_files(name) else None
+
+
+def place(name: str, data_dir: str | None = None) -> Path:
+    """Return the folder to put the files of a data set into, where `get` puts them."""
+    return data_folder(data_dir) / import_module(f"dlworkflow.data.datasets.{name}").PLACES[0]
 
 
 def input_files(given: Mapping[str, Any]) -> Iterator[Path]:

@@ -14,10 +14,11 @@ import os
 import shutil
 import ssl
 import stat
+import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -31,6 +32,9 @@ from dlworkflow.files.paths import user_path
 TIMEOUT_SECONDS = 30
 UNPACKED_LIMIT = 10
 """The most that an archive may unpack to, as a multiple of its own size."""
+
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, zlib.error, lzma.LZMAError, ValueError)
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +58,11 @@ class Remote:
         if name in ("", ".."):
             raise DataError(f"{self.url!r} names no file to fetch")
         return name
+
+    @property
+    def size_text(self) -> str:
+        """The size in MB, empty where it is not known."""
+        return f"{self.size / 1e6:.1f} MB" if self.size is not None else ""
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
@@ -116,17 +125,21 @@ def fetch_archive(
     *,
     offline: bool = False,
     keep: bool = False,
+    top_folder: str = "",
     on_unpack: Callable[[], object] = lambda: None,
 ) -> Path:
-    """Fetch a zip file and unpack it as `folder`, which appears only when it is whole; return it.
+    """Fetch a zip or tar file and unpack it as `folder`, which appears only when it is whole; return it.
 
     A copy of the archive beside `folder` under its own name is used instead of the network, and stays. A fetched
-    archive is put there with `keep`. `on_unpack` is called before the archive is unpacked.
+    archive is put there with `keep`. `folder` is the archive's `top_folder`, where it has one. `on_unpack` is called
+    before the archive is unpacked.
     """
 
     def unpack(fetched: Path) -> Path:
         on_unpack()
-        unpacked = extract_zip(fetched / archive.name, fetched / "unpacked")
+        unpacked = extract(fetched / archive.name, fetched / "unpacked") / top_folder
+        if not unpacked.is_dir():
+            raise DataError(f"{archive.name} has no folder {top_folder!r}")
         if keep and not (beside := folder.parent / archive.name).exists():
             (fetched / archive.name).replace(beside)
         return unpacked
@@ -135,7 +148,7 @@ def fetch_archive(
 
 
 def _download(file: Remote, target: Path, by_hand: str) -> None:
-    size = f" ({file.size / 1e6:.1f} MB)" if file.size is not None else ""
+    size = f" ({file.size_text})" if file.size_text else ""
     _log.info("fetching %s%s from %s", file.name, size, file.url)
     if not file.url.startswith(("https://", "http://", "file://")):
         raise DataError(f"{file.url!r} is no address to fetch from; it starts with https://")
@@ -170,28 +183,57 @@ def check(path: Path, file: Remote) -> None:
         raise DataError(f"{file.name} from {file.url} has another {file.algorithm} than expected: not kept")
 
 
-def extract_zip(archive: Path, folder: Path) -> Path:
-    """Unpack a zip file into a new folder and return it; raises DataError where a member would leave the folder.
+def extract(archive: Path, folder: Path) -> Path:
+    """Unpack a zip or tar file into a new folder and return it; raises DataError where a member would leave the folder.
 
-    Raises DataError naming the member for absolute paths, `..`, links, and for an archive that unpacks to far more
-    than its own size or is damaged.
+    Raises DataError naming the member for absolute paths, `..`, links and devices, and for an archive that unpacks to
+    far more than its own size or is damaged.
     """
+    is_tar = archive.name.casefold().endswith((".tar", ".tar.gz", ".tgz"))
     try:
-        with zipfile.ZipFile(archive) as packed:
-            total = 0
-            for member in packed.infolist():
-                parts = Path(member.filename.replace("\\", "/")).parts
-                if member.filename.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
-                    raise DataError(f"{archive.name}: member {member.filename!r} would be written outside its folder")
-                if stat.S_ISLNK(member.external_attr >> 16):
-                    raise DataError(f"{archive.name}: member {member.filename!r} is a link")
-                total += member.file_size
-            if total > max(archive.stat().st_size, 1 << 20) * UNPACKED_LIMIT:
-                raise DataError(f"{archive.name}: would unpack to {total:,} bytes, {UNPACKED_LIMIT} times its own size")
-            packed.extractall(folder)
-    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError, zlib.error, lzma.LZMAError, ValueError) as error:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if is_tar:
+            _extract_tar(archive, folder)
+        else:
+            _extract_zip(archive, folder)
+    except (OSError, *_DAMAGE) as error:
+        if getattr(error, "errno", None) in _OF_THE_DISK:
             raise
-        raise DataError(f"{archive.name} is no whole zip file: {first_line(error)}") from None
+        raise DataError(f"{archive.name} is no whole {'tar' if is_tar else 'zip'} file: {first_line(error)}") from None
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def _extract_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        members = packed.infolist()
+        links = {member.filename for member in members if stat.S_ISLNK(member.external_attr >> 16)}
+        _check_members(archive, {member.filename: member.file_size for member in members}, links)
+        for member in members:
+            packed.extract(member, folder)
+
+
+def _extract_tar(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as packed:
+        members = packed.getmembers()
+        links = {member.name for member in members if not (member.isfile() or member.isdir())}
+        _check_members(archive, {member.name: member.size for member in members}, links)
+        for member in members:
+            if member.isdir():
+                (folder / member.name).mkdir(parents=True, exist_ok=True)
+            elif (content := packed.extractfile(member)) is not None:
+                (folder / member.name).parent.mkdir(parents=True, exist_ok=True)
+                with (folder / member.name).open("wb") as out:
+                    shutil.copyfileobj(content, out)
+
+
+def _check_members(archive: Path, sizes: Mapping[str, int], links: Collection[str]) -> None:
+    """Raise DataError unless every member is a file or folder within the archive's folder and all are not too large."""
+    for name in sizes:
+        parts = Path(name.replace("\\", "/")).parts
+        if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
+            raise DataError(f"{archive.name}: member {name!r} would be written outside its folder")
+        if name in links:
+            raise DataError(f"{archive.name}: member {name!r} is a link or a device")
+    total = sum(sizes.values())
+    if total > max(archive.stat().st_size, 1 << 20) * UNPACKED_LIMIT:
+        raise DataError(f"{archive.name}: would unpack to {total:,} bytes, {UNPACKED_LIMIT} times its own size")

@@ -16,13 +16,8 @@ COUNTS = {"train": 30, "t10k": 20}
 FILES = [f"{stem}-{kind}" for stem in COUNTS for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
 
 
-def as_idx(values):
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, 8, values.ndim]) + sizes + values.to(torch.uint8).numpy().tobytes()
-
-
 @pytest.fixture
-def raw(tmp_path, monkeypatch):
+def raw(tmp_path, monkeypatch, as_idx):
     """A small FashionMNIST of noise, unpacked as torchvision leaves it, where DLW_DATA_DIR says; returns its folder."""
     monkeypatch.setenv("DLW_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "no package")
@@ -163,7 +158,7 @@ def test_a_packed_file_cut_short_is_named(name, packed):
     file = packed / f"{name}.gz"
     file.write_bytes(file.read_bytes()[:-9])
 
-    with pytest.raises(DataError, match=rf"{name}\.gz' is damaged: .*delete it and `dlw data get fashion_mnist`"):
+    with pytest.raises(DataError, match=rf"{name}\.gz' is damaged: .*`dlw data get fashion_mnist` fetches it again"):
         data.load("fashion_mnist")
 
 
@@ -195,13 +190,21 @@ def test_a_packed_file_that_is_no_gzip_file_is_named(content, packed):
     [
         ("train-labels-idx1-ubyte", torch.zeros(29)),
         ("train-labels-idx1-ubyte", torch.full((30,), 10)),
+        ("train-labels-idx1-ubyte", torch.arange(30) % 11),
         ("train-labels-idx1-ubyte", torch.zeros(30, 2)),
         ("train-images-idx3-ubyte", torch.zeros(30)),
         ("train-images-idx3-ubyte", torch.zeros(30, 28, 28, 3)),
     ],
-    ids=["one label short", "an eleventh class", "two labels a picture", "no images", "colour"],
+    ids=[
+        "one label short",
+        "only an eleventh class",
+        "an eleventh class",
+        "two labels a picture",
+        "no images",
+        "colour",
+    ],
 )
-def test_files_that_do_not_belong_together_are_refused(name, values, raw):
+def test_files_that_do_not_belong_together_are_refused(name, values, raw, as_idx):
     (raw / name).write_bytes(as_idx(values))
 
     with pytest.raises(DataError, match=r"raw'.*the train files do not belong together"):

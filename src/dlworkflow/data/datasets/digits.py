@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from dlworkflow.data.images.transforms import Spec, parse
+from dlworkflow.data.datasets.in_memory import splits_in_memory
+from dlworkflow.data.images.transforms import Spec
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.registry import Fraction, Seed
 
@@ -27,17 +28,18 @@ def load_digits(
     import torch
     from sklearn import datasets
 
-    from dlworkflow.data.images.dataset import ImageData, resize_all
-
     values, labels = datasets.load_digits(return_X_y=True)
     images = torch.from_numpy(np.rint(values.reshape(-1, 1, 8, 8) * 255 / 16).astype(np.uint8))
     targets = torch.from_numpy(labels).to(torch.int64)
-    pipeline = parse(transform, image_size=image_size, channels=channels)
-    images = resize_all(images, pipeline).expand(-1, channels, -1, -1)
     train, test = stratified_split(targets, test_fraction=test_fraction, random_state=random_state, names=CLASSES)
-    parts = {
-        "train": ImageData(images[train], targets[train], pipeline),
-        "test": ImageData(images[test], targets[test], pipeline.for_evaluation()),
-    }
-    more: dict[str, Any] = {"indices": {"train": train, "test": test}, "source": "scikit-learn"}
-    return Splits.of_images("digits", parts, pipeline, channels, CLASSES, **more)
+    indices = {"train": train, "test": test}
+    return splits_in_memory(
+        "digits",
+        {split: (images[chosen], targets[chosen]) for split, chosen in indices.items()},
+        CLASSES,
+        image_size=image_size,
+        transform=transform,
+        channels=channels,
+        indices=indices,
+        source="scikit-learn",
+    )

@@ -9,6 +9,7 @@ from dlworkflow.data.download import Remote, data_folder, fetch_archive
 from dlworkflow.data.images.transforms import Spec
 from dlworkflow.data.splits import Splits
 
+PLACES = ("pizza_steak_sushi",)
 ARCHIVE = Remote(
     "https://github.com/mrdbourke/pytorch-deep-learning/raw/main/data/pizza_steak_sushi.zip",
     15_737_296,
@@ -19,13 +20,13 @@ ARCHIVE = Remote(
 
 def find(data_dir: str | None = None) -> Path | None:
     """Return the folder with the photos, or None."""
-    folder = data_folder(data_dir) / "pizza_steak_sushi"
+    folder = data_folder(data_dir) / PLACES[0]
     return folder if (folder / "train").is_dir() and (folder / "test").is_dir() else None
 
 
 def get(data_dir: str | None = None, *, offline: bool = False) -> Path:
     """Return the folder with the photos, fetched where it is missing."""
-    return find(data_dir) or fetch_archive(ARCHIVE, data_folder(data_dir) / "pizza_steak_sushi", offline=offline)
+    return find(data_dir) or fetch_archive(ARCHIVE, data_folder(data_dir) / PLACES[0], offline=offline)
 
 
 def load_pizza_steak_sushi(
