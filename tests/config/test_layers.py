@@ -297,8 +297,8 @@ def test_a_recipes_pictures_are_prepared_alike_where_the_data_is_the_users_own()
     assert own.data.batch_size == theirs.data.batch_size
 
 
-@pytest.mark.parametrize(("dataset", "mirrored"), [("digits", False), ("fashion_mnist", True)])
-def test_a_recipe_mirrors_clothes_and_no_digits(dataset, mirrored):
+@pytest.mark.parametrize(("dataset", "mirrored"), [("mnist", False), ("emnist", False), ("fashion_mnist", True)])
+def test_a_recipe_mirrors_clothes_and_neither_digits_nor_letters(dataset, mirrored):
     config = resolve_config([flags(model__name="fashion_mnist_v2", recipe="best", data__name=dataset)])
 
     assert ("flip" in config.data.settings["transform"]) is mirrored

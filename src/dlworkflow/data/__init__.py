@@ -57,12 +57,23 @@ _DATA_SETS: dict[str, DataEntry] = {
         looks="grey",
         mirrors=True,
     ),
-    "mnist": DataEntry("datasets.mnist:load_mnist", "multiclass", "70,000 handwritten digits, 28x28 grey", files=True),
+    "mnist": DataEntry(
+        "datasets.mnist:load_mnist", "multiclass", "70,000 handwritten digits, 28x28 grey", files=True, looks="grey"
+    ),
     "emnist": DataEntry(
-        "datasets.emnist:load_emnist", "multiclass", "handwritten digits and letters, 28x28 grey", files=True
+        "datasets.emnist:load_emnist",
+        "multiclass",
+        "handwritten digits and letters, 28x28 grey",
+        files=True,
+        looks="grey",
     ),
     "cifar10": DataEntry(
-        "datasets.cifar10:load_cifar10", "multiclass", "60,000 colour images of ten classes, 32x32", files=True
+        "datasets.cifar10:load_cifar10",
+        "multiclass",
+        "60,000 colour images of ten classes, 32x32",
+        files=True,
+        looks="photos",
+        mirrors=True,
     ),
     "pizza_steak_sushi": DataEntry(
         "datasets.pizza_steak_sushi:load_pizza_steak_sushi",

@@ -55,7 +55,9 @@ def test_labels_count_from_zero(split, raw, tmp_path):
 
 
 def test_a_split_that_is_not_there_is_refused_with_those_that_are(raw, tmp_path):
-    with pytest.raises(MissingDataError, match=r"data\.split: no files of 'digits' in .*; those of letters, byclass are there"):
+    with pytest.raises(
+        MissingDataError, match=r"data\.split: no files of 'digits' in .*; those of letters, byclass are there"
+    ):
         load(tmp_path, "digits")
 
 
