@@ -68,6 +68,7 @@ engine/random_state:
 engine/schedules: errors registry
 engine/scores: errors engine/data_parallel engine/given_accuracy engine/loss_means engine/tasks
 engine/signals:
+engine/target_scale:
 engine/tasks: errors
 engine/update: engine/loss_means engine/tasks
 data: errors files/paths registry data/download data/folders data/images data/shards data/splits
@@ -84,11 +85,13 @@ data/protocol:
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook data/described data/images data/partition data/protocol
+data/splits: errors files/notebook engine/target_scale data/described data/images data/partition data/protocol
 metrics: metrics/functions
-metrics/functions: errors registry
-metrics/per_class: files/text metrics/functions
-metrics/report: files/notebook engine/losses engine/tasks metrics/functions metrics/per_class
+metrics/functions: errors registry metrics/multilabel
+metrics/multilabel: files/text
+metrics/per_class: files/text metrics/functions metrics/multilabel
+metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/multilabel
+    metrics/per_class
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/style
@@ -143,7 +146,7 @@ training/lr_finder: errors files/notebook config engine/device engine/loop engin
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
     engine/schedules engine/update models/backbone training/state
 training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol
-    metrics/functions runs models/weights training/job
+    metrics/functions metrics/multilabel runs models/weights training/job
 training/recorder: errors engine/loop runs models/weights training/state
 training/resume: errors config engine/data_parallel engine/loop engine/schedules data/protocol data/splits runs
     training/assembly training/changed_data training/job training/provenance training/run training/settings
@@ -161,9 +164,9 @@ training/transfer: errors files/paths config data data/images models models/torc
 inference:
 inference/inputs: errors files/paths data/folders data/images runs inference/rows
 inference/parallel:
-inference/predictor: errors engine/batch_check engine/device engine/tasks data/folders data/images runs models
-    models/torchvision_models models/weights inference/parallel inference/rebuild
-inference/rebuild: errors data/images runs models models/weights
+inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/folders data/images
+    runs models models/torchvision_models models/weights inference/parallel inference/rebuild
+inference/rebuild: errors engine/target_scale data/images runs models models/weights
 inference/rows: errors data/folders
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
@@ -171,8 +174,8 @@ analysis/data_figures: errors data/images data/protocol data/shards data/splits 
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
-    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/report runs
-    inference/predictor
+    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/multilabel metrics/report
+    runs inference/predictor inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions

@@ -79,7 +79,7 @@ def test_a_metric_of_classes_is_none_of_a_regression(dlw, runs, monkeypatch):
 
     metrics = json.loads(dlw("evaluate", "line", "--no-plots", "--format", "json").out)["metrics"]
 
-    assert list(metrics) == ["mae", "mse", "r2", "worst"]
+    assert list(metrics) == ["mae", "mse", "rmse", "r2", "worst"]
 
 
 def test_a_figure_is_drawn_where_it_fits(dlw, runs, monkeypatch):

@@ -10,7 +10,7 @@ from dlworkflow.engine.class_weights import class_weights, sample_weights
 from dlworkflow.engine.loss_means import BinaryCrossEntropy, shares_of
 from dlworkflow.engine.losses import build_training_loss
 from dlworkflow.engine.scores import Total
-from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION
+from dlworkflow.engine.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION
 from dlworkflow.errors import ConfigError
 
 LOGITS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
@@ -99,3 +99,13 @@ def test_scores_count_an_empty_batch_as_nothing():
     total.add(torch.tensor(0.0), torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
 
     assert total.scores() == (1.0, 1.0)
+
+
+def test_weights_of_labels_are_those_of_the_labels_that_are_there():
+    logits, y = torch.tensor([[0.5, -1.0]]), torch.tensor([[1.0, 0.0]])
+    weights = class_weights("balanced", ["a", "b"], torch.tensor([2, 8]), of_labels=10)
+
+    assert weights.tolist() == [4.0, 0.25]
+    ours = build_training_loss(MULTILABEL, weights=weights, label_smoothing=0.1)(logits, y)
+    theirs = nn.BCEWithLogitsLoss(pos_weight=weights)(logits, torch.tensor([[0.95, 0.05]]))
+    assert ours == pytest.approx(theirs)

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from dlworkflow.engine.losses import build_loss
-from dlworkflow.engine.tasks import BINARY, MULTICLASS, REGRESSION, TASKS, get_task
+from dlworkflow.engine.target_scale import TargetScale
+from dlworkflow.engine.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION, TASKS, get_task
 from dlworkflow.errors import ConfigError
 
 
@@ -34,7 +35,10 @@ def test_an_unknown_task_is_refused_with_the_nearest_name():
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_the_first_loss_of_a_task_is_the_usual_one_and_implies_it(task):
-    assert get_task(None, build_loss(task)) is task
+    implied = get_task(None, build_loss(task))
+
+    assert implied is (BINARY if task is MULTILABEL else task)
+    assert get_task(task, build_loss(task)) is task
 
 
 def test_a_loss_of_another_task_is_refused():
@@ -55,3 +59,28 @@ def test_a_regression_answers_its_value():
     values = torch.tensor([[0.5], [2.0]])
 
     assert REGRESSION.labels(values) is values
+
+
+def test_each_label_of_several_is_answered_by_itself():
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+
+    assert torch.equal(MULTILABEL.probabilities(logits), torch.sigmoid(logits))
+    assert MULTILABEL.labels(logits).tolist() == [[1, 0, 1]]
+
+
+def test_several_labels_are_right_together():
+    logits, y = torch.tensor([[2.0, -1.0], [2.0, -1.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+
+    assert MULTILABEL.is_correct(logits, y).tolist() == [True, False]
+
+
+def test_a_target_scale_is_undone():
+    values = torch.tensor([10.0, 20.0, 60.0])
+    scale = TargetScale.of(values)
+
+    assert scale.scaled(values).std(correction=0) == pytest.approx(1)
+    assert torch.allclose(scale.undone(scale.scaled(values)), values)
+
+
+def test_equal_targets_have_a_scale():
+    assert TargetScale.of(torch.tensor([3.0, 3.0])) == TargetScale(3.0, 1.0)

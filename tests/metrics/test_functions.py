@@ -150,6 +150,7 @@ def test_regression_metrics_are_those_of_scikit_learn():
         {
             "mae": sk.mean_absolute_error(y, predicted),
             "mse": sk.mean_squared_error(y, predicted),
+            "rmse": sk.root_mean_squared_error(y, predicted),
             "r2": sk.r2_score(y, predicted),
         },
         abs=1e-6,

@@ -28,7 +28,9 @@ from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.predictor import load_run_model
+from dlworkflow.inference.rebuild import stored_target, stored_thresholds
 from dlworkflow.metrics.functions import Settings
+from dlworkflow.metrics.multilabel import NO_LABELS, set_names
 from dlworkflow.metrics.report import EvaluationReport, make_report
 from dlworkflow.runs import EvaluationSummary, Run, Summary
 
@@ -195,6 +197,8 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
         baseline_answer=answer,
         files=part.files,
         settings=settings,
+        target=stored_target(summary),
+        thresholds=stored_thresholds(summary),
     )
 
 
@@ -264,5 +268,8 @@ def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str |
         task = get_task(summary.task)
         constant = result.y.new_full(result.y.shape, float(stored.answer))
         return float(build_loss(task, summary.config["loss"])(constant, result.y)), "the training mean"
+    if summary.task == "multilabel":
+        given = [name or NO_LABELS for name in set_names(result.y, summary.classes)]
+        return given.count(str(stored.answer)) / len(given), str(stored.answer)
     label = summary.classes.index(str(stored.answer))
     return float((result.y == label).double().mean()), str(stored.answer)

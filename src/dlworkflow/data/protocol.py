@@ -4,7 +4,7 @@ A plain Dataset offers none of this and works everywhere. A data set of your own
 
 | member | what it is |
 |---|---|
-| `labels` or `targets` | the labels of all samples, (n,): a list, an array or a tensor |
+| `labels` or `targets` | the labels of all samples, (n,), of a multilabel task (n, classes): list, array or tensor |
 | `groups` | what each sample belongs to, (n,) hashable, as a patient: no group is in two splits or folds |
 | `samples_a_class` | the number of samples of each class, where the labels are not in memory |
 | `batch(indices)` | many samples at once, see `AnswersBatches` |
@@ -89,11 +89,17 @@ def n_bytes_of_fixed_sample(part: Any) -> int:
 
 
 def labels_of(part: Any) -> Tensor | None:
-    """Return the labels of all samples, (n,), or None where only the samples know them."""
+    """Return the labels of all samples, (n,), or None where only the samples know them.
+
+    Where a sample has several, they are (n, classes) of 0 and 1.
+    """
     import torch
 
-    labels = getattr(part, "labels", getattr(part, "targets", None))
-    return None if labels is None else torch.as_tensor(labels).reshape(-1)
+    given = getattr(part, "labels", getattr(part, "targets", None))
+    if given is None:
+        return None
+    labels = torch.as_tensor(given)
+    return labels if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
 
 
 def groups_of(part: Any) -> Sequence[Hashable] | None:
@@ -103,13 +109,18 @@ def groups_of(part: Any) -> Sequence[Hashable] | None:
 
 
 def counts_of(part: Any, n_classes: int) -> Tensor | None:
-    """Return the number of samples of each class, (n_classes,) int64, or None where it is not known."""
+    """Return the number of samples of each class, (n_classes,) int64, or None where it is not known.
+
+    Where a sample has several labels, it counts for each.
+    """
     import torch
 
     if (counts := getattr(part, "samples_a_class", None)) is not None:
         return torch.as_tensor(counts)
     labels = labels_of(part) if n_classes else None  # the labels of a regression are no classes
-    return None if labels is None else torch.bincount(labels.long(), minlength=n_classes)
+    if labels is None or labels.ndim == 1:
+        return None if labels is None else torch.bincount(labels.long(), minlength=n_classes)
+    return labels.long().sum(dim=0)
 
 
 def batch_of(part: Any, indices: Sequence[int] | Tensor) -> Samples:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from dlworkflow.data.images.pipeline import Pipeline
+    from dlworkflow.engine.target_scale import TargetScale
 
 _MOST_SHOWN = 20
 """Classes of a table of splits; more would be too wide."""
@@ -27,7 +28,8 @@ class Splits(Shown):
     """What a loader of the table returns.
 
     `train`, `test` and `val` are data sets of (inputs of `in_shape`, label), map-style or read as a stream; `task` is
-    regression, binary or multiclass; `classes` are in the order of the labels, empty for a regression; `transform` is
+    regression, binary, multiclass or multilabel (labels (classes,) of 0 and 1); `classes` are in the order of the
+    labels, empty for a regression, whose labels are scaled by `target` where it is given; `transform` is
     what an image goes through in evaluation and prediction; `indices` are the samples of each split where the library
     cut it; `notes` are things a user should know; `skipped` is how many unreadable samples were left out of a split,
     where any were, each named in the notes.
@@ -45,6 +47,7 @@ class Splits(Shown):
     source: str = "made on the spot"
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
+    target: TargetScale | None = None
 
     def __post_init__(self) -> None:
         for part in self.parts().values():
@@ -81,7 +84,7 @@ class Splits(Shown):
     @property
     def n_outputs(self) -> int:
         """Raw scores that a model gives a sample: one per class, a single one for two classes or a regression."""
-        return len(self.classes) if self.task == "multiclass" else 1
+        return len(self.classes) if self.task in ("multiclass", "multilabel") else 1
 
     @property
     def kind(self) -> str:

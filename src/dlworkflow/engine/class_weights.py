@@ -13,14 +13,20 @@ from dlworkflow.errors import ConfigError, unknown
 ClassWeights = Literal["balanced"] | Mapping[str, float] | None
 
 
-def class_weights(setting: ClassWeights, classes: Sequence[str], counts: Tensor | None) -> Tensor | None:
+def class_weights(
+    setting: ClassWeights, classes: Sequence[str], counts: Tensor | None, *, of_labels: int | None = None
+) -> Tensor | None:
     """Return a weight a class, (classes,) float32; None where there is no `setting`.
 
-    `balanced` gives every class the same say: n / (classes * samples of it). Names that are left out weigh 1. Raises
-    ConfigError that names every unknown class, or when `counts` (classes,) of samples are needed and not known.
+    `balanced` gives every class the same say: n / (classes * samples of it). Where `of_labels` samples have any number
+    of labels each, it gives a label that is there the same say as one that is not: samples without it / samples with
+    it. Names that are left out weigh 1. Raises ConfigError that names every unknown class, or when `counts` (classes,)
+    of samples are needed and not known.
     """
     if setting is None:
         return None
+    if setting == "balanced" and of_labels is not None and counts is not None:
+        return (of_labels - counts).float() / counts.float().clamp(min=1)
     if setting == "balanced":
         return balanced(classes, counts, "loss_weights")
     wrong = [f"loss_weights: {unknown('class', name, classes)}" for name in setting if name not in classes]

@@ -20,20 +20,23 @@ from dlworkflow.engine.tasks import LossFn, kinds, layers
 class BinaryCrossEntropy(nn.BCEWithLogitsLoss):
     """Cross entropy of two classes, with what `nn.CrossEntropyLoss` has for more: class weights, smoothed labels.
 
-    Takes logits (n,) and labels (n,) of 0 and 1, returns a mean in nats. `weights` is (2,): of class 0 and class 1.
+    Takes logits (n, ...) and labels (n, ...) of 0 and 1, returns a mean in nats. `weights` is (2,): of class 0 and
+    class 1; `pos_weight` is that of torch's class.
     """
 
     classes: Tensor | None
 
-    def __init__(self, weights: Tensor | None = None, *, label_smoothing: float = 0.0) -> None:
-        super().__init__()
+    def __init__(
+        self, weights: Tensor | None = None, *, pos_weight: Tensor | None = None, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(pos_weight=pos_weight)
         self.register_buffer("classes", weights)
         self._smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         smooth = labels * (1 - self._smoothing) + self._smoothing / 2
         if self.classes is None:
-            return F.binary_cross_entropy_with_logits(logits, smooth)
+            return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=self.pos_weight)
         of_one, of_zero = self.classes[1] * smooth, self.classes[0] * (1 - smooth)
         losses = F.softplus(-logits) * of_one + F.softplus(logits) * of_zero
         return losses.sum() / self.classes[labels.long()].sum()

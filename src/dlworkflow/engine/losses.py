@@ -24,11 +24,11 @@ Loss = str | Mapping[str, Any] | None
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def for_task(name: str) -> Callable[[Function], Function]:
-    """Mark a loss as one for a single task; one without a mark is for all."""
+def for_task(*names: str) -> Callable[[Function], Function]:
+    """Mark a loss as one for some tasks; one without a mark is for all."""
 
     def mark(loss: Function) -> Function:
-        loss.task = name  # type: ignore[attr-defined]
+        loss.task = names  # type: ignore[attr-defined]
         return loss
 
     return mark
@@ -66,18 +66,22 @@ def smooth_l1(*, reduction: str = "mean", beta: NonNegative = 1.0) -> nn.Module:
     return nn.SmoothL1Loss(reduction=reduction, beta=beta)
 
 
-@for_task("binary")
+@for_task("binary", "multilabel")
 def binary_cross_entropy(
-    *, reduction: str = "mean", weight: Tensor | None = None, label_smoothing: BelowOne = 0.0
+    *,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+    pos_weight: Tensor | None = None,
+    label_smoothing: BelowOne = 0.0,
 ) -> nn.Module:
-    """Cross entropy of two classes."""
+    """Cross entropy of two classes, or of each label by itself."""
     from torch import nn
 
     from dlworkflow.engine.loss_means import BinaryCrossEntropy
 
     if weight is None and not label_smoothing:
-        return nn.BCEWithLogitsLoss(reduction=reduction)
-    return BinaryCrossEntropy(weight, label_smoothing=label_smoothing)
+        return nn.BCEWithLogitsLoss(reduction=reduction, pos_weight=pos_weight)
+    return BinaryCrossEntropy(weight, pos_weight=pos_weight, label_smoothing=label_smoothing)
 
 
 @for_task("multiclass")
@@ -112,7 +116,7 @@ LOSSES: Registry[Callable[..., nn.Module]] = Registry(
         "multi_margin": multi_margin,
     },
     group="losses",
-    supplied=("reduction", "weight"),
+    supplied=("reduction", "weight", "pos_weight"),
     documented={
         "delta": "Error above which the loss is linear.",
         "beta": "Error above which the loss is linear.",
@@ -122,15 +126,22 @@ LOSSES: Registry[Callable[..., nn.Module]] = Registry(
     },
 )
 """A loss takes its settings by keyword, and those of these that it has a parameter for: `reduction` ("mean" or "none"),
-`weight`, one number per class, (classes,), and `label_smoothing`.
+`weight`, one number per class, (classes,), for a multilabel task `pos_weight` in its place: how much a label that
+is there counts against one that is not; and `label_smoothing`.
 
-It returns a module that takes raw scores and labels. One with an attribute `task` is for that task only.
+It returns a module that takes raw scores and labels. One with an attribute `task`, a name or a tuple of names, is for
+these tasks only.
 """
 
 
 def names_for(task: str) -> list[str]:
     """Return the losses that fit a task, the usual one first."""
-    return [name for name in LOSSES.names() if getattr(LOSSES[name], "task", task) == task]
+    return [name for name in LOSSES.names() if _is_for(LOSSES[name], task)]
+
+
+def _is_for(loss: Callable[..., Any], task: str) -> bool:
+    own = getattr(loss, "task", task)
+    return task == own if isinstance(own, str) else task in own
 
 
 def check_fits(name: str, task: str) -> None:
@@ -160,13 +171,14 @@ def build_training_loss(
     """Return the loss function that training minimises; without further settings, that of `build_loss`.
 
     `weights` has one number per class, (classes,); a mean over a batch is then divided by the weights of its samples,
-    as torch's own is. Raises ConfigError for a loss that takes neither.
+    as torch's own is. Of a multilabel task they are torch's `pos_weight`, and the mean stays one over labels. Raises
+    ConfigError for a loss that takes neither.
     """
     name, settings = _named(task, loss)
     more: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
-    more |= {"weight": weights} if weights is not None else {}
+    more |= {"pos_weight" if task.name == "multilabel" else "weight": weights} if weights is not None else {}
     if unused := [key for key in more if key not in inspect.signature(LOSSES[name]).parameters]:
-        setting = "loss_weights" if unused[0] == "weight" else unused[0]
+        setting = "loss_weights" if unused[0].endswith("weight") else unused[0]
         raise ConfigError(f"{setting}: the loss {name!r} has no use for it")
     built: nn.Module = LOSSES.build(name, settings, reduction="mean", **more)
     return built

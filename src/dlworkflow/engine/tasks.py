@@ -1,4 +1,7 @@
-"""Regression, binary and multiclass: which loss, how scores become probabilities and labels, what counts as right."""
+"""What a model is asked: which loss, how scores become probabilities and labels, what counts as right.
+
+A task is a regression, binary, multiclass (one class of several) or multilabel (any number of several classes).
+"""
 
 from __future__ import annotations
 
@@ -46,26 +49,31 @@ class Task:
         )
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Turn raw scores (n, classes) into probabilities (n, classes); of one score, (n, 2) or the value itself."""
+        """Turn raw scores (n, classes) into probabilities (n, classes); of one score, (n, 2) or the value itself.
+
+        Those of a multilabel task are of each class by itself and do not add up to 1.
+        """
         if self.name == "multiclass":
             return _as_probabilities(logits, self.outputs, partial(torch.softmax, dim=1))
+        if self.name == "multilabel":
+            return _as_probabilities(logits, self.outputs, torch.sigmoid)
         if self.name == "binary":
             p = _as_probabilities(logits.reshape(-1), self.outputs, torch.sigmoid)
             return torch.stack([1 - p, p], dim=1)
         return logits
 
     def labels(self, logits: Tensor) -> Tensor:
-        """Turn raw scores into predicted labels: (n,) classes, or the value itself for a regression."""
+        """Turn raw scores into predicted labels: (n,) classes, 0 or 1 for each class, or a regression's value."""
         if self.name == "multiclass":
             return logits.argmax(dim=1)
-        if self.name == "binary":
+        if self.name in ("binary", "multilabel"):
             return torch.round(_as_probabilities(logits, self.outputs, torch.sigmoid))
         return logits
 
     def is_correct(self, logits: Tensor, y: Tensor, ignored: int | None = None) -> Tensor:
         """Tell which samples are answered rightly, (n,) bool on the device, without waiting for it.
 
-        Where a sample has many labels, those that are `ignored` may be answered anyhow.
+        Where a sample has many labels, all must be right, but those that are `ignored` may be answered anyhow.
         """
         if self.name == "multiclass" and y.shape == logits.shape:  # probabilities of the classes
             y = y.argmax(dim=1)
@@ -85,7 +93,8 @@ def _as_probabilities(values: Tensor, outputs: Outputs | None, activation: Calla
 REGRESSION = Task("regression", has_accuracy=False)
 BINARY = Task("binary")
 MULTICLASS = Task("multiclass")
-TASKS = {task.name: task for task in (REGRESSION, BINARY, MULTICLASS)}
+MULTILABEL = Task("multilabel")
+TASKS = {task.name: task for task in (REGRESSION, BINARY, MULTICLASS, MULTILABEL)}
 
 _TASK_OF_LOSS: dict[object, Task] = {
     nn.L1Loss: REGRESSION,
@@ -127,7 +136,8 @@ def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
     chosen = TASKS[task] if isinstance(task, str) else task
     if loss_fn is None or chosen.outputs != "logits":
         return chosen
-    outputs = implied.outputs if implied is not None and implied.name == chosen.name else None
+    of_loss = BINARY.name if chosen.name == MULTILABEL.name else chosen.name  # each label is a binary task
+    outputs = implied.outputs if implied is not None and implied.name == of_loss else None
     return chosen if outputs == chosen.outputs else replace(chosen, outputs=outputs)
 
 

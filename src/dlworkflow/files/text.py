@@ -8,6 +8,9 @@ import re
 import shlex
 from collections.abc import Sequence
 
+LABEL_SEPARATOR = "|"
+"""What separates the labels of a sample that has several, in a file and in what is printed."""
+
 
 def printable(text: object) -> str:
     """Return a text with control characters as escapes, so that a file name cannot control the terminal."""

@@ -24,10 +24,18 @@ from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.images.transforms import Spec, complete, parse
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
+from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
 from dlworkflow.errors import ConfigError, DataError, few
 from dlworkflow.inference.parallel import chunks, on_all_cores
-from dlworkflow.inference.rebuild import load_run_model, placed, possible_outputs, stored_transform
+from dlworkflow.inference.rebuild import (
+    load_run_model,
+    placed,
+    possible_outputs,
+    stored_target,
+    stored_thresholds,
+    stored_transform,
+)
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
 from dlworkflow.models.weights.from_weights import find_fit
@@ -42,7 +50,8 @@ class Prediction:
     """What a model predicts for one input, or in `error` why it predicts nothing.
 
     `source` is the file, or the numbers as given; `label` the class of the highest `probability`; `top` the likeliest
-    (label, probability) pairs, best first; `value` the number that a regression predicts.
+    (label, probability) pairs, best first; `value` the number that a regression predicts. Where an input may have
+    several labels, `labels` are the (label, probability) pairs from their thresholds on, best first; None elsewhere.
     """
 
     source: str
@@ -51,11 +60,16 @@ class Prediction:
     top: tuple[tuple[str, float], ...] = ()
     value: float | None = None
     error: str | None = None
+    labels: tuple[tuple[str, float], ...] | None = None
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model with its class names, input shape and preprocessing."""
+    """A trained model with its class names, input shape and preprocessing.
+
+    `target` is the scale of a regression's values; `thresholds` are the probabilities from which the labels of a
+    multilabel task are predicted, one for each class.
+    """
 
     model: nn.Module
     task: Task
@@ -66,6 +80,8 @@ class Predictor:
     run: Run | None = field(default=None, compare=False)
     model_name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    target: TargetScale | None = None
+    thresholds: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         classes = f", classes {few(self.classes)}" if self.classes else ""
@@ -92,6 +108,8 @@ class Predictor:
             transform=stored_transform(summary),
             device=chosen,
             run=run,
+            target=stored_target(summary),
+            thresholds=stored_thresholds(summary),
         )
 
     @classmethod
@@ -227,7 +245,7 @@ class Predictor:
         answers = (
             self._classes_of(logits, top_k)
             if self.task.has_accuracy
-            else ({"value": value} for value in logits[:, 0].tolist())
+            else ({"value": value} for value in self._in_units(logits)[:, 0].tolist())
         )
         broken = "the model returns no finite number for it"
         return [
@@ -236,10 +254,18 @@ class Predictor:
         ]
 
     def _classes_of(self, logits: Tensor, top_k: int) -> Iterator[dict[str, Any]]:
-        likeliest = self.task.probabilities(logits).topk(min(top_k, len(self.classes)), dim=1)
-        for values, labels in zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True):
-            top = tuple((self.classes[label], value) for label, value in zip(labels, values, strict=True))
-            yield {"label": top[0][0], "probability": top[0][1], "top": top}
+        probabilities = self.task.probabilities(logits)
+        ranked = probabilities.topk(len(self.classes) if self.thresholds else min(top_k, len(self.classes)), dim=1)
+        for values, labels in zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True):
+            every = [(self.classes[label], value) for label, value in zip(labels, values, strict=True)]
+            found: dict[str, Any] = {"label": every[0][0], "probability": every[0][1], "top": tuple(every[:top_k])}
+            if self.thresholds:
+                above = zip(labels, every, strict=True)
+                found["labels"] = tuple(pair for label, pair in above if pair[1] >= self.thresholds[label])
+            yield found
+
+    def _in_units(self, values: Tensor) -> Tensor:
+        return values if self.target is None else self.target.undone(values)
 
 
 def predict_images(

@@ -9,6 +9,7 @@ from torch import nn
 
 from dlworkflow import models
 from dlworkflow.data.images.transforms import Pipeline, parse
+from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.models.weights.from_weights import load_model
 from dlworkflow.runs import Run, Summary
@@ -20,6 +21,18 @@ def stored_transform(summary: Summary) -> Pipeline | None:
         return None
     channels, *size = summary.in_shape
     return parse(summary.transform, image_size=size, channels=channels)
+
+
+def stored_target(summary: Summary) -> TargetScale | None:
+    """Return the scale of a run's targets, None where they were not scaled."""
+    return TargetScale(**summary.target) if summary.target else None
+
+
+def stored_thresholds(summary: Summary) -> tuple[float, ...]:
+    """Return the probability from which each class of a multilabel task is predicted; empty for another task."""
+    if summary.task != "multilabel":
+        return ()
+    return tuple((summary.thresholds or dict.fromkeys(summary.classes, 0.5)).values())
 
 
 def possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:

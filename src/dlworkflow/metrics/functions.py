@@ -2,9 +2,14 @@
 
 The names of its parameters say what a metric needs, and so for which tasks it is:
 
-    confusion         int64 (classes, classes), counts with the true class by row: classification, also in an epoch
-    y_true, y_pred    int64 (n,), true and predicted labels: classification
-    probabilities     float64 (n, classes): classification
+    confusion         int64 (classes, classes), counts with the true class by row: one class a sample, also in an epoch
+    y_true, y_pred    int64 (n,), true and predicted labels: one class a sample
+    probabilities     float64 (n, classes): one class a sample
+    class_counts      int64 (3, classes), how often each class is predicted rightly, is predicted, and is the truth:
+                      one class or several, also in an epoch
+    label_counts      the same, where a sample has several labels alone
+    label_sets, label_answers, label_scores
+                      int64, int64, float64 (n, classes), true and predicted labels, probabilities: several labels
     targets, values   float64 (n,), labels and predicted values: regression
 
 All are on the CPU. Further parameters have defaults and are the metric's settings. A metric returns a number, or None
@@ -21,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, DataError, unknown
+from dlworkflow.metrics.multilabel import f1_micro, hamming_loss, mean_average_precision, subset_accuracy
 from dlworkflow.registry import Count, Registry
 
 if TYPE_CHECKING:
@@ -32,34 +38,34 @@ def accuracy(confusion: Tensor) -> float:
     return float(confusion.diagonal().double().sum() / confusion.sum())
 
 
-def precision_macro(confusion: Tensor) -> float:
+def precision_macro(class_counts: Tensor) -> float:
     """Precision, the mean over the classes."""
-    return _macro(confusion, precisions(confusion))
+    return _macro(class_counts, precisions(class_counts))
 
 
-def precision_weighted(confusion: Tensor) -> float:
+def precision_weighted(class_counts: Tensor) -> float:
     """Precision, the mean over the classes weighted by their samples."""
-    return _weighted(confusion, precisions(confusion))
+    return _weighted(class_counts, precisions(class_counts))
 
 
-def recall_macro(confusion: Tensor) -> float:
+def recall_macro(class_counts: Tensor) -> float:
     """Recall, the mean over the classes (balanced accuracy)."""
-    return _macro(confusion, recalls(confusion))
+    return _macro(class_counts, recalls(class_counts))
 
 
-def recall_weighted(confusion: Tensor) -> float:
+def recall_weighted(class_counts: Tensor) -> float:
     """Recall, the mean over the classes weighted by their samples."""
-    return _weighted(confusion, recalls(confusion))
+    return _weighted(class_counts, recalls(class_counts))
 
 
-def f1_macro(confusion: Tensor) -> float:
+def f1_macro(class_counts: Tensor) -> float:
     """F1, the mean over the classes."""
-    return _macro(confusion, f1s(confusion))
+    return _macro(class_counts, f1s(class_counts))
 
 
-def f1_weighted(confusion: Tensor) -> float:
+def f1_weighted(class_counts: Tensor) -> float:
     """F1, the mean over the classes weighted by their samples."""
-    return _weighted(confusion, f1s(confusion))
+    return _weighted(class_counts, f1s(class_counts))
 
 
 def roc_auc(y_true: Tensor, probabilities: Tensor) -> float | None:
@@ -107,6 +113,11 @@ def mse(targets: Tensor, values: Tensor) -> float:
     return float(mean_squared_error(values, targets))
 
 
+def rmse(targets: Tensor, values: Tensor) -> float:
+    """Root of the mean squared error, in the labels' units."""
+    return math.sqrt(mse(targets, values))
+
+
 def r2(targets: Tensor, values: Tensor) -> float | None:
     """Coefficient of determination; not defined where all labels are equal."""
     from torchmetrics.functional import r2_score
@@ -119,14 +130,18 @@ METRICS: Registry[Callable[..., float | None]] = Registry(
     {
         metric.__name__: metric
         for metric in (
-            *(accuracy, precision_macro, precision_weighted, recall_macro, recall_weighted, f1_macro, f1_weighted),
-            *(roc_auc, top_3_accuracy, top_5_accuracy, calibration_error),
-            *(mae, mse, r2),
+            *(accuracy, subset_accuracy, mean_average_precision, f1_micro),
+            *(precision_macro, precision_weighted, recall_macro, recall_weighted, f1_macro, f1_weighted),
+            *(roc_auc, top_3_accuracy, top_5_accuracy, calibration_error, hamming_loss),
+            *(mae, mse, rmse, r2),
         )
     },
     "metrics",
     section="",
-    supplied=("confusion", "y_true", "y_pred", "probabilities", "targets", "values"),
+    supplied=(
+        *("confusion", "y_true", "y_pred", "probabilities", "targets", "values"),
+        *("class_counts", "label_counts", "label_sets", "label_answers", "label_scores"),
+    ),
 )
 """All metrics, in the order of the report. `METRICS.register(name, function)` adds yours, as does the entry-point group
 `dlworkflow.metrics` of another package.
@@ -146,8 +161,32 @@ def classification_metrics(
     y_true, probabilities = y_true.cpu().long().reshape(-1), probabilities.cpu().double()
     y_pred = probabilities.argmax(dim=1)
     confusion = confusion_matrix(y_true, y_pred, probabilities.shape[1])
-    known = {"y_true": y_true, "y_pred": y_pred, "probabilities": probabilities, "confusion": confusion}
-    return _computed(known, settings)
+    known = {"y_true": y_true, "y_pred": y_pred, "probabilities": probabilities}
+    return _computed(known | of_confusion(confusion), settings)
+
+
+def multilabel_metrics(
+    label_sets: Tensor, label_scores: Tensor, thresholds: Sequence[float], settings: Settings | None = None
+) -> dict[str, float | None]:
+    """Return all metrics of samples with several labels: labels and probabilities (n, classes).
+
+    A label is predicted from its class's threshold on; `settings` as above.
+    """
+    check_lengths(label_sets, label_scores)
+    sets, scores = label_sets.cpu().long(), label_scores.cpu().double()
+    answers = (scores >= scores.new_tensor(thresholds)).long()
+    known = {"label_sets": sets, "label_answers": answers, "label_scores": scores}
+    return _computed(known | of_labels(counts_of_labels(sets, answers)), settings)
+
+
+def of_confusion(confusion: Tensor) -> dict[str, Tensor]:
+    """Return what a metric of an epoch may need where a sample has one class, by the names of its parameters."""
+    return {"confusion": confusion, "class_counts": counts_of_classes(confusion)}
+
+
+def of_labels(counts: Tensor) -> dict[str, Tensor]:
+    """Return what a metric of an epoch may need where a sample has several labels, by the names of its parameters."""
+    return {"class_counts": counts, "label_counts": counts}
 
 
 def regression_metrics(y_true: Tensor, y_pred: Tensor, settings: Settings | None = None) -> dict[str, float | None]:
@@ -172,10 +211,12 @@ def check_settings(settings: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def epoch_fault(names: object) -> str | None:
+def epoch_fault(names: object, task: str = "any") -> str | None:
     """Return why metrics cannot be computed in each epoch, None where they can or where this is no list of names."""
+    given = {"any": {"confusion", "class_counts", "label_counts"}, "multilabel": {"class_counts", "label_counts"}}
     for name in names if isinstance(names, list) else ():
-        cheap = [known for known in METRICS.names() if METRICS.needs(known) == {"confusion"}]
+        counted = given.get(task, {"confusion", "class_counts"})
+        cheap = [known for known in METRICS.names() if METRICS.needs(known) and METRICS.needs(known) <= counted]
         if name not in METRICS:
             return unknown("metric", str(name), cheap)
         if name not in cheap:
@@ -225,19 +266,34 @@ def confusion_matrix(y_true: Tensor, y_pred: Tensor, n_classes: int) -> Tensor:
     return cells.bincount(minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
-def precisions(confusion: Tensor) -> Tensor:
+def counts_of_classes(confusion: Tensor) -> Tensor:
+    """Return how often each class is predicted rightly, is predicted, and is the truth: (3, classes)."""
+    import torch
+
+    return torch.stack([confusion.diagonal(), confusion.sum(dim=0), confusion.sum(dim=1)])
+
+
+def counts_of_labels(label_sets: Tensor, label_answers: Tensor) -> Tensor:
+    """Return the same where a sample has several labels; both are int64 (n, classes) of 0 and 1."""
+    import torch
+
+    there, answered = label_sets.long(), label_answers.long()
+    return torch.stack([(there * answered).sum(dim=0), answered.sum(dim=0), there.sum(dim=0)])
+
+
+def precisions(class_counts: Tensor) -> Tensor:
     """Return the precision of each class, float64 (classes,)."""
-    return confusion.diagonal().double() / confusion.sum(dim=0).clamp(min=1)
+    return class_counts[0].double() / class_counts[1].clamp(min=1)
 
 
-def recalls(confusion: Tensor) -> Tensor:
+def recalls(class_counts: Tensor) -> Tensor:
     """Return the recall of each class, float64 (classes,)."""
-    return confusion.diagonal().double() / confusion.sum(dim=1).clamp(min=1)
+    return class_counts[0].double() / class_counts[2].clamp(min=1)
 
 
-def f1s(confusion: Tensor) -> Tensor:
+def f1s(class_counts: Tensor) -> Tensor:
     """Return the harmonic mean of precision and recall of each class, float64 (classes,)."""
-    return 2 * confusion.diagonal().double() / (confusion.sum(dim=0) + confusion.sum(dim=1)).clamp(min=1)
+    return 2 * class_counts[0].double() / (class_counts[1] + class_counts[2]).clamp(min=1)
 
 
 def top_k_accuracy(y_true: Tensor, probabilities: Tensor, k: int) -> float:
@@ -269,9 +325,9 @@ def check_lengths(y_true: Tensor, other: Tensor) -> None:
         raise DataError("no sample to score")
 
 
-def _macro(confusion: Tensor, scores: Tensor) -> float:
-    return float(scores[(confusion.sum(dim=0) + confusion.sum(dim=1)) > 0].mean())
+def _macro(class_counts: Tensor, scores: Tensor) -> float:
+    return float(scores[class_counts[1] + class_counts[2] > 0].mean())
 
 
-def _weighted(confusion: Tensor, scores: Tensor) -> float:
-    return float((scores * confusion.sum(dim=1)).sum() / confusion.sum())
+def _weighted(class_counts: Tensor, scores: Tensor) -> float:
+    return float((scores * class_counts[2]).sum() / class_counts[2].sum())

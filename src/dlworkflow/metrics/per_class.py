@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.files.text import display_width, padded
 from dlworkflow.metrics import functions
-from dlworkflow.metrics.functions import check_lengths, confusion_matrix, f1s, precisions, recalls
+from dlworkflow.metrics.functions import (
+    check_lengths,
+    confusion_matrix,
+    counts_of_classes,
+    counts_of_labels,
+    f1s,
+    precisions,
+    recalls,
+)
+from dlworkflow.metrics.multilabel import average_precisions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +38,22 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
+class LabelScores(ClassScores):
+    """Those of a class that a sample may have beside others, and the threshold from which it is predicted.
+
+    `average_precision` needs no threshold; it is None where no sample has the class.
+    """
+
+    average_precision: float | None
+    threshold: float
+
+
+@dataclass(frozen=True)
 class ClassificationReport:
-    """Scores of every class and their means; `str()` of it is a table."""
+    """Scores of every class and their means; `str()` of it is a table.
+
+    `accuracy` is the fraction of samples that are predicted rightly, with all their labels where there are several.
+    """
 
     classes: tuple[ClassScores, ...]
     accuracy: float
@@ -74,10 +97,33 @@ def classification_report(
     if highest >= len(names) or int(min(y_true.min(), y_pred.min())) < 0:
         raise ValueError(f"labels reach {highest}, there are {len(names)} class names")
     confusion = confusion_matrix(y_true, y_pred, len(names))
-    of_class = (precisions(confusion), recalls(confusion), f1s(confusion), confusion.sum(dim=1), confusion.sum(dim=0))
+    counts = counts_of_classes(confusion)
+    scores = [ClassScores(*row) for row in zip(names, *_of_classes(counts), strict=True)]
+    return _report(scores, counts, functions.accuracy(confusion))
+
+
+def multilabel_report(
+    label_sets: Tensor, label_scores: Tensor, thresholds: Sequence[float], class_names: Sequence[str]
+) -> ClassificationReport:
+    """Return the scores of every class for labels and probabilities (n, classes), `LabelScores` each."""
+    check_lengths(label_sets, label_scores)
+    sets, probabilities = label_sets.cpu().long(), label_scores.cpu().double()
+    answers = (probabilities >= probabilities.new_tensor(thresholds)).long()
+    counts = counts_of_labels(sets, answers)
+    areas = [None if area != area else area for area in average_precisions(sets, probabilities).tolist()]
+    rows = zip(class_names, *_of_classes(counts), areas, thresholds, strict=True)
+    return _report([LabelScores(*row) for row in rows], counts, functions.subset_accuracy(sets, answers))
+
+
+def _of_classes(counts: Tensor) -> list[list[Any]]:
+    """Return precision, recall, F1, support and answers of each class."""
+    return [part.tolist() for part in (precisions(counts), recalls(counts), f1s(counts), counts[2], counts[1])]
+
+
+def _report(scores: Sequence[ClassScores], counts: Tensor, accuracy: float) -> ClassificationReport:
     return ClassificationReport(
-        classes=tuple(ClassScores(*row) for row in zip(names, *(part.tolist() for part in of_class), strict=True)),
-        accuracy=functions.accuracy(confusion),
-        macro=tuple(getattr(functions, f"{name}_macro")(confusion) for name in SCORES),
-        weighted=tuple(getattr(functions, f"{name}_weighted")(confusion) for name in SCORES),
+        classes=tuple(scores),
+        accuracy=accuracy,
+        macro=tuple(getattr(functions, f"{name}_macro")(counts) for name in SCORES),
+        weighted=tuple(getattr(functions, f"{name}_weighted")(counts) for name in SCORES),
     )

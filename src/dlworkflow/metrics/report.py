@@ -7,19 +7,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dlworkflow.engine.losses import Loss, build_loss
+from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task
 from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.metrics.functions import (
     Settings,
     classification_metrics,
     confusion_matrix,
+    multilabel_metrics,
     regression_metrics,
     wilson_interval,
 )
-from dlworkflow.metrics.per_class import ClassificationReport, classification_report
+from dlworkflow.metrics.multilabel import NO_LABELS, set_names
+from dlworkflow.metrics.per_class import ClassificationReport, classification_report, multilabel_report
 
 Row = dict[str, Any]
 
@@ -35,6 +39,9 @@ class EvaluationReport(Shown):
     probability of the prediction, loss. `probabilities` (n, classes) are those of all classes. `interval` is the 95 %
     confidence interval of the accuracy. `matrix` counts, with the true class by row. `settings` are those of metrics
     that differ from their defaults.
+
+    Where a sample has several labels, truth and prediction are these as `cat|dog`, the probability is that of the
+    least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes.
     """
 
     task: str
@@ -50,6 +57,7 @@ class EvaluationReport(Shown):
     baseline_answer: str | None = None
     warnings: tuple[str, ...] = ()
     settings: Settings = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
         scores = named({"samples": len(self.samples), "loss": self.loss, **self.metrics}, HEADLINE)
@@ -98,6 +106,7 @@ class EvaluationReport(Shown):
             "accuracy_interval_95": self.interval,
             "baseline": self.baseline,
             "baseline_answer": self.baseline_answer,
+            "thresholds": dict(zip(self.classes, self.thresholds, strict=True)) if self.thresholds else None,
             "classes": [vars(scores) for scores in self.report.classes] if self.report else [],
             "confusion_matrix": self.matrix,
             "confused_pairs": self.confused_pairs(),
@@ -116,16 +125,22 @@ def make_report(
     baseline_answer: str | None = None,
     files: Sequence[object] | None = None,
     settings: Settings | None = None,
+    target: TargetScale | None = None,
+    thresholds: Sequence[float] = (),
 ) -> EvaluationReport:
     """Score raw outputs (n, ...) against labels (n, ...).
 
     `baseline` is the score of always answering `baseline_answer` (a class, or the training mean): an accuracy, or a
-    loss for a regression. `settings` are those of single metrics: {metric: {setting: value}}.
+    loss for a regression. `settings` are those of single metrics: {metric: {setting: value}}. `target` is the scale of
+    a regression's labels: all but its loss is in their own unit. `thresholds` are the probabilities from which a label
+    of a multilabel task is predicted, one for each class, by default 0.5.
     """
     losses = build_loss(task, loss_name, reduction="none")(task.align(logits, y), y).reshape(len(y), -1).mean(dim=1)
     loss = float(losses.cpu().double().mean())
     known: dict[str, Any] = {"baseline": baseline, "settings": settings or {}}
     if not task.has_accuracy:
+        if target is not None:
+            y, logits = target.undone(y), target.undone(logits)
         values = {
             "truth": y.reshape(len(y), -1)[:, 0].tolist(),
             "prediction": logits.reshape(len(y), -1)[:, 0].tolist(),
@@ -133,16 +148,25 @@ def make_report(
         metrics, warnings = regression_metrics(y, logits, settings), regression_warnings(loss, baseline)
         return EvaluationReport(task.name, loss, metrics, _samples(files, values, losses), warnings=warnings, **known)
     probabilities = task.probabilities(logits)
-    truth, prediction = y.long().reshape(-1), probabilities.argmax(dim=1)
-    metrics = classification_metrics(truth, probabilities, settings)
-    accuracy = metrics["accuracy"] or 0.0
-    interval = wilson_interval(round(accuracy * len(truth)), len(truth))
-    answers = [classes[label] for label in prediction.tolist()]
-    values = {
-        "truth": [classes[label] for label in truth.tolist()],
-        "prediction": answers,
-        "probability": probabilities.max(dim=1).values.tolist(),
-    }
+    if task.name == "multilabel":
+        thresholds = tuple(thresholds) or (0.5,) * len(classes)
+        metrics = multilabel_metrics(y, probabilities, thresholds, settings)
+        accuracy = metrics["subset_accuracy"] or 0.0
+        answered = probabilities >= probabilities.new_tensor(thresholds)
+        truths, answers = set_names(y, classes), set_names(answered, classes)
+        certain = torch.where(answered, probabilities, 1 - probabilities).min(dim=1).values
+        counted: dict[str, Any] = {"thresholds": thresholds}
+        counted["report"] = multilabel_report(y, probabilities, thresholds, classes)
+    else:
+        metrics = classification_metrics(y, probabilities, settings)
+        accuracy = metrics["accuracy"] or 0.0
+        truth, prediction = y.long().reshape(-1), probabilities.argmax(dim=1)
+        truths, answers = ([classes[label] for label in labels.tolist()] for labels in (truth, prediction))
+        certain = probabilities.max(dim=1).values
+        counted = {"matrix": confusion_matrix(truth, prediction, len(classes)).tolist()}
+        counted["report"] = classification_report(truth, prediction, classes)
+    interval = wilson_interval(round(accuracy * len(y)), len(y))
+    values = {"truth": truths, "prediction": answers, "probability": certain.tolist()}
     return EvaluationReport(
         task.name,
         loss,
@@ -150,13 +174,12 @@ def make_report(
         _samples(files, values, losses),
         classes=tuple(classes),
         probabilities=probabilities,
-        report=classification_report(truth, prediction, classes),
-        matrix=confusion_matrix(truth, prediction, len(classes)).tolist(),
         interval=interval,
         baseline_answer=baseline_answer,
         warnings=classification_warnings(
             accuracy, answered=sorted(set(answers)), interval=interval, baseline=baseline, answer=baseline_answer
         ),
+        **counted,
         **known,
     )
 
@@ -172,7 +195,8 @@ def classification_warnings(
     """Warn of a model that has collapsed to one answer, or is no better than always giving the same answer."""
     warnings = []
     if len(answered) == 1:
-        warnings.append(f"the model answers {answered[0]!r} for every sample: it has collapsed to one class")
+        given = answered[0] or NO_LABELS
+        warnings.append(f"the model answers {given!r} for every sample: it has collapsed to one class")
     if baseline is not None and accuracy <= baseline + 1e-9:
         warnings.append(
             f"an accuracy of {accuracy:.2%} is no better than always answering {answer!r}, which scores {baseline:.2%}"

@@ -34,6 +34,8 @@ class EvaluationSummary(Stored, Shown):
     accuracy_interval_95: list[float] | None = None
     baseline: float | None = None
     baseline_answer: str | None = None
+    thresholds: dict[str, float] | None = None
+    """The probability from which each class is predicted, where a sample may have several."""
     classes: list[dict[str, Any]]
     """Precision, recall, f1 and support of each class."""
     confusion_matrix: list[list[Size]] | None = None

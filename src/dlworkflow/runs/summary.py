@@ -31,7 +31,7 @@ class Baseline:
     score: float | None
     metric: Literal["accuracy", "loss"]
     answer: str | float
-    """A class, or the mean of the training targets."""
+    """A class, several joined by `|`, or the mean of the training targets, scaled where they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +52,15 @@ class Summary(Stored):
     """Every setting, resolved."""
     data: str
     kind: Literal["image", "tabular"]
-    task: Literal["regression", "binary", "multiclass"]
+    task: Literal["regression", "binary", "multiclass", "multilabel"]
     classes: list[str]
     in_shape: Annotated[list[Count], len]
     n_outputs: Count
     transform: Any
+    target: dict[str, float] | None = None
+    """`mean` and `std` of the training targets, by which those of a regression were scaled."""
+    thresholds: dict[str, float] | None = None
+    """The probability from which each class is predicted, as `dlw evaluate --thresholds best` found it."""
     samples: dict[str, int]
     skipped: dict[str, int] | None = None
     """Unreadable images left out of each split."""
@@ -157,6 +161,8 @@ _LAYOUT = Layout(
     },
     possible={
         "samples.val": Size,
+        "target.mean": float,
+        "target.std": float,
         "baseline.score": float | None,
         "baseline.metric": Literal["accuracy", "loss"],
         "baseline.answer": str | float,
@@ -178,7 +184,12 @@ def _contradiction(data: Mapping[str, Any]) -> str:
         return is_wrong("in_shape of images", data["in_shape"])
     if baseline and (lacking := [key for key in ("score", "metric", "answer") if key not in baseline]):
         return f"it lacks {', '.join(f'baseline.{key}' for key in lacking)}"
-    if baseline.get("metric") == "accuracy" and baseline["answer"] not in data["classes"]:
+    if (target := data.get("target")) and (target.keys() != {"mean", "std"} or not target["std"] > 0):
+        return is_wrong("target", target)
+    if (thresholds := data.get("thresholds")) and list(thresholds) != data["classes"]:
+        return is_wrong("thresholds", thresholds)
+    one = data["task"] != "multilabel"
+    if one and baseline.get("metric") == "accuracy" and baseline["answer"] not in data["classes"]:
         return is_wrong("baseline.answer", baseline["answer"])
     if baseline.get("metric") == "loss" and not is_number(baseline["answer"]):
         return is_wrong("baseline.answer", baseline["answer"])

@@ -1,4 +1,4 @@
-"""The metrics of an epoch: true and predicted classes of the held-out splits are counted as these are evaluated."""
+"""The metrics of an epoch: true and predicted labels of the held-out splits are counted as these are evaluated."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import torch
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.loop import Batch
 from dlworkflow.engine.tasks import Task
-from dlworkflow.metrics.functions import METRICS, confusion_matrix
+from dlworkflow.metrics.functions import METRICS, confusion_matrix, counts_of_labels, of_confusion, of_labels
 
 
 class EpochMetrics:
-    """Metrics that are functions of the confusion matrix, by name; `group` are the processes that share each batch."""
+    """Metrics that are functions of counts, by name; `group` are the processes that share each batch."""
 
     def __init__(self, names: Sequence[str], task: Task, n_classes: int, group: Group | None = None) -> None:
         self._names, self._task, self._n_classes, self._group = names, task, n_classes, group
-        self._counts: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(n_classes, n_classes))
+        self._several = task.name == "multilabel"
+        shape = (3, n_classes) if self._several else (n_classes, n_classes)
+        self._counts: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(shape))
 
     def of(self, split: str) -> Callable[[Batch], None] | None:
         """Return what counts a batch of raw scores and labels of a split; None where there is no metric."""
@@ -28,6 +30,9 @@ class EpochMetrics:
 
     def _count(self, split: str, batch: Batch) -> None:
         logits, y = batch
+        if self._several:
+            self._counts[split] = self._counts[split].double() + counts_of_labels(y, self._task.labels(logits)).cpu()
+            return
         y, predicted = y.reshape(-1).long(), self._task.labels(logits).reshape(-1).long()
         known = (y >= 0) & (y < self._n_classes)  # a loss may ignore a label that is no class
         if known.any():
@@ -38,9 +43,10 @@ class EpochMetrics:
         """Return the metrics of what was counted, {"test_f1_macro": 0.9}, and start anew; nan where not defined."""
         found = {}
         for split, counts in self._counts.items():
-            confusion = (counts if self._group is None else self._group.sum(counts)).long()
+            counted = (counts if self._group is None else self._group.sum(counts)).long()
+            known = of_labels(counted) if self._several else of_confusion(counted)
             for name in self._names:
-                value = METRICS[name](confusion)
+                value = METRICS.build(name, {}, **known)
                 found[f"{split}_{name}"] = math.nan if value is None else float(value)
         self._counts.clear()
         return found

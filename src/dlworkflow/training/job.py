@@ -165,7 +165,9 @@ def _initialise(config: TrainConfig, model: nn.Module, offline: bool) -> Initial
 
 def _training_loss(config: TrainConfig, splits: Splits, task: Task) -> nn.Module:
     """Return the loss that training minimises: with label smoothing and class weights where these are set."""
-    weights = class_weights(config.loss_weights, splits.classes, counts_of(splits.train, len(splits.classes)))
+    counts = counts_of(splits.train, len(splits.classes))
+    n = len(splits.train) if task.name == "multilabel" else None  # type: ignore[arg-type]
+    weights = class_weights(config.loss_weights, splits.classes, counts, of_labels=n)
     return build_training_loss(task, config.loss, label_smoothing=config.label_smoothing, weights=weights)
 
 

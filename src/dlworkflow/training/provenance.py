@@ -22,6 +22,7 @@ from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import describe_device, describe_machine
 from dlworkflow.engine.loop import evaluate
 from dlworkflow.metrics.functions import majority_baseline
+from dlworkflow.metrics.multilabel import NO_LABELS, commonest_set, set_names
 from dlworkflow.models.weights.checkpoint import apply_weights, count_parameters
 from dlworkflow.runs import OVER_SAMPLES, Run, runs_folder
 from dlworkflow.training.job import Job
@@ -51,6 +52,7 @@ def first_summary(job: Job) -> dict[str, Any]:
         "in_shape": list(splits.in_shape),
         "n_outputs": splits.n_outputs,
         "transform": splits.transform.to_spec() if splits.transform else None,
+        "target": vars(splits.target) if splits.target else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
         "skipped": splits.skipped,
         "leakage": leakage(job.leakage),
@@ -73,8 +75,15 @@ def leakage(copies: Mapping[str, Sequence[Copy]] | None) -> dict[str, int] | Non
 
 
 def _baseline(job: Job) -> dict[str, Any]:
-    """Return the test score of a constant prediction: the most frequent class, or the mean of the training labels."""
+    """Return the test score of a constant prediction: the most frequent class or set of labels, or the mean label."""
     splits = job.splits
+    if job.task.name == "multilabel":
+        sets = [labels_of(part) for part in (splits.train, splits.test)]
+        if sets[0] is None or sets[1] is None:
+            return {}
+        answer = commonest_set(sets[0])
+        score = float((sets[1] == answer).all(dim=1).double().mean())
+        return {"score": score, "metric": "accuracy", "answer": _name_of(job, answer[None])}
     if job.task.has_accuracy:
         counts = [counts_of(part, len(splits.classes)) for part in (splits.train, splits.test)]
         if counts[0] is None or counts[1] is None:
@@ -111,27 +120,46 @@ def best_on_test(
 ) -> dict[str, Any]:
     """Return what the history lacks of the `best` epoch on the test split, for the summary.
 
-    `collapsed_to` is the class that its weights predict for every sample, where they do. Such a model scores exactly
-    that class's share of the split, and only then are its predictions made. `over_samples` has loss and accuracy over
-    samples where the history has means over batches.
+    `collapsed_to` is the class (or the set of labels) that its weights predict for every sample, where they do. Such a
+    model scores exactly that answer's share of the split, and only then are its predictions made. `over_samples` has
+    loss and accuracy over samples where the history has means over batches.
     """
-    counts = counts_of(job.splits.test, len(job.splits.classes))
+    shares = _shares_of_answers(job)
     nothing = {"collapsed_to": None, "over_samples": None}  # what an earlier session found is of other weights
-    if best is None or counts is None or not job.task.has_accuracy:
+    if best is None or shares is None or not job.task.has_accuracy:
         return nothing
     by_batch = job.config.averaging == "batch"
     loss, acc = (best.get(f"{key}{OVER_SAMPLES if by_batch else ''}") for key in ("test_loss", "test_acc"))
     known = {"over_samples": {"test_loss": loss, "test_acc": acc}} if by_batch and acc is not None else {}
-    shares = counts / counts.sum()
     if acc is not None and not torch.isclose(shares, torch.tensor(acc).float(), atol=1e-6).any():
         return nothing | known
     apply_weights(job.model, weights["best"])
     batches = make_loader(job.splits.test, job.config.data.batch_size, generator=torch.Generator())
     result = evaluate(job.model, batches, job.loss_fn, task=job.task)
     apply_weights(job.model, weights["last"])
-    answered = job.task.labels(result.logits).unique()
+    answered = job.task.labels(result.logits).unique(dim=0)
     found = {"over_samples": {"test_loss": result.loss, "test_acc": result.acc}} if by_batch else {}
-    return nothing | found | known | ({"collapsed_to": job.splits.classes[int(answered)]} if len(answered) == 1 else {})
+    return nothing | found | known | ({"collapsed_to": _name_of(job, answered)} if len(answered) == 1 else {})
+
+
+def _shares_of_answers(job: Job) -> Tensor | None:
+    """Return what each answer scores on the test split if it is given to every sample; None where that is not known."""
+    test = job.splits.test
+    if job.task.name != "multilabel":
+        counts = counts_of(test, len(job.splits.classes))
+        return None if counts is None else counts / counts.sum()
+    if (label_sets := labels_of(test)) is None:
+        return None
+    counts = label_sets.unique(dim=0, return_counts=True)[1]
+    return torch.cat([counts / len(label_sets), torch.zeros(1)])  # 0 is the score of sets that never occur
+
+
+def _name_of(job: Job, answer: Tensor) -> str:
+    """Return the class, or the set of labels, that an answer to one sample is."""
+    classes = job.splits.classes
+    if job.task.name == "multilabel":
+        return set_names(answer, classes)[0] or NO_LABELS
+    return classes[int(answer)]
 
 
 def processes(group: Group | None) -> dict[str, Any]:

@@ -201,6 +201,10 @@ def against_task(config: TrainConfig, task: str) -> dict[str, str]:
         set_ |= {"data.sampler": config.data.sampler, "mixup": config.mixup, "cutmix": config.cutmix}
         set_ |= {"metrics": config.metrics}
         found |= {key: "is for classes; this data has numbers for labels" for key, value in set_.items() if value}
+    elif fault := epoch_fault(config.metrics, task):
+        found["metrics"] = fault
+    if task == "multilabel" and config.data.sampler:
+        found["data.sampler"] = "is for one class per sample; here loss_weights=balanced evens out rare labels"
     return found
 
 

@@ -12,6 +12,9 @@ from dlworkflow.engine.batch_check.trial import Trial, not_finite, place, short,
 from dlworkflow.engine.tasks import LossFn, Task, get_task
 from dlworkflow.errors import BatchError, ConfigError
 
+_ZERO_OR_ONE = ("binary", "multilabel")
+"""Tasks whose labels are 0 and 1."""
+
 
 def output_faults(
     trial: Trial,
@@ -28,7 +31,8 @@ def output_faults(
     What labels must be is for the loss function to say, and for `task` only without one.
     """
     logits = trial.output
-    task = task_of(loss_fn) if loss_fn is not None else task
+    if loss_fn is not None and (task is None or task.name != "multilabel"):  # its losses are those of a binary task
+        task = task_of(loss_fn)
     name = task.name if task is not None else ""
     if n_classes is not None and name != "regression":
         yield _width_fault(logits, task, n_classes, trial)
@@ -134,9 +138,9 @@ def _target_fault(logits: Tensor, X: Tensor, y: Tensor, task: Task, trial: Trial
         if task.name == "binary":
             fix += ", or nn.CrossEntropyLoss() with y.long()"
         return BatchError("wrong shape", f"one output a label, {tuple(y.shape)}", f"{tuple(logits.shape)}", fix)
-    if not y.is_floating_point() and (task.name == "binary" or y.dtype == torch.bool or strict):
+    if not y.is_floating_point() and (task.name in _ZERO_OR_ONE or y.dtype == torch.bool or strict):
         return BatchError("wrong dtype", "labels of float32 for this loss", short(y.dtype), "y.float()")
-    if strict and task.name == "binary" and y.device.type != "meta" and (((y < 0) | (y > 1)).any()):
+    if strict and task.name in _ZERO_OR_ONE and y.device.type != "meta" and (((y < 0) | (y > 1)).any()):
         value = float(y[(y < 0) | (y > 1)][0])
         fix = "y - 1" if float(y.min()) == 1 else "name the two classes 0 and 1"
         return BatchError("wrong labels", "labels 0 and 1", f"{value:g}", fix)
