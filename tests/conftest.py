@@ -35,6 +35,13 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Let the device `auto` be the CPU, here and in processes that are started: for tests of its very numbers."""
+    monkeypatch.setattr("dlworkflow.engine.device.available_devices", lambda: ["cpu"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 @pytest.fixture(scope="session")
 def photos():
     """The real 300 photos: DLW_DATA_DIR says where they are."""

@@ -175,6 +175,7 @@ def is_output(printed: list[str], shown: list[str]) -> bool:
     return bool(printed) and is_line(printed[0], shown[0]) and is_output(printed[1:], shown[1:])
 
 
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize("page", of_pages(name for name, steps in FOLLOWED.items() if steps and name != "zh/start.md"))
 def test_the_commands_of_a_page_in_their_order_print_what_it_shows(page, in_chapter):
     in_tmp = in_chapter(page)

@@ -8,6 +8,7 @@ import torch
 from dlworkflow import plotting
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_a_traced_picture_goes_the_runs_own_way_and_ends_in_its_answer(dlw, in_tmp, pets, monkeypatch):
     seen = []
     figure = plotting.plot_feature_maps

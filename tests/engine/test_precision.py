@@ -92,6 +92,7 @@ def test_the_memory_format_of_pictures_is_refused_for_numbers(tmp_path):
         trained(tmp_path, "channels_last=true", model="circles_v2")
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_where_no_compiler_works_it_is_said_in_one_line(tmp_path, monkeypatch):
     def fail(_):
         raise RuntimeError("no g++ found\nand a long story")

@@ -110,6 +110,7 @@ def test_rows_are_labelled_by_name(circles_run):
     assert {label for label, _ in prediction.top} == {"outer", "inner"}
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_a_regression_predicts_the_models_value(line_run):
     predictor = Predictor.from_run(line_run)
 
@@ -444,6 +445,7 @@ def test_the_error_says_how_many_classes_would_fit(tmp_path):
 LABELLED = {"regression": (), "binary": ("no", "yes"), "multiclass": tuple("abcdefghij")}
 
 
+@pytest.mark.usefixtures("on_cpu")
 @pytest.mark.parametrize("name", [name for name, entry in models.entries().items() if entry.parameters])
 def test_weights_of_every_model_come_back(name, tmp_path):
     entry = models.entry(name)

@@ -317,6 +317,7 @@ def test_a_full_disk_ends_training_in_one_error_and_keeps_the_last_whole_state(t
     assert_equal(run, run_training(settings("circles_v2"), runs_dir=tmp_path / "whole"))
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_a_loss_that_is_no_number_names_epoch_batch_learning_rate_and_gradient(tmp_path):
     with pytest.raises(DivergedError) as caught:
         run_training(

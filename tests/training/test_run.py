@@ -75,6 +75,7 @@ def test_another_seed_gives_another_run(tmp_path):
     assert not same(weights(first), weights(second))
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_without_reseed_the_loop_draws_on_where_the_initial_weights_ended(tmp_path):
     pairs = ("data.batch_size=100", "data.shuffle=true")
     splits = data.load("circles")
@@ -106,6 +107,7 @@ def test_the_written_settings_repeat_the_run(tmp_path):
     assert (first.path / "config.yaml").read_text() == (second.path / "config.yaml").read_text()
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_workers_change_nothing_for_data_without_augmentation(tmp_path):
     first, second = quick(tmp_path, "tinyvgg"), quick(tmp_path, "tinyvgg", "data.num_workers=2")
 

@@ -127,6 +127,7 @@ def test_features_are_computed_in_every_epoch_where_they_may_change(tmp_path, se
     assert passes_of_training(monkeypatch, settings("freeze=backbone", "epochs=3", *pairs), tmp_path) > 2 * once
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_after_its_epochs_the_backbone_is_trained_too(tmp_path, settings, weights):
     seen = []
 

@@ -103,6 +103,20 @@ def thread_count(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def repeatable_convolutions() -> Iterator[None]:
+    """Let cuDNN choose only among algorithms that return the same bits each time, within the block.
+
+    Its faster ones add gradients in an order that differs from call to call. Other devices are not affected.
+    """
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
+
+
 def describe_machine() -> dict[str, Any]:
     """Return what the results of a run may depend on: system, processor, cores, devices."""
     return {

@@ -16,7 +16,7 @@ import torch
 
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import explained_workers
-from dlworkflow.engine.device import thread_count
+from dlworkflow.engine.device import repeatable_convolutions, thread_count
 from dlworkflow.engine.loop import BatchHandler, EpochHandler, train_epochs
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.signals import Halt, Stopped, StopRequest, noted_signals
@@ -89,6 +89,7 @@ def train_recorded(
         noted_signals(group.highest if group is not None else None) as request,
         _early_end_recorded(recorder, request),
         thread_count(job.threads),
+        repeatable_convolutions(),
         explained_workers(),
     ):
         if on_start is not None:

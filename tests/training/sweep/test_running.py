@@ -175,6 +175,7 @@ def test_a_sweep_in_which_nothing_varies_is_refused():
         plan_of(grid={})
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_jobs_are_never_more_than_tasks_and_cores(monkeypatch):
     plan, _ = plan_of()
     monkeypatch.setattr(running, "available_cores", lambda: 4)

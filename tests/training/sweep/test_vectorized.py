@@ -90,6 +90,7 @@ def test_it_goes_on_as_the_run_alone_does(both):
         assert row == pytest.approx(expected, rel=1e-5, nan_ok=True)
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_initial_weights_and_data_are_those_of_the_runs_alone_to_the_bit():
     jobs = jobs_of("circles_v2")
     stack = _Stack(jobs)
