@@ -162,12 +162,17 @@ training/sweep: errors files/notebook files/paths files/writing config engine/ch
     training/job training/provenance training/recorder training/resume training/run training/settings
 training/transfer: errors files/paths config data data/images models models/torchvision_models
 inference:
+inference/arrays: errors
+inference/averaging: errors engine/target_scale engine/tasks
 inference/inputs: errors files/paths data/folders data/images runs inference/rows
 inference/parallel:
+inference/prediction: engine/target_scale engine/tasks
 inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/folders data/images
-    runs models models/torchvision_models models/weights inference/parallel inference/rebuild
+    runs models models/torchvision_models models/weights inference/arrays inference/averaging inference/inputs
+    inference/parallel inference/prediction inference/rebuild inference/rows inference/samples
 inference/rebuild: errors engine/target_scale data/images runs models models/weights
 inference/rows: errors data/folders
+inference/samples: errors files/paths inference/arrays inference/inputs
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting plotting/dataset plotting/grid
@@ -175,7 +180,7 @@ analysis/diagnosis: errors files/notebook files/text registry config config/comm
     runs models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
     data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/multilabel metrics/report
-    runs inference/predictor inference/rebuild
+    runs inference/averaging inference/predictor inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -209,7 +214,7 @@ cli/data_text: files/text data data/check data/images data/splits cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
-    analysis/figures cli/options cli/tables
+    analysis/figures cli/options cli/predict_model cli/tables
 cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/options cli/tables
@@ -221,8 +226,11 @@ cli/model_trace: errors engine/losses engine/random_state engine/tasks data data
 cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/grid plotting/style runs
     models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options
-cli/predict: errors files/text config config/flags data/images plotting plotting/grid runs models inference/inputs
-    inference/predictor cli/command cli/options cli/tables
+cli/predict: errors config/flags inference/inputs inference/prediction inference/predictor cli/command cli/options
+    cli/predict_model cli/predict_text
+cli/predict_model: errors config data runs models training/sweep inference/averaging inference/inputs
+    inference/predictor cli/options
+cli/predict_text: files/text data/images plotting plotting/grid inference/prediction inference/predictor cli/tables
 cli/progress: errors files/text engine/device engine/loop data/images data/shards data/splits metrics/functions
     metrics/report runs models/backbone models/weights training/job cli/options cli/tables
 cli/runs: files/text runs runs/comparison runs/stored models/weights inference/rebuild cli/options cli/tables

@@ -10,6 +10,9 @@ import shutil
 
 import pytest
 
+from dlworkflow.analysis.evaluation import evaluate_run
+from dlworkflow.runs import find_run
+
 
 def evaluated(dlw, *arguments):
     return dlw("evaluate", *arguments, "--no-plots")
@@ -43,6 +46,14 @@ def test_another_split_has_files_of_its_own(dlw, runs):
 
     assert (runs / "circles_v2-circles-001" / "errors-train.csv").is_file()
     assert not (runs / "circles_v2-circles-001" / "errors.csv").exists()
+
+
+def test_flipped_scores_are_those_of_flipped_predictions_and_noted(dlw, runs):
+    dlw("evaluate", "tinyvgg", "--tta", "flip", "--no-plots")
+    run = find_run("tinyvgg", runs)
+    found = run.evaluation()
+
+    assert (found.tta, found.loss) == ("flip", pytest.approx(evaluate_run(run, tta="flip").loss))
 
 
 def test_figures_are_drawn_unless_refused(dlw, runs):

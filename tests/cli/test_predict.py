@@ -16,6 +16,7 @@ from dlworkflow.inference.predictor import Predictor
 from dlworkflow.models.circles import CircleModelV2
 from dlworkflow.models.linear import LinearRegressionModel
 from dlworkflow.models.tiny_vgg import TinyVGG
+from dlworkflow.training.sweep.folder import Plan, Sweep
 
 
 def objects(answer):
@@ -460,6 +461,90 @@ def test_a_run_that_is_still_without_an_epoch_is_passed_over(dlw, runs):
     (runs / "line-line-002/summary.json").write_text(json.dumps(summary | {"best": None, "status": "running"}))
 
     assert dlw("predict", "1").err == "run runs/line-line-001 (best weights)\n"
+
+
+# Several runs
+
+
+@pytest.fixture
+def sweep(runs):
+    """A sweep of the trained run on circles and one with other weights, and a run of it that has not finished."""
+    made = Sweep.create(runs, "circles", Plan({}, {}, []))
+    for name in ("one", "two", "cut"):
+        shutil.copytree(runs / "circles_v2-circles-001", made.path / name)
+    torch.save(CircleModelV2().state_dict(), made.path / "two/best.pth")
+    made.run("cut").update_summary(status="interrupted")
+    return made
+
+
+def test_a_sweep_predicts_the_mean_of_its_finished_runs_and_their_disagreement(dlw, sweep):
+    answer = dlw("predict", "0.5", "-0.2", "--run", "circles-001", "--format", "json", "--top-k", "2")
+    expected = Predictor.from_runs([sweep.run("one"), sweep.run("two")]).predict([0.5, -0.2])
+
+    [row] = objects(answer)
+    assert (row["probability"], row["disagreement"]) == (expected.probability, expected.disagreement)
+    assert answer.err.splitlines() == [
+        "note    left out of circles-001: 1 runs that have not finished",
+        "mean of 2 runs: one, two (best weights)",
+    ]
+
+
+def test_the_table_has_a_column_of_the_disagreement(dlw, sweep):
+    answer = dlw("predict", "0.5", "-0.2", "--run", "circles-001/one", "--run", "circles-001/two")
+
+    assert answer.out.split()[:4] == ["input", "label", "probability", "disagreement"]
+
+
+def test_a_run_named_twice_counts_once(dlw, runs):
+    assert (
+        dlw("predict", "1", "--run", "line", "--run", "line-line-001").err == "run runs/line-line-001 (best weights)\n"
+    )
+
+
+def test_runs_that_do_not_go_together_are_one_line(dlw, runs):
+    [line] = dlw("predict", "1", "--run", "line", "--run", "circles").complaints
+
+    assert line == (
+        "dlw: run 'line-line-001' and run 'circles_v2-circles-001' cannot be averaged: "
+        "tasks differ: regression; and binary"
+    )
+
+
+def test_a_sweep_without_a_finished_run_is_one_line(dlw, sweep):
+    for name in ("one", "two"):
+        sweep.run(name).update_summary(status="failed")
+
+    assert "dlw: no run of the sweep circles-001 has finished" in dlw("predict", "1", "2", "--run", "circles-001").err
+
+
+# Test-time augmentation, and Python
+
+
+def test_flip_is_reported_and_what_it_does_to_digits(dlw, runs, pictures):
+    answer = dlw("predict", "pictures", "--tta", "flip")
+
+    assert answer.err.splitlines() == [
+        "run runs/tinyvgg-digits-001 (best weights, --tta flip)",
+        "note    digits and letters change when they are mirrored, and 'digits' may have such: "
+        "--tta flip may make its predictions worse",
+    ]
+
+
+def test_flip_is_refused_for_numbers(dlw, runs):
+    answer = dlw("predict", "1", "--tta", "flip")
+
+    assert (answer.code, answer.complaints) == (
+        2,
+        ["dlw: --tta: flip mirrors images, and run 'line-line-001' takes numbers"],
+    )
+
+
+@pytest.mark.parametrize("tta", [None, "flip"])
+def test_python_predicts_what_the_command_does_to_the_bit(tta, dlw, runs, pictures):
+    [row] = objects(dlw("predict", "pictures/1.png", "--format", "json", *(["--tta", tta] if tta else [])))
+
+    found = Predictor.from_run("tinyvgg-digits-001").predict(Image.open("pictures/1.png"), tta=tta)
+    assert (found.label, found.probability) == (row["label"], row["probability"])
 
 
 # Weights without a run

@@ -27,6 +27,7 @@ from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
+from dlworkflow.inference.averaging import TTA, with_tta
 from dlworkflow.inference.predictor import load_run_model
 from dlworkflow.inference.rebuild import stored_target, stored_thresholds
 from dlworkflow.metrics.functions import Settings
@@ -160,11 +161,13 @@ def _name_of(path: Path, split: str) -> str:
     return f"{whole.parent.name if name == split else name}-{split}"
 
 
-def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = "auto") -> Evaluation:
-    """Score a run's weights on a part; means are over samples."""
+def evaluate_part(
+    run: Run, part: Part, *, weights: str = "best", device: str = "auto", tta: TTA | None = None
+) -> Evaluation:
+    """Score a run's weights on a part, with test-time augmentation where given; means are over samples."""
     summary = run.summary()
-    model = load_run_model(run, weights)
     task = get_task(summary.task)
+    model = with_tta(load_run_model(run, weights), tta, task, kind=summary.kind, owner=run.name)
     size = summary.config["data"]["batch_size"]
     if size == "full" and isinstance(part.dataset, Streamed):
         size = STREAMED_BATCH
@@ -177,10 +180,16 @@ def evaluate_part(run: Run, part: Part, *, weights: str = "best", device: str = 
 
 
 def evaluate_run(
-    run: Run, split: str = "test", *, weights: str = "best", device: str = "auto", data_dir: str | None = None
+    run: Run,
+    split: str = "test",
+    *,
+    weights: str = "best",
+    device: str = "auto",
+    data_dir: str | None = None,
+    tta: TTA | None = None,
 ) -> Evaluation:
-    """Score a run's weights on a split of its own data."""
-    return evaluate_part(run, load_part(run, split, data_dir=data_dir), weights=weights, device=device)
+    """Score a run's weights on a split of its own data, with test-time augmentation where given."""
+    return evaluate_part(run, load_part(run, split, data_dir=data_dir), weights=weights, device=device, tta=tta)
 
 
 def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | None = None) -> EvaluationReport:
@@ -202,13 +211,17 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
     )
 
 
-def report_run(run: Run, split: str = "test", *, weights: str = "best", device: str = "auto") -> EvaluationReport:
-    """Return the report of a run's weights on a split of its own data."""
+def report_run(
+    run: Run, split: str = "test", *, weights: str = "best", device: str = "auto", tta: TTA | None = None
+) -> EvaluationReport:
+    """Return the report of a run's weights on a split of its own data, with test-time augmentation where given."""
     part = load_part(run, split)
-    return report_part(run, part, evaluate_part(run, part, weights=weights, device=device))
+    return report_part(run, part, evaluate_part(run, part, weights=weights, device=device, tta=tta))
 
 
-def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> list[Path]:
+def write_report(
+    run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None
+) -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
     tables: dict[str, Iterable[dict[str, Any]]] = {"predictions": report.predictions(), "errors": report.errors()}
     if report.matrix is not None:
@@ -216,14 +229,17 @@ def write_report(run: Run, part: Part, report: EvaluationReport, *, weights: str
             {"truth": name} | {f"predicted: {other}": n for other, n in zip(report.classes, row, strict=True)}
             for name, row in zip(report.classes, report.matrix, strict=True)
         ]
-    return run.write_evaluation(part.name, report_data(run, part, report, weights=weights), tables)
+    return run.write_evaluation(part.name, report_data(run, part, report, weights=weights, tta=tta), tables)
 
 
-def report_data(run: Run, part: Part, report: EvaluationReport, *, weights: str = "best") -> EvaluationSummary:
+def report_data(
+    run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None
+) -> EvaluationSummary:
     """Return a report as `evaluation.json` holds it: without its samples, with the run, the weights and the split."""
     return EvaluationSummary(
         run=run.name,
         weights=weights,
+        tta=tta,
         epoch=run.summary().row(weights).get("epoch"),
         split=part.name,
         data_changed=part.changed,

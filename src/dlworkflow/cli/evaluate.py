@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from dlworkflow.cli.options import DataDirOption, DeviceOption, OfflineOption, RunArgument, RunsDirOption, Weights, say
+from dlworkflow.cli.options import (
+    DataDirOption,
+    DeviceOption,
+    OfflineOption,
+    RunArgument,
+    RunsDirOption,
+    TtaOption,
+    Weights,
+    say,
+)
+from dlworkflow.cli.predict_model import warn_of_mirroring
 from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
 from dlworkflow.files.text import json_text
 
@@ -46,6 +56,7 @@ def evaluate(
         ),
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
+    tta: TtaOption = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
     settings: Annotated[
         list[str] | None,
@@ -82,12 +93,13 @@ def evaluate(
     from dlworkflow.runs import leakage_warnings
 
     chosen = check_settings(from_overrides(settings or ()).values)
-    say(f"run {found.path} ({weights.value} weights)")
+    say(f"run {found.path} ({weights.value} weights{f', --tta {tta}' if tta else ''})")
     options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
     part = load_part(found, split, other=data, on_bad=on_bad, **options)
     for note in part.notes:
         say(f"note: {note}")
-    result = evaluate_part(found, part, weights=weights.value, device=device or "auto")
+    warn_of_mirroring(found, tta)
+    result = evaluate_part(found, part, weights=weights.value, device=device or "auto", tta=tta)
     if part.changed:
         say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
     elif part.fingerprint_is_former:
@@ -96,9 +108,9 @@ def evaluate(
         say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
     report = report_part(found, part, result, chosen)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
-        paths = write_report(found, part, report, weights=weights.value)
+        paths = write_report(found, part, report, weights=weights.value, tta=tta)
     finally:
-        _print(report_data(found, part, report, weights=weights.value), report, output)
+        _print(report_data(found, part, report, weights=weights.value, tta=tta), report, output)
     leaked = leakage_warnings(found.summary()) if data is None else []
     for warning in (*report.warnings, *leaked):
         say(f"warning: {warning}")

@@ -108,6 +108,14 @@ TextFormatOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps [default: auto].")
 ]
+TtaOption = Annotated[
+    Literal["flip"] | None,
+    typer.Option(
+        "--tta",
+        help="Test-time augmentation: flip averages the probabilities of each image and its mirror image "
+        "[default: none].",
+    ),
+]
 OverwriteOption = Annotated[
     bool,
     typer.Option(

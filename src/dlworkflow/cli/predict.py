@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,38 +12,30 @@ import typer
 
 from dlworkflow.cli.command import Command
 from dlworkflow.cli.options import (
+    RUN_HELP,
     DeviceOption,
     OverwriteOption,
-    RunOption,
     RunsDirOption,
     SetOption,
+    TtaOption,
     Weights,
     complete_models,
+    complete_runs,
     count,
     count_or_all,
     figure_file,
     say,
 )
+from dlworkflow.cli.predict_model import from_runs, from_weights
+from dlworkflow.cli.predict_text import PredictFormat, drawn, print_predictions, stream
 from dlworkflow.config.flags import DATA, MODEL, OUTPUT
-from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
-from dlworkflow.files.text import json_text, printable
+from dlworkflow.errors import ConfigError
 from dlworkflow.inference.inputs import Inputs, is_number, read_inputs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from dlworkflow.cli.options import FigureFile
-    from dlworkflow.inference.predictor import Prediction, Predictor
-
-
-class PredictFormat(StrEnum):
-    """How predictions are printed."""
-
-    table = "table"
-    json = "json"
-    jsonl = "jsonl"
-    csv = "csv"
-    csv_bom = "csv-bom"
+    from dlworkflow.inference.prediction import Prediction
+    from dlworkflow.inference.predictor import Predictor
 
 
 def predict(
@@ -57,7 +47,15 @@ def predict(
             "for the lines of standard input.",
         ),
     ],
-    run: RunOption = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="RUN",
+            help=f"{RUN_HELP} May be repeated; several, or all those of a sweep, are averaged.",
+            autocompletion=complete_runs,
+        ),
+    ] = None,
     top_k: Annotated[
         int,
         typer.Option(
@@ -122,6 +120,7 @@ def predict(
         ),
     ] = None,
     settings: SetOption = None,
+    tta: TtaOption = None,
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", metavar="N", parser=count, help="Inputs per batch.", rich_help_panel=DATA),
@@ -131,14 +130,16 @@ def predict(
 ) -> None:
     """Predict classes of images, or of rows of numbers.
 
-    Uses the last run that takes such inputs, or --run, with the preprocessing of that run. With --model there is no
-    run: images are resized and scaled to [0, 1]. A file that cannot be read is a row with the reason, and the exit
-    code is 1.
+    Uses the last run that takes such inputs, or --run, with the preprocessing of that run. Several runs are averaged,
+    with a column of their disagreement: the share of models with another label, of numbers the standard deviation.
+    With --model there is no run: images are resized and scaled to [0, 1]. A file that cannot be read is a row with the
+    reason, and the exit code is 1.
 
     Examples:
     dlw predict photo.jpg folder/ "*.png" --top-k 3
     find . -name "*.jpg" | dlw predict - --format jsonl
     dlw predict 0.5 -0.2 --run circles
+    dlw predict photos/ --run tinyvgg-sweep-001 --tta flip
     dlw predict photo.jpg --model tinyvgg --weights w.pth --classes pizza,steak,sushi
     """
     given = read_inputs(inputs, _stdin)
@@ -146,19 +147,19 @@ def predict(
     if model is None:
         alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
         _refuse(alone, "only with --model; a run has its own")
-        predictor = _from_run(run, runs_dir, weights, device, given)
+        predictor = from_runs(run or (), runs_dir, weights, device, tta, given)
     else:
-        _refuse({"--run": run, "--runs-dir": runs_dir}, "not with --model, which uses no run")
-        predictor = _from_weights(model, weights, classes, image_size, settings, device)
-    n, predictions = _predictions(predictor, given, target, weights, {"batch_size": batch_size, "top_k": top_k})
+        _refuse({"--run": run or None, "--runs-dir": runs_dir}, "not with --model, which uses no run")
+        predictor = from_weights(model, weights, classes, image_size, settings, device).with_tta(tta)
+    n, predictions = _predictions(predictor, given, target, weights, batch_size=batch_size, top_k=top_k)
     if output is PredictFormat.jsonl and target is None:
-        bad = _stream(predictions)
+        bad = stream(predictions)
     else:
         found = list(predictions)
         bad = sum(prediction.error is not None for prediction in found)
-        _print(found, output, top_k)
+        print_predictions(found, output, top_k)
         if target is not None:
-            say(f"figure {target.save(_drawn(predictor, found, with_bars=top_k > 1))}")
+            say(f"figure {target.save(drawn(predictor, found, with_bars=top_k > 1))}")
     if bad:
         say(f"{bad} of {n} files could not be read")
         raise typer.Exit(1)
@@ -203,80 +204,8 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
             raise ConfigError(f"{name}: {why}")
 
 
-def _from_run(run: str | None, runs_dir: str | None, weights: str, device: str | None, given: Inputs) -> Predictor:
-    """Find the run that is named, or the last that takes such inputs, and report which it is."""
-    from dlworkflow.runs import find_run
-
-    if weights not in set(Weights):
-        raise ConfigError(f"--weights: {unknown('weights', weights, set(Weights))} (a file of weights needs --model)")
-    if run not in (None, "last", "best"):
-        found = find_run(run, runs_dir)
-    else:
-        fits, what = given.wanted_run()
-        try:
-            found = find_run(run, runs_dir, fits=fits, what=f"trained run that takes {what}")
-        except RunError as error:
-            if missing := given.missing():
-                raise MissingDataError(f"no file {few(missing, 3)}; {error}") from None
-            raise
-
-    from dlworkflow.inference.predictor import Predictor
-
-    predictor = Predictor.from_run(found, weights=weights, device=device or "auto")
-    say(f"run {found.path} ({weights} weights)")
-    return predictor
-
-
-def _from_weights(
-    model: str,
-    weights: str,
-    classes: str | None,
-    image_size: int | None,
-    settings: list[str] | None,
-    device: str | None,
-) -> Predictor:
-    """Put a file of weights into a model and report what was built."""
-    from dlworkflow.models import check_name
-
-    try:
-        check_name(model)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("model.name", "--model", 1)) from None
-    if weights in set(Weights):
-        raise ConfigError("--model: name the file of its weights, --weights FILE (./best for a file of that name)")
-    of_model, transform = _settings_of_model(settings)
-
-    from dlworkflow.inference.predictor import Predictor
-
-    predictor = Predictor.from_weights(
-        model,
-        weights,
-        classes=[name.strip() for name in classes.split(",")] if classes is not None else (),
-        image_size=image_size,
-        settings=of_model,
-        transform=transform,
-        device=device or "auto",
-    )
-    built = ", ".join(f"{key}={value}" for key, value in predictor.settings.items())
-    shape = "x".join(map(str, predictor.in_shape))
-    say(f"weights {weights} in {model}{f' ({built})' if built else ''} for inputs of {shape}")
-    return predictor
-
-
-def _settings_of_model(settings: list[str] | None) -> tuple[dict[str, Any], Any]:
-    """Return the settings of the model and `data.transform`. Raises ConfigError for any other setting."""
-    from dlworkflow.config import from_overrides
-
-    given = from_overrides(settings or ()).values
-    of_model, of_data = given.pop("model", {}), given.pop("data", {})
-    of_others = [*given, *(f"data.{key}" for key in of_data if key != "transform")]
-    if extra := [*of_others, *(["model.name"] if "name" in of_model else [])]:
-        raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform apply here")
-    return of_model, of_data.get("transform")
-
-
 def _predictions(
-    predictor: Predictor, given: Inputs, target: FigureFile | None, weights: str, options: dict[str, int]
+    predictor: Predictor, given: Inputs, target: FigureFile | None, weights: str, *, batch_size: int, top_k: int
 ) -> tuple[int, Iterable[Prediction]]:
     """Return how many predictions there will be, and these, made as they are asked for."""
     if predictor.kind == "tabular":
@@ -284,11 +213,12 @@ def _predictions(
             raise ConfigError(f"--plot draws images; {predictor.name} takes numbers")
         width = predictor.in_shape[0]
         rows = given.rows(width, owner=predictor.name, on_note=lambda text: say(f"note    {text}"))
-        return len(rows), predictor.predict_rows(rows, **options)
+        return len(rows), predictor.predict_rows(rows, batch_size=batch_size, top_k=top_k)
     paths = given.images(owner=predictor.name, on_left_out=say)
     if target is not None:
         target.check([*paths, Path(weights)])
-    return len(paths), _with_bar(predictor.predict_images(paths, **options), len(paths), options["batch_size"])
+    predictions = predictor.predict_images(paths, batch_size=batch_size, top_k=top_k)
+    return len(paths), _with_bar(predictions, len(paths), batch_size)
 
 
 def _with_bar(predictions: Iterable[Prediction], n: int, batch_size: int) -> Iterator[Prediction]:
@@ -296,77 +226,3 @@ def _with_bar(predictions: Iterable[Prediction], n: int, batch_size: int) -> Ite
 
     hidden = n <= batch_size or not sys.stderr.isatty()
     yield from tqdm(predictions, total=n, unit="image", leave=False, disable=hidden, file=sys.stderr)
-
-
-def _stream(predictions: Iterable[Prediction]) -> int:
-    """Print each prediction as a line of JSON when it is made; return how many inputs could not be read."""
-    bad = 0
-    for prediction in predictions:
-        typer.echo(json_text(_as_object(prediction)))
-        bad += prediction.error is not None
-    return bad
-
-
-def _print(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
-    from dlworkflow.cli.tables import Format, number, print_table
-
-    if output in (PredictFormat.json, PredictFormat.jsonl):
-        rows = [_as_object(prediction) for prediction in predictions]
-        typer.echo(json_text(rows, indent=1) if output is PredictFormat.json else "\n".join(map(json_text, rows)))
-        return
-    raw = [_as_row(prediction) for prediction in predictions]
-    pretty = [{key: f"{v:.3f}" if key.startswith("prob") else number(v) for key, v in row.items()} for row in raw]
-    print_table(pretty, {key: key for key in _columns(predictions, top_k)}, Format(output.value), raw)
-
-
-def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
-    yield "input"
-    if any(prediction.value is not None for prediction in predictions):
-        yield "value"
-    else:
-        shown = max((len(prediction.top) for prediction in predictions), default=0) or 1
-        for rank in range(1, min(top_k, shown) + 1):
-            yield from (f"label{_tail(rank)}", f"probability{_tail(rank)}")
-    if any(prediction.error for prediction in predictions):
-        yield "error"
-
-
-def _tail(rank: int) -> str:
-    return f"_{rank}" if rank > 1 else ""
-
-
-def _as_object(prediction: Prediction) -> dict[str, Any]:
-    found: dict[str, Any] = {"input": prediction.source}
-    if prediction.error is not None:
-        return found | {"error": prediction.error}
-    if prediction.value is not None:
-        return found | {"value": prediction.value if math.isfinite(prediction.value) else None}
-    top = [{"label": label, "probability": probability} for label, probability in prediction.top]
-    return found | {"label": prediction.label, "probability": prediction.probability, "top": top}
-
-
-def _as_row(prediction: Prediction) -> dict[str, Any]:
-    row: dict[str, Any] = {"input": prediction.source, "error": prediction.error, "value": prediction.value}
-    for rank, (label, probability) in enumerate(prediction.top, start=1):
-        row |= {f"label{_tail(rank)}": label, f"probability{_tail(rank)}": probability}
-    return row
-
-
-def _drawn(predictor: Predictor, predictions: Sequence[Prediction], *, with_bars: bool) -> Figure:
-    from dlworkflow.data.images.dataset import load_image
-    from dlworkflow.plotting import plot_predicted_images, plot_prediction_bars
-    from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_IMAGES
-
-    assert predictor.transform is not None
-    shown = predictions[:MOST_IMAGES]
-    channels, value_range = predictor.in_shape[0], predictor.transform.value_range
-    images = [
-        None if p.error else load_image(p.source, channels, longest=LONGEST_SIDE, value_range=value_range)
-        for p in shown
-    ]
-    images += [None] * (len(predictions) - len(shown))
-    titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
-    names = [Path(p.source).name for p in predictions]
-    if with_bars:
-        return plot_prediction_bars(images, [p.top for p in predictions], titles, names=names)
-    return plot_predicted_images(images, titles, names=names)

@@ -1,4 +1,4 @@
-"""Predictions for files, folders, tensors and numbers, from a run folder alone or from a file of weights.
+"""Predictions for files, folders, images, tensors and numbers, from run folders alone or from a file of weights.
 
 A run's own preprocessing is used, never today's defaults, so a prediction cannot scale or crop another way than
 training did. Weights without a run get what the notes' scripts do: resized, [0, 1].
@@ -7,13 +7,14 @@ training did. Weights without a run get what the notes' scripts do: resized, [0,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack, overload
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from dlworkflow import models
@@ -26,8 +27,13 @@ from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import ConfigError, DataError, few
+from dlworkflow.errors import ConfigError, DataError, RunError, few
+from dlworkflow.inference.arrays import Layout
+from dlworkflow.inference.averaging import TTA, Ensemble, InUnits, disagreement, mean_scores, with_tta
+from dlworkflow.inference.inputs import Inputs
 from dlworkflow.inference.parallel import chunks, on_all_cores
+from dlworkflow.inference.prediction import Prediction as Prediction
+from dlworkflow.inference.prediction import predictions_of
 from dlworkflow.inference.rebuild import (
     load_run_model,
     placed,
@@ -36,6 +42,8 @@ from dlworkflow.inference.rebuild import (
     stored_thresholds,
     stored_transform,
 )
+from dlworkflow.inference.rows import rows_of
+from dlworkflow.inference.samples import Sample, image_samples
 from dlworkflow.models import torchvision_models
 from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
 from dlworkflow.models.weights.from_weights import find_fit
@@ -45,22 +53,11 @@ _FILES_A_CORE = 16
 """Image files that a core reads and predicts as one batch."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model predicts for one input, or in `error` why it predicts nothing.
-
-    `source` is the file, or the numbers as given; `label` the class of the highest `probability`; `top` the likeliest
-    (label, probability) pairs, best first; `value` the number that a regression predicts. Where an input may have
-    several labels, `labels` are the (label, probability) pairs from their thresholds on, best first; None elsewhere.
-    """
-
-    source: str
-    label: str | None = None
-    probability: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    value: float | None = None
-    error: str | None = None
-    labels: tuple[tuple[str, float], ...] | None = None
+class _Options(TypedDict, total=False):
+    layout: Layout | None
+    tta: TTA | None
+    top_k: int
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,27 @@ class Predictor:
             target=stored_target(summary),
             thresholds=stored_thresholds(summary),
         )
+
+    @classmethod
+    def from_runs(cls, runs: Iterable[Run | str | os.PathLike[str]], **options: Any) -> Predictor:
+        """Average the models of several runs; `options` are those of `from_run`.
+
+        Predicts the mean of their probabilities, or of the values of a regression, with their `disagreement`. Raises
+        RunError for none, and for runs whose classes, inputs or preprocessing differ.
+        """
+        members = [cls.from_run(run, **options) for run in runs]
+        if not members:
+            raise RunError("an ensemble needs at least one run")
+        first, *others = members
+        for other in others:
+            if difference := _difference(first, other):
+                raise RunError(f"{first.name} and {other.name} cannot be averaged: {difference}")
+        if not others:
+            return first
+        own = [InUnits(each.model, each.target) if each.target else each.model for each in members]
+        by_class = zip(*(each.thresholds for each in members), strict=True)
+        thresholds = tuple(sum(of_class) / len(members) for of_class in by_class)
+        return replace(first, model=Ensemble(own, first.task).eval(), run=None, target=None, thresholds=thresholds)
 
     @classmethod
     def from_weights(
@@ -165,7 +183,9 @@ class Predictor:
 
     @property
     def name(self) -> str:
-        """What to call it in a message: `run 'x'`, or the model."""
+        """What to call it in a message: `run 'x'`, the model, or the ensemble."""
+        if isinstance(self.model, Ensemble):
+            return f"the ensemble of {len(self.model.members)} runs"
         return (
             f"run {self.run.name!r}" if self.run else f"model {self.model_name!r}" if self.model_name else "the model"
         )
@@ -175,97 +195,156 @@ class Predictor:
         """`image` or `tabular`: what can be predicted."""
         return "image" if self.transform is not None else "tabular"
 
+    def with_tta(self, tta: TTA | None) -> Predictor:
+        """Return the same with test-time augmentation: `flip` predicts the mean of an image and its mirror image.
+
+        Raises ConfigError for an unknown one, and where the model takes numbers.
+        """
+        return replace(self, model=with_tta(self.model, tta, self.task, kind=self.kind, owner=self.name))
+
     def logits(self, inputs: Tensor) -> Tensor:
         """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32.
 
         Raises BatchError for inputs that the model cannot take.
         """
+        return self._scores(self.model, inputs)
+
+    def _scores(self, call: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         with torch.inference_mode(), explained_errors(self.model) as keep:
             X, _ = keep(inputs.to(self.device))
-            scores: Tensor = self.model(X).cpu()
-        return scores
+            return call(X).cpu()
+
+    @overload
+    def predict(self, x: Iterator[Any], **options: Unpack[_Options]) -> Iterator[Prediction]: ...
+    @overload
+    def predict(self, x: bytes | Image.Image | float, **options: Unpack[_Options]) -> Prediction: ...
+    @overload
+    def predict(self, x: Any, **options: Unpack[_Options]) -> Prediction | Any: ...  # Any spares callers a check
+    def predict(
+        self, x: Any, *, layout: Layout | None = None, tta: TTA | None = None, top_k: int = 1, batch_size: int = 32
+    ) -> Prediction | list[Prediction] | Iterator[Prediction]:
+        """Predict what is given: one prediction for one input, a list for several, an iterator for an iterator.
+
+        An image is a path, bytes (of a JPEG, say), a PIL image, an array or a tensor; it goes through the preprocessing
+        of the run. Arrays and tensors hold uint8 or floats in [0, 1], one image or a batch; their dimensions follow
+        from the shape, or are `layout`. A row of numbers is a sequence, an array or a tensor. Several are a folder, a
+        pattern, a CSV file, a batch, or an iterable; a generator of frames is read in batches of `batch_size`, a few of
+        them ahead. `tta` is as for `with_tta`; `top_k` is the number of likeliest classes in `top`.
+
+        One input that cannot be read raises DataError; among several it is a prediction with `error` set. What is
+        no input of the model raises DataError.
+        """
+        options: dict[str, Any] = {"top_k": top_k, "batch_size": batch_size}
+        model = self.with_tta(tta)
+        if self.transform is not None:
+            grey = self.in_shape[0] == 1
+            samples, is_many = image_samples(x, self._pixels, layout=layout, grey=grey, owner=self.name)
+            found = model._of_images(samples, **options)
+        else:
+            rows, is_many = self._rows(x)
+            found = model._of_rows(rows, **options)
+        if isinstance(x, Iterator):
+            return found
+        predictions = list(found)
+        if is_many:
+            return predictions
+        [prediction] = predictions
+        if prediction.error is not None:
+            raise DataError(f"{prediction.source!r}: {prediction.error}")
+        return prediction
 
     def predict_images(
-        self,
-        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-        *,
-        batch_size: int = 32,
-        top_k: int = 1,
+        self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], **options: Unpack[_Options]
     ) -> Iterator[Prediction]:
-        """Predict image files in batches, one `Prediction` a file in the given order; a single path is one file.
+        """Predict image files, one `Prediction` per file in the given order; a single path is one file.
 
-        A file that cannot be read is a prediction with `error` set. Raises DataError when the model takes no images.
+        As `predict` of an iterator: a file that cannot be read is a prediction with `error` set.
         """
-        if self.transform is None:
-            raise DataError(f"{self.name} takes numbers, not images; give {self.in_shape[0]} numbers")
         paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-        size = min(batch_size, _FILES_A_CORE) if self.device.type == "cpu" else batch_size
-        work = partial(self._predict_files, top_k=top_k)
-        for predictions in on_all_cores(work, chunks(map(Path, paths), size)):
-            yield from predictions
-
-    def _predict_files(self, paths: Sequence[Path], *, top_k: int) -> list[Prediction]:
-        """Read and predict some image files as one batch."""
-        assert self.transform is not None
-        found = [self._pixels(path) for path in paths]
-        images = {index: pixels for index, pixels in enumerate(found) if isinstance(pixels, Tensor)}
-        predicted: dict[int, Prediction] = {}
-        if images:
-            inputs = self.transform.to_float(torch.stack(list(images.values())))
-            sources = [str(paths[index]) for index in images]
-            predicted = dict(zip(images, self._predictions(sources, inputs, top_k), strict=True))
-        return [
-            predicted.get(index) or Prediction(str(path), error=str(found[index])) for index, path in enumerate(paths)
-        ]
-
-    def _pixels(self, path: Path) -> Tensor | str:
-        """Return an image as it goes into the batch, or the reason why it cannot be read."""
-        assert self.transform is not None
-        try:
-            return to_uint8(self.transform.read(path, self.in_shape[0]))
-        except ImageError as error:
-            return error.reason
+        return self.predict(iter(map(Path, paths)), **options)
 
     def predict_rows(
         self, rows: Iterable[Sequence[float]], *, batch_size: int = 1024, top_k: int = 1
     ) -> Iterator[Prediction]:
         """Predict rows of numbers. Raises DataError for a row of another length than the model takes."""
-        if self.kind != "tabular":
-            raise DataError(f"{self.name} takes images, not numbers; give image files")
+        return self.predict(iter(rows), batch_size=batch_size, top_k=top_k)
+
+    def _of_images(self, samples: Iterable[Sample], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
+        size = min(batch_size, _FILES_A_CORE) if self.device.type == "cpu" else batch_size
+        work = partial(self._predict_samples, top_k=top_k)
+        for predictions in on_all_cores(work, chunks(samples, size)):
+            yield from predictions
+
+    def _predict_samples(self, samples: Sequence[Sample], *, top_k: int) -> list[Prediction]:
+        """Read and predict some images as one batch."""
+        assert self.transform is not None
+        found = [self._read(sample) for sample in samples]
+        images = {index: pixels for index, pixels in enumerate(found) if isinstance(pixels, Tensor)}
+        predicted: dict[int, Prediction] = {}
+        if images:
+            inputs = self.transform.to_float(torch.stack(list(images.values())))
+            sources = [samples[index].source for index in images]
+            predicted = dict(zip(images, self._predictions(sources, inputs, top_k), strict=True))
+        return [
+            predicted.get(index) or Prediction(sample.source, error=str(found[index]))
+            for index, sample in enumerate(samples)
+        ]
+
+    def _read(self, sample: Sample) -> Tensor | str:
+        """Return an image as it goes into the batch, or the reason why it cannot be read."""
+        assert self.transform is not None
+        if isinstance(sample.content, Tensor):
+            return sample.content
+        content = sample.content if isinstance(sample.content, bytes) else None
+        try:
+            return to_uint8(self.transform.read(sample.source, self.in_shape[0], content))
+        except ImageError as error:
+            return error.reason
+
+    def _pixels(self, image: Image.Image) -> Tensor:
+        """Return an image in memory as it goes into the batch."""
+        assert self.transform is not None
+        return to_uint8(self.transform.prepare(image, self.in_shape[0]))
+
+    def _rows(self, given: Any) -> tuple[Iterable[list[float]], bool]:
+        """Return the rows of numbers in what was given, files of them included, and whether that is several."""
+        width, names = self.in_shape[0], [given] if isinstance(given, str | os.PathLike) else given
+        if isinstance(names, list | tuple) and names and all(isinstance(each, str | os.PathLike) for each in names):
+            return Inputs(tuple(map(os.fspath, names))).rows(width, owner=self.name), True
+        return rows_of(given, width, owner=self.name)
+
+    def _of_rows(self, rows: Iterable[Sequence[float]], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
         for chunk in chunks(rows, batch_size):
-            for row in chunk:
-                if len(row) != self.in_shape[0]:
-                    raise DataError(f"{self.name} takes {self.in_shape[0]} number(s) a row, not {len(row)}")
             sources = [" ".join(f"{number:g}" for number in row) for row in chunk]
             yield from self._predictions(sources, torch.tensor(chunk, dtype=torch.float32), top_k)
 
     def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
-        logits = self.logits(inputs).reshape(len(sources), -1)
-        finite = logits.isfinite().all(dim=1).tolist()
-        answers = (
-            self._classes_of(logits, top_k)
-            if self.task.has_accuracy
-            else ({"value": value} for value in self._in_units(logits)[:, 0].tolist())
-        )
-        broken = "the model returns no finite number for it"
-        return [
-            Prediction(source, **answer) if fine else Prediction(source, error=broken)
-            for source, answer, fine in zip(sources, answers, finite, strict=True)
+        apart = None
+        if isinstance(self.model, Ensemble):
+            scores = self._scores(self.model.scores, inputs)
+            logits, apart = mean_scores(scores, self.task), disagreement(scores, self.task)
+        else:
+            logits = self.logits(inputs)
+        logits = logits.reshape(len(sources), -1)
+        options: dict[str, Any] = {"target": self.target, "thresholds": self.thresholds, "disagreement": apart}
+        return predictions_of(sources, logits, self.task, self.classes, top_k=top_k, **options)
+
+
+def _difference(one: Predictor, other: Predictor) -> str:
+    """Return why two models cannot answer together, or an empty text."""
+    facts = (
+        [
+            ("tasks", each.task.name),
+            ("classes", few(each.classes)),
+            ("inputs", "x".join(map(str, each.in_shape))),
+            ("preprocessing", each.transform.for_evaluation().text() if each.transform else ""),
         ]
-
-    def _classes_of(self, logits: Tensor, top_k: int) -> Iterator[dict[str, Any]]:
-        probabilities = self.task.probabilities(logits)
-        ranked = probabilities.topk(len(self.classes) if self.thresholds else min(top_k, len(self.classes)), dim=1)
-        for values, labels in zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True):
-            every = [(self.classes[label], value) for label, value in zip(labels, values, strict=True)]
-            found: dict[str, Any] = {"label": every[0][0], "probability": every[0][1], "top": tuple(every[:top_k])}
-            if self.thresholds:
-                above = zip(labels, every, strict=True)
-                found["labels"] = tuple(pair for label, pair in above if pair[1] >= self.thresholds[label])
-            yield found
-
-    def _in_units(self, values: Tensor) -> Tensor:
-        return values if self.target is None else self.target.undone(values)
+        for each in (one, other)
+    )
+    for (what, first), (_, second) in zip(*facts, strict=True):
+        if first != second:
+            return f"{what} differ: {first}; and {second}"
+    return "the order of their classes differs" if one.classes != other.classes else ""
 
 
 def predict_images(

@@ -1,14 +1,15 @@
-"""Rows of numbers in a CSV file, with or without a header; knows no model."""
+"""Rows of numbers, in a CSV file with or without a header, or given in Python; knows no model."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dlworkflow.data.folders.tables import Line, as_number, check_columns, check_separator, read_lines
-from dlworkflow.errors import DataError
+from dlworkflow.errors import DataError, short
 
 
 def read_rows(
@@ -31,6 +32,43 @@ def read_rows(
     if not lines:
         raise DataError(f"{str(path)!r} holds no numbers")
     return [_row(path, line, n_features) for line in lines]
+
+
+def rows_of(given: Any, width: int, *, owner: str) -> tuple[Iterable[list[float]], bool]:
+    """Return the rows in what a caller in Python gave, and whether that is several; a flat sequence is one row.
+
+    Takes numbers, sequences, arrays and tensors, and any iterable of rows, which are taken one by one. Raises DataError
+    for what is no row of `width` numbers; `owner` is how to call the model.
+    """
+    given = given.tolist() if hasattr(given, "tolist") else given
+    if isinstance(given, int | float):
+        return [_checked([given], width, owner)], False
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise DataError(f"{owner} takes numbers, {width} a row, not {type(given).__name__}")
+    if isinstance(given, Sequence) and not any(map(_is_row, given)):
+        return [_checked(given, width, owner)], False
+    return _each(given, width, owner), True
+
+
+def _each(given: Iterable[Any], width: int, owner: str) -> Iterator[list[float]]:
+    for row in given:
+        yield _checked(row.tolist() if hasattr(row, "tolist") else row, width, owner)
+
+
+def _is_row(given: object) -> bool:
+    return isinstance(given, Iterable) and not isinstance(given, str)
+
+
+def _checked(row: Any, width: int, owner: str) -> list[float]:
+    """Return a row as numbers. Raises DataError for one of another length or of something else."""
+    if not isinstance(row, Sequence) or isinstance(row, str | bytes):
+        raise DataError(f"{owner} takes numbers, {width} a row, not {type(row).__name__} {short(repr(row), 40)}")
+    if len(row) != width:
+        raise DataError(f"{owner} takes {width} number(s) a row, not {len(row)}")
+    try:
+        return [float(number) for number in row]
+    except (TypeError, ValueError):
+        raise DataError(f"not all of a row are numbers: {short(repr(row), 80)}") from None
 
 
 def _numbers_columns(path: Path, lines: Sequence[Line]) -> bool:

@@ -19,6 +19,8 @@ class EvaluationSummary(Stored, Shown):
     """0 in files of versions before this number."""
     run: str
     weights: str
+    tta: str | None = None
+    """Test-time augmentation: `flip`, or none."""
     epoch: float | None
     split: str
     data_changed: bool

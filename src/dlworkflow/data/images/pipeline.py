@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data.images.augmentations import build
+from dlworkflow.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +83,20 @@ class Pipeline:
         least = 2 * max(*self.size, self.shorter or 0) if self.fast_decode else None  # antialiasing needs some to spare
         with decoded(path, channels, least=least, content=content, value_range=self.value_range) as image:
             return self.resize(image)
+
+    def prepare(self, image: Image.Image, channels: int) -> Image.Image:
+        """Take an image in memory, which is left as it is, as far as `read` takes a file.
+
+        Raises DataError for one that cannot be decoded.
+        """
+        from PIL import ImageOps
+
+        from dlworkflow.data.images.modes import to_mode
+
+        try:
+            return self.resize(to_mode(ImageOps.exif_transpose(image), channels, self.value_range))
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three for files that it opens late
+            raise DataError(f"the image cannot be decoded: {first_line(error)}") from None
 
     def resize(self, image: Image.Image) -> Image.Image:
         """Resize and crop as torchvision's `Resize` and `CenterCrop` do on an image (antialiased).

@@ -1,0 +1,116 @@
+"""Which model `dlw predict` uses: of a run, of several, or a file of weights; each is reported on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlworkflow.cli.options import Weights, say
+from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
+
+if TYPE_CHECKING:
+    from dlworkflow.inference.averaging import TTA
+    from dlworkflow.inference.inputs import Inputs
+    from dlworkflow.inference.predictor import Predictor
+    from dlworkflow.runs import Run
+
+
+def from_runs(
+    names: Sequence[str], runs_dir: str | None, weights: str, device: str | None, tta: TTA | None, given: Inputs
+) -> Predictor:
+    """Find the runs that are named, or the last that takes such inputs, and report which they are."""
+    if weights not in set(Weights):
+        raise ConfigError(f"--weights: {unknown('weights', weights, set(Weights))} (a file of weights needs --model)")
+    named = [run for name in names or ["last"] for run in _runs_called(name, runs_dir, given)]
+    found = list({run.path.resolve(): run for run in named}.values())
+
+    from dlworkflow.inference.predictor import Predictor
+
+    predictor = Predictor.from_runs(found, weights=weights, device=device or "auto").with_tta(tta)
+    shown = few((run.name for run in found), 5, quoted=False)
+    what = f"run {found[0].path}" if len(found) == 1 else f"mean of {len(found)} runs: {shown}"
+    say(f"{what} ({weights} weights{f', --tta {tta}' if tta else ''})")
+    warn_of_mirroring(found[0], tta)
+    return predictor
+
+
+def warn_of_mirroring(run: Run, tta: TTA | None) -> None:
+    """Report that mirrored images of the run's data may be no images of their class, as those of digits are not."""
+    from dlworkflow import data
+
+    settings = run.summary().config["data"]
+    if tta is not None and data.looks(settings) and not data.mirrors(settings):
+        say(
+            f"note    digits and letters change when they are mirrored, and {run.summary().data!r} may have such: "
+            f"--tta {tta} may make its predictions worse"
+        )
+
+
+def _runs_called(name: str, runs_dir: str | None, given: Inputs) -> list[Run]:
+    """Return the run of this name, the last or best that takes such inputs, or the finished runs of a sweep."""
+    from dlworkflow.runs import find_run
+    from dlworkflow.training.sweep.folder import find_runs
+
+    if name not in ("last", "best"):
+        found = find_runs(name, runs_dir)
+        finished = [run for run in found if len(found) == 1 or run.status() == "finished"]
+        if len(finished) < len(found):
+            say(f"note    left out of {name}: {len(found) - len(finished)} runs that have not finished")
+        if not finished:
+            raise RunError(f"no run of the sweep {name} has finished")
+        return finished
+    fits, what = given.wanted_run()
+    try:
+        return [find_run(name, runs_dir, fits=fits, what=f"trained run that takes {what}")]
+    except RunError as error:
+        if missing := given.missing():
+            raise MissingDataError(f"no file {few(missing, 3)}; {error}") from None
+        raise
+
+
+def from_weights(
+    model: str,
+    weights: str,
+    classes: str | None,
+    image_size: int | None,
+    settings: list[str] | None,
+    device: str | None,
+) -> Predictor:
+    """Put a file of weights into a model and report what was built."""
+    from dlworkflow.models import check_name
+
+    try:
+        check_name(model)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("model.name", "--model", 1)) from None
+    if weights in set(Weights):
+        raise ConfigError("--model: name the file of its weights, --weights FILE (./best for a file of that name)")
+    of_model, transform = _settings_of_model(settings)
+
+    from dlworkflow.inference.predictor import Predictor
+
+    predictor = Predictor.from_weights(
+        model,
+        weights,
+        classes=[name.strip() for name in classes.split(",")] if classes is not None else (),
+        image_size=image_size,
+        settings=of_model,
+        transform=transform,
+        device=device or "auto",
+    )
+    built = ", ".join(f"{key}={value}" for key, value in predictor.settings.items())
+    shape = "x".join(map(str, predictor.in_shape))
+    say(f"weights {weights} in {model}{f' ({built})' if built else ''} for inputs of {shape}")
+    return predictor
+
+
+def _settings_of_model(settings: list[str] | None) -> tuple[dict[str, Any], Any]:
+    """Return the settings of the model and `data.transform`. Raises ConfigError for any other setting."""
+    from dlworkflow.config import from_overrides
+
+    given = from_overrides(settings or ()).values
+    of_model, of_data = given.pop("model", {}), given.pop("data", {})
+    of_others = [*given, *(f"data.{key}" for key in of_data if key != "transform")]
+    if extra := [*of_others, *(["model.name"] if "name" in of_model else [])]:
+        raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform apply here")
+    return of_model, of_data.get("transform")

@@ -1,0 +1,118 @@
+"""Predictions as a table, as JSON lines while they are made, or as a figure of the images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dlworkflow.files.text import json_text, printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from dlworkflow.inference.prediction import Prediction
+    from dlworkflow.inference.predictor import Predictor
+
+
+class PredictFormat(StrEnum):
+    """How predictions are printed."""
+
+    table = "table"
+    json = "json"
+    jsonl = "jsonl"
+    csv = "csv"
+    csv_bom = "csv-bom"
+
+
+def stream(predictions: Iterable[Prediction]) -> int:
+    """Print each prediction as a line of JSON when it is made; return how many inputs could not be read."""
+    bad = 0
+    for prediction in predictions:
+        typer.echo(json_text(_as_object(prediction)))
+        bad += prediction.error is not None
+    return bad
+
+
+def print_predictions(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
+    """Print all predictions in one format, with the `top_k` likeliest classes."""
+    from dlworkflow.cli.tables import Format, print_table
+
+    if output in (PredictFormat.json, PredictFormat.jsonl):
+        rows = [_as_object(prediction) for prediction in predictions]
+        typer.echo(json_text(rows, indent=1) if output is PredictFormat.json else "\n".join(map(json_text, rows)))
+        return
+    raw = [_as_row(prediction) for prediction in predictions]
+    pretty = [{key: _cell(key, value, row) for key, value in row.items()} for row in raw]
+    print_table(pretty, {key: key for key in _columns(predictions, top_k)}, Format(output.value), raw)
+
+
+def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
+    yield "input"
+    if any(prediction.value is not None for prediction in predictions):
+        yield "value"
+    else:
+        shown = max((len(prediction.top) for prediction in predictions), default=0) or 1
+        for rank in range(1, min(top_k, shown) + 1):
+            yield from (f"label{_tail(rank)}", f"probability{_tail(rank)}")
+    if any(prediction.disagreement is not None for prediction in predictions):
+        yield "disagreement"
+    if any(prediction.error for prediction in predictions):
+        yield "error"
+
+
+def _cell(key: str, value: Any, row: dict[str, Any]) -> str:
+    """Return a cell as people read it: shares with three digits."""
+    from dlworkflow.cli.tables import number
+
+    is_share = key.startswith("prob") or (key == "disagreement" and row["value"] is None)
+    return f"{value:.3f}" if is_share and value is not None else number(value)
+
+
+def _tail(rank: int) -> str:
+    return f"_{rank}" if rank > 1 else ""
+
+
+def _as_object(prediction: Prediction) -> dict[str, Any]:
+    found: dict[str, Any] = {"input": prediction.source}
+    if prediction.error is not None:
+        return found | {"error": prediction.error}
+    if prediction.disagreement is not None:
+        found["disagreement"] = prediction.disagreement
+    if prediction.value is not None:
+        return found | {"value": prediction.value if math.isfinite(prediction.value) else None}
+    top = [{"label": label, "probability": probability} for label, probability in prediction.top]
+    return found | {"label": prediction.label, "probability": prediction.probability, "top": top}
+
+
+def _as_row(prediction: Prediction) -> dict[str, Any]:
+    row: dict[str, Any] = {"input": prediction.source}
+    row |= {key: getattr(prediction, key) for key in ("error", "value", "disagreement")}
+    for rank, (label, probability) in enumerate(prediction.top, start=1):
+        row |= {f"label{_tail(rank)}": label, f"probability{_tail(rank)}": probability}
+    return row
+
+
+def drawn(predictor: Predictor, predictions: Sequence[Prediction], *, with_bars: bool) -> Figure:
+    """Draw the images with their predictions, and bars of the probabilities; an unreadable one has its reason."""
+    from dlworkflow.data.images.dataset import load_image
+    from dlworkflow.plotting import plot_predicted_images, plot_prediction_bars
+    from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_IMAGES
+
+    assert predictor.transform is not None
+    shown = predictions[:MOST_IMAGES]
+    channels, value_range = predictor.in_shape[0], predictor.transform.value_range
+    images = [
+        None if p.error else load_image(p.source, channels, longest=LONGEST_SIDE, value_range=value_range)
+        for p in shown
+    ]
+    images += [None] * (len(predictions) - len(shown))
+    titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
+    names = [Path(p.source).name for p in predictions]
+    if with_bars:
+        return plot_prediction_bars(images, [p.top for p in predictions], titles, names=names)
+    return plot_predicted_images(images, titles, names=names)
