@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -161,7 +162,8 @@ def foreign():
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a module with its entry points, {group: {name: attribute}}, for the processes that a test starts."""
+    """Install a module with its entry points, {group: {name: attribute}}, for this process and those that it starts."""
+    from dlworkflow import registry
 
     def write(code, **groups):
         info = tmp_path / "site" / "dlw_toys-1.dist-info"
@@ -175,8 +177,12 @@ def install(tmp_path, monkeypatch):
         ]
         (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")]))
+        monkeypatch.syspath_prepend(info.parent)
+        registry._entry_points.cache_clear()
 
-    return write
+    yield write
+    sys.modules.pop("dlw_toys", None)
+    registry._entry_points.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -4,47 +4,87 @@ import json
 import subprocess
 import sys
 
+import pytest
+from PIL import Image
+
 WATCHED = ("torchvision", "sklearn", "scipy", "matplotlib", "torchmetrics", "pandas", "rich", "torch._dynamo", "optuna")
+SETTINGS = (
+    *("epochs=3", "schedule=one_cycle", "ema=0.9", "clip_norm=1", "clip_value=1", "mixup=0.2", "precision=fp16"),
+    *("loss_weights=balanced", "label_smoothing=0.1", "early_stopping.patience=2", "accumulate=2"),
+    "data={sampler: balanced, shuffle: true, batch_size: 50, val_fraction: 0.2}",
+)
+COMMANDS = {  # in this order, in one process: what a later one loads is not held against an earlier one
+    "line": ["train", "line", "--epochs", "2"],
+    "scheduled": ["train", "line", "--epochs", "3", "--schedule", "cosine", "--set", "schedule.warmup_epochs=1"],
+    "images": ["train", "tinyvgg", "--data", "pets", "--epochs", "1"],
+    "predict": ["predict", "pets/test"],
+    "blobs": ["train", "blobs", "--epochs", "1"],
+    "settings": ["train", "circles_v2", *(word for pair in SETTINGS for word in ("--set", pair))],
+    "augmented": ["train", "tinyvgg", "--data", "pets", "--epochs", "1", "--set", "data.transform=trivial_augment"],
+}
 CODE = f"""
 import json, sys
 from dlworkflow.cli.app import main
-try:
-    main()
-except SystemExit as end:
-    assert not end.code, end.code
-print(json.dumps([name for name in {WATCHED} if name in sys.modules]))
+loaded = {{}}
+
+def note(step):
+    loaded[step] = [name for name in {WATCHED} if name in sys.modules]
+
+def run(step, arguments):
+    try:
+        main(arguments)
+    except SystemExit as end:
+        assert not end.code, (step, end.code)
+    note(step)
+
+import torch
+from dlworkflow.engine.optimizers import OPTIMIZERS, build_optimizer
+model = torch.nn.Linear(1, 1)
+for name in OPTIMIZERS.table:
+    optimizer = build_optimizer(name, model.parameters(), lr=0.1)
+    optimizer.zero_grad()
+    model(torch.ones(1, 1)).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+note("optimizers")
+for step, arguments in {COMMANDS}.items():
+    run(step, arguments)
+print(json.dumps(loaded))
 """
 
 
-def imported(folder, *arguments):
-    answer = subprocess.run(
-        [sys.executable, "-c", CODE, *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """What is loaded after each of the commands, one after the other in a fresh process."""
+    folder = tmp_path_factory.mktemp("imports")
+    for index, part in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
+        (folder / "pets" / part).mkdir(parents=True)
+        for number in range(3):
+            Image.effect_noise((9, 7), 50 + 9 * index).save(folder / "pets" / part / f"{number}.png")
+    answer = subprocess.run([sys.executable, "-c", CODE], cwd=folder, capture_output=True, text=True, check=True)
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-def test_training_on_a_line_loads_torch_alone(in_tmp):
-    assert imported(in_tmp, "train", "line", "--epochs", "2") == []
+def test_training_on_a_line_loads_torch_alone(loaded):
+    assert loaded["line"] == []
 
 
-def test_training_on_images_and_predicting_them_loads_torch_and_pillow_alone(in_tmp, pets):
-    train = imported(in_tmp, "train", "tinyvgg", "--data", str(pets), "--epochs", "1")
-    predict = imported(in_tmp, "predict", str(pets / "test"))
-
-    assert (train, predict) == ([], [])
+@pytest.mark.parametrize("step", ["optimizers", "scheduled", "settings"])
+def test_no_optimizer_schedule_or_setting_loads_torchs_compiler(step, loaded):
+    assert "torch._dynamo" not in loaded[step]
 
 
-def test_an_augmentation_of_torchvisions_loads_it_and_no_more(in_tmp, pets):
-    options = ("--epochs", "1", "--set", "data.transform=trivial_augment")
-
-    assert "torchvision" in imported(in_tmp, "train", "tinyvgg", "--data", str(pets), *options)
+def test_training_on_images_and_predicting_them_loads_torch_and_pillow_alone(loaded):
+    assert (loaded["images"], loaded["predict"]) == ([], [])
 
 
-def test_data_of_scikit_learns_loads_it_and_no_figures(in_tmp):
-    found = imported(in_tmp, "train", "blobs", "--epochs", "1")
+def test_data_of_scikit_learns_loads_it_and_no_figures(loaded):
+    assert "sklearn" in loaded["blobs"]
+    assert not {"matplotlib", "torchvision", "torchmetrics", "torch._dynamo"} & set(loaded["blobs"])
 
-    assert "sklearn" in found
-    assert not {"matplotlib", "torchvision", "torchmetrics", "torch._dynamo"} & set(found)
+
+def test_an_augmentation_of_torchvisions_loads_it(loaded):
+    assert "torchvision" in loaded["augmented"]
 
 
 def test_a_notebook_completes_every_public_name_before_it_is_used():

@@ -41,6 +41,7 @@ os.open = without_proc(os.open)
 """
 
 USED = """
+print("imported", file=sys.stderr, flush=True)
 from dlworkflow.cli.app import main
 
 def dlw(*arguments):
@@ -59,24 +60,22 @@ dlw("sweep", "line", "--grid", "optimizer.lr=0.01,0.1", "--epochs", "2")
 """
 
 
-def without_linux(code, folder):
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT + code], cwd=folder, capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def without_linux(tmp_path_factory):
+    """A process without Linux that imports every module and then trains, resumes, lists, compares and sweeps."""
+    code = f"{WITHOUT}\nfor name in {MODULES}: importlib.import_module(name)\n{USED}"
+    folder = tmp_path_factory.mktemp("without_linux")
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_every_module_is_imported_where_fork_locks_signals_and_proc_are_missing(tmp_path):
-    answer = without_linux(f"for name in {MODULES}: importlib.import_module(name)", tmp_path)
-
-    assert (answer.returncode, answer.stderr) == (0, "")
+def test_every_module_is_imported_where_fork_locks_signals_and_proc_are_missing(without_linux):
+    assert without_linux.stderr.startswith("imported\n"), without_linux.stderr
 
 
-def test_runs_are_trained_resumed_listed_compared_and_swept_there(tmp_path):
-    answer = without_linux(USED, tmp_path)
-
-    assert answer.returncode == 0, answer.stderr
-    assert re.search(r"line-line-001 +finished", answer.stdout)
-    assert "killed" not in answer.stdout
+def test_runs_are_trained_resumed_listed_compared_and_swept_there(without_linux):
+    assert without_linux.returncode == 0, without_linux.stderr
+    assert re.search(r"line-line-001 +finished", without_linux.stdout)
+    assert "killed" not in without_linux.stdout
 
 
 @pytest.mark.parametrize(

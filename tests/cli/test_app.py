@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,6 +17,10 @@ from dlworkflow.cli.command import documentation
 from dlworkflow.config.flags import FLAGS
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy")
+LOOKING = (
+    *("--help", "train --help", "sweep --help", "models", "data list", "runs", "compare", "show", "config", "guide"),
+    *(f"list {kind}" for kind in ("models", "data", "optimizers", "schedules", "losses", "augmentations")),
+)
 
 
 def commands(group, path=()):
@@ -29,32 +34,38 @@ def commands(group, path=()):
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
-def heavy_after(code, folder):
-    """Run Python code in a fresh interpreter; return what it imported that is slow to import."""
-    code += f"\nimport sys\nprint('heavy:', *[name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, timeout=60)
+LOOK = f"""
+import json, sys
+loaded = {{}}
+
+def note(step):
+    loaded[step] = [name for name in {HEAVY} if name in sys.modules]
+
+import dlworkflow
+note("import dlworkflow")
+from dlworkflow.cli.app import main
+note("import dlworkflow.cli.app")
+for arguments in {LOOKING}:
+    try:
+        main(arguments.split())
+    except SystemExit as ended:
+        assert not ended.code, arguments
+    note(arguments)
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def heavy_after(trained):
+    """Commands that only look, one after the other in a fresh process, and what is loaded after each that is heavy."""
+    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, cwd=trained.parent, timeout=60)
     assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1].split()[1:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("module", ["dlworkflow", "dlworkflow.cli.app"])
-def test_an_import_leaves_the_heavy_packages_out(module, tmp_path):
-    assert heavy_after(f"import {module}", tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "arguments", ["--help", "models", "data list", "runs", "compare", "show", "train --help", "config", "guide"]
-)
-def test_a_command_that_only_looks_leaves_the_heavy_packages_out(arguments, runs):
-    code = (
-        "from dlworkflow.cli.app import main\n"
-        "try:\n"
-        f"    main({arguments.split()})\n"
-        "except SystemExit as ended:\n"
-        "    assert ended.code == 0\n"
-    )
-
-    assert heavy_after(code, runs.parent) == []
+@pytest.mark.parametrize("step", ["import dlworkflow", "import dlworkflow.cli.app", *LOOKING])
+def test_an_import_and_a_command_that_only_looks_leave_the_heavy_packages_out(step, heavy_after):
+    assert heavy_after[step] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -40,18 +38,3 @@ def test_an_unknown_kind_is_answered_with_the_nearest(dlw):
     answer = dlw("list", "optimisers")
 
     assert (answer.code, "unknown kind 'optimisers'; did you mean 'optimizers'?" in answer.err) == (2, True)
-
-
-@pytest.mark.parametrize("kind", ["models", "data", "optimizers", "schedules", "losses", "augmentations"])
-def test_listing_imports_no_torch(kind):
-    code = f"""
-import sys
-from dlworkflow.cli.app import main
-try:
-    main(["list", {kind!r}])
-finally:
-    print("torch" in sys.modules)
-"""
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-
-    assert out.splitlines()[-1] == "False"

@@ -38,20 +38,17 @@ def odd(curves):
 '''
 
 
-def test_a_metric_a_figure_and_a_rule_of_another_package_are_used_by_dlw(install, start_dlw, runs):
+def test_a_metric_a_figure_and_a_rule_of_another_package_are_used_by_dlw(install, dlw, runs):
     install(TOYS, metrics={"f_beta": "f_beta"}, figures={"sureness": "draw_histogram"}, rules={"odd": "odd"})
-    commands = {
-        "evaluate": ["evaluate", "circles", "--no-plots", "--format", "json", "--set", "f_beta.beta=1"],
-        "plot": ["plot", "circles", "sureness"],
-        "diagnose": ["diagnose", "circles", "--format", "json"],
-    }
 
-    told = {name: start_dlw(*arguments).communicate() for name, arguments in commands.items()}
+    evaluated = dlw("evaluate", "circles", "--no-plots", "--format", "json", "--set", "f_beta.beta=1")
+    plotted = dlw("plot", "circles", "sureness")
+    diagnosed = dlw("diagnose", "circles", "--format", "json")
 
-    metrics = json.loads(told["evaluate"][0])["metrics"]
+    metrics = json.loads(evaluated.out)["metrics"]
     assert metrics["f_beta"] == pytest.approx(metrics["f1_macro"])
-    assert told["plot"][0].strip().endswith("circles_v2-circles-001/plots/sureness.png"), told["plot"][1]
-    diagnosis = json.loads(told["diagnose"][0])
+    assert plotted.out.strip().endswith("circles_v2-circles-001/plots/sureness.png"), plotted.err
+    diagnosis = json.loads(diagnosed.out)
     assert (diagnosis["verdict"], diagnosis["evidence"][0]) == ("unstable", "There are two epochs")
     assert diagnosis["cures"] == [{"why": "another seed", "command": diagnosis["cures"][0]["command"]}]
     assert diagnosis["cures"][0]["command"].endswith("--seed 43")
@@ -185,61 +182,64 @@ TOY_GROUPS = {
 }
 
 
-def ended(process):
-    out, err = process.communicate()
-    return process.returncode, out, err
-
-
-def test_a_run_is_made_of_toys_of_another_package(install, start_dlw, in_tmp):
+def test_a_run_is_made_of_toys_of_another_package(install, dlw, in_tmp):
     install(TOYS_TO_TRAIN, **TOY_GROUPS)
     toys = ["toy", "--data", "ramp", "--optimizer", "sign_sgd", "--schedule", "halving", "--epochs", "4"]
     settings = ["--set", "loss={name: quartic, scale: 2}", "--set", "schedule.every=2", "--set", "model.start=0.5"]
 
-    code, _, err = ended(start_dlw("train", *toys, *settings))
+    trained = dlw("train", *toys, *settings)
 
-    assert code == 0, err
-    code, out, err = ended(start_dlw("evaluate", "last", "--no-plots", "--format", "json"))
-    assert (code, "metrics" in out) == (0, True), err
+    assert trained.code == 0, trained.err
+    evaluated = dlw("evaluate", "last", "--no-plots", "--format", "json")
+    assert (evaluated.code, "metrics" in evaluated.out) == (0, True), evaluated.err
     rows = (in_tmp / "runs" / "toy-ramp-001" / "history.csv").read_text().splitlines()
     assert [float(row.split(",")[1]) for row in rows[1:]] == [0.01, 0.01, 0.005, 0.005]
-    code, _, err = ended(start_dlw("train", "--resume", "last", "--epochs", "6"))
-    assert code == 0, err
+    resumed = dlw("train", "--resume", "last", "--epochs", "6")
+    assert resumed.code == 0, resumed.err
 
 
-def test_the_settings_of_toys_are_checked_by_their_signatures(install, start_dlw, in_tmp):
+def test_a_process_of_its_own_finds_another_package(install, start_dlw):
+    install(TOYS_TO_TRAIN, **TOY_GROUPS)
+    process = start_dlw("train", "toy", "--data", "ramp", "--epochs", "1")
+
+    assert process.wait() == 0, process.stderr.read()
+
+
+def test_the_settings_of_toys_are_checked_by_their_signatures(install, dlw, in_tmp):
     install(TOYS_TO_TRAIN, **TOY_GROUPS)
     wrong = ["optimizer.name=sign_sgd", "optimizer.momentum=1", "schedule.name=halving", "schedule.every=x"]
     pairs = [word for pair in (*wrong, "loss={name: quartic, scal: 2}") for word in ("--set", pair)]
 
-    code, _, err = ended(start_dlw("train", "toy", "--data", "ramp", *pairs))
+    answer = dlw("train", "toy", "--data", "ramp", *pairs)
 
-    assert code == 2
+    assert answer.code == 2
     for fault in (
         "optimizer.momentum: optimizer 'sign_sgd': unknown",
         "every: must be a whole",
         "did you mean 'scale'",
     ):
-        assert fault in err
+        assert fault in answer.err
 
 
-def test_toys_are_listed_and_augment_images(install, start_dlw, in_tmp):
+def test_toys_are_listed_and_augment_images(install, dlw, in_tmp):
     install(TOYS_TO_TRAIN, **TOY_GROUPS)
 
-    code, out, err = ended(start_dlw("list", "optimizers"))
-    assert (code, "sign_sgd  of the package dlw-toys" in out) == (0, True), err
+    listed = dlw("list", "optimizers")
+    assert (listed.code, "sign_sgd  of the package dlw-toys" in listed.out) == (0, True), listed.err
     images = ["--set", "data.transform=upside_down", "--epochs", "1", "--set", "data.image_size=8"]
-    code, _, err = ended(start_dlw("train", "fashion_mnist_v0", "--data", "digits", *images))
-    assert code == 0, err
+    trained = dlw("train", "fashion_mnist_v0", "--data", "digits", *images)
+    assert trained.code == 0, trained.err
 
 
-def test_a_command_of_another_package_is_one_of_dlw_and_a_broken_one_breaks_nothing(install, start_dlw):
+def test_a_command_of_another_package_is_one_of_dlw_and_a_broken_one_breaks_nothing(install, dlw, in_tmp):
     install(TOYS_TO_TRAIN, **TOY_GROUPS)
 
-    assert ended(start_dlw("hello", "--name", "reader"))[:2] == (0, "hello reader\n")
-    code, out, err = ended(start_dlw("--help"))
-    assert (code, "hello" in out, "cannot be imported" in out) == (0, True, True), err
-    code, _, err = ended(start_dlw("broken"))
-    assert (code, "broken: cannot import dlw_toys:nothing" in err) == (2, True)
+    greeted = dlw("hello", "--name", "reader")
+    assert (greeted.code, greeted.out) == (0, "hello reader\n")
+    helped = dlw("--help")
+    assert (helped.code, "hello" in helped.out, "cannot be imported" in helped.out) == (0, True, True), helped.err
+    broken = dlw("broken")
+    assert (broken.code, "broken: cannot import dlw_toys:nothing" in broken.err) == (2, True)
 
 
 def test_registered_toys_are_used_in_this_process(dlw, in_tmp, monkeypatch):

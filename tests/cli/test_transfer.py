@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -91,13 +89,5 @@ def test_a_summary_is_of_any_model_of_torchvision(dlw):
     assert "ShuffleNetV2" in dlw("summary", SMALL, "--batch-size", "1").out
 
 
-def test_listing_models_names_torchvision_without_importing_it():
-    code = (
-        "import sys; from dlworkflow.cli.app import app; from typer.testing import CliRunner;"
-        "answer = CliRunner().invoke(app, ['models']);"
-        "print(answer.exit_code, 'torchvision by its name' in answer.output, 'torch' in sys.modules)"
-    )
-
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert ran.stdout.split() == ["0", "True", "False"]
+def test_listing_models_names_torchvision(dlw):
+    assert "torchvision by its name" in dlw("models").err

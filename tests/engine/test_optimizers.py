@@ -2,8 +2,6 @@
 
 import copy
 import inspect
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -90,24 +88,6 @@ def test_a_schedule_of_torchs_works_on_them():
     schedule.step()
 
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
-
-
-def test_training_never_loads_torchs_compiler():
-    code = f"""
-import sys, torch
-from dlworkflow.engine.optimizers import build_optimizer
-model = torch.nn.Linear(1, 1)
-for name in {[*TORCHS]}:
-    optimizer = build_optimizer(name, model.parameters(), lr=0.1)
-    optimizer.zero_grad()
-    model(torch.ones(1, 1)).sum().backward()
-    optimizer.step()
-    optimizer.load_state_dict(optimizer.state_dict())
-    print(name, "torch._dynamo" in sys.modules)
-"""
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert answer.stdout.splitlines() == [f"{name} False" for name in TORCHS]
 
 
 def test_an_unknown_optimizer_is_answered_with_the_nearest():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from torch import nn, optim
@@ -149,22 +146,6 @@ def test_a_schedule_goes_on_from_its_state(build):
     after.load_state_dict(before.state_dict())
 
     assert second.param_groups[0]["lr"] == first.param_groups[0]["lr"] != 0.4
-
-
-def test_a_schedule_never_loads_torchs_compiler():
-    code = """
-import sys, torch
-from dlworkflow.engine.optimizers import build_optimizer
-from dlworkflow.engine import schedules
-from dlworkflow.training import optimization
-optimizer = build_optimizer("sgd", torch.nn.Linear(1, 1).parameters(), lr=0.1)
-schedule = schedules.Schedule(optimizer, schedules.cosine(lr=0.1, epochs=1, updates=4, warmup=1), warmup=1)
-schedule.after_update()
-print("torch._dynamo" in sys.modules)
-"""
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert answer.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("total", range(1, 9))

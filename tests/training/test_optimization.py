@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -466,26 +464,6 @@ def test_comparing_says_on_which_split_a_run_was_chosen(tmp_path):
     runs = [trained(tmp_path, "blobs", "epochs=1", *more) for more in ((), ("data.val_fraction=0.2",))]
 
     assert [row["chosen_on"] for row in compare_runs(runs)] == ["test", "val"]
-
-
-# What it costs
-
-
-def test_no_setting_loads_torchs_compiler(tmp_path):
-    code = f"""
-import sys
-from dlworkflow.config import from_flags, from_overrides
-from dlworkflow.training import resolve_config, run_training
-pairs = ["epochs=3", "schedule=one_cycle", "ema=0.9", "clip_norm=1", "clip_value=1", "mixup=0.2", "precision=fp16",
-         "data.val_fraction=0.2", "loss_weights=balanced", "label_smoothing=0.1", "early_stopping.patience=2",
-         "data={{sampler: balanced, shuffle: true, batch_size: 50, val_fraction: 0.2}}", "accumulate=2"]
-config = resolve_config([from_flags({{"model.name": ("MODEL", "circles_v2")}}), from_overrides(pairs)])
-run_training(config, runs_dir={str(tmp_path)!r})
-print("torch._dynamo" in sys.modules)
-"""
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert answer.stdout.strip() == "False"
 
 
 # What contradicts itself
