@@ -82,6 +82,7 @@ data/images: errors files/paths files/writing registry data/described data/proto
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/partition: errors
 data/protocol:
+data/selection: errors data/partition data/protocol data/splits
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
@@ -139,8 +140,9 @@ training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/fu
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
-    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
-    models/backbone models/torchvision_models models/weights training/optimization training/settings training/transfer
+    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/selection
+    data/splits models models/backbone models/torchvision_models models/weights training/optimization
+    training/settings training/transfer
 training/lr_finder: errors files/notebook config engine/device engine/loop engine/optimizers data/loaders
     models/backbone training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -179,8 +181,8 @@ analysis/data_figures: errors data/images data/protocol data/shards data/splits 
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/torchvision_models models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
-    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/multilabel metrics/report
-    runs inference/averaging inference/predictor inference/rebuild
+    data/images data/loaders data/protocol data/selection data/shards data/splits metrics/functions metrics/multilabel
+    metrics/report runs inference/averaging inference/predictor inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
