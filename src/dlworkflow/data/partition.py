@@ -110,9 +110,7 @@ def folds_of(
         left = {label for index, label in enumerate(labels) if index not in others}
         if lost := sorted({*labels} - left):
             name = f"class {names[lost[0]]!r}" if names else "all data"
-            raise DataError(
-                f"data.folds: {name} is in one group; it stays whole, so its fold leaves none to train on"
-            )
+            raise DataError(f"data.folds: {name} is in one group; it stays whole, so its fold leaves none to train on")
     return found
 
 
