@@ -210,7 +210,7 @@ cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figu
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards analysis/data_figures cli/command
     cli/data_options cli/data_shard cli/data_text cli/options cli/tables
-cli/data_options: errors config data data/folders data/splits
+cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/text data data/check data/images data/splits cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options
