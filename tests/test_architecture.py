@@ -82,7 +82,6 @@ data/images: errors files/paths files/writing registry data/described data/proto
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/partition: errors
 data/protocol:
-data/selection: errors data/partition data/protocol data/splits
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
@@ -116,19 +115,22 @@ runs/folder: errors files/locking files/notebook files/paths files/text files/wr
 runs/history: errors files/paths runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored
-models: errors registry models/recipes models/torchvision_models
+models: errors registry models/libraries models/recipes
 models/activations: registry
 models/backbone: errors
 models/blobs: registry models/activations
 models/circles: registry models/activations
 models/fashion_mnist: registry models/activations models/tiny_vgg
 models/layers:
+models/libraries: models/published models/timm_models models/torchvision_models
 models/linear: registry
+models/published:
 models/recipes:
+models/timm_models: errors models/published
 models/tiny_vgg: registry models/activations
-models/torchvision_models: errors
-models/weights: errors files/paths files/writing data/download models models/backbone
-    models/torchvision_models
+models/torchvision_models: errors models/published
+models/weights: errors files/paths files/writing data/download models models/backbone models/libraries
+    models/published models/torchvision_models
 training: registry
 training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
     engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
@@ -140,9 +142,8 @@ training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/fu
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
-    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/selection
-    data/splits models models/backbone models/torchvision_models models/weights training/optimization
-    training/settings training/transfer
+    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
+    models/backbone models/libraries models/weights training/optimization training/settings training/transfer
 training/lr_finder: errors files/notebook config engine/device engine/loop engine/optimizers data/loaders
     models/backbone training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -162,7 +163,7 @@ training/state: errors engine/early_stopping engine/ema engine/loop engine/rando
 training/sweep: errors files/notebook files/paths files/writing config engine/child_processes engine/device engine/loop
     engine/losses engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly
     training/job training/provenance training/recorder training/resume training/run training/settings
-training/transfer: errors files/paths config data data/images models models/torchvision_models
+training/transfer: errors files/paths config data data/images models models/libraries models/published
 inference:
 inference/arrays: errors
 inference/averaging: errors engine/target_scale engine/tasks
@@ -170,7 +171,7 @@ inference/inputs: errors files/paths data/folders data/images runs inference/row
 inference/parallel:
 inference/prediction: engine/target_scale engine/tasks
 inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/folders data/images
-    runs models models/torchvision_models models/weights inference/arrays inference/averaging inference/inputs
+    runs models models/libraries models/weights inference/arrays inference/averaging inference/inputs
     inference/parallel inference/prediction inference/rebuild inference/rows inference/samples
 inference/rebuild: errors engine/target_scale data/images runs models models/weights
 inference/rows: errors data/folders
@@ -179,10 +180,10 @@ analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting plotting/dataset plotting/grid
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
-    runs models models/torchvision_models models/weights training/settings
+    runs models models/libraries models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
-    data/images data/loaders data/protocol data/selection data/shards data/splits metrics/functions metrics/multilabel
-    metrics/report runs inference/averaging inference/predictor inference/rebuild
+    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/multilabel metrics/report
+    runs inference/averaging inference/predictor inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -210,7 +211,7 @@ cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figu
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards analysis/data_figures cli/command
     cli/data_options cli/data_shard cli/data_text cli/options cli/tables
-cli/data_options: errors config data data/folders data/selection data/splits
+cli/data_options: errors config data data/folders data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/text data data/check data/images data/splits cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options

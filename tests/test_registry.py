@@ -153,7 +153,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 
 def test_another_library_stands_behind_the_table():
-    toys = make_registry(others=Others(lambda: ["far"], lambda name: plain_thing, "any of theirs"))
+    toys = make_registry(others=Others(lambda name: ["far"], lambda name: plain_thing, "any of theirs"))
 
     assert "far" not in toys.names()
     assert ("far" in toys, toys.is_other("far"), toys["far"]) == (True, True, plain_thing)

@@ -13,7 +13,9 @@ from dlworkflow import models
 from dlworkflow.config import Layer, build_config, from_overrides
 from dlworkflow.errors import ConfigError, ModelError
 from dlworkflow.inference.predictor import Predictor
+from dlworkflow.models import torchvision_models
 from dlworkflow.models.backbone import Staged
+from dlworkflow.models.libraries import published
 from dlworkflow.runs import Run
 from dlworkflow.training.job import prepare
 from dlworkflow.training.resume import resume_training
@@ -261,7 +263,7 @@ def test_a_picture_goes_the_way_of_the_weights_bit_for_bit(name, size, paint, tm
     picture = Image.open(paint(tmp_path / "noise.png", size=size))
     theirs = torchvision.models.get_model_weights(name).DEFAULT.transforms()
 
-    mine = parse(models.torchvision_models.published(name).steps(), channels=3)
+    mine = parse(published(name).steps(), channels=3)
 
     assert torch.equal(mine(picture), theirs(picture))
 
@@ -358,7 +360,7 @@ def test_an_unknown_model_gets_the_nearest_of_torchvisions(settings):
 
 
 def test_every_published_file_carries_its_digest():
-    for name in models.torchvision_models.names():
+    for name in torchvision_models.names():
         for weights in torchvision.models.get_model_weights(name):
-            digest = models.torchvision_models.published(name, weights.name).digest
+            digest = published(name, weights.name).digest
             assert re.fullmatch(r"[0-9a-f]{8,}", digest), weights.url

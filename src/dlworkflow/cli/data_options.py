@@ -15,12 +15,11 @@ DataSetOption = Annotated[
 ]
 
 
-def load_data(given: dict[str, Any], data_dir: str | None, offline: bool, limit: float | None = None) -> Splits:
-    """Return a data set with these settings, loaded; with a `limit` some of its samples."""
+def load_data(given: dict[str, Any], data_dir: str | None, offline: bool) -> Splits:
+    """Return a data set with these settings, loaded."""
     from dlworkflow.data import load
-    from dlworkflow.data.selection import select
 
-    return select(load(**given, data_dir=data_dir, offline=offline), limit=limit)
+    return load(**given, data_dir=data_dir, offline=offline)
 
 
 def settings_of(name: str, settings: list[str] | None) -> dict[str, Any]:

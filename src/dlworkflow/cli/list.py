@@ -72,7 +72,7 @@ def _rows(kind: str, everything: bool) -> list[dict[str, str]]:
     registry: Registry[Any] = getattr(import_module(module), attribute)
     names = registry.names()
     if registry.others is not None and everything:
-        names += [name for name in registry.others.names() if name not in names]
+        names += [name for name in registry.others.names("") if name not in names]
     elif registry.others is not None:
         say(f"and {registry.others.called}; `dlw list {kind} --all` lists them")
     return [{"name": name, "about": registry.about(name)} for name in names]

@@ -36,15 +36,7 @@ class _OpenSettings(_Settings):
 class ModelSettings(_OpenSettings):
     """Which model, and the settings of its constructor (`hidden_units`, `padding`, `dropout`, ...)."""
 
-    name: str = Field(description="Model: a name of `dlw models`, or of a classification model of torchvision.")
-
-
-def _checked_limit(limit: Any) -> Any:
-    """Take a number of samples, or a fraction of them."""
-    fits = 1 <= limit <= MOST if type(limit) is int else type(limit) is float and 0 < limit <= 1
-    if limit is not None and not fits:
-        raise ValueError("must be a number of samples as 100, or a fraction of them as 0.1")
-    return limit
+    name: str = Field(description="Model: a name of `dlw models`, of a torchvision classification model, or timm/NAME.")
 
 
 class DataSettings(_OpenSettings):
@@ -67,18 +59,6 @@ class DataSettings(_OpenSettings):
     sampler: Literal["balanced"] | None = Field(
         None, description="balanced draws training samples so that all classes are equally frequent [default: none]."
     )
-    limit: Annotated[Any, BeforeValidator(_checked_limit)] = Field(
-        None,
-        description="Quick run on fewer samples of each split, by class: a fraction as 0.1, or a number as 100 "
-        "[default: all samples].",
-    )
-    folds: int | None = Field(
-        None, ge=2, le=MOST, description="Cross-validation: number of folds of the training data [default: none]."
-    )
-    fold: int | None = Field(
-        None, ge=1, le=MOST, description="Cross-validation: the fold held out as test split, from 1 [default: none]."
-    )
-    fold_seed: int = Field(42, ge=0, lt=2**32, description="Cross-validation: seed of the folds.")
     val_fraction: float | None = Field(
         None,
         gt=0,
@@ -219,7 +199,7 @@ class TrainConfig(_Settings):
     )
     weights: str | None = Field(
         None,
-        description="Pretrained weights of a backbone: default, a name of torchvision, or a file [default: none, "
+        description="Pretrained weights of a backbone: default, a published name, or a file [default: none, "
         "random weights].",
     )
     freeze: Literal["none", "backbone"] = Field(

@@ -115,7 +115,7 @@ OPTIMIZERS: Registry[Callable[..., Optimizer]] = Registry(
     {"sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop},
     group="optimizers",
     supplied=("params",),
-    others=Others(_names_of_torch, _of_torch, "any of torch.optim"),
+    others=Others(lambda _: _names_of_torch(), _of_torch, "any of torch.optim"),
     documented={
         "lr": "Learning rate.",
         "momentum": "Momentum of the gradients; 0 is none.",

@@ -44,7 +44,7 @@ from dlworkflow.inference.rebuild import (
 )
 from dlworkflow.inference.rows import rows_of
 from dlworkflow.inference.samples import Sample, image_samples
-from dlworkflow.models import torchvision_models
+from dlworkflow.models import libraries
 from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
 from dlworkflow.models.weights.from_weights import find_fit
 from dlworkflow.runs import Run, find_run
@@ -148,8 +148,8 @@ class Predictor:
         `classes` are the names of the labels in their order (none for a regression). What is not given is inferred
         from the shapes of the weights (`models.weights.from_weights.find_fit`). Images are resized to `image_size`
         (height, width; the model's usual one) or to `in_shape`, scaled to [0, 1], and then processed by `transform`;
-        for a model of torchvision, what `transform` leaves open is done as for its published weights. Raises ModelError
-        for a file without weights, or without those of this model, and ConfigError for the rest.
+        for a model of torchvision or timm, what `transform` leaves open is done as for its published weights. Raises
+        ModelError for a file without weights, or without those of this model, and ConfigError for the rest.
         """
         classes = tuple(map(nfc, classes))
         task_name = models.entry(model_name).task
@@ -161,8 +161,9 @@ class Predictor:
         pipeline = None
         if len(fit.in_shape) == 3:
             height, width = fit.in_shape[1:]
-            if models.is_torchvisions(model_name):
-                transform = complete(transform, torchvision_models.published(model_name).steps((height, width)))
+            if models.is_published(model_name):
+                usual = libraries.published(model_name).steps((height, width), fit.in_shape[0])
+                transform = complete(transform, usual)
             pipeline = parse(transform, image_size=fit.in_shape[1:], channels=fit.in_shape[0]).for_evaluation()
         elif transform is not None:
             raise ConfigError(f"data.transform: model {model_name!r} takes numbers, not images")

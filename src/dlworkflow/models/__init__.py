@@ -2,7 +2,7 @@
 
 The table is text, so that listing models does not import torch: a new model is its file and its line here. Add your
 own with `register`, or from another package through the entry-point group `dlworkflow.models` (name -> class). Any
-other name is looked up among the classification models of torchvision.
+other name is looked up among the classification models of torchvision, `timm/NAME` among those of timm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
-from dlworkflow.models import torchvision_models
+from dlworkflow.models import libraries
 from dlworkflow.models.recipes import NOTES, NOTES_LEARN, RECIPES
 from dlworkflow.registry import Others, Registry
 
@@ -59,6 +59,9 @@ _MODELS: dict[str, ModelEntry] = {
     ),
     "tinyvgg": ModelEntry("tiny_vgg:TinyVGG", "multiclass", "digits", (3, 64, 64), 3, 10_693),
     "improved_tinyvgg": ModelEntry("tiny_vgg:ImprovedTinyVGG", "multiclass", "digits", (3, 64, 64), 3, 1_313_847),
+    "efficientnet_lite0": ModelEntry(
+        "timm_models:efficientnet_lite0", "multiclass", "pizza_steak_sushi", (3, 224, 224), 3, 3_374_851
+    ),
 }
 
 # Parameters of a constructor that the data decides, and what it decides them to be.
@@ -84,7 +87,7 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     package="dlworkflow.models",
     hint="`dlw models` lists them all",
     supplied=tuple(_FROM_DATA),
-    others=Others(torchvision_models.names, torchvision_models.constructor, "any of torchvision's"),
+    others=Others(libraries.names, libraries.constructor, "any of torchvision's, timm/NAME"),
     documented={
         "hidden_units": "Width: units of each hidden layer, or channels of each convolution.",
         "hidden_layers": "Number of hidden layers.",
@@ -101,7 +104,6 @@ names = REGISTRY.names
 check_name = REGISTRY.check_name
 settings = REGISTRY.settings
 choices = REGISTRY.choices
-is_torchvisions = REGISTRY.is_other
 model_class = REGISTRY.__getitem__
 
 
@@ -124,16 +126,15 @@ def library_names() -> list[str]:
 
 
 def entries() -> dict[str, ModelEntry]:
-    """Return {name: entry} of all models but torchvision's; does not import torch."""
+    """Return {name: entry} of all models but those of other libraries; does not import torch."""
     return {name: _MODELS.get(name) or ModelEntry(REGISTRY.origin(name)) for name in names()}
 
 
 def entry(name: str) -> ModelEntry:
     """Return what is known of one model. Raises ConfigError for an unknown name."""
     check_name(name)
-    if is_torchvisions(name):
-        side = torchvision_models.usual_size(name)
-        return ModelEntry(f"torchvision:{name}", "multiclass", "", (3, side, side), 1000)
+    if REGISTRY.is_other(name):
+        return ModelEntry(name, "multiclass", "", (3, *libraries.usual_size(name)), 1000)
     return entries()[name]
 
 
@@ -162,9 +163,14 @@ def usual_recipe(name: str, looks: str = "") -> str:
     return "best" if fits and (name, looks) not in NOTES_LEARN else NOTES
 
 
+def is_published(name: str) -> bool:
+    """Return whether a model is one of another library, which publishes weights and preprocessing for it."""
+    return libraries.is_timms(name) or REGISTRY.is_other(name)
+
+
 def has_backbone(name: str) -> bool:
     """Return whether a model names which part of it is the classifier, so that the rest can be frozen."""
-    return is_torchvisions(name) or hasattr(model_class(name), "classifier_layer")
+    return is_published(name) or hasattr(model_class(name), "classifier_layer")
 
 
 def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:

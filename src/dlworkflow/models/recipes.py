@@ -69,6 +69,15 @@ _BEST: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+_FROZEN = {
+    "data": {"name": "pizza_steak_sushi", "batch_size": 32},
+    "optimizer": _ADAM,
+    "weights": "default",
+    "freeze": "backbone",
+    "epochs": 30,
+}
+_BEST["efficientnet_lite0"] = {"photos": _FROZEN, "grey": _FROZEN}
+
 NOTES_LEARN = {("fashion_mnist_v2", "grey")}
 """(model, looks) for which the notes' recipe is the default although there is a better one, which takes longer."""
 

@@ -6,11 +6,11 @@ torchvision is imported when a name is looked up, never to list the library's ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, unknown
+from dlworkflow.models.published import Published
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,42 +21,6 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 _SIZED = {"vit": "image_size", "maxvit": "input_size"}  # families whose layers are made for one image size
 _WITH_AUXILIARY = {"aux_logits": False, "init_weights": True, "transform_input": True}
 _MORE: dict[str, Mapping[str, Any]] = {"googlenet": _WITH_AUXILIARY, "inception_v3": _WITH_AUXILIARY}
-
-
-@dataclass(frozen=True)
-class Published:
-    """Weights that torchvision publishes: their name, address, size in MB, and what an image must go through.
-
-    `digest` is the start of the file's sha256; `resize` the shorter side before the middle, `crop` pixels square, is
-    cut out.
-    """
-
-    model: str
-    name: str
-    url: str
-    size: float
-    resize: int
-    crop: int
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @property
-    def file(self) -> str:
-        """The file's own name, as torch's cache keeps it."""
-        return self.url.rpartition("/")[2]
-
-    @property
-    def digest(self) -> str:
-        """The first digits of the file's sha256, which its name carries."""
-        return self.file.rpartition("-")[2].partition(".")[0]
-
-    def steps(self, image_size: tuple[int, int] | None = None) -> list[dict[str, Any]]:
-        """Return the preprocessing as the steps of a transform; another `image_size` scales the resizing with it."""
-        size = image_size or (self.crop, self.crop)
-        resize = {"shorter": self.resize * max(size) // self.crop, "interpolation": self.interpolation}
-        statistics = {"mean": list(self.mean), "std": list(self.std)}
-        return [{"resize": resize}, {"center_crop": {"size": list(size)}}, {"normalize": statistics}]
 
 
 @cache
@@ -117,16 +81,17 @@ def published(name: str, weights: str = "default") -> Published:
     return Published(
         model=name,
         name=found.name,
-        url=found.url,
-        size=found.meta["_file_size"],
+        crop=(way.crop_size[0], way.crop_size[0]),
         resize=way.resize_size[0],
-        crop=way.crop_size[0],
         interpolation=way.interpolation.value,
         mean=tuple(way.mean),
         std=tuple(way.std),
+        file=found.url.rpartition("/")[2],
+        url=found.url,
+        size=found.meta["_file_size"],
     )
 
 
-def usual_size(name: str) -> int:
-    """Return the side of the square images that a model's default weights take."""
+def usual_size(name: str) -> tuple[int, int]:
+    """Return the height and width of the images that a model's default weights take."""
     return published(name).crop

@@ -39,9 +39,12 @@ Thing = TypeVar("Thing", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Others(Generic[Thing]):
-    """Things of another library that a registry knows besides its own: their names, and how one is made."""
+    """Things of other libraries that a registry knows besides its own, and how one is made.
 
-    names: Callable[[], Iterable[str]]
+    `names` returns all names of the library that the one asked for would be of.
+    """
+
+    names: Callable[[str], Iterable[str]]
     get: Callable[[str], Thing]
     called: str
     """What the message for an unknown name says of them: "any of torchvision's"."""
@@ -98,7 +101,7 @@ class Registry(Generic[Thing]):
 
     def is_other(self, name: str) -> bool:
         """Return whether a name is only known as one of `others`."""
-        return self.others is not None and name not in self.names() and name in self.others.names()
+        return self.others is not None and name not in self.names() and name in self.others.names(name)
 
     def check_name(self, name: str) -> None:
         """Raise ConfigError, with the nearest name, unless `name` is known."""
@@ -106,7 +109,7 @@ class Registry(Generic[Thing]):
         if name in known or self.is_other(name):
             return
         if self.others is not None:
-            every = [*known, *self.others.names()]
+            every = [*known, *self.others.names(str(name))]
             known = every if nearest(str(name), every) else [*known, self.others.called]
         section = self.kind if self.section is None else self.section
         where = f"{section}.name: " if section else ""

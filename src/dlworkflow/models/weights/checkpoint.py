@@ -26,6 +26,7 @@ from dlworkflow.models.weights.names import StateDict, as_named, log_notes
 _log = logging.getLogger(__name__)
 
 _ZIP = b"PK\x03\x04"
+SAFETENSORS = ".safetensors"
 
 
 def save_weights(weights: StateDict, path: str | os.PathLike[str]) -> Path:
@@ -144,6 +145,8 @@ def _save(content: dict[str, Any], path: Path) -> Path:
 def _load(path: Path, what: str) -> Any:
     try:
         with open_regular(path) as stream, warnings.catch_warnings():
+            if path.suffix.lower() == SAFETENSORS:
+                return _safetensors(path, stream)
             warnings.simplefilter("ignore")  # torch warns of files that are no checkpoints before it refuses them
             _check_unpacked_size(path, stream)
             return torch.load(stream, map_location="cpu", weights_only=True)
@@ -162,6 +165,19 @@ def _load(path: Path, what: str) -> Any:
         raise ModelError(f"{str(path)!r} is no whole file of {what}: {first_line(error).split('. ')[0]}") from None
     except Exception:  # noqa: BLE001 - whatever torch stumbles over is in the file
         raise ModelError(f"{str(path)!r} is no whole file of {what}: PyTorch cannot make sense of it") from None
+
+
+def _safetensors(path: Path, stream: BinaryIO) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, which holds nothing that could run."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+    except ModuleNotFoundError:
+        raise ModelError(f"{str(path)!r} needs safetensors, which is not installed: pip install safetensors") from None
+    try:
+        return load(stream.read())
+    except SafetensorError as error:
+        raise ModelError(f"{str(path)!r} is no whole safetensors file: {first_line(error)}") from None
 
 
 def _check_unpacked_size(path: Path, stream: BinaryIO) -> None:

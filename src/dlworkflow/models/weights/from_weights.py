@@ -162,7 +162,7 @@ def _fits(
 
 def _device(name: str) -> str:
     """Return where shapes are compared: a model of yours, and torchvision's RegNet, may need real numbers."""
-    return "meta" if models.entry(name).in_shape and not models.is_torchvisions(name) else "cpu"
+    return "meta" if models.entry(name).in_shape and not models.is_published(name) else "cpu"
 
 
 def _hint(

