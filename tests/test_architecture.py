@@ -82,6 +82,7 @@ data/images: errors files/paths files/writing registry data/described data/proto
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/partition: errors
 data/protocol:
+data/selection: errors data/partition data/protocol data/splits
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
@@ -142,8 +143,9 @@ training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/fu
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
-    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/splits models
-    models/backbone models/libraries models/weights training/optimization training/settings training/transfer
+    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/selection
+    data/splits models models/backbone models/libraries models/weights training/optimization
+    training/settings training/transfer
 training/lr_finder: errors files/notebook config engine/device engine/loop engine/optimizers data/loaders
     models/backbone training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -182,8 +184,8 @@ analysis/data_figures: errors data/images data/protocol data/shards data/splits 
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/libraries models/weights training/settings
 analysis/evaluation: errors files/paths config engine/device engine/loop engine/losses engine/tasks data data/datasets
-    data/images data/loaders data/protocol data/shards data/splits metrics/functions metrics/multilabel metrics/report
-    runs inference/averaging inference/predictor inference/rebuild
+    data/images data/loaders data/protocol data/selection data/shards data/splits metrics/functions metrics/multilabel
+    metrics/report runs inference/averaging inference/predictor inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -211,7 +213,7 @@ cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figu
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards analysis/data_figures cli/command
     cli/data_options cli/data_shard cli/data_text cli/options cli/tables
-cli/data_options: errors config data data/folders data/splits
+cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/text data data/check data/images data/splits cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/options

@@ -18,9 +18,10 @@ from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import Streamed, drop_left_out, files_of, left_out_of, without_augmentation
+from dlworkflow.data.selection import SELECTION, limited_part, select
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
-from dlworkflow.data.splits import Splits, has_changed, is_former, with_validation
+from dlworkflow.data.splits import Splits, has_changed, is_former
 from dlworkflow.engine.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine.loop import Evaluation, evaluate
 from dlworkflow.engine.losses import build_loss
@@ -82,8 +83,7 @@ def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None,
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
-    if stored.get("val_fraction") is not None:
-        splits = with_validation(splits, stored["val_fraction"], random_state=stored["val_seed"])
+    splits = select(splits, **{key: stored[key] for key in SELECTION if key in stored})
     if list(splits.classes) != summary.classes:
         raise RunError(
             f"the classes of {splits.name!r} are no longer those of {run.name}: "
@@ -101,18 +101,31 @@ def load_part(
     on_bad: OnBad | None = None,
     data_dir: str | None = None,
     offline: bool = False,
+    limit: float | None = None,
 ) -> Part:
     """Load a split of a run's own data, or of `other`: a path to images, or a data set of the table.
 
     Images' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
     `on_bad` is what becomes of images that cannot be read: as in the run's settings for its own data, else an
-    error. Raises DataError when classes differ or the split is not there.
+    error. `limit` takes some of the samples, see `limited_part`. Raises DataError when classes differ or the split is
+    not there.
     """
     if other is None:
-        part = _part(split, split, _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad))
-        return replace(part, fingerprint=run.data_fingerprints().get(split))
-    load = _part_of_table if other in data.names() else _part_of_path
-    return load(run, other, split, ignore_extra=ignore_extra, on_bad=on_bad, data_dir=data_dir, offline=offline)
+        splits = _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
+        part = replace(_part(split, split, splits), fingerprint=run.data_fingerprints().get(split))
+        part = replace(part, notes=tuple(dict.fromkeys((*splits.selected, *part.notes))))
+    else:
+        load = _part_of_table if other in data.names() else _part_of_path
+        given: dict[str, Any] = {"ignore_extra": ignore_extra, "on_bad": on_bad}
+        part = load(run, other, split, **given, data_dir=data_dir, offline=offline)
+    return part if limit is None else _limited(part, limit, classes=bool(run.summary().classes))
+
+
+def _limited(part: Part, limit: float, *, classes: bool) -> Part:
+    """Return some samples of a part, under a name of its own, so that its files stand beside those of the whole."""
+    some, _ = limited_part(part.dataset, limit, classes=classes, name=part.name)
+    note = f"limited to {len(some):,} of {len(part.dataset):,} samples: the scores are of these alone"  # type: ignore[arg-type]
+    return replace(part, name=f"{part.name}-limited", dataset=some, fingerprint=None, notes=(*part.notes, note))
 
 
 def _part_of_path(run: Run, path: str, split: str, *, ignore_extra: bool, on_bad: OnBad | None, **_: object) -> Part:

@@ -14,6 +14,7 @@ from dlworkflow.cli.data_shard import shard
 from dlworkflow.cli.data_text import class_rows, head_cells, image_lines, place_text, report_lines
 from dlworkflow.cli.options import (
     DataDirOption,
+    LimitOption,
     OfflineOption,
     OverwriteOption,
     complete_data,
@@ -65,6 +66,7 @@ def info(
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="train|test|val", help="With --head: one split alone.")] = None,
     settings: DataSetOption = None,
+    limit: LimitOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
     output: FormatOption = Format.table,
@@ -80,7 +82,7 @@ def info(
     """
     from dlworkflow.errors import ConfigError
 
-    given = {"--head": head, "--split": split, "--set": settings}
+    given = {"--head": head, "--split": split, "--set": settings, "--limit": limit}
     if is_image(name) and user_path(name).is_file():
         if used := [option for option, value in given.items() if value is not None]:
             raise ConfigError(f"{used[0]}: only for data sets; {name!r} is one image")
@@ -88,7 +90,7 @@ def info(
         return
     if split is not None and head is None:
         raise ConfigError("--split: only with --head N")
-    splits = load_data(settings_of(name, settings), data_dir, offline)
+    splits = load_data(settings_of(name, settings), data_dir, offline, limit)
     if head is not None:
         from dlworkflow.data.first_rows import first_rows
 
@@ -160,6 +162,7 @@ def show(
         typer.Option(metavar="train|test|val", help="Split to draw [default: train; points: all splits]."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed that chooses the images.")] = 42,
+    limit: LimitOption = None,
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
@@ -174,7 +177,7 @@ def show(
 
     given = settings_of(name, settings)
     target = figure_file("--out", out, overwrite, input_files({"data_dir": data_dir, **given}))
-    splits = load_data(given, data_dir, offline)
+    splits = load_data(given, data_dir, offline, limit)
 
     from dlworkflow.analysis.data_figures import draw_data
 

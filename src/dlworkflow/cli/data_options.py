@@ -15,11 +15,12 @@ DataSetOption = Annotated[
 ]
 
 
-def load_data(given: dict[str, Any], data_dir: str | None, offline: bool) -> Splits:
-    """Return a data set with these settings, loaded."""
+def load_data(given: dict[str, Any], data_dir: str | None, offline: bool, limit: float | None = None) -> Splits:
+    """Return a data set with these settings, loaded; with a `limit` some of its samples."""
     from dlworkflow.data import load
+    from dlworkflow.data.selection import select
 
-    return load(**given, data_dir=data_dir, offline=offline)
+    return select(load(**given, data_dir=data_dir, offline=offline), limit=limit)
 
 
 def settings_of(name: str, settings: list[str] | None) -> dict[str, Any]:

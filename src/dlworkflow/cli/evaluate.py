@@ -9,6 +9,7 @@ import typer
 from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
+    LimitOption,
     OfflineOption,
     RunArgument,
     RunsDirOption,
@@ -55,6 +56,7 @@ def evaluate(
             help="Images that cannot be read: error stops, skip leaves them out [default: as in training, else error].",
         ),
     ] = None,
+    limit: LimitOption = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
     tta: TtaOption = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
@@ -94,7 +96,7 @@ def evaluate(
 
     chosen = check_settings(from_overrides(settings or ()).values)
     say(f"run {found.path} ({weights.value} weights{f', --tta {tta}' if tta else ''})")
-    options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
+    options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline, "limit": limit}
     part = load_part(found, split, other=data, on_bad=on_bad, **options)
     for note in part.notes:
         say(f"note: {note}")

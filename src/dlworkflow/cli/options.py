@@ -182,6 +182,29 @@ def echo_path(path: Path) -> None:
     typer.echo(str(path), err=is_device(path))
 
 
+def share(text: str) -> float:
+    """Read an option's number of samples, or fraction of them: a whole number of at least 1, or one of 0 to 1."""
+    try:
+        number = int(text) if text.strip().isdecimal() else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number as 100 or a fraction as 0.1, not {text!r}") from None
+    if not (number >= 1 if isinstance(number, int) else 0 < number <= 1):
+        raise typer.BadParameter(f"must be a whole number of at least 1 or a fraction up to 1, not {text}")
+    return number
+
+
+LimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--limit",
+        metavar="N|F",
+        parser=share,
+        help="Some samples of each split, by class: a number or a fraction [default: all].",
+        rich_help_panel=DATA,
+    ),
+]
+
+
 def count(text: str) -> int:
     """Read an option's whole number of at least 1."""
     try:

@@ -233,7 +233,9 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
     """Return what the scores of a run hide: tests on what was learned, one answer for everything, no gain over none."""
     from dlworkflow.runs import leakage_warnings
 
-    return (*leakage_warnings(summary), *_score_warnings(summary))
+    limit = summary.config["data"].get("limit")
+    of = f"the scores are of {summary.samples[summary.chosen_on]:,} {summary.chosen_on} samples alone (data.limit)"
+    return (*([of] if limit is not None else []), *leakage_warnings(summary), *_score_warnings(summary))
 
 
 def _score_warnings(summary: Summary) -> tuple[str, ...]:

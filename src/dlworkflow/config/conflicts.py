@@ -24,7 +24,7 @@ def contradictions(config: TrainConfig, values: Tree, wrong: Collection[str]) ->
     dataset = values.get("data")
     if config.data.val_fraction is None and isinstance(dataset, dict) and dataset.get("val_seed") == "seed":
         found["data.val_seed"] = _NOTHING_CUT_OFF
-    for check in (_optimizer, _warmup, _label_smoothing, _early_stopping, _batches):
+    for check in (_optimizer, _warmup, _label_smoothing, _early_stopping, _batches, _folds):
         for key, others, sentence in check(config):
             if not {key, *others} & set(wrong):
                 found.setdefault(key, sentence)
@@ -86,3 +86,15 @@ def _batches(config: TrainConfig) -> Iterator[Finding]:
             ("data.shuffle",),
             "draws at random, and data.shuffle is false; set data.shuffle=true as well, or leave it out",
         )
+
+
+def _folds(config: TrainConfig) -> Iterator[Finding]:
+    folds, fold = config.data.folds, config.data.fold
+    if folds is not None and fold is None:
+        yield "data.folds", ("data.fold",), "one fold is held out; name it with data.fold=1, or train all: dlw crossval"
+    elif fold is not None and folds is None:
+        yield "data.fold", ("data.folds",), "is one of how many? set data.folds too, for example to 5"
+    elif fold is not None and folds is not None and fold > folds:
+        yield "data.fold", ("data.folds",), f"there are {folds} folds; give a number from 1 to {folds}"
+    if folds is None and config.data.fold_seed != DataSettings.model_fields["fold_seed"].default:
+        yield "data.fold_seed", ("data.folds",), "there are no folds; set data.folds and data.fold, or leave it out"

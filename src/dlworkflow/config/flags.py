@@ -42,6 +42,7 @@ FLAGS = {
             also="--imgsz --img-size --input-size --resize",
         ),
         Flag("--val-fraction", "data.val_fraction", "F", DATA, "number", also="--val-split --validation-split"),
+        Flag("--limit", "data.limit", "N|F", DATA, "number", also="--max-samples --subset --limit-train-batches"),
         Flag("--batch-size", "data.batch_size", "N|full", DATA, "number", also="--batch --bs"),
         Flag("--workers", "data.num_workers", "N", DATA, "number", also="--num-workers"),
         Flag(
@@ -122,6 +123,7 @@ HINTS = {  # options of other tools that no flag stands for -> what to type here
 OF_LR_FIND = (
     "--data",
     "--image-size",
+    "--limit",
     "--batch-size",
     "--workers",
     "--data-dir",
@@ -130,7 +132,17 @@ OF_LR_FIND = (
     "--device",
 )
 OF_SWEEP = (
-    *("--data", "--image-size", "--batch-size", "--workers", "--data-dir", "--recipe", "--epochs", "--device"),
+    *(
+        "--data",
+        "--image-size",
+        "--limit",
+        "--batch-size",
+        "--workers",
+        "--data-dir",
+        "--recipe",
+        "--epochs",
+        "--device",
+    ),
     *(flag.name for flag in FLAGS.values() if flag.panel == SEARCH),
 )
 OF_TRAIN = tuple(flag.name for flag in FLAGS.values() if flag.panel != SEARCH)

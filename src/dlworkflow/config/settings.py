@@ -39,6 +39,14 @@ class ModelSettings(_OpenSettings):
     name: str = Field(description="Model: a name of `dlw models`, of a torchvision classification model, or timm/NAME.")
 
 
+def _checked_limit(limit: Any) -> Any:
+    """Take a number of samples, or a fraction of them."""
+    fits = 1 <= limit <= MOST if type(limit) is int else type(limit) is float and 0 < limit <= 1
+    if limit is not None and not fits:
+        raise ValueError("must be a number of samples as 100, or a fraction of them as 0.1")
+    return limit
+
+
 class DataSettings(_OpenSettings):
     """Which data set, how it is served, and the settings of its loader (`noise`, `image_size`, `transform`, ...)."""
 
@@ -59,6 +67,18 @@ class DataSettings(_OpenSettings):
     sampler: Literal["balanced"] | None = Field(
         None, description="balanced draws training samples so that all classes are equally frequent [default: none]."
     )
+    limit: Annotated[Any, BeforeValidator(_checked_limit)] = Field(
+        None,
+        description="Quick run on fewer samples of each split, by class: a fraction as 0.1, or a number as 100 "
+        "[default: all samples].",
+    )
+    folds: int | None = Field(
+        None, ge=2, le=MOST, description="Cross-validation: number of folds of the training data [default: none]."
+    )
+    fold: int | None = Field(
+        None, ge=1, le=MOST, description="Cross-validation: the fold held out as test split, from 1 [default: none]."
+    )
+    fold_seed: int = Field(42, ge=0, lt=2**32, description="Cross-validation: seed of the folds.")
     val_fraction: float | None = Field(
         None,
         gt=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import DataError
 
@@ -83,6 +83,58 @@ def stratified_split(
     )
 
 
+def folds_of(
+    labels: Sequence[int],
+    folds: int,
+    random_state: int,
+    groups: Sequence[Hashable] | None = None,
+    names: Sequence[str] = (),
+) -> list[list[int]]:
+    """Return the indices of each fold, sorted: every sample is in one, classes keep their shares, groups stay whole.
+
+    Without classes all labels are equal. Raises DataError where groups leave a fold or a class without any sample.
+    """
+    import numpy as np
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    codes = None if groups is None else _codes(groups)
+    if codes is not None and (n_groups := codes.max() + 1) < folds:
+        raise DataError(f"data.folds: {n_groups} whole groups are fewer than {folds} folds; give at most {n_groups}")
+    kind = StratifiedKFold if codes is None else StratifiedGroupKFold
+    splitter = kind(folds, shuffle=True, random_state=random_state)
+    found = [sorted(held.tolist()) for _, held in splitter.split(np.zeros(len(labels)), labels, codes)]
+    if not all(found):
+        raise DataError(f"data.folds: whole groups leave one of {folds} folds without any sample; give fewer")
+    for held in found:
+        others = {*held}
+        left = {label for index, label in enumerate(labels) if index not in others}
+        if lost := sorted({*labels} - left):
+            name = f"class {names[lost[0]]!r}" if names else "all data"
+            raise DataError(f"data.folds: {name} is in one group; it stays whole, so its fold leaves none to train on")
+    return found
+
+
+def share_of(labels: Sequence[int], n: int, random_state: int) -> list[int]:
+    """Return the indices of about n samples, sorted: classes keep their shares, each with one sample at least."""
+    import numpy as np
+
+    order = np.random.default_rng(random_state).permutation(len(labels))
+    sizes, seen = Counter(labels), Counter[int]()
+    places: list[tuple[float, int]] = []  # each class is spread evenly over (0, 1), its first sample before all others
+    for index in order.tolist():
+        label = labels[index]
+        places.append(((seen[label] + 0.5) / sizes[label] if seen[label] else 0.0, index))
+        seen[label] += 1
+    return sorted(index for _, index in sorted(places)[: max(n, len(sizes))])
+
+
+def _codes(groups: Sequence[Hashable]) -> Any:
+    """Return the groups as numbers from 0, (n,) int64."""
+    import numpy as np
+
+    return np.unique([str(group) for group in groups], return_inverse=True)[1]
+
+
 def _split_groups(
     labels: Sequence[int],
     groups: Sequence[Hashable],
@@ -103,7 +155,7 @@ def _split_groups(
                 f"{name} is in one group only, {str(*own)!r}; a group stays whole, so two are needed to split it into "
                 f"training and {part}"
             )
-    y, codes = np.asarray(labels), np.unique([str(group) for group in groups], return_inverse=True)[1]
+    y, codes = np.asarray(labels), _codes(groups)
     n_groups = int(codes.max()) + 1
     of_test = min(math.ceil(n_groups * test_fraction), n_groups - 1)
     draws = GroupShuffleSplit(_DRAWS, test_size=of_test, random_state=random_state).split(y, groups=codes)

@@ -18,6 +18,8 @@ A plain Dataset offers none of this and works everywhere. A data set of your own
 | `fingerprint()`, `fingerprint_known` | a digest that changes when the data does; whether it needs no more reading |
 | `former_fingerprint()` | the digest of version 0.1, or None |
 | `subset(indices, name)` | some of the samples, in this order; parts of another `name` are cached apart |
+| `remember_with(whole, indices)` | reads all samples of `whole`, of which these are some, where they fit |
+| `at(indices)` | some samples of a stream, held in memory |
 | `cut(fraction, random_state)` | (train, validation, note), where only whole files can be held out |
 | `shared(rank, size, take_over)` | the files that one of several processes reads |
 | `without_augmentation()` | the same samples as evaluation takes them |
@@ -212,6 +214,16 @@ def _with_groups(part: Any, groups: Sequence[Hashable] | None) -> Any:
     if groups is not None:
         part.groups = groups
     return part
+
+
+def remember_with(part: Any, whole: Any, indices: Sequence[int]) -> None:
+    """Let `remember` read all samples of `whole`, where the data set can: the part has these of them."""
+    _call(part, "remember_with", whole, indices)
+
+
+def held(part: Any, n: int) -> Any:
+    """Return the first n samples of a stream, held in memory."""
+    return part.at(range(n))
 
 
 def cut_files(part: Any, fraction: float, random_state: int) -> tuple[Any, Any, str] | None:

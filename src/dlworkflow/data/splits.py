@@ -32,7 +32,7 @@ class Splits(Shown):
     labels, empty for a regression, whose labels are scaled by `target` where it is given; `transform` is
     what an image goes through in evaluation and prediction; `indices` are the samples of each split where the library
     cut it; `notes` are things a user should know; `skipped` is how many unreadable samples were left out of a split,
-    where any were, each named in the notes.
+    where any were, each named in the notes; `selected` are those notes that state which samples of the data are used.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Splits(Shown):
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
     target: TargetScale | None = None
+    selected: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in self.parts().values():
@@ -152,13 +153,24 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
         train, val, note = files
         return replace(splits, train=train, val=val, notes=(*splits.notes, note))
     kept, chosen = _chosen(splits, fraction, random_state)
+    return divided(splits, kept, chosen, "val")
+
+
+def divided(splits: Splits, kept: Sequence[int], chosen: Sequence[int], part: str) -> Splits:
+    """Return splits whose split `part` are the `chosen` training samples, not augmented; `kept` are left for training.
+
+    All training samples are read at once, so that another division of them needs no further reading.
+    """
+    train = protocol.subset_of(splits.train, kept, name=f"train without {part}")
+    held = protocol.subset_of(splits.train, chosen, name=f"{part} of train")
+    protocol.remember_with(train, splits.train, kept)
+    protocol.remember_with(held, splits.train, chosen)
     indices = splits.indices
     if indices is not None:
         own = indices["train"]
-        indices = {**indices, "train": [own[index] for index in kept], "val": [own[index] for index in chosen]}
-    train = protocol.subset_of(splits.train, kept, name="train without val")
-    val = protocol.without_augmentation(protocol.subset_of(splits.train, chosen, name="val of train"))
-    return replace(splits, train=train, val=val, indices=indices)
+        indices = {**indices, "train": [own[index] for index in kept], part: [own[index] for index in chosen]}
+    parts: dict[str, Any] = {"train": train, part: protocol.without_augmentation(held)}
+    return replace(splits, **parts, indices=indices)
 
 
 def without_unreadable(splits: Splits) -> Splits:

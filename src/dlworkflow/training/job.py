@@ -15,7 +15,8 @@ from dlworkflow.config import DataSettings, TrainConfig
 from dlworkflow.data.check.leakage import Copy, find_copies
 from dlworkflow.data.loaders import check_streamed
 from dlworkflow.data.protocol import OnProgress, Streamed, counts_of, remember
-from dlworkflow.data.splits import Splits, with_validation, without_unreadable
+from dlworkflow.data.selection import SELECTION, select
+from dlworkflow.data.splits import Splits, without_unreadable
 from dlworkflow.engine.class_weights import class_weights
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
 from dlworkflow.engine.device import choose_device, choose_threads
@@ -130,10 +131,9 @@ def put_in_place(
 
 
 def _load_data(config: TrainConfig, offline: bool, group: Group | None) -> Splits:
-    """Load the data and hold out the validation fraction; check what the settings ask of streamed data."""
+    """Load the data and select what the run uses of it; check what the settings ask of streamed data."""
     splits = data.load(config.data.name, data_dir=config.data.data_dir, offline=offline, **config.data.settings)
-    if config.data.val_fraction is not None:
-        splits = with_validation(splits, config.data.val_fraction, random_state=config.data.val_seed)
+    splits = select(splits, **{key: getattr(config.data, key) for key in SELECTION})
     if isinstance(splits.train, Streamed):
         check_streamed(config.data.batch_size, config.data.sampler is not None)
         if group is not None:

@@ -211,6 +211,8 @@ def against_task(config: TrainConfig, task: str) -> dict[str, str]:
 def check_against_data(config: TrainConfig, splits: Splits) -> None:
     """Raise ConfigError for settings that loaded data has no use for."""
     found = against_task(config, splits.task)
+    if config.data.fold is not None and splits.val is None:
+        found |= dict.fromkeys(_watching(config), f"the fold that is scored would decide; {_HELD_OUT}")
     if splits.kind != "image":
         numbers = f"data {splits.name!r} has numbers"
         if config.channels_last:
@@ -219,6 +221,15 @@ def check_against_data(config: TrainConfig, splits: Splits) -> None:
             found.setdefault("cutmix", f"cuts pieces out of images; {numbers} (mixup blends them)")
     if found:
         raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+
+
+_HELD_OUT = "hold out a part of the others for it with --val-fraction 0.2, or leave it out"
+
+
+def _watching(config: TrainConfig) -> list[str]:
+    """Return the settings by which a loss during training decides how it continues."""
+    watching = {"early_stopping": config.early_stopping is not None, "schedule": config.schedule.name == "plateau"}
+    return [key for key, given in watching.items() if given]
 
 
 def locate_data(layer: Layer) -> Layer:

@@ -90,6 +90,11 @@ class ImageData(Described, Dataset[Any]):
             self.drop_left_out()
             self.remember(on_progress)
 
+    def remember_with(self, whole: ImageData, indices: Sequence[int]) -> None:
+        """Decode with the files of `whole`, of which these are some, where all of them can be kept in memory."""
+        if isinstance(self.images, ImageFiles) and isinstance(whole.images, ImageFiles):
+            self.images.take_from(whole.images, indices)
+
     def drop_left_out(self) -> None:
         """Be without the files that could not be read, so that indices are those of the others."""
         if not isinstance(self.images, ImageFiles) or not self.left_out:

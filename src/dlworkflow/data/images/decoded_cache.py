@@ -56,7 +56,7 @@ class ImageFiles:
 
     `remember` decodes and resizes all of them once; without it, or where they can be kept neither in memory nor in a
     file, they are decoded when needed. `part` is the split that they are of: parts of one folder have a file each.
-    `file` is where they were found or written, and `n_decoded` how many were decoded to remember them.
+    `file` is where they were found or written.
     """
 
     def __init__(self, paths: Sequence[Path], pipeline: Pipeline, channels: int, *, part: str = "") -> None:
@@ -67,7 +67,8 @@ class ImageFiles:
         self._contents = torch.zeros(len(self.paths), DIGEST_BYTES, dtype=torch.uint8)  # zeros where not known yet
         self.sums: Any = None  # a checksum of each image's pixels, (n,) uint64, where they are kept
         self.file: Path | None = None
-        self.n_decoded = 0
+        self._decoded_times = np.zeros(len(self.paths), int)
+        self._whole: tuple[ImageFiles, Sequence[int]] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -93,7 +94,7 @@ class ImageFiles:
 
     def remember(self, on_progress: OnProgress | None = None) -> None:
         """Decode what no earlier run has left decoded. Raises UnreadableError naming the first ten that cannot be."""
-        if self._kept is not None or not self.paths:
+        if self._kept is not None or not self.paths or self._take_of_whole(on_progress):
             return
         file = file_for(self.paths, self._pipeline, self.channels, self._part)
         row = row_type(self.channels, self._pipeline.size)
@@ -123,6 +124,32 @@ class ImageFiles:
         self._contents, self.sums = torch.from_numpy(rows["content"].copy()), rows["sum"].copy()
         self.file = file
         return True
+
+    def take_from(self, whole: ImageFiles, indices: Sequence[int]) -> None:
+        """Let `remember` decode all of `whole`, of which these are some, where they can be kept in memory."""
+        self._whole = whole, indices
+
+    def _take_of_whole(self, on_progress: OnProgress | None) -> bool:
+        """Take the pixels of the whole that these are of, if any, and return whether they could be taken."""
+        if self._whole is None or self._whole[0].n_bytes > DECODED_MEMORY_BUDGET:
+            return False
+        (whole, indices), self._whole = self._whole, None
+        try:
+            whole.remember(on_progress)
+        except UnreadableError:  # perhaps of another part: reading these alone names those of them
+            return False
+        if whole._kept is None:
+            return False
+        places = torch.as_tensor(indices)
+        self._kept, self._contents = whole._kept.index_select(0, places), whole._contents.index_select(0, places)
+        self.sums, self._decoded_times = whole.sums[places.numpy()], whole._decoded_times[places.numpy()]
+        self.file = whole.file
+        return True
+
+    @property
+    def n_decoded(self) -> int:
+        """How many images were decoded to remember these."""
+        return int(self._decoded_times.sum())
 
     def _decoded(
         self, file: Path | None, row: np.dtype[Any], keys: Any, known: Any, on_progress: OnProgress | None
@@ -165,7 +192,7 @@ class ImageFiles:
                     pixels[index] = torch.from_numpy(known["pixels"][place])
                     contents[index] = known["content"][place]
             new = [index for index, place in enumerate(places) if place is None]
-            self.n_decoded += len(new)
+            self._decoded_times[[start + index for index in new]] += 1
             errors = decode_into(pixels, contents, paths, new, self._pipeline, self.channels)
             yield start, pixels, contents, errors
 
@@ -180,7 +207,7 @@ class ImageFiles:
             pixels, self._contents.numpy()[damaged], bad = self._read(damaged)
             _raise_for(bad, len(self))
             self._kept.numpy()[damaged] = pixels.numpy()  # in this process's memory: the file stays as it is
-            self.n_decoded += len(damaged)
+            self._decoded_times[damaged] += 1
         self._checked[new] = True
 
     @property
