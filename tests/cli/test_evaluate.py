@@ -9,9 +9,14 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from dlworkflow import data
 from dlworkflow.analysis.evaluation import evaluate_run
+from dlworkflow.inference.predictor import Predictor
+from dlworkflow.models.circles import CircleModelV2
 from dlworkflow.runs import find_run
+from dlworkflow.training.sweep.folder import Plan, Sweep
 
 
 def evaluated(dlw, *arguments):
@@ -54,6 +59,43 @@ def test_flipped_scores_are_those_of_flipped_predictions_and_noted(dlw, runs):
     found = run.evaluation()
 
     assert (found.tta, found.loss) == ("flip", pytest.approx(evaluate_run(run, tta="flip").loss))
+
+
+@pytest.fixture
+def sweep(runs):
+    """A sweep of a run on circles and one with other weights."""
+    made = Sweep.create(runs, "circles", Plan({}, {}, []))
+    for name in ("one", "two"):
+        shutil.copytree(runs / "circles_v2-circles-001", made.path / name)
+    torch.save(CircleModelV2().state_dict(), made.path / "two/best.pth")
+    return made
+
+
+def test_a_sweep_is_scored_by_the_mean_of_its_predictions(dlw, sweep):
+    printed = json.loads(evaluated(dlw, "circles-001", "--format", "json").out)
+
+    test = data.load("circles").test
+    answers = Predictor.from_runs(sweep.runs()).predict(test.data)
+    right = [answer.label == test.classes[label] for answer, label in zip(answers, test.targets.int(), strict=True)]
+    assert printed["metrics"]["accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+def test_each_run_of_a_sweep_is_scored_too_and_nothing_is_written(dlw, sweep, state_of):
+    before = state_of(sweep.path)
+    alone = sorted(evaluate_run(run).acc for run in sweep.runs())
+    answer = dlw("evaluate", "circles-001")
+
+    assert f"each run alone: accuracy {alone[0]:.2%} to".replace("%", " %") in answer.out
+    assert state_of(sweep.path) == before
+
+
+def test_a_sweep_is_scored_on_the_test_split_alone(dlw, sweep):
+    answer = dlw("evaluate", "circles-001", "--split", "val")
+
+    assert (answer.code, answer.complaints) == (
+        2,
+        ["dlw: --split val: several runs were trained on different samples; give --split test"],
+    )
 
 
 def test_figures_are_drawn_unless_refused(dlw, runs):

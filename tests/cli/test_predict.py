@@ -484,7 +484,7 @@ def test_a_sweep_predicts_the_mean_of_its_finished_runs_and_their_disagreement(d
     [row] = objects(answer)
     assert (row["probability"], row["disagreement"]) == (expected.probability, expected.disagreement)
     assert answer.err.splitlines() == [
-        "note    left out of circles-001: 1 runs that have not finished",
+        "note    left out of circles-001: 1 run that has not finished",
         "mean of 2 runs: one, two (best weights)",
     ]
 
@@ -505,8 +505,8 @@ def test_runs_that_do_not_go_together_are_one_line(dlw, runs):
     [line] = dlw("predict", "1", "--run", "line", "--run", "circles").complaints
 
     assert line == (
-        "dlw: run 'line-line-001' and run 'circles_v2-circles-001' cannot be averaged: "
-        "tasks differ: regression; and binary"
+        "dlw: the runs line-line-001 and circles_v2-circles-001 cannot be averaged, "
+        "their tasks differ: regression; binary"
     )
 
 

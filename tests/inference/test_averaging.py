@@ -132,9 +132,9 @@ def test_no_run_is_refused():
         Predictor.from_runs([])
 
 
-@pytest.mark.parametrize(("other", "words"), [(3, "tasks differ: binary; and multiclass"), (4, "tasks differ")])
+@pytest.mark.parametrize(("other", "words"), [(3, "tasks differ: binary; multiclass"), (4, "tasks differ")])
 def test_runs_of_other_tasks_are_refused(runs, other, words):
-    with pytest.raises(RunError, match=f"cannot be averaged: {words}"):
+    with pytest.raises(RunError, match=f"cannot be averaged, their {words}"):
         Predictor.from_runs([runs[0], runs[other]])
 
 
@@ -145,5 +145,5 @@ def test_runs_of_other_classes_are_refused(runs, tmp_path):
     summary["baseline"] = None
     (other / "summary.json").write_text(json.dumps(summary))
 
-    with pytest.raises(RunError, match="classes differ: 'outer', 'inner'; and 'outer', 'middle'"):
+    with pytest.raises(RunError, match="classes differ: outer, inner; outer, middle"):
         Predictor.from_runs([runs[0], other])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,9 +29,9 @@ from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
-from dlworkflow.inference.averaging import TTA, with_tta
+from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
 from dlworkflow.inference.predictor import load_run_model
-from dlworkflow.inference.rebuild import stored_target, stored_thresholds
+from dlworkflow.inference.rebuild import check_alike, stored_target, stored_thresholds
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.multilabel import NO_LABELS, set_names
 from dlworkflow.metrics.report import EvaluationReport, make_report
@@ -73,17 +74,26 @@ class Part:
         return files_of(self.dataset)
 
 
-def load_splits(run: Run, *, offline: bool = False, data_dir: str | None = None, on_bad: OnBad | None = None) -> Splits:
+def load_splits(
+    run: Run,
+    *,
+    offline: bool = False,
+    data_dir: str | None = None,
+    on_bad: OnBad | None = None,
+    without_folds: bool = False,
+) -> Splits:
     """Load the data that a run was trained on, by its own settings, `on_bad` as given.
 
-    Raises DataError when it is not there, and RunError when its classes are no longer those of the run.
+    `without_folds` leaves out the setting that holds out a fold in place of the test split. Raises DataError when the
+    data is not there, and RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
     stored = summary.config["data"]
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
-    splits = select(splits, **{key: stored[key] for key in SELECTION if key in stored})
+    left_out = ("folds", "fold") if without_folds else ()
+    splits = select(splits, **{key: stored[key] for key in SELECTION if key in stored and key not in left_out})
     if list(splits.classes) != summary.classes:
         raise RunError(
             f"the classes of {splits.name!r} are no longer those of {run.name}: "
@@ -102,17 +112,19 @@ def load_part(
     data_dir: str | None = None,
     offline: bool = False,
     limit: float | None = None,
+    without_folds: bool = False,
 ) -> Part:
     """Load a split of a run's own data, or of `other`: a path to images, or a data set of the table.
 
     Images' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
     `on_bad` is what becomes of images that cannot be read: as in the run's settings for its own data, else an
-    error. `limit` takes some of the samples, see `limited_part`. Raises DataError when classes differ or the split is
-    not there.
+    error. `limit` takes some of the samples, see `limited_part`; `without_folds` is as for `load_splits`. Raises
+    DataError when classes differ or the split is not there.
     """
     if other is None:
-        splits = _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
-        part = replace(_part(split, split, splits), fingerprint=run.data_fingerprints().get(split))
+        splits = _own_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad, without_folds=without_folds)
+        known = {} if without_folds else run.data_fingerprints()
+        part = replace(_part(split, split, splits), fingerprint=known.get(split))
         part = replace(part, notes=tuple(dict.fromkeys((*splits.selected, *part.notes))))
     else:
         load = _part_of_table if other in data.names() else _part_of_path
@@ -190,6 +202,25 @@ def evaluate_part(
         result = evaluate(model, batches, loss_fn, choose_device(device), task=task)
     drop_left_out(part.dataset)  # files and labels are those of the samples that were scored
     return result
+
+
+def evaluate_together(runs: Sequence[Run], part: Part, **options: Any) -> tuple[Evaluation, list[Evaluation]]:
+    """Score the mean of several runs' predictions on a part, and each run alone; `options` as for `evaluate_part`.
+
+    `part` is one of the first run. Raises RunError for runs that cannot be averaged.
+    """
+    check_alike(runs)
+    alone = [evaluate_part(run, part, **options) for run in runs]
+    summary, target = runs[0].summary(), stored_target(runs[0].summary())
+    task = get_task(summary.task)
+    scores = [result.logits for result in alone]
+    if target is not None:  # each run has a scale of its own
+        own = (stored_target(run.summary()) or target for run in runs)
+        scores = [target.scaled(scale.undone(values)) for scale, values in zip(own, scores, strict=True)]
+    logits, y = task.align(mean_scores(torch.stack(scores), task), alone[0].y), alone[0].y
+    loss = float(build_loss(task, summary.config["loss"])(logits, y))
+    acc = float(task.is_correct(logits, y).double().mean()) if task.has_accuracy else math.nan
+    return Evaluation(loss, acc, logits, y), alone
 
 
 def evaluate_run(
@@ -275,10 +306,10 @@ def _on_bad(name: str, on_bad: OnBad | None) -> dict[str, Any]:
     return {"on_bad": on_bad}
 
 
-def _own_splits(run: Run, *, offline: bool, data_dir: str | None, on_bad: OnBad | None) -> Splits:
+def _own_splits(run: Run, **options: Any) -> Splits:
     """Load a run's own data; where its images were moved, the error shows how to name their new place."""
     try:
-        return load_splits(run, data_dir=data_dir, offline=offline, on_bad=on_bad)
+        return load_splits(run, **options)
     except MissingDataError as error:
         if "path" not in run.summary().config["data"]:
             raise

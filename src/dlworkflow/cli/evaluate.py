@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -17,13 +19,14 @@ from dlworkflow.cli.options import (
     Weights,
     say,
 )
-from dlworkflow.cli.predict_model import warn_of_mirroring
+from dlworkflow.cli.predict_model import chosen_weights, finished_runs, warn_of_mirroring
 from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
+from dlworkflow.errors import few
 from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.metrics.report import EvaluationReport
-    from dlworkflow.runs import EvaluationSummary, Summary
+    from dlworkflow.runs import EvaluationSummary, Run, Summary
 
 MOST_CLASSES = 25
 """A terminal shows the table of up to this many classes; evaluation.json holds them all."""
@@ -77,7 +80,8 @@ def evaluate(
     """Evaluate a run: metrics, classes, baseline and figures.
 
     Loss, metrics, classes, the most confused pairs, the majority baseline and a 95 % interval. Writes evaluation.json,
-    predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder.
+    predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder. The runs
+    of a sweep are averaged, and nothing is written.
     """
     from dlworkflow.errors import ConfigError
     from dlworkflow.runs import find_run
@@ -86,7 +90,8 @@ def evaluate(
         raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     if ignore_extra and data is None:
         raise ConfigError("--ignore-extra: only with --data; a run's own classes are all known")
-    found = find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
+    runs = finished_runs(run, runs_dir) if run not in (None, "last", "best") else []
+    found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
     from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_data, report_part, write_report
     from dlworkflow.config import from_overrides
@@ -95,13 +100,18 @@ def evaluate(
     from dlworkflow.runs import leakage_warnings
 
     chosen = check_settings(from_overrides(settings or ()).values)
-    say(f"run {found.path} ({weights.value} weights{f', --tta {tta}' if tta else ''})")
-    options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline, "limit": limit}
-    part = load_part(found, split, other=data, on_bad=on_bad, **options)
+    options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
+    options |= {"other": data, "on_bad": on_bad, "limit": limit}
+    scoring: dict[str, Any] = {"weights": weights.value, "device": device or "auto", "tta": tta}
+    if len(runs) > 1:
+        _evaluate_together(runs, split, output, chosen, options, scoring)
+        return
+    say(f"run {found.path} {chosen_weights(weights.value, tta)}")
+    part = load_part(found, split, **options)
     for note in part.notes:
         say(f"note: {note}")
     warn_of_mirroring(found, tta)
-    result = evaluate_part(found, part, weights=weights.value, device=device or "auto", tta=tta)
+    result = evaluate_part(found, part, **scoring)
     if part.changed:
         say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
     elif part.fingerprint_is_former:
@@ -121,6 +131,40 @@ def evaluate(
 
         paths += draw_evaluation(found, part, result, report, weights=weights.value)
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
+
+
+def _evaluate_together(
+    runs: list[Run],
+    split: Split,
+    output: Format,
+    chosen: Any,
+    options: dict[str, Any],
+    scoring: dict[str, Any],
+) -> None:
+    """Print the scores of several runs' mean prediction, and the range of those of each; writes nothing."""
+    from dlworkflow.analysis.evaluation import evaluate_together, load_part, report_data, report_part
+    from dlworkflow.errors import ConfigError
+
+    if split != "test":
+        raise ConfigError(f"--split {split}: several runs were trained on different samples; give --split test")
+    weights, tta = scoring["weights"], scoring["tta"]
+    say(f"mean of {len(runs)} runs: {few([run.name for run in runs], 5, quoted=False)} {chosen_weights(weights, tta)}")
+    part = load_part(runs[0], split, without_folds=True, **options)
+    for note in part.notes:
+        say(f"note: {note}")
+    warn_of_mirroring(runs[0], tta)
+    result, alone = evaluate_together(runs, part, **scoring)
+    report = report_part(runs[0], part, result, chosen)
+    data = report_data(runs[0], part, report, weights=weights, tta=tta)
+    _print(replace(data, run=f"mean of {len(runs)} runs", epoch=None), report, output)
+    if output is Format.table:
+        has_accuracy = report.interval is not None
+        scores = [each.acc if has_accuracy else each.loss for each in alone]
+        low, mean, high = (percent(x) if has_accuracy else number(x) for x in (min(scores), fmean(scores), max(scores)))
+        what = "accuracy" if has_accuracy else "loss"
+        typer.echo(f"each run alone: {what} {low} to {high}, mean {mean}")
+    for warning in report.warnings:
+        say(f"warning: {warning}")
 
 
 def _as_trained(summary: Summary, split: str, weights: str) -> str:

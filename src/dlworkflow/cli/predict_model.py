@@ -29,9 +29,14 @@ def from_runs(
     predictor = Predictor.from_runs(found, weights=weights, device=device or "auto").with_tta(tta)
     shown = few((run.name for run in found), 5, quoted=False)
     what = f"run {found[0].path}" if len(found) == 1 else f"mean of {len(found)} runs: {shown}"
-    say(f"{what} ({weights} weights{f', --tta {tta}' if tta else ''})")
+    say(f"{what} {chosen_weights(weights, tta)}")
     warn_of_mirroring(found[0], tta)
     return predictor
+
+
+def chosen_weights(weights: str, tta: TTA | None) -> str:
+    """Return how a line about a run ends: which weights, and the test-time augmentation."""
+    return f"({weights} weights{f', --tta {tta}' if tta else ''})"
 
 
 def warn_of_mirroring(run: Run, tta: TTA | None) -> None:
@@ -47,18 +52,11 @@ def warn_of_mirroring(run: Run, tta: TTA | None) -> None:
 
 
 def _runs_called(name: str, runs_dir: str | None, given: Inputs) -> list[Run]:
-    """Return the run of this name, the last or best that takes such inputs, or the finished runs of a sweep."""
+    """Return the last or best run that takes such inputs, the run of this name, or the finished runs of a sweep."""
     from dlworkflow.runs import find_run
-    from dlworkflow.training.sweep.folder import find_runs
 
     if name not in ("last", "best"):
-        found = find_runs(name, runs_dir)
-        finished = [run for run in found if len(found) == 1 or run.status() == "finished"]
-        if len(finished) < len(found):
-            say(f"note    left out of {name}: {len(found) - len(finished)} runs that have not finished")
-        if not finished:
-            raise RunError(f"no run of the sweep {name} has finished")
-        return finished
+        return finished_runs(name, runs_dir)
     fits, what = given.wanted_run()
     try:
         return [find_run(name, runs_dir, fits=fits, what=f"trained run that takes {what}")]
@@ -66,6 +64,22 @@ def _runs_called(name: str, runs_dir: str | None, given: Inputs) -> list[Run]:
         if missing := given.missing():
             raise MissingDataError(f"no file {few(missing, 3)}; {error}") from None
         raise
+
+
+def finished_runs(name: str, runs_dir: str | None) -> list[Run]:
+    """Return the run of this name, or the finished runs of a sweep or cross-validation; report if others are left out.
+
+    Raises RunError where none has finished.
+    """
+    from dlworkflow.training.sweep.folder import find_runs
+
+    found = find_runs(name, runs_dir)
+    finished = [run for run in found if len(found) == 1 or run.status() == "finished"]
+    if not finished:
+        raise RunError(f"no run of the sweep {name} has finished")
+    if left := len(found) - len(finished):
+        say(f"note    left out of {name}: {left} run{'s that have' if left > 1 else ' that has'} not finished")
+    return finished
 
 
 def from_weights(

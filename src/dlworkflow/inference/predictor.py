@@ -27,7 +27,7 @@ from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import ConfigError, DataError, RunError, few
+from dlworkflow.errors import ConfigError, DataError, few
 from dlworkflow.inference.arrays import Layout
 from dlworkflow.inference.averaging import TTA, Ensemble, InUnits, disagreement, mean_scores, with_tta
 from dlworkflow.inference.inputs import Inputs
@@ -35,6 +35,7 @@ from dlworkflow.inference.parallel import chunks, on_all_cores
 from dlworkflow.inference.prediction import Prediction as Prediction
 from dlworkflow.inference.prediction import predictions_of
 from dlworkflow.inference.rebuild import (
+    check_alike,
     load_run_model,
     placed,
     possible_outputs,
@@ -116,19 +117,17 @@ class Predictor:
         Predicts the mean of their probabilities, or of the values of a regression, with their `disagreement`. Raises
         RunError for none, and for runs whose classes, inputs or preprocessing differ.
         """
-        members = [cls.from_run(run, **options) for run in runs]
-        if not members:
-            raise RunError("an ensemble needs at least one run")
-        first, *others = members
-        for other in others:
-            if difference := _difference(first, other):
-                raise RunError(f"{first.name} and {other.name} cannot be averaged: {difference}")
-        if not others:
-            return first
+        found = [run if isinstance(run, Run) else find_run(os.fspath(run)) for run in runs]
+        check_alike(found)
+        members = [cls.from_run(run, **options) for run in found]
+        if len(members) == 1:
+            return members[0]
         own = [InUnits(each.model, each.target) if each.target else each.model for each in members]
         by_class = zip(*(each.thresholds for each in members), strict=True)
         thresholds = tuple(sum(of_class) / len(members) for of_class in by_class)
-        return replace(first, model=Ensemble(own, first.task).eval(), run=None, target=None, thresholds=thresholds)
+        return replace(
+            members[0], model=Ensemble(own, members[0].task).eval(), run=None, target=None, thresholds=thresholds
+        )
 
     @classmethod
     def from_weights(
@@ -329,23 +328,6 @@ class Predictor:
         logits = logits.reshape(len(sources), -1)
         options: dict[str, Any] = {"target": self.target, "thresholds": self.thresholds, "disagreement": apart}
         return predictions_of(sources, logits, self.task, self.classes, top_k=top_k, **options)
-
-
-def _difference(one: Predictor, other: Predictor) -> str:
-    """Return why two models cannot answer together, or an empty text."""
-    facts = (
-        [
-            ("tasks", each.task.name),
-            ("classes", few(each.classes)),
-            ("inputs", "x".join(map(str, each.in_shape))),
-            ("preprocessing", each.transform.for_evaluation().text() if each.transform else ""),
-        ]
-        for each in (one, other)
-    )
-    for (what, first), (_, second) in zip(*facts, strict=True):
-        if first != second:
-            return f"{what} differ: {first}; and {second}"
-    return "the order of their classes differs" if one.classes != other.classes else ""
 
 
 def predict_images(

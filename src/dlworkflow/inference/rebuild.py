@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -64,6 +65,29 @@ def stored_weights(run: Run, weights: str = "best") -> Path:
     if not path.is_file():
         raise RunError(f"{run.name} has no weights {path.name!r} (status: {run.summary().status})")
     return path
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise RunError for no runs, and for runs whose predictions cannot be averaged: of other classes, say."""
+    if not runs:
+        raise RunError("an ensemble needs at least one run")
+    first, *others = ((run.name, _what_goes_in_and_out(run.summary())) for run in runs)
+    for name, facts in others:
+        for what, fact in facts.items():
+            if fact != first[1][what]:
+                raise RunError(
+                    f"the runs {first[0]} and {name} cannot be averaged, their {what} differ: {first[1][what]}; {fact}"
+                )
+
+
+def _what_goes_in_and_out(summary: Summary) -> dict[str, str]:
+    way = stored_transform(summary)
+    return {
+        "tasks": summary.task,
+        "classes": ", ".join(summary.classes),
+        "inputs": "x".join(map(str, summary.in_shape)),
+        "preprocessing": way.for_evaluation().text() if way is not None else "",
+    }
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
