@@ -206,6 +206,7 @@ def test_circles_v0_is_at_chance_after_the_notes_100_epochs(trained):
     assert history[-1]["test_acc"] == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.slow
 def test_circles_v2_passes_99_percent_in_3000_epochs(tmp_path):
     layer = read_file(CONFIGS / "circles_v2.yaml")
     layer.values["epochs"] = 3000

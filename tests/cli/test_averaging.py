@@ -68,7 +68,7 @@ def test_evaluate_says_why_its_figures_are_others(dlw, answer):
 def test_a_sweep_ranks_by_means_over_samples(dlw, in_tmp, pets):
     settings = ["averaging=batch", "data.transform=none", "data.batch_size=3"]
     arguments = [part for setting in settings for part in ("--set", setting)]
-    grid = ("--grid", "optimizer.lr=1e-10,1e-9", "--epochs", "1", "--format", "json")
+    grid = ("--grid", "optimizer.lr=1e-10,1e-9", "--epochs", "1", "--jobs", "1", "--format", "json")
 
     answer = dlw("sweep", "tinyvgg", "--data", pets, *grid, *arguments)
 

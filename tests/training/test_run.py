@@ -91,7 +91,7 @@ def test_without_reseed_the_loop_draws_on_where_the_initial_weights_ended(tmp_pa
 
 
 def test_a_callback_that_draws_changes_no_run_without_reseed(tmp_path):
-    config = settings("circles_v2", "reseed=false", "data.batch_size=100", "data.shuffle=true")
+    config = settings("circles_v2", "epochs=3", "reseed=false", "data.batch_size=100", "data.shuffle=true")
 
     runs = [run_training(config, runs_dir=tmp_path, on_start=lambda *_, n=n: torch.rand(n)) for n in (0, 5)]
 
