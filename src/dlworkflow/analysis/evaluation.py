@@ -30,11 +30,11 @@ from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
-from dlworkflow.inference.predictor import load_run_model
-from dlworkflow.inference.rebuild import check_alike, stored_target, stored_thresholds
+from dlworkflow.inference.rebuild import check_alike, load_run_model, stored_target, stored_thresholds, take_code
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.multilabel import NO_LABELS, set_names
 from dlworkflow.metrics.report import EvaluationReport, make_report
+from dlworkflow.registry.user_code import is_code
 from dlworkflow.runs import EvaluationSummary, Run, Summary
 
 STREAMED_BATCH = 256
@@ -88,6 +88,7 @@ def load_splits(
     data is not there, and RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
+    take_code(run)
     stored = summary.config["data"]
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
@@ -114,7 +115,7 @@ def load_part(
     limit: float | None = None,
     without_folds: bool = False,
 ) -> Part:
-    """Load a split of a run's own data, or of `other`: a path to images, or a data set of the table.
+    """Load a split of a run's own data, or of `other`: a path to images, or a data set by name or `file.py:load`.
 
     Images' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
     `on_bad` is what becomes of images that cannot be read: as in the run's settings for its own data, else an
@@ -127,6 +128,7 @@ def load_part(
         part = replace(_part(split, split, splits), fingerprint=known.get(split))
         part = replace(part, notes=tuple(dict.fromkeys((*splits.selected, *part.notes))))
     else:
+        other = data.locate(other)["name"] if is_code(other) else other
         load = _part_of_table if other in data.names() else _part_of_path
         given: dict[str, Any] = {"ignore_extra": ignore_extra, "on_bad": on_bad}
         part = load(run, other, split, **given, data_dir=data_dir, offline=offline)
@@ -191,6 +193,7 @@ def evaluate_part(
 ) -> Evaluation:
     """Score a run's weights on a part, with test-time augmentation where given; means are over samples."""
     summary = run.summary()
+    take_code(run, ("model", "loss"))
     task = get_task(summary.task)
     model = with_tta(load_run_model(run, weights), tta, task, kind=summary.kind, owner=run.name)
     size = summary.config["data"]["batch_size"]

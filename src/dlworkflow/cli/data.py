@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dlworkflow.cli.command import Commands
+from dlworkflow.cli.command import Commands, takes_code
 from dlworkflow.cli.data_options import DataSetOption, layout_of, load_data, settings_of
 from dlworkflow.cli.data_shard import shard
 from dlworkflow.cli.data_text import class_rows, head_cells, image_lines, place_text, report_lines
@@ -47,6 +47,7 @@ def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -
 
 
 @app.command()
+@takes_code
 def info(
     name: Annotated[
         str,
@@ -131,6 +132,7 @@ class What(StrEnum):
 
 
 @app.command()
+@takes_code
 def show(
     name: Annotated[
         str,

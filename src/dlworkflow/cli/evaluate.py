@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -35,6 +36,7 @@ MOST_CLASSES = 25
 Split = Literal["test", "train", "val"]
 
 
+@takes_code
 def evaluate(
     run: RunArgument = None,
     split: Annotated[Split, typer.Option(help="Split of the data to score.")] = "test",
