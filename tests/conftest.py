@@ -226,3 +226,17 @@ def _given(outputs):
             text += output.get("text") or kinds.get("text/plain", "") + "\n"
     count = {kind: sum(kind in kinds for kinds in data) for kind in ("image/png", "text/html")}
     return SimpleNamespace(text=text, stderr=stderr, figures=count["image/png"], tables=count["text/html"])
+
+
+@pytest.fixture
+def forget():
+    """Return a function that makes this process know no code of a user's any more, as a new one; so it ends, too."""
+    from dlworkflow.registry.user_code import forget_code
+    from dlworkflow.registry.user_files import KINDS
+
+    before = {kind: dict(things.registered) for kind, things in KINDS.items()}
+    forget_code()
+    yield forget_code
+    forget_code()
+    for kind, registered in before.items():
+        KINDS[kind].registered.update(registered)

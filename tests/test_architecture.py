@@ -15,7 +15,8 @@ SOURCE = Path(dlworkflow.__file__).parent
 
 STOREYS = (  # the doors, lowest first: each may import those of the storeys below it and of none above
     "_version errors",
-    "files registry",
+    "files",
+    "registry",
     "config",
     "engine",
     "data metrics plotting runs",
@@ -35,15 +36,17 @@ files/notebook: files/text
 files/paths: errors
 files/text:
 files/writing: errors files/locking
-registry: errors registry/signatures
+registry: errors registry/signatures registry/user_code registry/user_files
 registry/signatures: errors
+registry/user_code: errors files/paths registry/user_files
+registry/user_files: errors
 config: config/checking config/layers config/settings
 config/checking: errors config/layers config/settings
 config/command_line: files/text config/flags
 config/conflicts: config
 config/documentation: registry config/settings
 config/flags:
-config/layers: errors files/paths config/flags config/settings config/yaml_text
+config/layers: errors files/paths registry/user_code config/flags config/settings config/yaml_text
 config/settings:
 config/yaml_text: errors
 engine: registry
@@ -57,9 +60,9 @@ engine/device: errors
 engine/early_stopping:
 engine/ema:
 engine/given_accuracy: errors engine/tasks
-engine/loop: errors files/notebook engine/arguments engine/batch_check engine/data_parallel engine/device engine/scores
-    engine/tasks engine/update
-engine/loss_means: engine/tasks
+engine/loop: errors files/notebook registry/user_files engine/arguments engine/batch_check engine/data_parallel
+    engine/device engine/scores engine/tasks engine/update
+engine/loss_means: errors engine/tasks
 engine/losses: errors registry engine/loss_means engine/tasks
 engine/mixup: engine/tasks
 engine/optimizers: errors registry engine/bare_optimizers
@@ -71,25 +74,24 @@ engine/signals:
 engine/target_scale:
 engine/tasks: errors
 engine/update: engine/loss_means engine/tasks
-data: errors files/paths registry data/download data/folders data/images data/shards data/splits
+data: errors files/paths registry registry/user_code data/download data/folders data/given data/images data/shards
+    data/splits
 data/check: errors files/notebook files/paths data/folders data/images data/protocol data/splits
-data/datasets: errors files/paths registry engine/target_scale data/check data/described data/download data/folders
-    data/images data/splits data/strata
+data/datasets: errors files/paths registry data/check data/described data/download data/folders data/images data/splits
 data/described: errors
 data/download: errors files/paths
 data/first_rows: data/protocol data/splits
-data/folders: errors files/paths files/text data/images
-data/images: errors files/paths files/writing registry data/described data/protocol data/strata
+data/folders: errors files/paths data/images
+data/given: errors data/datasets data/protocol data/splits
+data/images: errors files/paths files/writing registry registry/user_code data/described data/protocol
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/partition: errors
 data/protocol:
-data/selection: errors data/partition data/protocol data/splits data/strata
+data/selection: errors data/partition data/protocol data/splits
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook files/text engine/target_scale data/described data/images data/partition
-    data/protocol data/strata
-data/strata: data/partition
+data/splits: errors files/notebook engine/target_scale data/described data/images data/partition data/protocol
 metrics: metrics/functions
 metrics/functions: errors registry metrics/multilabel
 metrics/multilabel: files/text
@@ -106,7 +108,6 @@ plotting/images: errors plotting/grid plotting/style
 plotting/notebook:
 plotting/points: errors plotting/style
 plotting/results: errors files/text plotting/style
-plotting/scores: errors plotting/style
 plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
@@ -120,7 +121,7 @@ runs/folder: errors files/locking files/notebook files/paths files/text files/wr
 runs/history: errors files/paths runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored
-models: errors registry models/libraries models/recipes
+models: errors registry registry/user_files models/libraries models/recipes
 models/activations: registry
 models/backbone: errors
 models/blobs: registry models/activations
@@ -146,29 +147,33 @@ training/distributed: errors files/text engine/data_parallel engine/device engin
 training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/functions
 training/explained: errors registry config/documentation config/flags
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
-training/job: errors files/paths config engine/class_weights engine/data_parallel engine/device engine/losses
-    engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol data/selection
-    data/splits models models/backbone models/libraries models/weights training/optimization
+training/job: errors files/paths registry/user_files config engine/class_weights engine/data_parallel engine/device
+    engine/losses engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol
+    data/selection data/splits models models/backbone models/libraries models/weights training/optimization
     training/settings training/transfer
 training/lr_finder: errors files/notebook config engine/device engine/loop engine/optimizers data/loaders
     models/backbone training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
     engine/schedules engine/update models/backbone training/state
-training/provenance: _version engine/data_parallel engine/device engine/loop data/check data/loaders data/protocol
-    metrics/functions metrics/multilabel runs models/weights training/job
+training/own_code: errors registry config engine/losses engine/optimizers engine/schedules data data/images
+    metrics/functions models
+training/provenance: _version registry/user_code engine/data_parallel engine/device engine/loop data/check data/loaders
+    data/protocol metrics/functions metrics/multilabel runs models/weights training/job training/own_code
 training/recorder: errors engine/loop runs models/weights training/state
-training/resume: errors config engine/data_parallel engine/loop engine/schedules data/protocol data/splits runs
-    training/assembly training/changed_data training/job training/provenance training/run training/settings
+training/resume: errors registry/user_code registry/user_files config engine/data_parallel engine/loop engine/schedules
+    data/protocol data/splits runs training/assembly training/changed_data training/job training/provenance training/run
+    training/settings
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/settings
     training/state
-training/settings: errors config config/conflicts config/flags engine/losses engine/optimizers engine/schedules data
-    data/splits metrics/functions models training/transfer
+training/settings: errors registry/user_code config config/conflicts config/flags engine/losses engine/optimizers
+    engine/schedules data data/splits metrics/functions models training/own_code training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
-training/sweep: errors files/notebook files/paths files/writing config engine/child_processes engine/device engine/loop
-    engine/losses engine/random_state engine/signals data/loaders runs runs/comparison runs/finding training/assembly
-    training/job training/provenance training/recorder training/resume training/run training/settings
+training/sweep: errors files/notebook files/paths files/writing registry/user_code config engine/child_processes
+    engine/device engine/loop engine/losses engine/random_state engine/signals data/loaders runs runs/comparison
+    runs/finding training/assembly training/job training/provenance training/recorder training/resume training/run
+    training/settings
 training/transfer: errors files/paths config data data/images models models/libraries models/published
 inference:
 inference/arrays: errors
@@ -179,24 +184,23 @@ inference/prediction: engine/target_scale engine/tasks
 inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/folders data/images
     runs models models/libraries models/weights inference/arrays inference/averaging inference/inputs
     inference/parallel inference/prediction inference/rebuild inference/rows inference/samples
-inference/rebuild: errors engine/target_scale data/images runs models models/weights
+inference/rebuild: errors registry/user_code registry/user_files engine/target_scale data/images runs models
+    models/weights
 inference/rows: errors data/folders
 inference/samples: errors files/paths inference/arrays inference/inputs
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
-analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
-    plotting/dataset plotting/grid
+analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting plotting/dataset plotting/grid
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/libraries models/weights training/settings
-analysis/evaluation: errors files/paths files/text config engine/device engine/loop engine/losses engine/tasks data
-    data/datasets data/folders data/images data/loaders data/protocol data/selection data/shards data/splits
-    metrics/functions metrics/report runs inference/averaging inference/predictor inference/rebuild
+analysis/evaluation: errors files/paths registry/user_code config engine/device engine/loop engine/losses engine/tasks
+    data data/datasets data/images data/loaders data/protocol data/selection data/shards data/splits metrics/functions
+    metrics/multilabel metrics/report runs inference/averaging inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
-    metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
-    analysis/data_figures analysis/evaluation
-analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation
+    metrics/report plotting plotting/grid plotting/points runs inference/predictor analysis/data_figures
+    analysis/evaluation
 course:
 course/convolution: errors course/trace
 course/descent: errors
@@ -212,9 +216,9 @@ course/training: engine/given_accuracy engine/loop engine/scores engine/tasks me
     training/job
 guide: errors
 cli:
-cli/app: _version errors registry data/shards cli/command cli/options cli/streams
-cli/command: errors files/paths config config/command_line config/documentation config/flags data models/recipes
-    cli/options
+cli/app: _version errors files/text registry registry/user_files data/shards cli/command cli/options cli/streams
+cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
+    models/recipes cli/options
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards analysis/data_figures cli/command
@@ -222,21 +226,21 @@ cli/data: errors files/paths data data/check data/first_rows data/images data/sh
 cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/text data data/check data/images data/splits cli/tables
-cli/diagnose: files/text runs analysis/diagnosis cli/options
+cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
-    analysis/figures analysis/thresholds cli/options cli/predict_model cli/tables
+    analysis/figures cli/command cli/options cli/predict_model cli/tables
 cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
-cli/list: errors registry cli/options cli/tables
+cli/list: errors registry cli/command cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
-    inference/predictor cli/options cli/tables
+    inference/predictor cli/command cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
     inference/inputs inference/rebuild analysis/evaluation course/trace cli/options
-cli/options: errors files/paths files/text files/writing config/flags data plotting plotting/grid plotting/style runs
-    models
-cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/evaluate cli/options
+cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
+    plotting/style runs models
+cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
 cli/predict: errors config/flags inference/inputs inference/prediction inference/predictor cli/command cli/options
     cli/predict_model cli/predict_text
 cli/predict_model: errors config data runs models training/sweep inference/averaging inference/inputs
@@ -249,8 +253,8 @@ cli/streams:
 cli/sweep: errors files/text config config/flags data plotting runs training/sweep cli/command cli/options cli/runs
     cli/tables
 cli/tables: errors files/text cli/fitting cli/options
-cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/model_trace
-    cli/options cli/tables cli/worked_text
+cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
+    cli/model_trace cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/distributed training/job
     training/resume training/run training/settings analysis/figures cli/command cli/options cli/progress
 cli/worked_text: models/weights course/convolution course/descent course/trace cli/tables

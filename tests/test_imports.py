@@ -7,7 +7,10 @@ import sys
 import pytest
 from PIL import Image
 
-WATCHED = ("torchvision", "sklearn", "scipy", "matplotlib", "torchmetrics", "pandas", "rich", "torch._dynamo", "optuna")
+WATCHED = (
+    *("torchvision", "sklearn", "scipy", "matplotlib", "matplotlib.pyplot", "torchmetrics", "pandas", "rich", "optuna"),
+    "torch._dynamo",
+)
 SETTINGS = (
     *("epochs=3", "schedule=one_cycle", "ema=0.9", "clip_norm=1", "clip_value=1", "mixup=0.2", "precision=fp16"),
     *("loss_weights=balanced", "label_smoothing=0.1", "early_stopping.patience=2", "accumulate=2"),
@@ -49,6 +52,9 @@ for name in OPTIMIZERS.table:
 note("optimizers")
 for step, arguments in {COMMANDS}.items():
     run(step, arguments)
+import dlworkflow
+dlworkflow.plot_predictions([0], [1], [2], [3])
+note("figure")
 print(json.dumps(loaded))
 """
 
@@ -85,6 +91,11 @@ def test_data_of_scikit_learns_loads_it_and_no_figures(loaded):
 
 def test_an_augmentation_of_torchvisions_loads_it(loaded):
     assert "torchvision" in loaded["augmented"]
+
+
+def test_a_figure_of_a_script_that_imports_no_pyplot_loads_none(loaded):
+    assert "matplotlib" in loaded["figure"]
+    assert "matplotlib.pyplot" not in loaded["figure"]
 
 
 def test_a_notebook_completes_every_public_name_before_it_is_used():

@@ -7,7 +7,7 @@ users read the parameters instead (`batch_size`), unless `naming_options` is in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
@@ -73,6 +73,18 @@ class BatchError(ModelError, ValueError):
 
 class RunError(DlwError):
     """A run folder that does not exist, or that lacks what is needed."""
+
+
+class CodeError(RunError):
+    """Code of a user's own is needed whose `files` were not named: they are imported on the user's word alone."""
+
+    def __init__(self, message: str, files: Sequence[str]) -> None:
+        self.files = tuple(files)
+        super().__init__(f"{message}, which is imported only where you name the file")
+
+    def __str__(self) -> str:
+        call = f"dlworkflow.use_code({', '.join(map(repr, self.files))})"
+        return super().__str__() if _options_are_named else f"{super().__str__()}: {call}"
 
 
 class DivergedError(DlwError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
 import sys
 
 import numpy as np
@@ -112,14 +111,6 @@ def test_without_pyplot_a_helper_returns_a_figure_and_loads_none(draw, plt, monk
     assert draw(tmp_path).axes
     assert plt.get_fignums() == []
     assert "matplotlib.pyplot" not in sys.modules
-
-
-def test_a_script_that_imports_no_pyplot_gets_none():
-    code = (
-        "import sys, dlworkflow as d; d.plot_predictions([0], [1], [2], [3]); print('matplotlib.pyplot' in sys.modules)"
-    )
-
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 @pytest.mark.parametrize("name", sorted({*CALLS} - {"plot_decision_boundary", "pred_and_plot_image"}))

@@ -4,6 +4,8 @@ from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 from dlworkflow import data, models, registry
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
@@ -41,8 +43,13 @@ def installed():
     registry._entry_points.cache_clear()
 
 
+def two_parts(n):
+    part = TensorDataset(torch.rand(n, 2), torch.zeros(n))
+    return part, part
+
+
 def load_mine(*, n_samples: int = 10, data_dir: str = "none", offline: bool = False):
-    return {"n_samples": n_samples, "data_dir": data_dir, "offline": offline}
+    return two_parts(n_samples)
 
 
 def test_all_data_sets_of_the_notes_are_in_the_table():
@@ -117,7 +124,7 @@ def test_where_the_files_lie_is_no_setting():
 def test_a_data_set_of_your_own_is_loaded_by_name(registered):
     registered("mine", load_mine)
 
-    assert data.load("mine", n_samples=3)["n_samples"] == 3
+    assert len(data.load("mine", n_samples=3).train) == 3
 
 
 def test_a_data_set_of_your_own_is_listed(registered):
@@ -134,22 +141,26 @@ def test_a_data_set_of_your_own_is_suggested(registered):
 
 
 def test_a_data_set_of_your_own_is_told_where_files_lie(registered):
-    registered("mine", load_mine)
-    loaded = data.load("mine", data_dir="there", offline=True)
+    given = {}
+    registered("mine", lambda *, data_dir, offline: given.update(dir=data_dir, offline=offline) or two_parts(1))
+    data.load("mine", data_dir="there", offline=True)
 
-    assert (loaded["data_dir"], loaded["offline"]) == ("there", True)
+    assert given == {"dir": "there", "offline": True}
 
 
 def test_a_data_set_of_your_own_may_have_nothing_but_settings(registered):
+    registered("mine", lambda *, n=1: two_parts(n))
+
+    assert len(data.load("mine", data_dir="there", n=2).train) == 2
+
+
+def test_what_a_data_set_of_your_own_returns_is_checked(registered):
     registered("mine", lambda *, n=1: n)
 
-    assert data.load("mine", data_dir="there", n=2) == 2
-
-
-def test_a_data_set_of_your_own_may_require_the_data_folder(registered):
-    registered("mine", lambda *, data_dir: data_dir)
-
-    assert data.load("mine", data_dir="there") == "there"
+    with pytest.raises(
+        DataError, match=r"data set 'mine': expected dlworkflow\.Splits, or torch data sets .*; got int"
+    ):
+        data.load("mine")
 
 
 def test_wrong_settings_of_your_own_data_set_are_refused_by_its_signature(registered):

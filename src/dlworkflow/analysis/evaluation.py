@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.datasets.labelled import load_labelled
-from dlworkflow.data.folders.image_table import Columns
 from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import make_loader
@@ -31,12 +29,12 @@ from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
-from dlworkflow.files.text import LABEL_SEPARATOR
 from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
-from dlworkflow.inference.predictor import load_run_model
-from dlworkflow.inference.rebuild import check_alike, stored_target, stored_thresholds
+from dlworkflow.inference.rebuild import check_alike, load_run_model, stored_target, stored_thresholds, take_code
 from dlworkflow.metrics.functions import Settings
+from dlworkflow.metrics.multilabel import NO_LABELS, set_names
 from dlworkflow.metrics.report import EvaluationReport, make_report
+from dlworkflow.registry.user_code import is_code
 from dlworkflow.runs import EvaluationSummary, Run, Summary
 
 STREAMED_BATCH = 256
@@ -90,6 +88,7 @@ def load_splits(
     data is not there, and RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
+    take_code(run)
     stored = summary.config["data"]
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
@@ -116,7 +115,7 @@ def load_part(
     limit: float | None = None,
     without_folds: bool = False,
 ) -> Part:
-    """Load a split of a run's own data, or of `other`: a path to images, or a data set of the table.
+    """Load a split of a run's own data, or of `other`: a path to images, or a data set by name or `file.py:load`.
 
     Images' classes are matched to the run's by name; a data set of the table and shards must have the run's own.
     `on_bad` is what becomes of images that cannot be read: as in the run's settings for its own data, else an
@@ -129,6 +128,7 @@ def load_part(
         part = replace(_part(split, split, splits), fingerprint=known.get(split))
         part = replace(part, notes=tuple(dict.fromkeys((*splits.selected, *part.notes))))
     else:
+        other = data.locate(other)["name"] if is_code(other) else other
         load = _part_of_table if other in data.names() else _part_of_path
         given: dict[str, Any] = {"ignore_extra": ignore_extra, "on_bad": on_bad}
         part = load(run, other, split, **given, data_dir=data_dir, offline=offline)
@@ -151,25 +151,14 @@ def _part_of_path(run: Run, path: str, split: str, *, ignore_extra: bool, on_bad
     pipeline = parse(summary.transform, channels=channels)
     options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
     if (shards := shards_path(path)) is None:
-        options |= {"columns": _columns(summary), "target": stored_target(summary)}
         found = load_labelled(path, summary.classes, pipeline, channels, ignore_extra=ignore_extra, **options)
         return Part(_name_of(Path(path), split), found.images, skipped=found.skipped, notes=found.notes)
-    if summary.task != "multiclass":
-        raise DataError(f"--data: shards hold one class per image; the task of {run.name} is {summary.task}")
     if ignore_extra:
         raise DataError(f"--ignore-extra: shards must have the classes of the run: {path!r}")
     streamed, skipped, notes = load_labelled_shards(shards, summary.classes, pipeline, channels, **options)
     whole = Path(shards)
     name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
     return Part(name, streamed, skipped=skipped, notes=notes)
-
-
-def _columns(summary: Summary) -> Columns:
-    """Return the columns of a CSV file as those of the run's own data."""
-    own = summary.config["data"]
-    named: dict[str, Any] = {key: own.get(f"{key}_column") for key in ("path", "label")}
-    named |= {"task": summary.task, "empty_labels": own.get("empty_labels", "error")}
-    return Columns(**named, other=[own["group"]] if own.get("group") else [])
 
 
 def _part_of_table(
@@ -204,6 +193,7 @@ def evaluate_part(
 ) -> Evaluation:
     """Score a run's weights on a part, with test-time augmentation where given; means are over samples."""
     summary = run.summary()
+    take_code(run, ("model", "loss"))
     task = get_task(summary.task)
     model = with_tta(load_run_model(run, weights), tta, task, kind=summary.kind, owner=run.name)
     size = summary.config["data"]["batch_size"]
@@ -252,7 +242,7 @@ def evaluate_run(
 def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | None = None) -> EvaluationReport:
     """Return the report of an evaluation, with the baseline on the same samples; `settings` are those of metrics."""
     summary = run.summary()
-    score, answer, constant = _baseline(summary, result)
+    score, answer = _baseline(summary, result)
     return make_report(
         result.logits,
         result.y,
@@ -265,7 +255,6 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
         settings=settings,
         target=stored_target(summary),
         thresholds=stored_thresholds(summary),
-        constant=constant,
     )
 
 
@@ -333,21 +322,17 @@ def _own_splits(run: Run, **options: Any) -> Splits:
         ) from None
 
 
-def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str | None, Tensor | None]:
-    """Return what the most frequent training class (or the training mean) scores on these samples, and its name.
-
-    Last comes the answer as labels or a number, where it has metrics of its own.
-    """
+def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str | None]:
+    """Return what the most frequent training class (or the training mean) scores on these samples, and its name."""
     stored = summary.baseline
     if stored is None:
-        return None, None, None
+        return None, None
     if stored.metric == "loss":
-        task, constant = get_task(summary.task), result.y.new_tensor(float(stored.answer))
-        loss = build_loss(task, summary.config["loss"])(constant.expand_as(result.y), result.y)
-        return float(loss), "the training mean", constant
-    answer = str(stored.answer)
+        task = get_task(summary.task)
+        constant = result.y.new_full(result.y.shape, float(stored.answer))
+        return float(build_loss(task, summary.config["loss"])(constant, result.y)), "the training mean"
     if summary.task == "multilabel":
-        named = answer.split(LABEL_SEPARATOR)
-        labels = result.y.new_tensor([float(name in named) for name in summary.classes])
-        return float((result.y == labels).all(dim=1).double().mean()), answer, labels
-    return float((result.y == summary.classes.index(answer)).double().mean()), answer, None
+        given = [name or NO_LABELS for name in set_names(result.y, summary.classes)]
+        return given.count(str(stored.answer)) / len(given), str(stored.answer)
+    label = summary.classes.index(str(stored.answer))
+    return float((result.y == label).double().mean()), str(stored.answer)

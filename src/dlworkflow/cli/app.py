@@ -21,8 +21,10 @@ from dlworkflow.cli.command import Command, Commands
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.data.shards.names import refuse_expanded
-from dlworkflow.errors import ConfigError, DlwError, first_line, naming_options
+from dlworkflow.errors import CodeError, ConfigError, DlwError, first_line, naming_options
+from dlworkflow.files.text import shell_command
 from dlworkflow.registry import entry_points_of
+from dlworkflow.registry.user_files import failed_in_user_code, where
 
 LOST = "standard output is closed: what was to be printed there is lost"
 _BUG = "unexpected {what} (a bug; --debug shows where)"
@@ -158,6 +160,8 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
         if arguments is None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         _fail("interrupted", 130, debug)
+    except CodeError as error:
+        _fail(f"{error}: {_with_code(rest, error.files)}", error.exit_code, debug)
     except DlwError as error:
         _fail(str(error), error.exit_code, debug)
     except SystemExit as error:
@@ -177,6 +181,8 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
             error, MemoryError
         ):
             _fail(f"out of memory: {first_line(error)}; lower --batch-size or data.image_size", 1, debug)
+        if failed_in_user_code(error):
+            _fail(where(error), 1, debug)
         _fail(_BUG.format(what=f"{type(error).__name__}: {first_line(error)}"), 1, debug)
     if code == 130:  # typer's own answer to Ctrl-C
         _fail("interrupted", 130, debug)
@@ -193,6 +199,13 @@ def _leave_a_closed_pipe(code: int = 0) -> NoReturn:
     """Leave quietly when whoever read the output has gone (`dlw runs | head`), and keep Python quiet at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _with_code(arguments: Sequence[str], files: Sequence[str]) -> str:
+    """Return a command with `--code FILE` for these files, to be typed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [word for file in files for word in ("--code", file)]
+    return shell_command(["dlw", *arguments[:end], *options, *arguments[end:]])
 
 
 class _Stderr(logging.Handler):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from dlworkflow.cli.options import complete_data
+from dlworkflow.cli.options import CodeOption, complete_data
 from dlworkflow.config.flags import FLAGS, HINTS, PANELS, Flag
 from dlworkflow.errors import ConfigError, nearest, unknown
 
@@ -137,7 +137,7 @@ def _recipe_keys() -> list[set[str]]:
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of `FLAGS` of these names; what was typed of them is its argument `given`."""
-    flags = {name.strip("-").replace("-", "_"): FLAGS[name] for name in names}
+    flags = {f"{name.strip('-').replace('-', '_')}_": FLAGS[name] for name in names}  # MODEL and --model are two
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @wraps(command)
@@ -158,6 +158,32 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         return run
 
     return decorate
+
+
+def takes_code(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option `--code`, which names files of the user's own code that it may import."""
+
+    @wraps(command)
+    def run(*, code: list[str] | None = None, **values: Any) -> None:
+        from dlworkflow.registry.user_code import use_code
+
+        use_code(*code or ())
+        command(**values)
+
+    signature = inspect.signature(command, eval_str=True)
+    added = inspect.Parameter("code", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=CodeOption)
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
+    run.__signature__ = signature.replace(parameters=[*own, added])  # type: ignore[attr-defined] # what Typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, added)}
+    return run
+
+
+def named_model(model: str | None, given: Given) -> Given:
+    """Return what was typed with the model, MODEL or `--model`. Raises ConfigError for two of them."""
+    option, typed = given.get("model.name", ("--model", None))
+    if None not in (model, typed) and model != typed:
+        raise ConfigError(f"{option}: {typed!r} contradicts MODEL {model!r}; leave one out")
+    return {**given, "model.name": ("MODEL", model) if typed is None else (option, typed)}
 
 
 def _option(flag: Flag) -> Any:
@@ -186,11 +212,13 @@ def typed_layers(files: Sequence[str], settings: Sequence[str] | None, given: Gi
     from dlworkflow.config import Layer, from_flags, from_overrides, read_file, together
     from dlworkflow.data import locate
     from dlworkflow.files.paths import user_path
+    from dlworkflow.registry.user_code import is_code, use_code_named_in
 
     dataset = given.get("data.name", ("", None))[1]
     flags = from_flags({key: value for key, value in given.items() if key != "data.name"})
     if dataset is not None:
-        located = locate(dataset)
+        use_code_named_in(dataset)  # of a file of code, what is wrong is reported with all else
+        located = {"name": dataset} if is_code(dataset) else locate(dataset)
         values = flags.values | {"data": {**located, **flags.values.get("data", {})}}
         flags = Layer(values, {**flags.labels, **{f"data.{key}": "--data" for key in located}})
     return [*(read_file(user_path(path)) for path in files), together(from_overrides(settings or ()), flags)]

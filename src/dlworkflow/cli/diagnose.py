@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.options import RunArgument, RunsDirOption, TextFormatOption, say
 from dlworkflow.files.text import json_text, printable
 
 
+@takes_code
 def diagnose(
     run: RunArgument = None,
     runs_dir: RunsDirOption = None,

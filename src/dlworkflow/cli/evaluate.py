@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -35,6 +36,7 @@ MOST_CLASSES = 25
 Split = Literal["test", "train", "val"]
 
 
+@takes_code
 def evaluate(
     run: RunArgument = None,
     split: Annotated[Split, typer.Option(help="Split of the data to score.")] = "test",
@@ -62,14 +64,6 @@ def evaluate(
     limit: LimitOption = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
     tta: TtaOption = None,
-    thresholds: Annotated[
-        str | None,
-        typer.Option(
-            metavar="best|NUMBER",
-            help="Probability from which a label is predicted, kept in the run: a number, or best, the best F1 of each "
-            "class on the validation split [default: those of the run, else 0.5].",
-        ),
-    ] = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
     settings: Annotated[
         list[str] | None,
@@ -91,7 +85,7 @@ def evaluate(
     predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder. The runs
     of a sweep are averaged, and nothing is written.
     """
-    from dlworkflow.errors import ConfigError, short
+    from dlworkflow.errors import ConfigError
     from dlworkflow.runs import find_run
 
     if data is not None and not data.strip():
@@ -111,18 +105,10 @@ def evaluate(
     options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
     options |= {"other": data, "on_bad": on_bad, "limit": limit}
     scoring: dict[str, Any] = {"weights": weights.value, "device": device or "auto", "tta": tta}
-    if len(runs) > 1 and thresholds is not None:
-        raise ConfigError("--thresholds: are kept in a run, one at a time; name one of the runs")
     if len(runs) > 1:
         _evaluate_together(runs, split, output, chosen, options, scoring)
         return
     say(f"run {found.path} {chosen_weights(weights.value, tta)}")
-    if thresholds is not None:
-        from dlworkflow.analysis.thresholds import set_thresholds
-
-        kept = set_thresholds(found, thresholds, **scoring, data_dir=data_dir, offline=offline)
-        named = ", ".join(f"{name} {value:.3f}" for name, value in kept.items())
-        say(f"thresholds {short(named)}: kept in the run")
     part = load_part(found, split, **options)
     for note in part.notes:
         say(f"note: {note}")
@@ -211,31 +197,22 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         print_table([cells], {key: key for key in row}, output, [row])
         return
     hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline")
-    of_baseline = (report.baseline_metrics or {}) | {"loss": report.baseline if not report.classes else None}
     shown = [
-        {"what": key.replace("_", " "), "value": _score(key, value), "baseline": _score(key, of_baseline.get(key))}
+        {"what": key.replace("_", " "), "value": percent(value) if key.endswith("accuracy") else number(value)}
         for key, value in row.items()
         if value is not None and key not in hidden
     ]
-    columns = {"what": f"{part} split", "value": "value"}
-    if report.baseline_metrics is not None:
-        columns["baseline"] = "the training mean" if not report.classes else f"always {report.baseline_answer!r}"
-    print_table(shown, columns)
+    print_table(shown, {"what": f"{part} split", "value": "value"})
     if report.report is not None and report.interval is not None:
         _print_classes(report)
         low, high = map(percent, report.interval)
-        accuracy = "subset accuracy (every label right)" if report.thresholds else "accuracy"
         typer.echo(
-            f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the {accuracy} is {low} to "
+            f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the accuracy is {low} to "
             f"{high}: a difference within it may be chance"
         )
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
     elif report.baseline is not None:
         typer.echo(f"\nalways answering the training mean has a loss of {report.baseline:.5f}")
-
-
-def _score(key: str, value: float | None) -> str:
-    return percent(value) if key.endswith("accuracy") else number(value)
 
 
 def _print_classes(report: EvaluationReport) -> None:
@@ -245,8 +222,6 @@ def _print_classes(report: EvaluationReport) -> None:
     shown = sorted(scores, key=lambda each: each.f1)[:MOST_CLASSES] if cut else scores
     columns = {"label": "class", "precision": "precision", "recall": "recall", "f1": "f1"}
     columns |= {"support": "samples", "predicted": "answered"}
-    if report.thresholds:
-        columns |= {"average_precision": "average precision", "threshold": "threshold"}
     cells = [{k: f"{v:.4f}" if isinstance(v, float) else number(v) for k, v in vars(each).items()} for each in shown]
     typer.echo()
     print_table(cells, columns)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.options import say
 from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.errors import ConfigError, unknown
@@ -31,6 +32,7 @@ KINDS = {  # name a user types -> where its registry is, and what it is for
 COMMANDS = "commands"
 
 
+@takes_code
 def list_(
     context: typer.Context,
     kind: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlworkflow.cli.command import Given, typed_layers, with_settings
+from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
 from dlworkflow.cli.options import (
     ConfigOption,
     ModelArgument,
@@ -21,6 +21,7 @@ from dlworkflow.config.flags import OF_LR_FIND, OUTPUT, SEARCH
 from dlworkflow.errors import RunError
 
 
+@takes_code
 @with_settings(*OF_LR_FIND)
 def lr_find(
     given: Given,
@@ -70,7 +71,7 @@ def lr_find(
     from dlworkflow.data import input_files
 
     target = figure_file("--plot", out, overwrite)
-    layers = typed_layers(config or (), settings, {"model.name": ("MODEL", model), **given})
+    layers = typed_layers(config or (), settings, named_model(model, given))
 
     from dlworkflow.training.lr_finder import search_lr
     from dlworkflow.training.settings import resolve_config

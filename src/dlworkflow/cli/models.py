@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.options import (
     DataDirOption,
     OfflineOption,
@@ -23,6 +24,7 @@ from dlworkflow.cli.options import (
     figure_file,
     save_under_free_name,
     say,
+    typed_model,
 )
 from dlworkflow.cli.tables import Format, FormatOption, number, print_table
 from dlworkflow.files.text import printable
@@ -58,8 +60,11 @@ def models(output: FormatOption = Format.table) -> None:
     say("and every classification model of torchvision by its name there: resnet18, efficientnet_b0, vit_b_16, ...")
 
 
+@takes_code
 def summary(
-    model: Annotated[str, typer.Argument(help="Model: a name of `dlw models`.", autocompletion=complete_models)],
+    model: Annotated[
+        str, typer.Argument(help="Model: a name of `dlw models`, or FILE.py:CLASS.", autocompletion=complete_models)
+    ],
     data: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +102,7 @@ def summary(
     """
     from dlworkflow.errors import ConfigError
 
+    model = typed_model(model)
     if trace is None and out is not None:
         raise ConfigError("--out: only with --trace IMAGE")
     if run is not None and (data is not None or settings):

@@ -42,6 +42,18 @@ def complete_runs(incomplete: str) -> list[str]:
     return [name for name in ("last", "best", *(run.name for run in list_runs())) if name.startswith(incomplete)]
 
 
+def typed_model(name: str) -> str:
+    """Return the name of a model as it was typed; of one in a file of code, the name that the models have for it."""
+    from dlworkflow.registry.user_code import is_code, use_code_named_in
+
+    if not is_code(name):
+        return name
+    from dlworkflow.models import REGISTRY
+
+    use_code_named_in(name)
+    return REGISTRY.resolved(name)
+
+
 class Weights(StrEnum):
     """Which weights of a run."""
 
@@ -51,9 +63,21 @@ class Weights(StrEnum):
 
 RUN_HELP = "Run: a path, a name or the start of one, last or best."
 
+CodeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--code",
+        metavar="FILE.py",
+        help="Python file of your own that this command may import, as the run needs it; may be repeated "
+        "[default: none].",
+        rich_help_panel=RUN,
+    ),
+]
 ModelArgument = Annotated[
     str | None,
-    typer.Argument(metavar="MODEL", help="Model: a name of `dlw models`.", autocompletion=complete_models),
+    typer.Argument(
+        metavar="MODEL", help="Model: a name of `dlw models`, or FILE.py:CLASS.", autocompletion=complete_models
+    ),
 ]
 
 RunArgument = Annotated[str | None, typer.Argument(metavar="RUN", help=RUN_HELP, autocompletion=complete_runs)]

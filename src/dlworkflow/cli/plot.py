@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlworkflow.analysis.run_figures import FIGURES
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.evaluate import Split
 from dlworkflow.cli.options import (
     RUN_HELP,
@@ -28,6 +29,7 @@ def _complete(incomplete: str) -> list[str]:
     return [*complete_runs(incomplete), *(kind for kind in FIGURES.names() if kind.startswith(incomplete))]
 
 
+@takes_code
 def plot(
     names: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.command import Command
+from dlworkflow.cli.command import Command, takes_code
 from dlworkflow.cli.options import (
     RUN_HELP,
     DeviceOption,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dlworkflow.inference.predictor import Predictor
 
 
+@takes_code
 def predict(
     inputs: Annotated[
         list[str],

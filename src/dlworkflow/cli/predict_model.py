@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.cli.options import Weights, say
+from dlworkflow.cli.options import Weights, say, typed_model
 from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def from_weights(
     """Put a file of weights into a model and report what was built."""
     from dlworkflow.models import check_name
 
+    model = typed_model(model)
     try:
         check_name(model)
     except ConfigError as error:

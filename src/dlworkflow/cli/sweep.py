@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.command import Given, typed_layers, with_settings
+from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
 from dlworkflow.cli.options import (
     ConfigOption,
     OfflineOption,
@@ -35,6 +35,7 @@ _STOPPED = {
 }
 
 
+@takes_code
 @with_settings(*OF_SWEEP)
 def sweep(
     given: Given,
@@ -108,8 +109,9 @@ def sweep(
 
     target = figure_file("--plot", plot, overwrite)
     is_file = what is not None and what.lower().endswith((".yaml", ".yml"))
-    of_runs = {"model.name": ("MODEL", None if is_file else what)}
-    of_runs |= {key: value for key, value in given.items() if not key.startswith("sweep.")}
+    of_runs = named_model(
+        None if is_file else what, {key: value for key, value in given.items() if not key.startswith("sweep.")}
+    )
     of_the_sweep = from_flags(
         {"sweep.grid": ("--grid", parse_grid(grid) if grid else None), "sweep.vectorize": ("--vectorize", vectorize)}
         | {key: value for key, value in given.items() if key.startswith("sweep.")}
@@ -146,7 +148,8 @@ def _made(
         total = len(plan.points) or (settings.random or 0) * settings.seeds
         typer.echo(f"dry run: all settings of {_counted(total, settings.seeds)} fit; nothing was written")
         return None
-    return Sweep.create(runs_dir, name or f"{plan.base['model']['name']}-sweep", plan), settings
+    model = str(plan.base.get("model", {}).get("name", "models")).rpartition(".py:")[2]
+    return Sweep.create(runs_dir, name or f"{model}-sweep", plan), settings
 
 
 def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepSettings]:

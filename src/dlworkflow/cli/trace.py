@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.options import (
     OverwriteOption,
     RunOption,
@@ -19,6 +20,7 @@ from dlworkflow.cli.options import (
     complete_models,
     figure_file,
     say,
+    typed_model,
 )
 from dlworkflow.cli.tables import render
 from dlworkflow.cli.worked_text import conv_lines, descent_lines, model_lines, pool_lines
@@ -45,6 +47,7 @@ def complete_traces(incomplete: str) -> list[str]:
     return [name for name in EXAMPLES if name.startswith(incomplete)] + complete_models(incomplete)
 
 
+@takes_code
 def trace(
     what: Annotated[
         str | None,
@@ -137,7 +140,7 @@ def trace(
     given: dict[str, Any] = {"x": x, "y": y, "w": w, "b": b, "lr": lr, "steps": steps, "data": data, "samples": samples}
     given |= {"shape": shape, "channels": channels, "kernel": kernel, "stride": stride, "padding": padding}
     given |= {"pool": pool, "pooling": pooling, "seed": seed, "run": run, "runs-dir": runs_dir, "plot": plot}
-    subject = what or ("descent" if run is None else None)
+    subject = typed_model(what) if what else "descent" if run is None else None
     if subject is not None and subject not in EXAMPLES:
         from dlworkflow.cli.model_trace import check_name
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.command import Given, typed_layers, with_settings
+from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
 from dlworkflow.cli.options import (
     ConfigOption,
     ModelArgument,
@@ -38,6 +38,7 @@ _PLACE = ("name", "path", "test", "data_dir")
 """Settings of the data that locate it: a resumed run takes them, as its data may have moved."""
 
 
+@takes_code
 @with_settings(*OF_TRAIN)
 def train(
     ctx: typer.Context,
@@ -165,7 +166,7 @@ def _completed(given: Given, model: str | None, runs_dir: str | None) -> Given:
         weights = str(user_path(weights).resolve())
     started = _weights_file(given["init_from"][1], runs_dir)
     changed = {"weights": (option, weights), "init_from": ("--init-from", started)}
-    return {"model.name": ("MODEL", model), **given, **changed}
+    return {**named_model(model, given), **changed}
 
 
 def _weights_file(given: str | None, runs_dir: str | None) -> str | None:

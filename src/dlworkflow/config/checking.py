@@ -17,7 +17,8 @@ def build_config(layer: Layer, faults: Mapping[str, str] | None = None) -> Train
 
     `faults` are those found elsewhere, {dotted key: sentence}. Raises ConfigError with all errors at once.
     """
-    found = {key: f"{layer.labels.get(key, key)}: {sentence}" for key, sentence in (faults or {}).items()}
+    labels = {**{key.removesuffix(".name"): label for key, label in layer.labels.items()}, **layer.labels}
+    found = {key: f"{labels.get(key, key)}: {sentence}" for key, sentence in (faults or {}).items()}
     config = None
     try:
         config = TrainConfig.model_validate(layer.values)

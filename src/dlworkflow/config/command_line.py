@@ -13,8 +13,9 @@ from dlworkflow.files.text import shell_command
 Tree = Mapping[str, Any]
 
 _OPENING = ("model.name", "data.name", "data.path", "recipe")  # what the command opens with
+_BY_SET = ("data.transform", "loss.name")  # lists and settings of their own, which --set takes
 _OF_THE_MACHINE = ("device", "threads")
-_FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_OPENING, *_OF_THE_MACHINE)}
+_FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_OPENING, *_BY_SET, *_OF_THE_MACHINE)}
 _SECTIONS = ("model", "data", "optimizer", "schedule", "loss", "early_stopping")
 _NOT_OF_LR_FIND = (  # what a range test leaves out, or what makes sense with a number of epochs only
     *("optimizer.lr", "epochs", "schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema"),

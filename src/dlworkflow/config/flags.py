@@ -54,14 +54,13 @@ FLAGS = {
             about="Decode JPEG files no larger than needed: faster, with slightly different pixels [default: off].",
         ),
         Flag(
-            *("--path-column", "data.path_column", "NAME", DATA),
-            about="Column of a CSV file with the paths of the images [default: path, or the only one with images].",
-        ),
-        Flag(
-            *("--label-column", "data.label_column", "NAME", DATA),
-            about="Column of a CSV file with the labels [default: label, labels or value, else all of 0 and 1].",
+            *("--transform", "data.transform", "NAME,NAME,...", DATA),
+            about="Augmentation of the training images: names of `dlw list augmentations`, or FILE.py:NAME "
+            "[default: none].",
+            also="--augment --augmentation --aug",
         ),
         Flag("--data-dir", "data.data_dir", "DIR", DATA),
+        Flag("--model", "model.name", "MODEL", MODEL, about="Model [default: the argument MODEL].", also="--arch"),
         Flag(
             *("--recipe", "recipe", "NAME", MODEL),
             about="Settings to start from: notes (the course's), or best where `dlw models` lists it [default: notes].",
@@ -75,6 +74,11 @@ FLAGS = {
             *("--optimizer", "optimizer.name", "NAME", OPTIMIZATION),
             about="Optimizer: sgd, adam, adamw or rmsprop.",
             also="--opt",
+        ),
+        Flag(
+            *("--loss", "loss.name", "NAME", OPTIMIZATION),
+            about="Loss: a name of `dlw list losses`, or FILE.py:NAME [default: the usual one of the task].",
+            also="--criterion --loss-fn",
         ),
         Flag(
             *("--lr", "optimizer.lr", "NUMBER", OPTIMIZATION, "number", "Learning rate: a number above 0."),
@@ -103,12 +107,14 @@ FLAGS = {
         Flag("--max-minutes", "sweep.max_minutes", "N", SEARCH, "number"),
     )
 }
-SHORT = {flag.name.removeprefix("--").replace("-", "_"): flag.key for flag in FLAGS.values() if flag.panel != SEARCH}
+SHORT = {
+    flag.name.removeprefix("--").replace("-", "_"): flag.key
+    for flag in FLAGS.values()
+    if flag.panel != SEARCH and flag.name not in ("--model", "--loss")  # names of sections already
+}
 """What Python users may write for a setting, as its option without dashes: `lr` for `optimizer.lr`."""
 
 HINTS = {  # options of other tools that no flag stands for -> what to type here
-    "--model": "MODEL, the first argument",
-    "--arch": "MODEL, the first argument",
     "--wd": "--set optimizer.weight_decay=1e-4",
     "--weight-decay": "--set optimizer.weight_decay=1e-4",
     "--momentum": "--set optimizer.momentum=0.9",
@@ -138,6 +144,7 @@ OF_LR_FIND = (
     "--recipe",
     "--optimizer",
     "--device",
+    *("--model", "--loss", "--transform"),
 )
 OF_SWEEP = (
     *(
@@ -151,6 +158,7 @@ OF_SWEEP = (
         "--epochs",
         "--device",
     ),
+    *("--model", "--loss", "--transform"),
     *(flag.name for flag in FLAGS.values() if flag.panel == SEARCH),
 )
 OF_TRAIN = tuple(flag.name for flag in FLAGS.values() if flag.panel != SEARCH)

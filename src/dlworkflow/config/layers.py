@@ -16,12 +16,16 @@ from dlworkflow.config.settings import DataSettings, Tree
 from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError, first_line
 from dlworkflow.files.paths import read_small_text
+from dlworkflow.registry.user_code import use_code_named_in
 
 NAMED = ("model", "data", "optimizer", "schedule", "loss")
 """The sections that a name alone may stand for."""
 
 SECTIONS = (*NAMED, "early_stopping")
 """Settings that have settings below them."""
+
+_OF_RUNS = ("summary.json", "sweep.json")
+"""Files beside the settings of a run or a sweep: these are not a user's own, and no code is imported on their word."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def read_file(path: Path) -> Layer:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping of settings, not {type(values).__name__}")
     values = _named_sections(values)
+    if not any(path.with_name(name).exists() for name in _OF_RUNS):
+        use_code_named_in(values)
     return Layer(values, {key: f"{path}: {key}" for key in _dotted(values)})
 
 
@@ -69,6 +75,7 @@ def from_overrides(pairs: Iterable[str]) -> Layer:
     if faults:
         raise ConfigError(*faults)
     values = _named_sections(values)
+    use_code_named_in(values)
     return Layer(values, {key: f"--set {key}" for key in _dotted(values)})
 
 
@@ -92,6 +99,7 @@ def from_mapping(settings: Mapping[str, Any]) -> Layer:
     values: Tree = {}
     for key, (_, value) in found.items():
         _plant(values, key, value)
+    use_code_named_in(values)
     return Layer(values, {key: name for key, (name, _) in found.items()})
 
 
@@ -139,6 +147,7 @@ def from_flags(flags: Mapping[str, tuple[str, Any]]) -> Layer:
         if value is not None:
             _plant(values, key, value)
             labels[key] = flag
+    use_code_named_in(values)
     return Layer(values, labels)
 
 

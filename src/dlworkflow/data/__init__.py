@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.data.shards.names import shards_path
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, unknown
 from dlworkflow.files.paths import user_path
-from dlworkflow.registry import Registry
+from dlworkflow.registry import Registry, callable_as_it_is
+from dlworkflow.registry.user_code import is_code, use_code_named_in
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
@@ -91,8 +92,9 @@ _DATA_SETS: dict[str, DataEntry] = {
         mirrors=True,
     ),
     "image_csv": DataEntry(
-        "datasets.image_csv:load_image_csv",
-        about="your images: CSV of path and label, labels or value[,split]",
+        "datasets.image_folder:load_image_csv",
+        "multiclass",
+        "your images: CSV of path,label[,split]",
         looks="photos",
         mirrors=True,
     ),
@@ -110,6 +112,14 @@ _log = logging.getLogger(__name__)
 Loader = Callable[..., "Splits"]
 _ELSEWHERE = ("data_dir", "offline")  # given by the caller, not settings of one data set
 
+
+def _adopted(thing: Any) -> Loader:
+    """Return a function of a user's file. Raises ConfigError for what loads no data."""
+    if isinstance(thing, type):
+        raise ConfigError("is a class; name a function that returns splits, or data sets for training and test")
+    return callable_as_it_is(thing)
+
+
 REGISTRY: Registry[Loader] = Registry(
     "data set",
     _DATA_SETS,
@@ -118,6 +128,7 @@ REGISTRY: Registry[Loader] = Registry(
     section="data",
     hint="`dlw data list`, or give a path",
     supplied=_ELSEWHERE,
+    adopt=_adopted,
     documented={
         "slope": "Slope of the line.",
         "intercept": "Intercept of the line.",
@@ -136,12 +147,6 @@ REGISTRY: Registry[Loader] = Registry(
         "transform": "Augmentation: a name of `dlw list augmentations`, or a list of them [default: none].",
         "channels": "Channels of the images: 1 (grey) or 3 (colour).",
         "path": "Folder, CSV file or shards, as given with --data.",
-        "path_column": "Column of the CSV file with the paths of images [default: path, or the only one with images].",
-        "label_column": "Column of the CSV file with the class, the classes or the number of an image, or a list of "
-        "columns of 0 and 1 [default: label, labels or value, else all of 0 and 1].",
-        "task": "What is predicted: multiclass (one class), multilabel (any number of classes), regression (a number), "
-        "or auto, by the column.",
-        "empty_labels": "An empty cell of labels: error, or none for an image of none of the classes.",
         "group": "Column of the CSV file with what a sample belongs to, as a patient: no group is in two splits "
         "[default: none].",
         "layout": "Layout of the folder: split_first (train/CLASS), class_first (CLASS/train), classes or auto.",
@@ -161,7 +166,8 @@ loader = REGISTRY.__getitem__
 def register(name: str, loader: Loader) -> None:
     """Make `dlw train MODEL --data NAME` and `load(NAME)` know a data set of your own.
 
-    `loader` takes its settings as keywords and returns `Splits`; `data_dir` and `offline` are given where it has them.
+    `loader` takes its settings as keywords and returns `Splits`, or torch data sets as `data.given.as_splits` takes
+    them; `data_dir` and `offline` are given where it has them.
     Raises ConfigError for a name that the library has.
     """
     REGISTRY.register(name, loader)
@@ -185,8 +191,8 @@ def mirrors(given: Mapping[str, Any]) -> bool:
 
 
 def locate(text: str, typed: str = "--data") -> dict[str, str]:
-    """Return the settings for what a user typed after `--data`: a name of the table, or a path to images, a CSV
-    or shards. Messages name it as it was `typed`.
+    """Return the settings for what a user typed after `--data`: a name of the table, a path to images, a CSV or
+    shards, or a function in a file of code, `file.py:load`, which is imported. Messages name it as it was `typed`.
 
     Raises ConfigError for an unknown name or an address and MissingDataError for a path that is not there.
     """
@@ -196,6 +202,12 @@ def locate(text: str, typed: str = "--data") -> dict[str, str]:
         if user_path(text).is_dir():
             _log.warning("%s %s is the data set of that name; ./%s is the folder", typed, text, text)
         return {"name": text}
+    if is_code(text):
+        use_code_named_in(text)
+        try:
+            return {"name": REGISTRY.resolved(text)}
+        except ConfigError as error:
+            raise ConfigError(f"{typed}: {error}") from error
     if (shards := shards_path(text, typed)) is not None:
         return {"name": "image_shards", "path": shards}
     path = user_path(text)
@@ -232,8 +244,18 @@ def load(name: str, *, data_dir: str | None = None, offline: bool = False, **giv
     wrong = faults(name, given)
     if wrong:
         raise ConfigError(*(f"data.{setting}: {sentence}" for setting, sentence in wrong.items()))
-    splits: Splits = REGISTRY.build(name, given, data_dir=data_dir, offline=offline)
-    return splits
+    found = REGISTRY.build(name, given, data_dir=data_dir, offline=offline)
+    return _as_splits(name, found) if REGISTRY.is_own(name) else found
+
+
+def _as_splits(name: str, found: Any) -> Splits:
+    """Return what a loader of a user's own returns as splits. Raises DataError for anything else."""
+    from dlworkflow.data.given import as_splits
+
+    try:
+        return as_splits(name.partition(".py:")[0], found)
+    except DataError as error:
+        raise DataError(f"data set {name!r}: {error}") from None
 
 
 def find(name: str, data_dir: str | None = None) -> Path | None:
@@ -248,7 +270,7 @@ def place(name: str, data_dir: str | None = None) -> Path:
 
 def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the files and folders that a data set with these settings is read from; none where it is made."""
-    from dlworkflow.data.folders.image_table import images_in
+    from dlworkflow.data.folders.listing import read_csv
     from dlworkflow.data.shards.names import expand, folder_of
 
     name, path = given.get("name"), given.get("path")
@@ -260,7 +282,7 @@ def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
     else:
         yield user_path(path)
         if name == "image_csv":
-            yield from images_in(user_path(path), given.get("path_column"))
+            yield from (image for rows in read_csv(user_path(path)).values() for image, _ in rows)
 
 
 def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Path:

@@ -16,7 +16,7 @@ def first_rows(splits: Splits, n: int, split: str | None = None) -> list[Row]:
     """Return the first `n` samples: of all splits, in the order that they had before they were split, or of one.
 
     Keys: index (from 0), split, then X1, X2, ... of numbers, file and shape (channels, height, width) of images; then
-    label and class, labels as `cat|dog` where there are several, or y of a regression.
+    label and class, or y of a regression.
     """
     parts = {split: splits.part(split)} if split else splits.parts()
     return [
@@ -48,10 +48,8 @@ def _sample(splits: Splits, part: Any, place: int) -> Row:
     else:
         X, label = part[place]
         given = {f"X{number}": _shortest(value) for number, value in enumerate(X.flatten(), start=1)}
-    if splits.task == "multilabel":
-        return given | {"labels": splits.label_text(label)}
     if not splits.classes:
-        return given | {"y": _shortest(label) if splits.target is None else float(splits.label_text(label))}
+        return given | {"y": _shortest(label)}
     return given | {"label": int(label), "class": splits.classes[int(label)]}
 
 

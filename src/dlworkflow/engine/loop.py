@@ -25,6 +25,7 @@ from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
 from dlworkflow.engine.update import Update
 from dlworkflow.errors import DivergedError
 from dlworkflow.files.notebook import HEADLINE, Shown, named
+from dlworkflow.registry.user_files import refuse_while_importing
 
 _UNTRAINED = Scores(math.nan, math.nan)
 Batch = tuple[Tensor, Tensor]
@@ -218,6 +219,7 @@ def train_epochs(
     of another model than `trained`, such as the average of its weights. Epoch 0 is evaluated and not trained.
     Raises DivergedError when a mean loss is nan or infinite; that epoch is not yielded.
     """
+    refuse_while_importing("trains")
     by_batch = trained.averaging == "batch"
     for number in numbers:
         start, lr = default_timer(), update.optimizer.param_groups[0]["lr"]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlworkflow.engine.tasks import LossFn, kinds, layers
+from dlworkflow.errors import ModelError
 
 
 class BinaryCrossEntropy(nn.BCEWithLogitsLoss):
@@ -111,6 +112,22 @@ def _setting(loss_fn: LossFn, name: str, default: Any = None) -> Any:
     if isinstance(loss_fn, partial):
         return loss_fn.keywords.get(name, default)
     return getattr(loss_fn, name, default)
+
+
+class OfFunction(nn.Module):
+    """A function of outputs and labels, which gives the mean of a batch, as a module."""
+
+    def __init__(self, function: LossFn) -> None:
+        super().__init__()
+        self._function = function
+
+    def forward(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        loss = self._function(outputs, labels)
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            name = getattr(self._function, "__name__", "of your own")
+            raise ModelError(f"the loss {name!r} returns {got}, not the mean of a batch, a single number")
+        return loss
 
 
 class PerSample(nn.Module):

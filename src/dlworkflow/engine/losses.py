@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dlworkflow.errors import ConfigError
-from dlworkflow.registry import BelowOne, NonNegative, Positive, Registry
+from dlworkflow.registry import BelowOne, NonNegative, Positive, Registry, factory_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -104,6 +105,24 @@ def multi_margin(
     return nn.MultiMarginLoss(p=p, margin=margin, weight=weight, reduction=reduction)
 
 
+def _adopted(thing: Any) -> Callable[..., nn.Module]:
+    """Return a loss of a user's file: a class, a function that returns one, or a function of outputs and labels."""
+    from torch import nn
+
+    from dlworkflow.engine.loss_means import OfFunction
+
+    made = factory_of(thing, 2)
+    if made is thing or isinstance(thing, nn.Module):
+        return made
+
+    @wraps(made)
+    def as_module(**settings: Any) -> nn.Module:
+        return OfFunction(made(**settings))
+
+    as_module.__signature__ = inspect.signature(made)  # type: ignore[attr-defined] # without outputs and labels
+    return as_module
+
+
 LOSSES: Registry[Callable[..., nn.Module]] = Registry(
     "loss",
     {
@@ -117,6 +136,7 @@ LOSSES: Registry[Callable[..., nn.Module]] = Registry(
     },
     group="losses",
     supplied=("reduction", "weight", "pos_weight"),
+    adopt=_adopted,
     documented={
         "delta": "Error above which the loss is linear.",
         "beta": "Error above which the loss is linear.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,8 @@ from dlworkflow.data.images.transforms import Pipeline, parse
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.models.weights.from_weights import load_model
+from dlworkflow.registry.user_code import take_recorded
+from dlworkflow.registry.user_files import KINDS
 from dlworkflow.runs import Run, Summary
 
 
@@ -52,11 +54,18 @@ def possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> li
 def load_run_model(run: Run, weights: str = "best") -> nn.Module:
     """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
     summary = run.summary()
+    take_code(run, ("model",))
     settings = dict(summary.config["model"])
     path = stored_weights(run, weights)
     with torch.random.fork_rng(devices=[]):  # its initial weights are drawn for nothing
         model = models.build(settings.pop("name"), tuple(summary.in_shape), summary.n_outputs, **settings)
     return load_model(model, path).eval()
+
+
+def take_code(run: Run, kinds: Collection[str] = KINDS) -> None:
+    """Put a run's own code of these kinds in place; see `take_recorded`. Raises CodeError for files to be named."""
+    summary = run.summary()
+    take_recorded(summary.code, summary.named, kinds, run=run.name)
 
 
 def stored_weights(run: Run, weights: str = "best") -> Path:

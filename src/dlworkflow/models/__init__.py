@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.errors import ConfigError, ModelError, first_line, unknown
 from dlworkflow.models import libraries
 from dlworkflow.models.recipes import NOTES, NOTES_LEARN, RECIPES
-from dlworkflow.registry import Others, Registry
+from dlworkflow.registry import Others, Registry, callable_as_it_is
+from dlworkflow.registry.user_files import where
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +81,17 @@ _FROM_DATA: dict[str, Callable[[tuple[int, ...], int], object]] = {
 }
 
 
+def _adopted(thing: Any) -> Callable[..., nn.Module]:
+    """Return a class or function of a user's file. Raises ConfigError for what makes no model."""
+    from torch import nn
+
+    if isinstance(thing, nn.Module):
+        raise ConfigError("is a model that is built already; name its class, or a function that returns it")
+    if isinstance(thing, type) and not issubclass(thing, nn.Module):
+        raise ConfigError("is a class, but no torch.nn.Module")
+    return callable_as_it_is(thing)
+
+
 REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     "model",
     _MODELS,
@@ -88,6 +100,7 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     hint="`dlw models` lists them all",
     supplied=tuple(_FROM_DATA),
     others=Others(libraries.names, libraries.constructor, "any of torchvision's, timm/NAME"),
+    adopt=_adopted,
     documented={
         "hidden_units": "Width: units of each hidden layer, or channels of each convolution.",
         "hidden_layers": "Number of hidden layers.",
@@ -133,6 +146,7 @@ def entries() -> dict[str, ModelEntry]:
 def entry(name: str) -> ModelEntry:
     """Return what is known of one model. Raises ConfigError for an unknown name."""
     check_name(name)
+    name = REGISTRY.resolved(name)
     if REGISTRY.is_other(name):
         return ModelEntry(name, "multiclass", "", (3, *libraries.usual_size(name)), 1000)
     return entries()[name]
@@ -196,12 +210,24 @@ def build(name: str, in_shape: tuple[int, ...], n_outputs: int, **given: Any) ->
         supplied = from_shapes(in_shape, n_outputs) if from_shapes else _fill(cls, in_shape, n_outputs)
         _check_memory(name, cls, supplied | given)
         model = cls(**supplied, **given)
-    except (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, RuntimeError) as error:
-        raise ModelError(
-            f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
-        ) from error
+    except _errors_of(name) as error:
+        raise _no_fit(name, in_shape, error) from error
     _check_shapes(name, model, in_shape, n_outputs)
     return model
+
+
+def _errors_of(name: str) -> tuple[type[Exception], ...]:
+    """Return the errors by which a model shows that it does not fit; one of a user's own may fail in any way."""
+    known = (ValueError, TypeError, IndexError, ArithmeticError, MemoryError, RuntimeError, AssertionError)
+    return (Exception,) if REGISTRY.is_own(name) else known
+
+
+def _no_fit(name: str, in_shape: tuple[int, ...], error: Exception) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
+    if REGISTRY.is_own(name):
+        return ModelError(f"model {name!r} fails for inputs of shape {_times(in_shape)}: {where(error)}")
+    return ModelError(f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}")
 
 
 _WIDE = 2_000  # a setting below has never made a model too large for a machine
@@ -244,17 +270,19 @@ def _check_shapes(name: str, model: nn.Module, in_shape: tuple[int, ...], n_outp
     """Send one blank sample through the model: a width that does not fit shows now, not in the first epoch."""
     import torch
 
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"model {name!r} returns {type(model).__name__}, not a torch.nn.Module")
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():  # a lazy layer made in inference mode could never be trained
             out: torch.Tensor = model(torch.zeros(1, *in_shape))
-    except (RuntimeError, ValueError, IndexError, AssertionError) as error:  # torchvision asserts image sizes
-        raise ModelError(
-            f"model {name!r} does not fit inputs of shape {_times(in_shape)}: {first_line(error)}"
-        ) from error
+    except _errors_of(name) as error:  # torchvision asserts image sizes
+        raise _no_fit(name, in_shape, error) from error
     finally:
         model.train(was_training)
+    if not isinstance(out, torch.Tensor):
+        raise ModelError(f"model {name!r} gives {type(out).__name__}, not a tensor of raw scores")
     if tuple(out.shape) != (1, n_outputs):
         raise ModelError(
             f"model {name!r} gives {_times(tuple(out.shape[1:]))} outputs a sample where the data needs {n_outputs}"

@@ -10,12 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial, wraps
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from dlworkflow.errors import ConfigError, first_line, nearest, unknown
+from dlworkflow.errors import ConfigError, DlwError, few, first_line, nearest, unknown
 from dlworkflow.registry.signatures import MOST as MOST
 from dlworkflow.registry.signatures import BelowOne as BelowOne
 from dlworkflow.registry.signatures import Count as Count
@@ -33,8 +33,42 @@ from dlworkflow.registry.signatures import choices_of as choices_of
 from dlworkflow.registry.signatures import faults_of as faults_of
 from dlworkflow.registry.signatures import required_of, type_of
 from dlworkflow.registry.signatures import settings_of as settings_of
+from dlworkflow.registry.user_code import is_code, take
+from dlworkflow.registry.user_files import KINDS, where
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
+
+
+def callable_as_it_is(thing: Any) -> Any:
+    """Return a thing of a user's file as it is. Raises ConfigError for what is no function or class."""
+    if not callable(thing):
+        raise ConfigError(f"is a value of type {type(thing).__name__}, not a function or class")
+    return thing
+
+
+def factory_of(function: Any, inputs: int) -> Any:
+    """Return a factory for what takes its inputs itself: called with the other parameters as settings, it returns that.
+
+    `function` takes `inputs` first; a class, or a function that has other parameters, is a factory already and comes
+    back as it is. Of an object that is no function, the factory takes no settings. Raises ConfigError for what cannot
+    be called.
+    """
+    callable_as_it_is(function)
+    if inspect.isclass(function):
+        return function
+    parameters = list(inspect.signature(function).parameters.values()) if inspect.isroutine(function) else []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    first = [each for each in parameters[:inputs] if each.kind in positional and each.default is each.empty]
+    if inspect.isroutine(function) and len(first) < inputs:
+        return function
+
+    @wraps(function)
+    def make(**settings: Any) -> Any:
+        return partial(function, **settings) if settings else function
+
+    rest = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters[inputs:]]
+    make.__signature__ = inspect.Signature(rest)  # type: ignore[attr-defined] # what the settings are read from
+    return make
 
 
 @dataclass(frozen=True)
@@ -58,8 +92,9 @@ class Registry(Generic[Thing]):
     with this text as `target` and, if it likes, one line of help as `about`. Other packages add theirs through the
     entry-point group `dlworkflow.<group>`. `supplied` are parameters that are no settings: the caller gives them.
     `section` is the part of the settings that the name is in: `kind` by default, "" for a name that is no setting.
-    `hint` ends the message for an unknown name. `documented` is a line of documentation per setting; a text noted in a
-    parameter's type (`Annotated[int, "..."]`) is one, too.
+    `hint` ends the message for an unknown name. `adopt` makes a thing of what a user names in a file of code, or raises
+    ConfigError with what is wrong with it: "is a class, but no torch.nn.Module". `documented` is a line of
+    documentation per setting; a text noted in a parameter's type (`Annotated[int, "..."]`) is one, too.
     """
 
     kind: str
@@ -72,6 +107,10 @@ class Registry(Generic[Thing]):
     others: Others[Thing] | None = None
     documented: Mapping[str, str] = field(default_factory=dict)
     registered: dict[str, Thing] = field(default_factory=dict)
+    adopt: Callable[[Any], Thing] = callable_as_it_is
+
+    def __post_init__(self) -> None:
+        KINDS[self.kind] = self
 
     def register(self, name: str, thing: Thing) -> None:
         """Add a thing of your own. Raises ConfigError for a name that the library has."""
@@ -89,6 +128,8 @@ class Registry(Generic[Thing]):
     def __getitem__(self, name: str) -> Thing:
         """Return a thing; imports it on first use. Raises ConfigError for an unknown name."""
         self.check_name(name)
+        if name not in self.registered:
+            name = self.resolved(name)
         if name in self.registered:
             return self.registered[name]
         if name in self.table:
@@ -99,21 +140,38 @@ class Registry(Generic[Thing]):
         assert self.others is not None
         return self.others.get(name)
 
+    def is_own(self, name: str) -> bool:
+        """Return whether a thing is a user's own: registered in this process, or of a file of code."""
+        return name in self.registered or is_code(name)
+
     def is_other(self, name: str) -> bool:
         """Return whether a name is only known as one of `others`."""
         return self.others is not None and name not in self.names() and name in self.others.names(name)
 
+    def resolved(self, name: str) -> str:
+        """Return the name that a thing of a user's file has here, `file.py:Name`; any other name as it is.
+
+        The file is imported. Raises ConfigError for what is not there, CodeError for a file that was not named.
+        """
+        return take(name, self) if is_code(name) else name
+
     def check_name(self, name: str) -> None:
         """Raise ConfigError, with the nearest name, unless `name` is known."""
         known = self.names()
+        section = self.kind if self.section is None else self.section
+        key = f"{section}.name: " if section else ""
+        if name not in known and is_code(name):
+            try:
+                self.resolved(name)
+            except ConfigError as error:
+                raise ConfigError(f"{key}{error}") from error
+            return
         if name in known or self.is_other(name):
             return
         if self.others is not None:
             every = [*known, *self.others.names(str(name))]
             known = every if nearest(str(name), every) else [*known, self.others.called]
-        section = self.kind if self.section is None else self.section
-        where = f"{section}.name: " if section else ""
-        raise ConfigError(f"{where}{unknown(self.kind, name, known)}{self.hint and f' ({self.hint})'}")
+        raise ConfigError(f"{key}{unknown(self.kind, name, known)}{self.hint and f' ({self.hint})'}")
 
     def settings(self, name: str) -> dict[str, Any]:
         """Return the settings that a thing takes, with their defaults; None for one without a default."""
@@ -127,7 +185,10 @@ class Registry(Generic[Thing]):
         """Return what is wrong with the settings `given` for a thing: {setting: sentence}."""
         owner = f"{self.section or self.kind} {name!r}"
         missing = [key for key in required_of(self[name], self.supplied) if key not in given]
-        return dict.fromkeys(missing, f"{owner} needs it") | faults_of(
+        way_out = "; set it, or give it a default in the signature" if self.is_own(name) else ""
+        if way_out and self.supplied:
+            way_out += f"; filled in are {few(self.supplied, 20, quoted=False)}"
+        return dict.fromkeys(missing, f"{owner} needs it{way_out}") | faults_of(
             self[name], given, supplied=self.supplied, owner=owner
         )
 
@@ -144,7 +205,13 @@ class Registry(Generic[Thing]):
         """Call a thing with its settings, and with those of `supplied` that it has a parameter for."""
         thing = self[name]
         taken = inspect.signature(thing).parameters
-        return thing(**settings, **{key: value for key, value in supplied.items() if key in taken})
+        given = {key: value for key, value in supplied.items() if key in taken}
+        try:
+            return thing(**settings, **given)
+        except Exception as error:
+            if isinstance(error, DlwError) or not self.is_own(name):
+                raise
+            raise ConfigError(f"{self.kind} {name!r} fails: {where(error)}") from error
 
     def about(self, name: str) -> str:
         """Return one line of help: the entry's own, else the first line of the docstring, read without importing."""

@@ -76,6 +76,8 @@ class Summary(Stored):
     backend: str | None = None
     launch: str | None = None
     """The id of the command that started the processes."""
+    code: list[dict[str, Any]] | None = None
+    """The user's own code, a thing each: `kind`, `name`, `path`, `sha256`, `attribute`; not imported on this word."""
     sweep: dict[str, Any] | None = None
     vectorized: int | None = None
     """How many runs were trained together with this one."""
@@ -105,6 +107,11 @@ class Summary(Stored):
     def model(self) -> str:
         """The name of the model."""
         return str(self.config["model"]["name"])
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The names of its model and its data set, {kind: name}."""
+        return {"model": self.model, "data set": str(self.config["data"]["name"])}
 
     def row(self, which: str) -> dict[str, Any]:
         """Return the epoch `best` or `last`, {} before the first."""

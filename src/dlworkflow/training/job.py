@@ -14,22 +14,23 @@ from dlworkflow import data, models
 from dlworkflow.config import DataSettings, TrainConfig
 from dlworkflow.data.check.leakage import Copy, find_copies
 from dlworkflow.data.loaders import check_streamed
-from dlworkflow.data.protocol import OnProgress, Streamed, counts_of, remember
+from dlworkflow.data.protocol import OnProgress, Streamed, batch_of, counts_of, remember
 from dlworkflow.data.selection import SELECTION, select
 from dlworkflow.data.splits import Splits, without_unreadable
 from dlworkflow.engine.class_weights import class_weights
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
 from dlworkflow.engine.device import choose_device, choose_threads
-from dlworkflow.engine.losses import build_loss, build_training_loss, names_for
+from dlworkflow.engine.losses import LOSSES, build_loss, build_training_loss, names_for
 from dlworkflow.engine.precision import check_compiler, check_precision
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.tasks import LossFn, Task, get_task
-from dlworkflow.errors import ConfigError, MissingDataError, ModelError
+from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError
 from dlworkflow.files.paths import user_path
 from dlworkflow.models import libraries
 from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.models.weights.checkpoint import load_matching, load_weights
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
+from dlworkflow.registry.user_files import refuse_while_importing, where
 from dlworkflow.training.optimization import build_state, check_schedule
 from dlworkflow.training.settings import check_against_data, fill_defaults
 from dlworkflow.training.transfer import is_file
@@ -68,7 +69,7 @@ class Job:
     @property
     def stem(self) -> str:
         """The run's name without its number."""
-        return f"{self.config.model.name}-{self.splits.name}"
+        return f"{self.config.model.name.rpartition('.py:')[2]}-{self.splits.name}"
 
 
 def prepare(
@@ -84,6 +85,7 @@ def prepare(
     unreadable one is reported before training starts; `on_images` is called with (done, all) meanwhile. In a `group`,
     each process does all this for itself, on its own device, with one CPU thread by default.
     """
+    refuse_while_importing("trains")
     with in_turn(group):
         job = put_in_place(config, offline, True, group, on_images)
         check_schedule(job.config, job.n_batches)
@@ -116,6 +118,7 @@ def put_in_place(
     drawn = torch.get_rng_state()
     initialised = _initialise(config, model, offline) if initialise else None
     _check_smallest_batch(config, splits, model)
+    _try_own_loss(config, splits, model, task, loss_fn)
     for part in splits.parts().values():
         remember(part, on_images)
     splits = without_unreadable(splits)
@@ -205,6 +208,25 @@ def _way_out(n: int, size: int | str) -> str:
         return "give more training data"
     sizes = [*range(int(size) - 1, 1, -1), *range(int(size) + 1, n + 1)]
     return f"give another --batch-size, {next(k for k in sizes if n % k != 1)} for one"
+
+
+def _try_own_loss(config: TrainConfig, splits: Splits, model: nn.Module, task: Task, loss_fn: LossFn) -> None:
+    """Compute a loss of the user's own for one sample: what it lacks shows now, not in the first epoch."""
+    name = config.loss["name"] if isinstance(config.loss, dict) else config.loss
+    if name is None or not LOSSES.is_own(name) or isinstance(splits.train, Streamed):
+        return
+    X, y = batch_of(splits.train, [0])
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            outputs = model.eval()(X)
+            loss_fn(task.align(outputs, y), y)
+    except Exception as error:
+        if isinstance(error, DlwError):
+            raise
+        raise ModelError(f"loss {name!r} fails for a sample: {where(error)}") from error
+    finally:
+        model.train(was_training)
 
 
 def _is_norm(part: nn.Module) -> bool:

@@ -24,8 +24,10 @@ from dlworkflow.engine.loop import evaluate
 from dlworkflow.metrics.functions import majority_baseline
 from dlworkflow.metrics.multilabel import NO_LABELS, commonest_set, set_names
 from dlworkflow.models.weights.checkpoint import apply_weights, count_parameters
+from dlworkflow.registry.user_code import records_of
 from dlworkflow.runs import OVER_SAMPLES, Run, runs_folder
 from dlworkflow.training.job import Job
+from dlworkflow.training.own_code import own_things
 
 
 def create_run(job: Job, runs_dir: str | os.PathLike[str] | None, name: str | None, **more: Any) -> Run:
@@ -66,6 +68,7 @@ def first_summary(job: Job) -> dict[str, Any]:
         "baseline": _baseline(job),
         "best": None,
         "last": None,
+        "code": records_of(own_things(job.config)) or None,
     }
 
 

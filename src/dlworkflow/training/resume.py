@@ -13,6 +13,8 @@ from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.loop import BatchHandler, EpochHandler
 from dlworkflow.engine.schedules import depends_on_length
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
+from dlworkflow.registry.user_code import take_recorded
+from dlworkflow.registry.user_files import KINDS
 from dlworkflow.runs import Run, Summary
 from dlworkflow.training.assembly import new_state
 from dlworkflow.training.changed_data import refuse_changed, unread_splits
@@ -71,8 +73,10 @@ def prepare_resume(
     on_images: OnProgress | None = None,
 ) -> Job:
     """Put the data, model and settings of a run in place to resume it; see `resume_training`."""
+    summary = run.summary()
+    take_recorded(summary.code, summary.named, KINDS, run=run.name, strict=not force)
     config = _config_of(run, epochs, place, force=force)
-    fresh, last = not run.state_path.is_file(), run.summary().last
+    fresh, last = not run.state_path.is_file(), summary.last
     untrained = last is not None and not last["epoch"]
     if fresh and not untrained and any(run.weights_path(which).exists() for which in ("best", "last")):
         raise RunError(

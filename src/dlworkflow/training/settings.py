@@ -30,6 +30,8 @@ from dlworkflow.engine.optimizers import OPTIMIZERS, check_optimizer, known_name
 from dlworkflow.engine.schedules import SCHEDULES, build_curve, check_first_change
 from dlworkflow.errors import ConfigError, few, nearest, short
 from dlworkflow.metrics.functions import epoch_fault
+from dlworkflow.registry.user_code import is_code
+from dlworkflow.training.own_code import resolve_code
 from dlworkflow.training.transfer import settle
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
     if dataset is None:
         faults["data.name"] = f"model {model!r} has no usual data; give --data NAME or a path"
     values = dict(layer.values)
+    if isinstance(loss := values.get("loss"), dict) and loss.keys() == {"name"}:
+        values["loss"] = loss["name"]
     for section, (registry, kind) in NAMED.items():
         given = values.get(section)
         if isinstance(given, dict) and given.get("name") and f"{section}.name" not in faults:
@@ -235,12 +239,13 @@ def _watching(config: TrainConfig) -> list[str]:
 def locate_data(layer: Layer) -> Layer:
     """Return a layer in which `data` may be a path, as after `--data`: from the working folder, where it is relative.
 
-    A name that is neither is left for the check of all settings. Raises MissingDataError for a path that is not there,
-    ConfigError for an address.
+    Things of the user's own files get the names that the registries have for them. A name that is neither is left for
+    the check of all settings. Raises MissingDataError for a path that is not there, ConfigError for an address.
     """
+    layer = resolve_code(layer)
     section = _section(layer.values, "data")
     name = section.get("name")
-    if not isinstance(name, str) or name in data.names():
+    if not isinstance(name, str) or name in data.names() or is_code(name):
         return layer
     try:
         located = data.locate(name, layer.labels.get("data.name", "data.name"))

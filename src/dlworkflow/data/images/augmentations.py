@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dlworkflow.errors import first_line
-from dlworkflow.registry import Count, Probability, Range, Registry, Spread
+from dlworkflow.registry import Count, Probability, Range, Registry, Spread, factory_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -112,6 +112,7 @@ AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry(
     },
     group="augmentations",
     supplied=("size",),
+    adopt=lambda thing: factory_of(thing, 1),
 )
 
 

@@ -14,6 +14,7 @@ from dlworkflow.data.images.augmentations import AUGMENTATIONS, refused
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.errors import ConfigError, unknown
 from dlworkflow.registry import Count, faults_of
+from dlworkflow.registry.user_code import is_code
 
 if TYPE_CHECKING:
     from dlworkflow.data.images.modes import ValueRange
@@ -113,6 +114,13 @@ def _steps(spec: Spec, faults: list[str]) -> list[tuple[str, dict[str, Any]]]:
             faults.append(f"data.transform: a step is a name or {{name: {{setting: value}}}}, not {part!r}")
             continue
         [(name, settings)] = part.items()
+        if name not in known and is_code(name):
+            try:
+                name = AUGMENTATIONS.resolved(name)
+                known = (*known, name)
+            except ConfigError as error:
+                faults.append(f"data.transform: {error}")
+                continue
         if name not in known:
             faults.append(f"data.transform: {unknown('transform', name, known)}")
         elif not isinstance(settings or {}, Mapping):

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlworkflow.config import Layer, SweepSettings, from_values, read_values
 from dlworkflow.errors import ConfigError
+from dlworkflow.registry.user_code import use_code_named_in
 
 MOST_RUNS = 10_000
 """A sweep of more runs is an error, as it is hardly intended."""
@@ -74,6 +75,7 @@ def parse_grid(pairs: Iterable[str]) -> dict[str, Any]:
                 faults.extend(error.faults)
     if faults:
         raise ConfigError(*faults)
+    use_code_named_in(grid)
     return grid
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -15,6 +16,7 @@ import torch
 from dlworkflow.engine.child_processes import guarded_start, leave_interrupts_to_the_parent
 from dlworkflow.engine.signals import Halt, StopRequest, noted_signals
 from dlworkflow.errors import naming_options, options_are_named
+from dlworkflow.registry.user_code import named_files, use_code
 from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.queue import SweepProgress, Work
 from dlworkflow.training.sweep.training import train_task
@@ -111,7 +113,7 @@ class Pool:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=_work,
-            args=(theirs, self._progress.sweep, self._progress.plan, options_are_named()),
+            args=(theirs, self._progress.sweep, self._progress.plan, options_are_named(), named_files()),
             daemon=False,
         )
         with guarded_start():
@@ -151,8 +153,12 @@ class Pool:
         self._progress.keep(task, task.points)
 
 
-def _work(pipe: Connection, sweep: Sweep, plan: Plan, names_options: bool) -> None:
-    """Train what comes through the pipe until it is closed; `names_options` is whether errors name options here."""
+def _work(pipe: Connection, sweep: Sweep, plan: Plan, names_options: bool, code: Sequence[str]) -> None:
+    """Train what comes through the pipe until it is closed; `names_options` is whether errors name options here.
+
+    `code` are the files of code that the user has named.
+    """
+    use_code(*code)
     with naming_options() if names_options else nullcontext():
         _train_from(pipe, sweep, plan)
 
