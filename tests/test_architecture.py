@@ -77,6 +77,7 @@ engine/update: engine/loss_means engine/tasks
 data: errors files/paths registry registry/user_code data/download data/folders data/given data/images data/shards
     data/splits
 data/check: errors files/notebook files/paths data/folders data/images data/protocol data/splits
+data/columns: errors data/folders
 data/datasets: errors files/paths registry data/check data/described data/download data/folders data/images data/splits
 data/described: errors
 data/download: errors files/paths
@@ -91,7 +92,10 @@ data/selection: errors data/partition data/protocol data/splits
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook engine/target_scale data/described data/images data/partition data/protocol
+data/splits: errors files/notebook engine/target_scale data/columns data/described data/images data/partition
+    data/protocol
+data/tables: errors files/paths registry engine/losses engine/target_scale engine/tasks data/columns data/datasets
+    data/folders data/partition data/protocol data/splits
 metrics: metrics/functions
 metrics/functions: errors registry metrics/multilabel
 metrics/multilabel: files/text
@@ -130,6 +134,7 @@ models/fashion_mnist: registry models/activations models/tiny_vgg
 models/layers:
 models/libraries: models/published models/timm_models models/torchvision_models
 models/linear: registry
+models/mlp: registry models/activations
 models/published:
 models/recipes:
 models/timm_models: errors models/published
@@ -158,7 +163,7 @@ training/optimization: errors config engine/early_stopping engine/ema engine/opt
 training/own_code: errors registry config engine/losses engine/optimizers engine/schedules data data/images
     metrics/functions models
 training/provenance: _version registry/user_code engine/data_parallel engine/device engine/loop data/check data/loaders
-    data/protocol metrics/functions metrics/multilabel runs models/weights training/job training/own_code
+    data/protocol data/tables metrics/functions metrics/multilabel runs models/weights training/job training/own_code
 training/recorder: errors engine/loop runs models/weights training/state
 training/resume: errors registry/user_code registry/user_files config engine/data_parallel engine/loop engine/schedules
     data/protocol data/splits runs training/assembly training/changed_data training/job training/provenance training/run
@@ -178,24 +183,26 @@ training/transfer: errors files/paths config data data/images models models/libr
 inference:
 inference/arrays: errors
 inference/averaging: errors engine/target_scale engine/tasks
-inference/inputs: errors files/paths data/folders data/images runs inference/rows
+inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/parallel:
 inference/prediction: engine/target_scale engine/tasks
-inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/folders data/images
-    runs models models/libraries models/weights inference/arrays inference/averaging inference/inputs
-    inference/parallel inference/prediction inference/rebuild inference/rows inference/samples
-inference/rebuild: errors registry/user_code registry/user_files engine/target_scale data/images runs models
-    models/weights
+inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns data/folders
+    data/images runs models models/libraries models/weights inference/arrays inference/averaging inference/inputs
+    inference/parallel inference/prediction inference/rebuild inference/records inference/rows inference/samples
+inference/rebuild: errors registry/user_code registry/user_files engine/target_scale data/columns data/images runs
+    models models/weights
+inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
 inference/samples: errors files/paths inference/arrays inference/inputs
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting plotting/dataset plotting/grid
+    plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/libraries models/weights training/settings
 analysis/evaluation: errors files/paths registry/user_code config engine/device engine/loop engine/losses engine/tasks
-    data data/datasets data/images data/loaders data/protocol data/selection data/shards data/splits metrics/functions
-    metrics/multilabel metrics/report runs inference/averaging inference/rebuild
+    data data/datasets data/images data/loaders data/protocol data/selection data/shards data/splits data/tables
+    metrics/functions metrics/multilabel metrics/report runs inference/averaging inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -221,11 +228,11 @@ cli/command: errors files/paths registry/user_code config config/command_line co
     models/recipes cli/options
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
-cli/data: errors files/paths data data/check data/first_rows data/images data/shards analysis/data_figures cli/command
-    cli/data_options cli/data_shard cli/data_text cli/options cli/tables
+cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
+    cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
-cli/data_text: files/text data data/check data/images data/splits cli/tables
+cli/data_text: files/text data data/check data/images data/protocol data/splits metrics/functions cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation

@@ -25,6 +25,7 @@ OWN = [
     "image_folder",
     "image_csv",
     "image_shards",
+    "csv_table",
 ]
 
 
@@ -225,10 +226,26 @@ def test_a_folder_is_located_as_pictures(in_tmp):
     assert data.locate("photos") == {"name": "image_folder", "path": str(in_tmp / "photos")}
 
 
-def test_a_csv_file_is_located_as_a_list_of_pictures(in_tmp):
-    Path("list.CSV").touch()
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("path,label\n", "image_csv"),
+        ("photo,label\na/1.jpg,cat\n", "image_csv"),
+        ("age,price\n1,2\n", "csv_table"),
+        ("", "csv_table"),
+    ],
+)
+def test_a_csv_file_is_located_by_its_columns(in_tmp, text, name):
+    Path("list.CSV").write_text(text, encoding="utf-8")
 
-    assert data.locate("list.CSV") == {"name": "image_csv", "path": str(in_tmp / "list.CSV")}
+    assert data.locate("list.CSV") == {"name": name, "path": str(in_tmp / "list.CSV")}
+
+
+def test_a_column_path_among_many_is_taken_for_images_and_this_is_logged(in_tmp, caplog):
+    Path("list.csv").write_text("path,a,b,c\nx,1,2,3\n", encoding="utf-8")
+
+    assert data.locate("list.csv")["name"] == "image_csv"
+    assert "--set data.name=csv_table" in caplog.text
 
 
 def test_another_file_is_refused(in_tmp):

@@ -442,7 +442,7 @@ def test_the_error_says_how_many_classes_would_fit(tmp_path):
         Predictor.from_weights("tinyvgg", path, classes=("a", "b"))
 
 
-LABELLED = {"regression": (), "binary": ("no", "yes"), "multiclass": tuple("abcdefghij")}
+LABELLED = {"any": (), "regression": (), "binary": ("no", "yes"), "multiclass": tuple("abcdefghij")}
 
 
 @pytest.mark.usefixtures("on_cpu")

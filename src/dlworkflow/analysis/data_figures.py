@@ -16,6 +16,7 @@ from dlworkflow.data.splits import Splits, class_counts
 from dlworkflow.errors import ConfigError, DataError
 from dlworkflow.plotting.dataset import MOST_RANDOM
 from dlworkflow.plotting.grid import draw_grid
+from dlworkflow.plotting.style import settle
 
 HELD = 100
 """So many samples of shards are read to draw some of them."""
@@ -63,12 +64,15 @@ def _draw_images(splits: Splits, part: Any, n: int, seed: int) -> Figure:
 
 
 def _draw_numbers(splits: Splits, split: str | None) -> Figure:
-    parts = arrays_of(splits)
-    if splits.in_shape == (2,) and splits.classes:
-        return plotting.plot_points({split: parts[split]} if split and splits.part(split) else parts, splits.classes)
+    are_numbers = splits.columns is None or splits.columns.are_numbers
+    if splits.in_shape == (2,) and splits.classes and are_numbers:
+        parts = arrays_of(splits)
+        chosen = {split: parts[split]} if split and splits.part(split) else parts
+        return with_names(plotting.plot_points(chosen, splits.classes), splits)
     _refuse(split=split, why="a line is drawn with its training and its test points")
     if splits.in_shape == (1,) and not splits.classes:
-        return plotting.plot_predictions(*parts["train"], *parts["test"])
+        parts = arrays_of(splits)
+        return with_names(plotting.plot_predictions(*parts["train"], *parts["test"]), splits)
     raise DataError(f"data {splits.name!r} has {splits.in_shape[0]} numbers per sample: a figure needs one or two")
 
 
@@ -92,8 +96,25 @@ def _draw_pairs(splits: Splits, part: Any, n: int, seed: int) -> Figure:
 
 
 def arrays_of(splits: Splits) -> dict[str, tuple[Any, Any]]:
-    """Return the inputs (n, ...) and labels (n, ...) of every split as arrays."""
-    return {name: (X.numpy(), y.numpy()) for name, part in splits.parts().items() for X, y in [all_of(part)]}
+    """Return the inputs (n, ...) and labels (n, ...) of every split as arrays, those of a table in its units."""
+    found = {name: all_of(part) for name, part in splits.parts().items()}
+    if splits.target is not None:
+        found = {name: (X, splits.target.undone(y)) for name, (X, y) in found.items()}
+    arrays = {name: (X.numpy(), y.numpy()) for name, (X, y) in found.items()}
+    if splits.columns is None or not splits.columns.are_numbers:
+        return arrays
+    return {name: (splits.columns.in_units(X), y) for name, (X, y) in arrays.items()}
+
+
+def with_names(figure: Figure, splits: Splits) -> Figure:
+    """Name the axes of a figure of one or two inputs by the columns of a table."""
+    if splits.columns is None:
+        return figure
+    names = [*splits.columns.names, splits.columns.target][:2]
+    for axis in figure.axes:
+        axis.set(xlabel=names[0], ylabel=names[1])
+        axis.label_outer()
+    return settle(figure)
 
 
 def _held(part: Any) -> Any:

@@ -23,6 +23,8 @@ from dlworkflow.data.selection import SELECTION, limited_part, select
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
 from dlworkflow.data.splits import Splits, has_changed, is_former
+from dlworkflow.data.tables.boosting import boosting_score
+from dlworkflow.data.tables.labelled import load_labelled_table
 from dlworkflow.engine.device import choose_device, choose_threads, thread_count
 from dlworkflow.engine.loop import Evaluation, evaluate
 from dlworkflow.engine.losses import build_loss
@@ -30,10 +32,17 @@ from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
-from dlworkflow.inference.rebuild import check_alike, load_run_model, stored_target, stored_thresholds, take_code
+from dlworkflow.inference.rebuild import (
+    check_alike,
+    load_run_model,
+    stored_columns,
+    stored_target,
+    stored_thresholds,
+    take_code,
+)
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.multilabel import NO_LABELS, set_names
-from dlworkflow.metrics.report import EvaluationReport, make_report
+from dlworkflow.metrics.report import EvaluationReport, boosting_warnings, make_report
 from dlworkflow.registry.user_code import is_code
 from dlworkflow.runs import EvaluationSummary, Run, Summary
 
@@ -143,8 +152,16 @@ def _limited(part: Part, limit: float, *, classes: bool) -> Part:
 
 
 def _part_of_path(run: Run, path: str, split: str, *, ignore_extra: bool, on_bad: OnBad | None, **_: object) -> Part:
-    """Load images or shards of a user's own."""
+    """Load a table, images or shards of a user's own."""
     summary = run.summary()
+    if (columns := stored_columns(summary)) is not None:
+        known = {
+            "task": summary.task,
+            "split": split,
+            "split_column": summary.config["data"].get("split_column") or "split",
+        }
+        rows = load_labelled_table(path, columns, summary.classes, stored_target(summary), **known)
+        return Part(_name_of(Path(path), split), rows)
     if summary.kind != "image":
         raise DataError(f"--data: {run.name} takes numbers; name a data set of `dlw data list`, not {path!r}")
     channels = summary.in_shape[0]
@@ -243,7 +260,7 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
     """Return the report of an evaluation, with the baseline on the same samples; `settings` are those of metrics."""
     summary = run.summary()
     score, answer = _baseline(summary, result)
-    return make_report(
+    report = make_report(
         result.logits,
         result.y,
         get_task(summary.task),
@@ -256,6 +273,26 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
         target=stored_target(summary),
         thresholds=stored_thresholds(summary),
     )
+    if (boosting := _boosting(run, part)) is None:
+        return report
+    is_loss = not report.classes
+    own = report.loss if is_loss else report.metrics["accuracy"] or 0.0
+    warnings = (*report.warnings, *boosting_warnings(own, boosting, is_loss=is_loss))
+    return replace(report, boosting=boosting, warnings=warnings)
+
+
+def _boosting(run: Run, part: Part) -> float | None:
+    """Return what gradient boosting scores on a part that is no training data; None where the run has no table."""
+    summary = run.summary()
+    if summary.columns is None or part.name == "train":
+        return None
+    if part.name == "test" and summary.boosting is not None and not part.changed:
+        return summary.boosting
+    try:
+        splits = load_splits(run, offline=True)
+    except MissingDataError:  # other data is scored, where the run's own is no longer
+        return None
+    return boosting_score(splits, part.dataset, loss=summary.config["loss"])
 
 
 def report_run(

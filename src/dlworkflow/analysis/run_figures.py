@@ -75,30 +75,36 @@ def draw_learning_rate(history: History) -> Figure:
     return plotting.plot_learning_rate([row["lr"] for row in history])
 
 
-@fits(lambda summary: summary.in_shape == [2] and bool(summary.classes))
+@fits(lambda summary: summary.in_shape == [2] and bool(summary.classes) and _are_numbers(summary))
 def draw_boundary(splits: Splits, predictor: Predictor, palette: Palette = None) -> Figure:
     """Draw the decision regions of a model of points in the plane, with the points of every split."""
     import torch
 
-    from dlworkflow.analysis.data_figures import arrays_of
+    from dlworkflow.analysis.data_figures import arrays_of, with_names
+
+    columns = splits.columns
 
     def predict(points: Any) -> Any:
+        if columns is not None:
+            points = columns.inputs_of(dict(zip(columns.names, points.T, strict=True)), len(points))
         logits = predictor.logits(torch.as_tensor(points, dtype=torch.float32))
         return predictor.task.probabilities(logits).argmax(dim=1).numpy()
 
-    return plotting.plot_decision_regions(arrays_of(splits), predict, splits.classes, palette=palette)
+    figure = plotting.plot_decision_regions(arrays_of(splits), predict, splits.classes, palette=palette)
+    return with_names(figure, splits)
 
 
 @fits(lambda summary: summary.in_shape == [1] and not summary.classes)
 def draw_fit(splits: Splits, predictor: Predictor) -> Figure:
     """Draw training, test and predicted values of a regression over its one input."""
-    import torch
-
-    from dlworkflow.analysis.data_figures import arrays_of
+    from dlworkflow.analysis.data_figures import arrays_of, with_names
+    from dlworkflow.data.protocol import all_of
 
     arrays = arrays_of(splits)
-    predicted = predictor.logits(torch.as_tensor(arrays["test"][0])).numpy()
-    return plotting.plot_predictions(*arrays["train"], *arrays["test"], predicted)
+    predicted = predictor.logits(all_of(splits.test)[0])
+    values = predicted if splits.target is None else splits.target.undone(predicted)
+    figure = plotting.plot_predictions(*arrays["train"], *arrays["test"], values.numpy())
+    return with_names(figure, splits)
 
 
 @fits(lambda summary: bool(summary.classes))
@@ -155,6 +161,11 @@ FIGURES: Registry[Draw] = Registry(
 """The figures of a run, in the order in which one looks at them. `FIGURES.register(name, function)` adds yours, as
 does the entry-point group `dlworkflow.figures` of another package.
 """
+
+
+def _are_numbers(summary: Summary) -> bool:
+    """Return whether no column of a table is a category."""
+    return not any("categories" in column for column in (summary.columns or {"inputs": []})["inputs"])
 
 
 def history_lists(history: History) -> dict[str, list[float]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dlworkflow.cli.command import Commands, takes_code
 from dlworkflow.cli.data_options import DataSetOption, layout_of, load_data, settings_of
 from dlworkflow.cli.data_shard import shard
-from dlworkflow.cli.data_text import class_rows, head_cells, image_lines, place_text, report_lines
+from dlworkflow.cli.data_text import class_rows, constant_line, head_cells, image_lines, place_text, report_lines
 from dlworkflow.cli.options import (
     DataDirOption,
     LimitOption,
@@ -42,7 +42,7 @@ def list_(data_dir: DataDirOption = None, output: FormatOption = Format.table) -
     for name, entry in entries().items():
         there = place_text(name, data_dir) if entry.files else "yes"
         rows.append({"data": name, "task": entry.task, "about": entry.about, "there": there})
-    rows = [row | {"there": "--data PATH"} if row["data"].startswith("image_") else row for row in rows]
+    rows = [row | {"there": "--data PATH"} if row["about"].startswith("your ") else row for row in rows]
     print_table(rows, {key: key for key in rows[0]}, output)
 
 
@@ -74,8 +74,8 @@ def info(
 ) -> None:
     """Describe a data set or an image.
 
-    Splits, shapes, classes and how many samples of each; with --head, its first samples. Of an image file, its size,
-    and its values in the file and as a tensor.
+    Splits, shapes, classes and how many samples of each; with --head, its first samples. Of a table, its columns. Of
+    an image file, its size, and its values in the file and as a tensor.
 
     Examples:
     dlw data info circles --head 10
@@ -91,12 +91,16 @@ def info(
         return
     if split is not None and head is None:
         raise ConfigError("--split: only with --head N")
-    splits = load_data(settings_of(name, settings), data_dir, offline, limit)
+    named = settings_of(name, settings)
+    splits = load_data(named, data_dir, offline, limit)
     if head is not None:
         from dlworkflow.data.first_rows import first_rows
 
         rows = first_rows(splits, head, split)
         print_table(head_cells(rows), {key: key for key in rows[0]}, output, rows)
+        return
+    if splits.columns is not None and output is not Format.table:
+        _print_columns(named, output)
         return
     rows = class_rows(splits)
     if output is Format.table:
@@ -105,8 +109,19 @@ def info(
         typer.echo(f"from {splits.source}")
         for note in splits.notes:
             say(f"note: {note}")
+        if splits.columns is not None:
+            _print_columns(named, output)
+            typer.echo("\n" + constant_line(splits) + "\n")
     if rows or output is not Format.table:
         print_table(rows, {key: key for key in ("label", "class", *splits.parts())}, output)
+
+
+def _print_columns(given: dict[str, Any], output: Format) -> None:
+    from dlworkflow.data.tables.describe import describe
+    from dlworkflow.data.tables.loading import roles_of
+
+    rows = describe(roles_of(**given))
+    print_table([row | {"missing": f"{row['missing']:,}"} for row in rows], {key: key for key in rows[0]}, output, rows)
 
 
 def _print_image(name: str, output: Format) -> None:

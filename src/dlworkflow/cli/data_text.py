@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.cli.tables import number, render
+from dlworkflow.cli.tables import number, percent, render
 from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:
@@ -75,6 +75,26 @@ def class_rows(splits: Splits) -> list[dict[str, Any]]:
         {"label": label, "class": name, **{split: counts[split][label] for split in counts}}
         for label, name in enumerate(splits.classes)
     ]
+
+
+def constant_line(splits: Splits) -> str:
+    """Return what always giving the same answer scores on the test split of a table."""
+    from dlworkflow.data.protocol import labels_of
+    from dlworkflow.data.splits import class_counts
+    from dlworkflow.metrics.functions import majority_baseline
+
+    if splits.classes:
+        counts = class_counts(splits)
+        label, score = majority_baseline(counts["train"], counts["test"])
+        return f"always answering {splits.classes[label]!r} scores {percent(score)} on the test split"
+    train, test = (labels_of(part) for part in (splits.train, splits.test))
+    assert train is not None
+    assert test is not None
+    if splits.target is not None:
+        train, test = splits.target.undone(train), splits.target.undone(test)
+    mean = float(train.mean())
+    error = float((test - mean).abs().mean())
+    return f"always answering the training mean, {mean:.4g}, has a mean absolute error of {error:.4g} on the test split"
 
 
 def head_cells(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:

@@ -191,12 +191,12 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
     row |= report.metrics
     if report.interval is not None:
         row |= {"accuracy_low": report.interval[0], "accuracy_high": report.interval[1]}
-    row |= {"baseline": report.baseline}
+    row |= {"baseline": report.baseline} | ({"boosting": report.boosting} if report.boosting is not None else {})
     if output is not Format.table:
         cells = {key: number(value) for key, value in row.items()}
         print_table([cells], {key: key for key in row}, output, [row])
         return
-    hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline")
+    hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline", "boosting")
     shown = [
         {"what": key.replace("_", " "), "value": percent(value) if key.endswith("accuracy") else number(value)}
         for key, value in row.items()
@@ -213,6 +213,9 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
     elif report.baseline is not None:
         typer.echo(f"\nalways answering the training mean has a loss of {report.baseline:.5f}")
+    if report.boosting is not None:
+        score = percent(report.boosting) if report.classes else f"a loss of {report.boosting:.5f}"
+        typer.echo(f"scikit-learn's gradient boosting, trained on the same rows: {score}")
 
 
 def _print_classes(report: EvaluationReport) -> None:

@@ -212,8 +212,12 @@ def _predictions(
     if predictor.kind == "tabular":
         if target is not None:
             raise ConfigError(f"--plot draws images; {predictor.name} takes numbers")
-        width = predictor.in_shape[0]
-        rows = given.rows(width, owner=predictor.name, on_note=lambda text: say(f"note    {text}"))
+        notes: Any = {"owner": predictor.name, "on_note": lambda text: say(f"note    {text}")}
+        if predictor.columns is not None and given.numbers is None:
+            sources, records = given.records(predictor.columns, **notes)
+            return len(records), predictor.predict_records(records, sources=sources, batch_size=batch_size, top_k=top_k)
+        width = len(predictor.columns.names) if predictor.columns is not None else predictor.in_shape[0]
+        rows = given.rows(width, **notes)
         return len(rows), predictor.predict_rows(rows, batch_size=batch_size, top_k=top_k)
     paths = given.images(owner=predictor.name, on_left_out=say)
     if target is not None:

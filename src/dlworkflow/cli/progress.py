@@ -215,6 +215,12 @@ def print_end(run: Run) -> None:
         typer.echo(f"always answering {baseline.answer!r} scores {percent(baseline.score)} on the test split")
     elif baseline is not None:
         typer.echo(f"always answering the training mean has a test loss of {number(baseline.score)}")
+    if summary.boosting is not None:
+        is_loss = baseline is not None and baseline.metric == "loss"
+        own = best.get("test_loss" if is_loss else "test_acc")
+        others, this = map(number if is_loss else percent, (summary.boosting, own))
+        what = "has a test loss of" if is_loss else "scores"
+        typer.echo(f"scikit-learn's gradient boosting on the same rows {what} {others}, this network {this}")
     if summary.stopped_early:
         waited = summary.config["early_stopping"]["patience"]
         typer.echo(f"stopped early: the {split} loss has not improved in {waited} epoch{'s' if waited != 1 else ''}")
@@ -240,7 +246,7 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
 
 def _score_warnings(summary: Summary) -> tuple[str, ...]:
     from dlworkflow.metrics.functions import wilson_interval
-    from dlworkflow.metrics.report import classification_warnings, regression_warnings
+    from dlworkflow.metrics.report import boosting_warnings, classification_warnings, regression_warnings
     from dlworkflow.runs import over_samples
 
     best, by_batch = over_samples(summary, summary.best)
@@ -248,10 +254,11 @@ def _score_warnings(summary: Summary) -> tuple[str, ...]:
     if baseline is None or {"test_loss", "test_acc"} & {*by_batch}:
         return ()
     if baseline.metric == "loss":
-        return regression_warnings(best["test_loss"], baseline.score)
+        own = best["test_loss"]
+        return regression_warnings(own, baseline.score) + boosting_warnings(own, summary.boosting, is_loss=True)
     collapsed_to = summary.collapsed_to
     accuracy = best["test_acc"]
-    return classification_warnings(
+    return boosting_warnings(accuracy, summary.boosting, is_loss=False) + classification_warnings(
         accuracy,
         answered=[collapsed_to] if collapsed_to is not None else summary.classes,
         interval=wilson_interval(round(accuracy * n), n),

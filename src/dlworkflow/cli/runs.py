@@ -163,8 +163,9 @@ def pretty(row: dict[str, Any]) -> dict[str, Any]:
     """Turn a row's numbers into cells: accuracies in percent, losses with five decimals, seconds with one."""
     cells = {}
     for key, value in row.items():
-        if (key.endswith("_acc") or key == "baseline") and isinstance(value, float):
-            is_loss = key == "baseline" and row.get("baseline_metric") == "loss"
+        is_baseline = key in ("baseline", "boosting")
+        if (key.endswith("_acc") or is_baseline) and isinstance(value, float):
+            is_loss = is_baseline and row.get("baseline_metric") == "loss"
             cells[key] = f"loss {value:.5f}" if is_loss else percent(value)
         elif key == "seconds" and value is not None:
             cells[key] = f"{value:.1f}" if value >= 1 else f"{value:.3f}"

@@ -105,6 +105,9 @@ _DATA_SETS: dict[str, DataEntry] = {
         looks="photos",
         mirrors=True,
     ),
+    "csv_table": DataEntry(
+        "tables.loading:load_csv_table", "any", "your table: CSV with a header, numbers and categories", looks="table"
+    ),
 }
 
 _log = logging.getLogger(__name__)
@@ -154,6 +157,17 @@ REGISTRY: Registry[Loader] = Registry(
         "[default: least and greatest of the training images].",
         "test": "Shards of the test split [default: those that the index names].",
         "classes": "Class names in the order of the labels [default: those of the index].",
+        "target": "Table: column to predict [default: the last].",
+        "task": "Table: regression, binary, multiclass, or auto, by the values of the target.",
+        "split_column": "Table: column that names the split of each row: train, test or val [default: `split`, where "
+        "it does].",
+        "drop": "Table: columns that are left out, a list [default: none].",
+        "categorical": "Table: columns of numbers that are categories, a list [default: none].",
+        "missing": "Table: missing values are an error, or filled by the mean, median or most_frequent of the "
+        "training rows; categories by the most frequent.",
+        "standardize": "Table: bring numbers, and the target of a regression, to mean 0 and standard deviation 1 by "
+        "the training rows: true or false.",
+        "stratify": "Table: give every class its share in training and test: true, or false to split by chance.",
         "shuffle_buffer": "Samples held in memory to be shuffled.",
     },
 )
@@ -218,11 +232,26 @@ def locate(text: str, typed: str = "--data") -> dict[str, str]:
             raise DataError(
                 f"{typed}: {text!r} is a file; give a folder of images, a CSV of path,label[,split], or .tar shards"
             )
-        return {"name": "image_csv", "path": str(path.resolve())}
+        return {"name": _kind_of_csv(path, typed, text), "path": str(path.resolve())}
     if path.name != text or path.suffix.casefold() == ".csv":
         raise MissingDataError(f"{typed}: no such folder or file: {text!r}")
     known = names()
     raise ConfigError(f"{typed}: {unknown('data set', text, known)} (and there is no folder of that name here)")
+
+
+def _kind_of_csv(path: Path, typed: str, text: str) -> str:
+    """Return whether a CSV file is of images or a table: images where it has a column `path` or names of images."""
+    from dlworkflow.data.folders.listing import has_image_column
+
+    is_images, is_clear = has_image_column(path)
+    if not is_clear:
+        _log.warning(
+            "%s %s is taken for a CSV of %s; --set data.name=%s takes it for one of %s",
+            typed,
+            text,
+            *(("images", "csv_table", "numbers") if is_images else ("numbers", "image_csv", "images")),
+        )
+    return "image_csv" if is_images else "csv_table"
 
 
 def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:

@@ -15,8 +15,8 @@ Row = dict[str, Any]
 def first_rows(splits: Splits, n: int, split: str | None = None) -> list[Row]:
     """Return the first `n` samples: of all splits, in the order that they had before they were split, or of one.
 
-    Keys: index (from 0), split, then X1, X2, ... of numbers, file and shape (channels, height, width) of images; then
-    label and class, or y of a regression.
+    Keys: index (from 0), split, then X1, X2, ... of numbers, the columns of a table, file and shape (channels, height,
+    width) of images; then label and class, or y of a regression (the target of a table).
     """
     parts = {split: splits.part(split)} if split else splits.parts()
     return [
@@ -45,11 +45,17 @@ def _sample(splits: Splits, part: Any, place: int) -> Row:
         file = {"file": str(files[place])} if files is not None else {}
         given = {**file, "shape": _shape(image)}
         label = part[place][1] if labels is None else labels[place]
+    elif splits.columns is not None:
+        X, label = part[place]
+        [given] = splits.columns.decode(X[None])
     else:
         X, label = part[place]
         given = {f"X{number}": _shortest(value) for number, value in enumerate(X.flatten(), start=1)}
     if not splits.classes:
-        return given | {"y": _shortest(label)}
+        if splits.target is not None:
+            label = splits.target.undone(label)
+        name, shown = (splits.columns.target, _as_exact) if splits.columns is not None else ("y", _shortest)
+        return given | {name: shown(label)}
     return given | {"label": int(label), "class": splits.classes[int(label)]}
 
 
@@ -57,6 +63,11 @@ def _shape(image: Any) -> str:
     """Return the shape of an image, of a file before it is resized: `3x512x384`."""
     size = tuple(image.shape) if hasattr(image, "shape") else (len(image.getbands()), image.height, image.width)
     return "x".join(map(str, size))
+
+
+def _as_exact(value: Any) -> float:
+    """Return a float32 that was computed, by the digits that are exact."""
+    return float(f"{float(value):.6g}")
 
 
 def _shortest(value: Any) -> float:

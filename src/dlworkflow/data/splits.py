@@ -16,6 +16,7 @@ from dlworkflow.files.notebook import Shown
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+    from dlworkflow.data.columns import Columns
     from dlworkflow.data.images.pipeline import Pipeline
     from dlworkflow.engine.target_scale import TargetScale
 
@@ -33,6 +34,7 @@ class Splits(Shown):
     what an image goes through in evaluation and prediction; `indices` are the samples of each split where the library
     cut it; `notes` are things a user should know; `skipped` is how many unreadable samples were left out of a split,
     where any were, each named in the notes; `selected` are those notes that state which samples of the data are used.
+    `columns` are those of a table, and how they became inputs.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Splits(Shown):
     source: str = "made on the spot"
     notes: tuple[str, ...] = field(default=())
     skipped: dict[str, int] = field(default_factory=dict)
+    columns: Columns | None = None
     target: TargetScale | None = None
     selected: tuple[str, ...] = ()
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from dlworkflow.data.folders.listing import lists_images, look_into, read_list
 from dlworkflow.data.folders.tables import as_number, read_lines
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, left_out
-from dlworkflow.errors import ConfigError, DlwError, MissingDataError, few
+from dlworkflow.data.tables.reading import read_table
+from dlworkflow.errors import ConfigError, DataError, DlwError, MissingDataError, few
 from dlworkflow.files.paths import matching_paths, user_path
 from dlworkflow.inference.rows import read_rows
 
 if TYPE_CHECKING:
+    from dlworkflow.data.columns import Columns
     from dlworkflow.runs import Summary
 
 OnNote = Callable[[str], object]
@@ -53,8 +55,13 @@ class Inputs:
             return lambda summary: bool(summary.best) and summary.kind == "image", "images"
         width = self._width()
 
+        columns = self._columns()
+
         def fits(summary: Summary) -> bool:
-            takes = summary.in_shape[0]
+            if summary.columns is not None and self.numbers is None:  # what it lacks is named later
+                own = [column["name"] for column in summary.columns["inputs"]]
+                return bool(summary.best) and 2 * len({*own} & {*columns}) >= len(own)
+            takes = summary.in_shape[0] if summary.columns is None else len(summary.columns["inputs"])
             is_flat = self.numbers is not None and len(self.numbers) == 1
             fitting = width % takes == 0 if is_flat else width == takes
             return bool(summary.best) and summary.kind == "tabular" and fitting
@@ -63,9 +70,12 @@ class Inputs:
 
     def _width(self) -> int:
         """Return how many numbers the first row has."""
-        if self.numbers is not None:
-            return len(self.numbers[0])
-        return max((len(line.cells) for line in read_lines(matching_paths(self.names[0])[0])[:1]), default=0)
+        return len(self.numbers[0]) if self.numbers is not None else len(self._columns())
+
+    def _columns(self) -> list[str]:
+        """Return the cells of the first line of the first file."""
+        lines = read_lines(matching_paths(self.names[0])[0])[:1] if self.numbers is None else []
+        return lines[0].cells if lines else []
 
     def missing(self) -> list[str]:
         """Return the names of files and patterns for which there is nothing here."""
@@ -82,6 +92,31 @@ class Inputs:
         if len(self.numbers) > 1 or len(flat) % width:
             return self.numbers
         return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+    def records(
+        self, columns: Columns, *, owner: str, on_note: OnNote | None = None
+    ) -> tuple[list[str], list[dict[str, str]]]:
+        """Return the rows of CSV files for a model, called `owner`, that takes these columns, and a name for each.
+
+        Other columns are named to `on_note`. Raises DataError that names all that a file lacks.
+        """
+        if other := [name for name in self.names if not _is_csv(name)]:
+            raise DlwError(f"{owner} takes a CSV file with the columns {few(columns.names)}, not {few(other, 3)}")
+        sources: list[str] = []
+        records: list[dict[str, str]] = []
+        for path in (path for name in self.names for path in matching_paths(name)):
+            table = read_table(path)
+            if lacking := columns.lacking(table.columns):
+                raise DataError(
+                    f"{str(path)!r} lacks the column(s) {few(lacking, 20)} that {owner} takes; it has "
+                    f"{few(table.columns, 20)}"
+                )
+            extra = [name for name in table.columns if name not in columns.names]
+            if extra and on_note is not None:
+                on_note(f"{str(path)!r}: column(s) not used: {few(extra, quoted=False)}")
+            sources += [f"{path}:{line}" for line in table.lines]
+            records += table.records()
+        return sources, records
 
     def images(self, *, owner: str, on_left_out: OnNote | None = None) -> list[Path]:
         """Return the image files for a model, called `owner`. Raises DlwError for numbers."""

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dlworkflow import models
+from dlworkflow.data.columns import Columns
 from dlworkflow.data.folders.class_names import nfc
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
@@ -39,10 +40,12 @@ from dlworkflow.inference.rebuild import (
     load_run_model,
     placed,
     possible_outputs,
+    stored_columns,
     stored_target,
     stored_thresholds,
     stored_transform,
 )
+from dlworkflow.inference.records import records_of, source_of
 from dlworkflow.inference.rows import rows_of
 from dlworkflow.inference.samples import Sample, image_samples
 from dlworkflow.models import libraries
@@ -80,6 +83,7 @@ class Predictor:
     settings: Mapping[str, Any] = field(default_factory=dict)
     target: TargetScale | None = None
     thresholds: tuple[float, ...] = ()
+    columns: Columns | None = None
 
     def __repr__(self) -> str:
         classes = f", classes {few(self.classes)}" if self.classes else ""
@@ -108,6 +112,7 @@ class Predictor:
             run=run,
             target=stored_target(summary),
             thresholds=stored_thresholds(summary),
+            columns=stored_columns(summary),
         )
 
     @classmethod
@@ -227,7 +232,8 @@ class Predictor:
 
         An image is a path, bytes (of a JPEG, say), a PIL image, an array or a tensor; it goes through the preprocessing
         of the run. Arrays and tensors hold uint8 or floats in [0, 1], one image or a batch; their dimensions follow
-        from the shape, or are `layout`. A row of numbers is a sequence, an array or a tensor. Several are a folder, a
+        from the shape, or are `layout`. A row of numbers is a sequence, an array or a tensor; of a table, also a
+        mapping {column: value}, several a data frame or a mapping of lists. Several are a folder, a
         pattern, a CSV file, a batch, or an iterable; a generator of frames is read in batches of `batch_size`, a few of
         them ahead. `tta` is as for `with_tta`; `top_k` is the number of likeliest classes in `top`.
 
@@ -240,6 +246,9 @@ class Predictor:
             grey = self.in_shape[0] == 1
             samples, is_many = image_samples(x, self._pixels, layout=layout, grey=grey, owner=self.name)
             found = model._of_images(samples, **options)
+        elif self.columns is not None:
+            records, sources, is_many = records_of(x, self.columns, owner=self.name)
+            found = model.predict_records(records, sources=sources, **options)
         else:
             rows, is_many = self._rows(x)
             found = model._of_rows(rows, **options)
@@ -266,7 +275,7 @@ class Predictor:
     def predict_rows(
         self, rows: Iterable[Sequence[float]], *, batch_size: int = 1024, top_k: int = 1
     ) -> Iterator[Prediction]:
-        """Predict rows of numbers. Raises DataError for a row of another length than the model takes."""
+        """Predict rows of numbers, of a table in its units. Raises DataError for a row of another length."""
         return self.predict(iter(rows), batch_size=batch_size, top_k=top_k)
 
     def _of_images(self, samples: Iterable[Sample], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
@@ -317,6 +326,29 @@ class Predictor:
         for chunk in chunks(rows, batch_size):
             sources = [" ".join(f"{number:g}" for number in row) for row in chunk]
             yield from self._predictions(sources, torch.tensor(chunk, dtype=torch.float32), top_k)
+
+    def predict_records(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        *,
+        sources: Iterable[str] | None = None,
+        batch_size: int = 1024,
+        top_k: int = 1,
+    ) -> Iterator[Prediction]:
+        """Predict rows of a table, {column: value}, in its units; columns that the model does not take are ignored.
+
+        A row without a value, with an unknown category or with text for a number is a prediction with `error` set.
+        `sources` name the rows; by default their values do. Raises DataError when the model takes no columns.
+        """
+        if self.columns is None:
+            raise DataError(f"{self.name} was not trained on a table: it takes no columns by name")
+        names = iter(sources) if sources is not None else None
+        for chunk in chunks(records, batch_size):
+            inputs, wrong = self.columns.encode(chunk)
+            own = [next(names) if names is not None else source_of(row, self.columns) for row in chunk]
+            predicted = self._predictions(own, torch.from_numpy(inputs), top_k)
+            for index, prediction in enumerate(predicted):
+                yield Prediction(own[index], error=wrong[index]) if index in wrong else prediction
 
     def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
         apart = None

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dlworkflow import models
+from dlworkflow.data.columns import Columns
 from dlworkflow.data.images.transforms import Pipeline, parse
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import ConfigError, RunError
@@ -36,6 +37,11 @@ def stored_thresholds(summary: Summary) -> tuple[float, ...]:
     if summary.task != "multilabel":
         return ()
     return tuple((summary.thresholds or dict.fromkeys(summary.classes, 0.5)).values())
+
+
+def stored_columns(summary: Summary) -> Columns | None:
+    """Return the columns of the table that a run was trained on, None for other data."""
+    return Columns.from_data(summary.columns) if summary.columns else None
 
 
 def possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:
@@ -95,8 +101,16 @@ def _what_goes_in_and_out(summary: Summary) -> dict[str, str]:
         "tasks": summary.task,
         "classes": ", ".join(summary.classes),
         "inputs": "x".join(map(str, summary.in_shape)),
+        "columns": ", ".join(_as_input(column) for column in (summary.columns or {"inputs": []})["inputs"]),
         "preprocessing": way.for_evaluation().text() if way is not None else "",
     }
+
+
+def _as_input(column: Mapping[str, Any]) -> str:
+    """Return a column of a table with what decides how it becomes inputs."""
+    if "categories" in column:
+        return f"{column['name']} ({', '.join(column['categories'])})"
+    return f"{column['name']} (mean {column['mean']:g}, deviation {column['scale']:g})"
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:

@@ -41,7 +41,8 @@ class EvaluationReport(Shown):
     that differ from their defaults.
 
     Where a sample has several labels, truth and prediction are these as `cat|dog`, the probability is that of the
-    least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes.
+    least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes. Of a
+    table, `boosting` is the score of scikit-learn's gradient boosting.
     """
 
     task: str
@@ -55,6 +56,7 @@ class EvaluationReport(Shown):
     interval: tuple[float, float] | None = None
     baseline: float | None = None
     baseline_answer: str | None = None
+    boosting: float | None = None
     warnings: tuple[str, ...] = ()
     settings: Settings = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
@@ -107,6 +109,7 @@ class EvaluationReport(Shown):
             "baseline": self.baseline,
             "baseline_answer": self.baseline_answer,
             "thresholds": dict(zip(self.classes, self.thresholds, strict=True)) if self.thresholds else None,
+            "boosting": self.boosting,
             "classes": [vars(scores) for scores in self.report.classes] if self.report else [],
             "confusion_matrix": self.matrix,
             "confused_pairs": self.confused_pairs(),
@@ -214,6 +217,18 @@ def regression_warnings(loss: float, baseline: float | None) -> tuple[str, ...]:
     if baseline is None or loss < baseline:
         return ()
     return (f"a loss of {loss:.5f} is no better than always answering the training mean, which has {baseline:.5f}",)
+
+
+def boosting_warnings(score: float, boosting: float | None, *, is_loss: bool) -> tuple[str, ...]:
+    """Warn of a network on a table that has a worse score, an accuracy or a loss, than gradient boosting."""
+    if boosting is None or (score <= boosting if is_loss else score >= boosting):
+        return ()
+    own, others = (f"{value:.5f}" if is_loss else f"{value:.2%}" for value in (score, boosting))
+    what = "a loss" if is_loss else "an accuracy"
+    return (
+        f"{what} of {own} is worse than that of scikit-learn's gradient boosting on the same rows, {others}; on tables "
+        "this is common",
+    )
 
 
 def _samples(files: Sequence[object] | None, values: dict[str, list[Any]], losses: Tensor) -> list[Row]:

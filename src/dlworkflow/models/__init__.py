@@ -49,6 +49,7 @@ _MODELS: dict[str, ModelEntry] = {
     "circles_v1": ModelEntry("circles:CircleModelV1", "binary", "circles", (2,), 1, 151),
     "circles_v2": ModelEntry("circles:CircleModelV2", "binary", "circles", (2,), 1, 151),
     "blobs": ModelEntry("blobs:BlobModel", "multiclass", "blobs", (2,), 4, 132),
+    "mlp": ModelEntry("mlp:MLP", "any", "", (8,), 1, 4_801),
     "fashion_mnist_v0": ModelEntry(
         "fashion_mnist:FashionMNISTModelV0", "multiclass", "fashion_mnist", (1, 28, 28), 10, 7_960
     ),

@@ -41,7 +41,16 @@ _NOTES: dict[str, dict[str, Any]] = {
     "improved_tinyvgg": _PHOTOS,
 }
 
+_ROWS = {
+    "model": {"hidden_units": 64, "hidden_layers": 2, "dropout": 0.2},
+    "data": {"batch_size": 32, "val_fraction": 0.2},
+    "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
+    "schedule": {"name": "one_cycle"},
+    "epochs": 50,
+}
+
 _BEST: dict[str, dict[str, dict[str, Any]]] = {
+    "mlp": {"table": _ROWS, "points": _ROWS},
     "tinyvgg": {
         "photos": {
             "model": {"hidden_units": 16, "blocks": 3, "batch_norm": True},
@@ -81,8 +90,18 @@ _BEST["efficientnet_lite0"] = {"photos": _FROZEN, "grey": _FROZEN}
 NOTES_LEARN = {("fashion_mnist_v2", "grey")}
 """(model, looks) for which the notes' recipe is the default although there is a better one, which takes longer."""
 
+_RAW_TABLE = {
+    model: {**settings, "data": {**_FULL_BATCH, "standardize": False}}
+    for model, settings in _NOTES.items()
+    if settings["data"]["name"] in ("line", "circles", "blobs")
+}
+"""The notes train on points as they are: so they do where the points are in a table."""
+
 RECIPES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
-    NOTES: {model: {"": settings} for model, settings in _NOTES.items()},
+    NOTES: {
+        model: {"": settings} | ({"table": _RAW_TABLE[model]} if model in _RAW_TABLE else {})
+        for model, settings in _NOTES.items()
+    },
     "best": _BEST,
 }
 """{recipe: {model: {what the data looks like, "" for any: settings}}}."""

@@ -40,9 +40,9 @@ def compare_runs(
     """Return a row per run: what it is, its best epoch, and the settings in which the runs differ.
 
     Keys: run, path, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss
-    and val_acc where there are any), baseline, baseline_metric, parameters, seconds, chosen_on, over_batches, then
-    `section.setting` for each difference. Scores are means over samples; `over_batches` names those (separated by
-    spaces) of which an older run with `averaging: batch` kept only the mean over batches.
+    and val_acc where there are any), baseline, baseline_metric, boosting (of tables), parameters, seconds, chosen_on,
+    over_batches, then `section.setting` for each difference. Scores are means over samples; `over_batches` names those
+    (separated by spaces) of which an older run with `averaging: batch` kept only the mean over batches.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
     these values of columns or settings. A damaged run is a row with that status. Raises ConfigError for an unknown
@@ -95,9 +95,9 @@ def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) 
 
 
 def higher_is_better(column: str) -> bool:
-    """Return whether a high value of a column is the good one: all metrics but losses, and the baseline."""
+    """Return whether a high value of a column is the good one: all metrics but losses, and baselines."""
     of_a_split = column.startswith(("train_", *_HELD_OUT)) and not column.endswith(("_loss", "_sd"))
-    return of_a_split or column == "baseline"
+    return of_a_split or column in ("baseline", "boosting")
 
 
 def metric_columns(summary: Summary) -> list[str]:
@@ -163,6 +163,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
     row |= {
         "baseline": baseline.score if baseline else None,
         "baseline_metric": baseline.metric if baseline else None,
+        **({"boosting": summary.boosting} if summary.boosting is not None else {}),
         "parameters": summary.parameters,
         "seconds": summary.seconds or sum(epoch["seconds"] for epoch in history),
         "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary.chosen_on,

@@ -38,6 +38,8 @@ class EvaluationSummary(Stored, Shown):
     baseline_answer: str | None = None
     thresholds: dict[str, float] | None = None
     """The probability from which each class is predicted, where a sample may have several."""
+    boosting: float | None = None
+    """Of a table, the score of scikit-learn's gradient boosting, of the metric of the baseline."""
     classes: list[dict[str, Any]]
     """Precision, recall, f1 and support of each class."""
     confusion_matrix: list[list[Size]] | None = None

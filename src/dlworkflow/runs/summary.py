@@ -61,6 +61,8 @@ class Summary(Stored):
     """`mean` and `std` of the training targets, by which those of a regression were scaled."""
     thresholds: dict[str, float] | None = None
     """The probability from which each class is predicted, as `dlw evaluate --thresholds best` found it."""
+    columns: dict[str, Any] | None = None
+    """The columns of a table, and how they become inputs: `data.columns.Columns` as plain data."""
     samples: dict[str, int]
     skipped: dict[str, int] | None = None
     """Unreadable images left out of each split."""
@@ -84,6 +86,8 @@ class Summary(Stored):
     chosen_on: Literal["test", "val"]
     """The split whose loss chooses the best epoch."""
     baseline: Baseline | None
+    boosting: float | None = None
+    """Of a table, the test score of scikit-learn's gradient boosting, of the metric of the baseline."""
     best: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
     stopped_early: bool | None = None
@@ -167,6 +171,8 @@ _LAYOUT = Layout(
         "samples.test": Size,
     },
     possible={
+        "columns.target": str,
+        "columns.inputs": list[dict[str, Any]],
         "samples.val": Size,
         "target.mean": float,
         "target.std": float,

@@ -18,6 +18,7 @@ from dlworkflow._version import __version__
 from dlworkflow.data.check.leakage import Copy
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import counts_of, labels_of
+from dlworkflow.data.tables.boosting import boosting_score, is_quick
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import describe_device, describe_machine
 from dlworkflow.engine.loop import evaluate
@@ -55,6 +56,7 @@ def first_summary(job: Job) -> dict[str, Any]:
         "n_outputs": splits.n_outputs,
         "transform": splits.transform.to_spec() if splits.transform else None,
         "target": vars(splits.target) if splits.target else None,
+        "columns": splits.columns.to_data() if splits.columns else None,
         "samples": {split: len(part) for split, part in splits.parts().items()},  # type: ignore[arg-type]
         "skipped": splits.skipped,
         "leakage": leakage(job.leakage),
@@ -116,6 +118,14 @@ def environment(job: Job) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "data_fingerprint": job.splits.fingerprints(known=True),
     }
+
+
+def boosting(job: Job) -> dict[str, Any]:
+    """Return what scikit-learn's gradient boosting scores on the test split of a table, where that is quick."""
+    splits = job.splits
+    if splits.columns is None or not is_quick(splits):
+        return {}
+    return {"boosting": boosting_score(splits, splits.test, loss=job.config.loss)}
 
 
 def best_on_test(

@@ -25,7 +25,7 @@ from dlworkflow.runs import Run
 from dlworkflow.training.assembly import assemble, new_state
 from dlworkflow.training.changed_data import read_through
 from dlworkflow.training.job import Job, prepare
-from dlworkflow.training.provenance import best_on_test, create_run
+from dlworkflow.training.provenance import best_on_test, boosting, create_run
 from dlworkflow.training.recorder import Recorder
 from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.state import TrainState
@@ -105,6 +105,7 @@ def train_recorded(
         if state.early_stopping is not None:
             run.update_summary(stopped_early=recorder.epochs_done < job.config.epochs)
     recorder.finish("finished")
+    run.update_summary(**boosting(job))
 
 
 def _train(

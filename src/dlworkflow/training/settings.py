@@ -268,7 +268,7 @@ def _for_data(recipe: dict[str, Any], dataset: Mapping[str, Any]) -> dict[str, A
     if name in (None, own.get("name")) or name not in data.names():
         return recipe | ({"data": own} if own else {})
     known = data.settings(str(name))
-    kept = {key: own[key] for key in ("image_size", "transform") if key in own and key in known}
+    kept = {key: own[key] for key in ("image_size", "transform", "standardize") if key in own and key in known}
     served = {key: value for key, value in own.items() if key in DataSettings.model_fields}
     return recipe | {"data": served | kept | {"name": name}}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dlworkflow.data.folders.class_names import nfc, one_form
-from dlworkflow.data.folders.tables import as_number, read_lines, read_records
+from dlworkflow.data.folders.tables import as_number, first_lines, read_lines, read_records
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, is_hidden, is_image
 from dlworkflow.errors import DataError, MissingDataError, few, first_line
 
@@ -182,6 +182,20 @@ def lists_images(file: Path) -> bool:
     return len(lines[0].cells) == 1 and all(as_number(line.cells[0]) is None for line in lines)
 
 
+def has_image_column(file: Path) -> tuple[bool, bool]:
+    """Return whether a CSV file is one of images, not a table of numbers, and whether that is clear.
+
+    It is where a column has names of image files in the first row, or is called `path`; the latter alone is not clear
+    beside more than a label and a split. Reads the first two lines.
+    """
+    header, *rows = first_lines(file) or [[]]
+    if any(map(is_image, rows[0] if rows else header)):
+        return True, True
+    if "path" not in header:
+        return False, True
+    return True, len(header) <= 3
+
+
 def not_there(paths: Iterable[Path]) -> str:
     """Name files that a CSV file lists and that are not there, with what may be the reason."""
     missing = list(paths)
@@ -244,8 +258,12 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def split_named(given: str) -> str | None:
+    """Return the split that a cell of a column `split` names, or None."""
+    return next((split for split, names in SPLIT_NAMES.items() if given.strip().casefold() in names), None)
+
+
 def _split_name(given: str, file: Path, number: int) -> str:
-    for split, names in SPLIT_NAMES.items():
-        if given.strip().casefold() in names:
-            return split
-    raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")
+    if (split := split_named(given)) is None:
+        raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")
+    return split

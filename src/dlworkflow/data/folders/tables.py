@@ -57,6 +57,17 @@ def read_lines(file: Path) -> list[Line]:
     return [Line(number, cells[:width]) for number, cells in lines]
 
 
+def first_lines(file: Path, n: int = 2) -> list[list[str]]:
+    """Return the cells of the first lines of a CSV file, as far as they can be read."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            rows = csv.reader(stream, skipinitialspace=True)
+            found = [[cell.strip() for cell in row] for row, _ in zip(filter(None, rows), range(n), strict=False)]
+    except (OSError, csv.Error):
+        return []
+    return found
+
+
 def check_separator(file: Path, cells: Sequence[str]) -> None:
     """Raise DataError for a line of one cell that another character than a comma cuts into columns."""
     for sign, name in _OTHER_SEPARATORS.items():
