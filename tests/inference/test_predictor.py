@@ -457,7 +457,7 @@ def test_weights_of_every_model_come_back(name, tmp_path):
     X = torch.rand(2, *entry.in_shape)
     with torch.inference_mode():
         assert torch.allclose(predictor.logits(X), model.eval()(X), rtol=0, atol=1e-6)
-    assert predictor.task.name == entry.task
+    assert entry.task in (predictor.task.name, "any")
 
 
 def test_a_setting_that_only_the_names_tell_is_found(tmp_path):
