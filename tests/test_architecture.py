@@ -78,22 +78,24 @@ data: errors files/paths registry registry/user_code data/download data/folders 
     data/splits
 data/check: errors files/notebook files/paths data/folders data/images data/protocol data/splits
 data/columns: errors data/folders
-data/datasets: errors files/paths registry data/check data/described data/download data/folders data/images data/splits
+data/datasets: errors files/paths registry engine/target_scale data/check data/described data/download data/folders
+    data/images data/splits data/strata
 data/described: errors
 data/download: errors files/paths
 data/first_rows: data/protocol data/splits
-data/folders: errors files/paths data/images
+data/folders: errors files/paths files/text data/images
 data/given: errors data/datasets data/protocol data/splits
-data/images: errors files/paths files/writing registry registry/user_code data/described data/protocol
+data/images: errors files/paths files/writing registry registry/user_code data/described data/protocol data/strata
 data/loaders: errors engine/child_processes data/datasets data/folders data/images data/protocol
 data/partition: errors
 data/protocol:
-data/selection: errors data/partition data/protocol data/splits
+data/selection: errors data/partition data/protocol data/splits data/strata
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook engine/target_scale data/columns data/described data/images data/partition
-    data/protocol
+data/splits: errors files/notebook files/text engine/target_scale data/columns data/described data/images
+    data/partition data/protocol data/strata
+data/strata: data/partition
 data/tables: errors files/paths registry engine/losses engine/target_scale engine/tasks data/columns data/datasets
     data/folders data/partition data/protocol data/splits
 metrics: metrics/functions
@@ -112,6 +114,7 @@ plotting/images: errors plotting/grid plotting/style
 plotting/notebook:
 plotting/points: errors plotting/style
 plotting/results: errors files/text plotting/style
+plotting/scores: errors plotting/style
 plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
@@ -196,18 +199,19 @@ inference/rows: errors data/folders
 inference/samples: errors files/paths inference/arrays inference/inputs
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
-analysis/data_figures: errors data/images data/protocol data/shards data/splits plotting plotting/dataset plotting/grid
-    plotting/style
+analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
+    plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/libraries models/weights training/settings
-analysis/evaluation: errors files/paths registry/user_code config engine/device engine/loop engine/losses engine/tasks
-    data data/datasets data/images data/loaders data/protocol data/selection data/shards data/splits data/tables
-    metrics/functions metrics/multilabel metrics/report runs inference/averaging inference/rebuild
+analysis/evaluation: errors files/paths files/text registry/user_code config engine/device engine/loop engine/losses
+    engine/tasks data data/datasets data/folders data/images data/loaders data/protocol data/selection data/shards
+    data/splits data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
-    metrics/report plotting plotting/grid plotting/points runs inference/predictor analysis/data_figures
-    analysis/evaluation
+    metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
+    analysis/data_figures analysis/evaluation
+analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation
 course:
 course/convolution: errors course/trace
 course/descent: errors
@@ -236,7 +240,7 @@ cli/data_text: files/text data data/check data/images data/protocol data/splits 
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
-    analysis/figures cli/command cli/options cli/predict_model cli/tables
+    analysis/figures analysis/thresholds cli/command cli/options cli/predict_model cli/tables
 cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables

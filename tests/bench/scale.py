@@ -160,7 +160,7 @@ JOBS: list[Job] = [
         "load a CSV of pictures",
         picture_csv,
         """
-from dlworkflow.data.datasets.image_folder import load_image_csv
+from dlworkflow.data.datasets.image_csv import load_image_csv
 started()
 load_image_csv(path=str(place / "pictures.csv"))
 """,

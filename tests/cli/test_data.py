@@ -300,7 +300,10 @@ def test_a_check_takes_the_layout_that_training_is_told(dlw, in_tmp, paint):
     assert "set data.layout to" in dlw("data", "check", "vehicles").err
     assert dlw("data", "check", "vehicles", "--set", "data.layout=classes").code == 0
     assert "did you mean 'classes'" in dlw("data", "check", "vehicles", "--set", "data.layout=class").err
-    assert "takes data.layout alone" in dlw("data", "check", "vehicles", "--set", "epochs=2").err
+    assert (
+        "a check takes data.layout, and of a CSV file data.path_column"
+        in dlw("data", "check", "vehicles", "--set", "epochs=2").err
+    )
 
 
 def test_data_check_imports_no_torch(in_tmp, pets, start_dlw, monkeypatch):

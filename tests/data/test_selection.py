@@ -5,7 +5,7 @@ import torch
 
 from dlworkflow import data
 from dlworkflow.data.datasets.tabular import TensorData
-from dlworkflow.data.selection import held_out, limited, select
+from dlworkflow.data.selection import held_out, limited, select, with_fold
 from dlworkflow.data.splits import Splits, class_counts
 from dlworkflow.errors import DataError
 
@@ -191,3 +191,14 @@ def test_a_limit_comes_before_folds():
     chosen = select(of([50, 50]), limit=20, folds=5, fold=1)
 
     assert [len(part) for part in chosen.parts().values()] == [16, 4]
+
+
+def test_samples_with_several_labels_are_limited_and_folded_by_their_rarest():
+    sets = torch.tensor([[1.0, 0.0]] * 18 + [[1.0, 1.0]] * 6)
+    train = TensorData(torch.zeros(24, 2), sets)
+    splits = Splits("tags", "multilabel", train, train, in_shape=(2,), classes=("a", "b"))
+
+    folded = with_fold(splits, 3, 1, random_state=0)
+
+    assert folded.test.labels.sum(dim=0).tolist() == [8, 2]
+    assert limited(splits, 8).train.labels.sum(dim=0).tolist() == [8, 2]

@@ -14,6 +14,7 @@ from dlworkflow.data.protocol import all_of, original_of
 from dlworkflow.data.shards.reading import ShardData
 from dlworkflow.data.splits import Splits, class_counts
 from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.plotting.dataset import MOST_RANDOM
 from dlworkflow.plotting.grid import draw_grid
 from dlworkflow.plotting.style import settle
@@ -55,10 +56,10 @@ def _draw_images(splits: Splits, part: Any, n: int, seed: int) -> Figure:
     """Draw random images: up to ten with their shapes in rows of five, as the notes do, more in a square."""
     plain = part.without_augmentation() if isinstance(part, ImageData) else part
     images: Any = _Unnormalized(plain) if isinstance(plain, ImageData) else plain
-    if n <= MOST_RANDOM:
+    if n <= MOST_RANDOM and splits.task in ("binary", "multiclass"):
         return plotting.display_random_images(images, classes=splits.classes, n=n, seed=seed)
     chosen = [images[index] for index in random.Random(seed).sample(range(len(images)), min(n, len(images)))]
-    titles = [splits.classes[int(label)] for _, label in chosen]
+    titles = [splits.label_text(label) or NO_LABELS for _, label in chosen]
     note = f"{len(chosen)} of {len(images):,} images, seed {seed}"
     return draw_grid([image for image, _ in chosen], titles, note=note, layout="chw")
 
@@ -91,8 +92,9 @@ def _draw_pairs(splits: Splits, part: Any, n: int, seed: int) -> Figure:
         torch.manual_seed(seed)
         transformed = [part.augmented(index) for index in chosen]
     originals = [original_of(part, index) for index in chosen]
-    titles = [splits.classes[int(part.labels[index])] for index in chosen]
-    return plotting.plot_image_pairs(originals, transformed, titles)
+    titles = [splits.label_text(part.labels[index]) or NO_LABELS for index in chosen]
+    what = {"multilabel": "labels", "regression": "value"}.get(splits.task, "class")
+    return plotting.plot_image_pairs(originals, transformed, titles, what=what)
 
 
 def arrays_of(splits: Splits) -> dict[str, tuple[Any, Any]]:
@@ -131,5 +133,5 @@ class _Unnormalized:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self._dataset.images[torch.tensor([index])][0], int(self._dataset.labels[index])
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self._dataset.images[torch.tensor([index])][0], self._dataset.labels[index]

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.config import DataSettings
 from dlworkflow.data.datasets.labelled import load_labelled
+from dlworkflow.data.folders.image_table import Columns
 from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import make_loader
@@ -31,6 +33,7 @@ from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
+from dlworkflow.files.text import LABEL_SEPARATOR
 from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
 from dlworkflow.inference.rebuild import (
     check_alike,
@@ -41,7 +44,6 @@ from dlworkflow.inference.rebuild import (
     take_code,
 )
 from dlworkflow.metrics.functions import Settings
-from dlworkflow.metrics.multilabel import NO_LABELS, set_names
 from dlworkflow.metrics.report import EvaluationReport, boosting_warnings, make_report
 from dlworkflow.registry.user_code import is_code
 from dlworkflow.runs import EvaluationSummary, Run, Summary
@@ -168,14 +170,25 @@ def _part_of_path(run: Run, path: str, split: str, *, ignore_extra: bool, on_bad
     pipeline = parse(summary.transform, channels=channels)
     options: dict[str, Any] = {"split": split, "on_bad": on_bad or "error"}
     if (shards := shards_path(path)) is None:
+        options |= {"columns": _columns(summary), "target": stored_target(summary)}
         found = load_labelled(path, summary.classes, pipeline, channels, ignore_extra=ignore_extra, **options)
         return Part(_name_of(Path(path), split), found.images, skipped=found.skipped, notes=found.notes)
+    if summary.task != "multiclass":
+        raise DataError(f"--data: shards hold one class per image; the task of {run.name} is {summary.task}")
     if ignore_extra:
         raise DataError(f"--ignore-extra: shards must have the classes of the run: {path!r}")
     streamed, skipped, notes = load_labelled_shards(shards, summary.classes, pipeline, channels, **options)
     whole = Path(shards)
     name = _name_of(whole, split) if whole.is_dir() else f"{whole.parent.name}-shards"
     return Part(name, streamed, skipped=skipped, notes=notes)
+
+
+def _columns(summary: Summary) -> Columns:
+    """Return the columns of a CSV file as those of the run's own data."""
+    own = summary.config["data"]
+    named: dict[str, Any] = {key: own.get(f"{key}_column") for key in ("path", "label")}
+    named |= {"task": summary.task, "empty_labels": own.get("empty_labels", "error")}
+    return Columns(**named, other=[own["group"]] if own.get("group") else [])
 
 
 def _part_of_table(
@@ -259,7 +272,7 @@ def evaluate_run(
 def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | None = None) -> EvaluationReport:
     """Return the report of an evaluation, with the baseline on the same samples; `settings` are those of metrics."""
     summary = run.summary()
-    score, answer = _baseline(summary, result)
+    score, answer, constant = _baseline(summary, result)
     report = make_report(
         result.logits,
         result.y,
@@ -272,6 +285,7 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
         settings=settings,
         target=stored_target(summary),
         thresholds=stored_thresholds(summary),
+        constant=constant,
     )
     if (boosting := _boosting(run, part)) is None:
         return report
@@ -359,17 +373,21 @@ def _own_splits(run: Run, **options: Any) -> Splits:
         ) from None
 
 
-def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str | None]:
-    """Return what the most frequent training class (or the training mean) scores on these samples, and its name."""
+def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str | None, Tensor | None]:
+    """Return what the most frequent training class (or the training mean) scores on these samples, and its name.
+
+    Last comes the answer as labels or a number, where it has metrics of its own.
+    """
     stored = summary.baseline
     if stored is None:
-        return None, None
+        return None, None, None
     if stored.metric == "loss":
-        task = get_task(summary.task)
-        constant = result.y.new_full(result.y.shape, float(stored.answer))
-        return float(build_loss(task, summary.config["loss"])(constant, result.y)), "the training mean"
+        task, constant = get_task(summary.task), result.y.new_tensor(float(stored.answer))
+        loss = build_loss(task, summary.config["loss"])(constant.expand_as(result.y), result.y)
+        return float(loss), "the training mean", constant
+    answer = str(stored.answer)
     if summary.task == "multilabel":
-        given = [name or NO_LABELS for name in set_names(result.y, summary.classes)]
-        return given.count(str(stored.answer)) / len(given), str(stored.answer)
-    label = summary.classes.index(str(stored.answer))
-    return float((result.y == label).double().mean()), str(stored.answer)
+        named = answer.split(LABEL_SEPARATOR)
+        labels = result.y.new_tensor([float(name in named) for name in summary.classes])
+        return float((result.y == labels).all(dim=1).double().mean()), answer, labels
+    return float((result.y == summary.classes.index(answer)).double().mean()), answer, None

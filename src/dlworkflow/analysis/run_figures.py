@@ -107,13 +107,13 @@ def draw_fit(splits: Splits, predictor: Predictor) -> Figure:
     return with_names(figure, splits)
 
 
-@fits(lambda summary: bool(summary.classes))
+@fits(lambda summary: _has_one_class(summary))
 def draw_confusion(report: EvaluationReport) -> Figure:
     """Draw the confusion matrix."""
     return plotting.plot_confusion_matrix(report.matrix, report.classes)
 
 
-@fits(lambda summary: bool(summary.classes))
+@fits(lambda summary: _has_one_class(summary))
 def draw_calibration(run: Run, evaluation: Evaluation) -> Figure:
     """Draw accuracy by confidence (a reliability diagram)."""
     from dlworkflow.engine.tasks import get_task
@@ -125,17 +125,44 @@ def draw_calibration(run: Run, evaluation: Evaluation) -> Figure:
     return plotting.plot_reliability(bins["confidence"], bins["accuracy"], bins["count"], ece=error)
 
 
+@fits(lambda summary: summary.task == "multilabel")
+def draw_labels(evaluation: Evaluation, report: EvaluationReport) -> Figure:
+    """Draw precision by recall of each class, with its threshold."""
+    from dlworkflow.metrics.multilabel import precision_recall
+
+    assert report.report is not None
+    assert report.probabilities is not None
+    scores = report.report.classes
+    curves = precision_recall(evaluation.y, report.probabilities)
+    return plotting.plot_precision_recall(
+        {each.label: curve for each, curve in zip(scores, curves, strict=True) if each.support},
+        {each.label: (each.recall, each.precision) for each in scores},
+        {each.label: getattr(each, "average_precision", 0.0) for each in scores},
+    )
+
+
+@fits(lambda summary: not summary.classes)
+def draw_scatter(report: EvaluationReport) -> Figure:
+    """Draw predicted over true numbers."""
+    truths, predictions = ([row[key] for row in report.samples] for key in ("truth", "prediction"))
+    return plotting.plot_predicted_values(truths, predictions, mae=report.metrics["mae"], r2=report.metrics["r2"])
+
+
 @fits(lambda summary: summary.kind == "image")
 def draw_predictions(part: Part, report: EvaluationReport, n: int, seed: int) -> Figure:
-    """Draw random images with the predicted and the true class."""
+    """Draw random images with what is predicted and what is true."""
     rows = random.Random(seed).sample(report.samples, min(n, len(report.samples)))
+    if not report.classes:
+        return _draw_numbers(part, rows)
     return plotting.plot_prediction_grid(*_columns(part, rows), names=_names(part, rows))
 
 
 @fits(lambda summary: summary.kind == "image")
 def draw_errors(run: Run, part: Part, report: EvaluationReport, n: int) -> Figure:
-    """Draw the wrongly predicted images of highest loss."""
+    """Draw the wrongly predicted images of highest loss, or the numbers furthest from the truth."""
     rows = report.errors()[:n]
+    if rows and not report.classes:
+        return _draw_numbers(part, rows)
     if not rows:
         raise NothingToDrawError(f"{run.name} makes no errors on its {part.name} split: there is nothing to draw")
     losses = [row["loss"] for row in rows]
@@ -151,6 +178,8 @@ FIGURES: Registry[Draw] = Registry(
         "fit": draw_fit,
         "confusion": draw_confusion,
         "calibration": draw_calibration,
+        "labels": draw_labels,
+        "scatter": draw_scatter,
         "predictions": draw_predictions,
         "errors": draw_errors,
     },
@@ -190,11 +219,31 @@ def loss_label(runs: Sequence[Run]) -> str:
 
 def _columns(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     """Return the images, true classes, predicted classes and probabilities of some samples of a report."""
+    from dlworkflow.metrics.multilabel import NO_LABELS
+
+    answers = ([row[key] or NO_LABELS for row in rows] for key in ("truth", "prediction"))
+    return [_images(part, rows), *answers, [row["probability"] for row in rows]]
+
+
+def _images(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     from dlworkflow.data.protocol import original_of
     from dlworkflow.plotting.grid import LONGEST_SIDE
 
-    images = [original_of(part.dataset, row["index"], longest=LONGEST_SIDE) for row in rows]
-    return [images, *([row[key] for row in rows] for key in ("truth", "prediction", "probability"))]
+    return [original_of(part.dataset, row["index"], longest=LONGEST_SIDE) for row in rows]
+
+
+def _draw_numbers(part: Part, rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw images with the predicted and the true number."""
+    titles = [
+        f"Pred: {row['prediction']:.5g} | Truth: {row['truth']:.5g}\nError: {row['prediction'] - row['truth']:+.3g}"
+        for row in rows
+    ]
+    return plotting.plot_predicted_images(_images(part, rows), titles, names=_names(part, rows))
+
+
+def _has_one_class(summary: Summary) -> bool:
+    """Return whether each sample has one class of several."""
+    return bool(summary.classes) and summary.task != "multilabel"
 
 
 def _names(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dlworkflow.cli.command import Commands, takes_code
-from dlworkflow.cli.data_options import DataSetOption, layout_of, load_data, settings_of
+from dlworkflow.cli.data_options import DataSetOption, check_settings_of, load_data, settings_of
 from dlworkflow.cli.data_shard import shard
 from dlworkflow.cli.data_text import class_rows, constant_line, head_cells, image_lines, place_text, report_lines
 from dlworkflow.cli.options import (
@@ -107,6 +107,8 @@ def info(
         sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
         typer.echo(f"{splits.name}: {splits.task}, {sizes} samples of {'x'.join(map(str, splits.in_shape))}")
         typer.echo(f"from {splits.source}")
+        if splits.target is not None:
+            typer.echo(f"training values: mean {splits.target.mean:.6g}, standard deviation {splits.target.std:.6g}")
         for note in splits.notes:
             say(f"note: {note}")
         if splits.columns is not None:
@@ -206,9 +208,7 @@ def show(
 def check(
     path: Annotated[
         str,
-        typer.Argument(
-            metavar="DIR|CSV|SHARDS", help="Folder of images, CSV of path,label[,split], or folder of shards."
-        ),
+        typer.Argument(metavar="DIR|CSV|SHARDS", help="Folder of images, CSV file of images, or folder of shards."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON [default: text].")] = False,
     settings: DataSetOption = None,
@@ -238,7 +238,7 @@ def check(
     from dlworkflow.data.images.cache import rechecked
     from dlworkflow.data.shards.names import shards_path
 
-    layout = layout_of(settings)
+    chosen = check_settings_of(settings)
     with file_bar() as on_progress, rechecked(not trust_cache):
         if (shards := shards_path(path, "DIR|CSV|SHARDS")) is not None:
             from dlworkflow.data.shards.checking import check_shards
@@ -247,7 +247,7 @@ def check(
         else:
             from dlworkflow.data.check.folder import check_folder
 
-            report = check_folder(path, layout=layout, on_progress=on_progress, max_pixels=max_pixels)
+            report = check_folder(path, **chosen, on_progress=on_progress, max_pixels=max_pixels)
     if as_json:
         import json
 

@@ -40,17 +40,27 @@ def settings_of(name: str, settings: list[str] | None) -> dict[str, Any]:
     return given
 
 
-def layout_of(settings: list[str] | None) -> Any:
-    """Return `data.layout`, the only setting that matters to a check."""
+def check_settings_of(settings: list[str] | None) -> dict[str, Any]:
+    """Return the layout of a folder and the columns of a CSV file, all that matters to a check."""
     from dlworkflow.config import from_overrides
+    from dlworkflow.data import faults
+    from dlworkflow.data.folders.image_table import Columns
     from dlworkflow.data.folders.layout import FolderLayout
     from dlworkflow.errors import ConfigError, unknown
 
     given = from_overrides(settings or ()).values
-    of_data = given.pop("data", {})
+    of_data = dict(given.pop("data", {}))
     layout = of_data.pop("layout", "auto")
-    if given or of_data:
-        raise ConfigError("--set: a check takes data.layout alone")
+    known = ("path_column", "label_column", "task", "empty_labels", "group")
+    if given or of_data.keys() - {*known}:
+        raise ConfigError(
+            f"--set: a check takes data.layout, and of a CSV file {', '.join(f'data.{key}' for key in known)}"
+        )
     if layout not in get_args(FolderLayout):
         raise ConfigError(f"--set data.layout: {unknown('value', layout, get_args(FolderLayout))}")
-    return layout
+    if of_data and (wrong := faults("image_csv", {"path": "", **of_data})):
+        raise ConfigError(*(f"--set data.{key}: {sentence}" for key, sentence in wrong.items()))
+    named: dict[str, Any] = {key: of_data.get(f"{key}_column") for key in ("path", "label")}
+    chosen = {key: of_data[key] for key in ("task", "empty_labels") if key in of_data}
+    other = [of_data["group"]] if of_data.get("group") else []
+    return {"layout": layout, "columns": Columns(**named, **chosen, other=other)}

@@ -64,6 +64,14 @@ def evaluate(
     limit: LimitOption = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
     tta: TtaOption = None,
+    thresholds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="best|NUMBER",
+            help="Probability from which a label is predicted, kept in the run: a number, or best, the best F1 of each "
+            "class on the validation split [default: those of the run, else 0.5].",
+        ),
+    ] = None,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
     settings: Annotated[
         list[str] | None,
@@ -85,7 +93,7 @@ def evaluate(
     predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder. The runs
     of a sweep are averaged, and nothing is written.
     """
-    from dlworkflow.errors import ConfigError
+    from dlworkflow.errors import ConfigError, short
     from dlworkflow.runs import find_run
 
     if data is not None and not data.strip():
@@ -105,10 +113,18 @@ def evaluate(
     options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
     options |= {"other": data, "on_bad": on_bad, "limit": limit}
     scoring: dict[str, Any] = {"weights": weights.value, "device": device or "auto", "tta": tta}
+    if len(runs) > 1 and thresholds is not None:
+        raise ConfigError("--thresholds: are kept in a run, one at a time; name one of the runs")
     if len(runs) > 1:
         _evaluate_together(runs, split, output, chosen, options, scoring)
         return
     say(f"run {found.path} {chosen_weights(weights.value, tta)}")
+    if thresholds is not None:
+        from dlworkflow.analysis.thresholds import set_thresholds
+
+        kept = set_thresholds(found, thresholds, **scoring, data_dir=data_dir, offline=offline)
+        named = ", ".join(f"{name} {value:.3f}" for name, value in kept.items())
+        say(f"thresholds {short(named)}: kept in the run")
     part = load_part(found, split, **options)
     for note in part.notes:
         say(f"note: {note}")
@@ -197,17 +213,22 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         print_table([cells], {key: key for key in row}, output, [row])
         return
     hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline", "boosting")
+    of_baseline = (report.baseline_metrics or {}) | {"loss": report.baseline if not report.classes else None}
     shown = [
-        {"what": key.replace("_", " "), "value": percent(value) if key.endswith("accuracy") else number(value)}
+        {"what": key.replace("_", " "), "value": _score(key, value), "baseline": _score(key, of_baseline.get(key))}
         for key, value in row.items()
         if value is not None and key not in hidden
     ]
-    print_table(shown, {"what": f"{part} split", "value": "value"})
+    columns = {"what": f"{part} split", "value": "value"}
+    if report.baseline_metrics is not None:
+        columns["baseline"] = "the training mean" if not report.classes else f"always {report.baseline_answer!r}"
+    print_table(shown, columns)
     if report.report is not None and report.interval is not None:
         _print_classes(report)
         low, high = map(percent, report.interval)
+        accuracy = "subset accuracy (every label right)" if report.thresholds else "accuracy"
         typer.echo(
-            f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the accuracy is {low} to "
+            f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the {accuracy} is {low} to "
             f"{high}: a difference within it may be chance"
         )
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
@@ -218,6 +239,10 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         typer.echo(f"scikit-learn's gradient boosting, trained on the same rows: {score}")
 
 
+def _score(key: str, value: float | None) -> str:
+    return percent(value) if key.endswith("accuracy") else number(value)
+
+
 def _print_classes(report: EvaluationReport) -> None:
     assert report.report is not None
     scores = report.report.classes
@@ -225,6 +250,8 @@ def _print_classes(report: EvaluationReport) -> None:
     shown = sorted(scores, key=lambda each: each.f1)[:MOST_CLASSES] if cut else scores
     columns = {"label": "class", "precision": "precision", "recall": "recall", "f1": "f1"}
     columns |= {"support": "samples", "predicted": "answered"}
+    if report.thresholds:
+        columns |= {"average_precision": "average precision", "threshold": "threshold"}
     cells = [{k: f"{v:.4f}" if isinstance(v, float) else number(v) for k, v in vars(each).items()} for each in shown]
     typer.echo()
     print_table(cells, columns)

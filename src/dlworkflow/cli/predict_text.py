@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from dlworkflow.files.text import json_text, printable
+from dlworkflow.files.text import LABEL_SEPARATOR, json_text, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +56,8 @@ def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
     if any(prediction.value is not None for prediction in predictions):
         yield "value"
     else:
+        if any(prediction.labels is not None for prediction in predictions):
+            yield "labels"
         shown = max((len(prediction.top) for prediction in predictions), default=0) or 1
         for rank in range(1, min(top_k, shown) + 1):
             yield from (f"label{_tail(rank)}", f"probability{_tail(rank)}")
@@ -85,13 +87,21 @@ def _as_object(prediction: Prediction) -> dict[str, Any]:
         found["disagreement"] = prediction.disagreement
     if prediction.value is not None:
         return found | {"value": prediction.value if math.isfinite(prediction.value) else None}
-    top = [{"label": label, "probability": probability} for label, probability in prediction.top]
+    if prediction.labels is not None:
+        found["labels"] = _pairs(prediction.labels)
+    top = _pairs(prediction.top)
     return found | {"label": prediction.label, "probability": prediction.probability, "top": top}
+
+
+def _pairs(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for label, probability in ranked]
 
 
 def _as_row(prediction: Prediction) -> dict[str, Any]:
     row: dict[str, Any] = {"input": prediction.source}
     row |= {key: getattr(prediction, key) for key in ("error", "value", "disagreement")}
+    if prediction.labels is not None:
+        row["labels"] = LABEL_SEPARATOR.join(name for name, _ in prediction.labels)
     for rank, (label, probability) in enumerate(prediction.top, start=1):
         row |= {f"label{_tail(rank)}": label, f"probability{_tail(rank)}": probability}
     return row
@@ -111,8 +121,19 @@ def drawn(predictor: Predictor, predictions: Sequence[Prediction], *, with_bars:
         for p in shown
     ]
     images += [None] * (len(predictions) - len(shown))
-    titles = [p.error or f"Pred: {printable(p.label)} | Prob: {p.probability:.3f}" for p in predictions]
+    titles = [p.error or _title(p) for p in predictions]
     names = [Path(p.source).name for p in predictions]
     if with_bars:
         return plot_prediction_bars(images, [p.top for p in predictions], titles, names=names)
     return plot_predicted_images(images, titles, names=names)
+
+
+def _title(prediction: Prediction) -> str:
+    """Return what is predicted: a number, several labels, or a class with its probability."""
+    if prediction.value is not None:
+        return f"Pred: {prediction.value:.5g}"
+    if prediction.labels is not None:
+        found = ", ".join(f"{name} {p:.2f}" for name, p in prediction.labels)
+        likeliest = f"none; likeliest {prediction.label} {prediction.probability:.2f}"
+        return f"Pred: {printable(found or likeliest)}"
+    return f"Pred: {printable(prediction.label)} | Prob: {prediction.probability:.3f}"

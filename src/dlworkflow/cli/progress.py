@@ -137,6 +137,10 @@ def say_job(job: Job) -> None:
         say(f"shards  {shards}")
     for note in splits.notes:
         say(f"note    {note}")
+    if splits.task == "multilabel":
+        say("note    acc counts the samples with every label right")
+    if splits.target is not None:
+        say(f"note    losses are of values divided by their standard deviation in training, {splits.target.std:.6g}")
     for split, copies in (job.leakage or {}).items():
         named = few((f"{copy.path} = {copy.of}" for copy in copies), 3)
         say(f"warning {len(copies):,} of the {split} images are also in the training data: {named}")

@@ -59,6 +59,14 @@ FLAGS = {
             "[default: none].",
             also="--augment --augmentation --aug",
         ),
+        Flag(
+            *("--path-column", "data.path_column", "NAME", DATA),
+            about="Column of a CSV file with the paths of the images [default: path, or the only one with images].",
+        ),
+        Flag(
+            *("--label-column", "data.label_column", "NAME", DATA),
+            about="Column of a CSV file with the labels [default: label, labels or value, else all of 0 and 1].",
+        ),
         Flag("--data-dir", "data.data_dir", "DIR", DATA),
         Flag("--model", "model.name", "MODEL", MODEL, about="Model [default: the argument MODEL].", also="--arch"),
         Flag(

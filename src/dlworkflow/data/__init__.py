@@ -92,9 +92,8 @@ _DATA_SETS: dict[str, DataEntry] = {
         mirrors=True,
     ),
     "image_csv": DataEntry(
-        "datasets.image_folder:load_image_csv",
-        "multiclass",
-        "your images: CSV of path,label[,split]",
+        "datasets.image_csv:load_image_csv",
+        about="your images: CSV of path and label, labels or value[,split]",
         looks="photos",
         mirrors=True,
     ),
@@ -150,6 +149,12 @@ REGISTRY: Registry[Loader] = Registry(
         "transform": "Augmentation: a name of `dlw list augmentations`, or a list of them [default: none].",
         "channels": "Channels of the images: 1 (grey) or 3 (colour).",
         "path": "Folder, CSV file or shards, as given with --data.",
+        "path_column": "Column of the CSV file with the paths of images [default: path, or the only one with images].",
+        "label_column": "Column of the CSV file with the class, the classes or the number of an image, or a list of "
+        "columns of 0 and 1 [default: label, labels or value, else all of 0 and 1].",
+        "task": "What a CSV file is for: regression (numbers), multiclass (one class), of a table binary, of images "
+        "multilabel (any number of classes), or auto, by its columns.",
+        "empty_labels": "An empty cell of labels: error, or none for an image of none of the classes.",
         "group": "Column of the CSV file with what a sample belongs to, as a patient: no group is in two splits "
         "[default: none].",
         "layout": "Layout of the folder: split_first (train/CLASS), class_first (CLASS/train), classes or auto.",
@@ -158,7 +163,6 @@ REGISTRY: Registry[Loader] = Registry(
         "test": "Shards of the test split [default: those that the index names].",
         "classes": "Class names in the order of the labels [default: those of the index].",
         "target": "Table: column to predict [default: the last].",
-        "task": "Table: regression, binary, multiclass, or auto, by the values of the target.",
         "split_column": "Table: column that names the split of each row: train, test or val [default: `split`, where "
         "it does].",
         "drop": "Table: columns that are left out, a list [default: none].",
@@ -299,7 +303,7 @@ def place(name: str, data_dir: str | None = None) -> Path:
 
 def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the files and folders that a data set with these settings is read from; none where it is made."""
-    from dlworkflow.data.folders.listing import read_csv
+    from dlworkflow.data.folders.image_table import images_in
     from dlworkflow.data.shards.names import expand, folder_of
 
     name, path = given.get("name"), given.get("path")
@@ -311,7 +315,7 @@ def input_files(given: Mapping[str, Any]) -> Iterator[Path]:
     else:
         yield user_path(path)
         if name == "image_csv":
-            yield from (image for rows in read_csv(user_path(path)).values() for image, _ in rows)
+            yield from images_in(user_path(path), given.get("path_column"))
 
 
 def get(name: str, data_dir: str | None = None, *, offline: bool = False) -> Path:

@@ -16,7 +16,8 @@ def first_rows(splits: Splits, n: int, split: str | None = None) -> list[Row]:
     """Return the first `n` samples: of all splits, in the order that they had before they were split, or of one.
 
     Keys: index (from 0), split, then X1, X2, ... of numbers, the columns of a table, file and shape (channels, height,
-    width) of images; then label and class, or y of a regression (the target of a table).
+    width) of images; then label and class, labels as `cat|dog` where there are several, or y of a regression (the
+    target of a table).
     """
     parts = {split: splits.part(split)} if split else splits.parts()
     return [
@@ -51,11 +52,13 @@ def _sample(splits: Splits, part: Any, place: int) -> Row:
     else:
         X, label = part[place]
         given = {f"X{number}": _shortest(value) for number, value in enumerate(X.flatten(), start=1)}
+    if splits.task == "multilabel":
+        return given | {"labels": splits.label_text(label)}
     if not splits.classes:
+        name = splits.columns.target if splits.columns is not None else "y"
         if splits.target is not None:
-            label = splits.target.undone(label)
-        name, shown = (splits.columns.target, _as_exact) if splits.columns is not None else ("y", _shortest)
-        return given | {name: shown(label)}
+            return given | {name: _as_exact(splits.target.undone(label))}
+        return given | {name: _as_exact(label) if splits.columns is not None else _shortest(label)}
     return given | {"label": int(label), "class": splits.classes[int(label)]}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from dlworkflow.data import protocol
 from dlworkflow.data.partition import folds_of, share_of
 from dlworkflow.data.splits import Splits, divided, with_validation
+from dlworkflow.data.strata import strata
 from dlworkflow.errors import DataError
 
 SELECTION = ("limit", "folds", "fold", "fold_seed", "val_fraction", "val_seed")
@@ -90,13 +91,15 @@ def with_fold(splits: Splits, folds: int, fold: int, *, random_state: int) -> Sp
 def held_out(splits: Splits, folds: int, random_state: int) -> list[list[int]]:
     """Return the indices of each fold of the training data, in order: every sample is in one fold.
 
-    Classes keep their shares in every fold, and no group is in two. Raises DataError where a class has fewer samples
+    Classes keep their shares in every fold, and no group is in two. Samples with several labels are spread by the
+    rarest of each, with groups at random. Raises DataError where a class has fewer samples
     than there are folds, or where groups leave a fold or a class without any.
     """
     if isinstance(splits.train, protocol.Streamed):
         raise DataError("data.folds: shards are read in their order and have no folds; give a folder or a CSV")
-    labels, groups = _labels(splits.train, classes=bool(splits.classes)), protocol.groups_of(splits.train)
-    if splits.classes:
+    groups, several = protocol.groups_of(splits.train), splits.task == "multilabel"
+    labels = _labels(splits.train, classes=bool(splits.classes) and not (several and groups), least=folds)
+    if splits.classes and not several:
         label, smallest = min(Counter(labels).items(), key=lambda item: (item[1], item[0]))
         called = f"class {splits.classes[label]!r}"
     else:
@@ -105,17 +108,18 @@ def held_out(splits: Splits, folds: int, random_state: int) -> list[list[int]]:
         way_out = f"give at most {smallest}" if smallest > 1 else "two are needed, one to train on and one to hold out"
         has = f"{called} has {smallest} training sample{'' if smallest == 1 else 's'}"
         raise DataError(f"data.folds: {has}, fewer than {folds} folds; {way_out}")
-    return folds_of(labels, folds, random_state, groups, splits.classes)
+    return folds_of(labels, folds, random_state, groups, () if several else splits.classes)
 
 
-def _labels(part: Any, *, classes: bool) -> list[int]:
-    """Return the label of each sample, or zeros where there are no classes."""
+def _labels(part: Any, *, classes: bool, least: int = 2) -> list[int]:
+    """Return the label of each sample, of several the one that stands for them (`strata`); zeros without classes."""
     if not classes:
         return [0] * len(part)
     labels = protocol.labels_of(part)
     if labels is None:
         raise DataError("data.limit and data.folds need the labels of all samples beside them (attribute labels)")
-    return [int(label) for label in labels]
+    found: list[int] = strata(labels, least).tolist()
+    return found
 
 
 def _first(part: Any, n: int) -> Any:

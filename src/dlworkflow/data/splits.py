@@ -10,8 +10,10 @@ from dlworkflow.data import protocol
 from dlworkflow.data.described import Described
 from dlworkflow.data.partition import random_split
 from dlworkflow.data.partition import stratified_split as stratified_split
+from dlworkflow.data.strata import split_samples
 from dlworkflow.errors import DataError, few
 from dlworkflow.files.notebook import Shown
+from dlworkflow.files.text import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -81,9 +83,12 @@ class Splits(Shown):
     def of_images(
         cls, name: str, parts: Mapping[str, Any], pipeline: Pipeline, channels: int, classes: Sequence[str], **more: Any
     ) -> Splits:
-        """Return splits of images; `parts` is {split: data set}, `pipeline` that of training, `more` other fields."""
-        more |= {"in_shape": (channels, *pipeline.size), "classes": tuple(classes)}
-        return cls(name, "multiclass", **parts, **more, transform=pipeline.for_evaluation())
+        """Return splits of images; `parts` is {split: data set}, `pipeline` that of training, `more` other fields.
+
+        The task is multiclass unless they name another.
+        """
+        more = {"task": "multiclass", **more, "in_shape": (channels, *pipeline.size), "classes": tuple(classes)}
+        return cls(name, **parts, **more, transform=pipeline.for_evaluation())
 
     @property
     def n_outputs(self) -> int:
@@ -94,6 +99,14 @@ class Splits(Shown):
     def kind(self) -> str:
         """`image` or `tabular`."""
         return "image" if len(self.in_shape) == 3 else "tabular"
+
+    def label_text(self, label: Any) -> str:
+        """Return a label as it is shown: its class, its classes as `cat|dog`, or its number in the data's unit."""
+        if self.task == "multilabel":
+            return LABEL_SEPARATOR.join(name for name, there in zip(self.classes, label, strict=True) if there)
+        if self.classes:
+            return self.classes[int(label)]
+        return f"{float(label if self.target is None else self.target.undone(label)):.6g}"
 
     def parts(self) -> dict[str, Dataset[Any]]:
         """Return {split name: data set} of those that are there."""
@@ -203,7 +216,7 @@ def _chosen(splits: Splits, fraction: float, random_state: int) -> tuple[list[in
         raise DataError(
             f"data.val_fraction: data {splits.name!r} keeps no labels beside its samples (attribute labels)"
         )
-    return stratified_split(labels.long(), names=splits.classes, **given)
+    return split_samples(labels, splits.classes, **given)
 
 
 def _check_groups(splits: Splits) -> None:

@@ -52,6 +52,17 @@ def average_precisions(label_sets: Tensor, label_scores: Tensor) -> Tensor:
     return found
 
 
+def precision_recall(label_sets: Tensor, label_scores: Tensor) -> list[tuple[list[float], list[float]]]:
+    """Return recall and precision of each class at every threshold, from high recall to none."""
+    from torchmetrics.functional.classification import binary_precision_recall_curve
+
+    found = []
+    for there, scores in zip(label_sets.T.long(), label_scores.T, strict=True):
+        precision, recall, _ = binary_precision_recall_curve(scores, there)
+        found.append((recall.tolist(), precision.tolist()))
+    return found
+
+
 def best_thresholds(label_sets: Tensor, label_scores: Tensor) -> list[float]:
     """Return for each class the threshold with the highest F1, in the middle between two scores.
 

@@ -41,8 +41,9 @@ class EvaluationReport(Shown):
     that differ from their defaults.
 
     Where a sample has several labels, truth and prediction are these as `cat|dog`, the probability is that of the
-    least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes. Of a
-    table, `boosting` is the score of scikit-learn's gradient boosting.
+    least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes.
+    There and for a regression, `baseline_metrics` are what the baseline's answer scores. Of a table, `boosting` is the
+    score of scikit-learn's gradient boosting.
     """
 
     task: str
@@ -60,6 +61,7 @@ class EvaluationReport(Shown):
     warnings: tuple[str, ...] = ()
     settings: Settings = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
+    baseline_metrics: dict[str, float | None] | None = None
 
     def __repr__(self) -> str:
         scores = named({"samples": len(self.samples), "loss": self.loss, **self.metrics}, HEADLINE)
@@ -108,6 +110,7 @@ class EvaluationReport(Shown):
             "accuracy_interval_95": self.interval,
             "baseline": self.baseline,
             "baseline_answer": self.baseline_answer,
+            "baseline_metrics": self.baseline_metrics,
             "thresholds": dict(zip(self.classes, self.thresholds, strict=True)) if self.thresholds else None,
             "boosting": self.boosting,
             "classes": [vars(scores) for scores in self.report.classes] if self.report else [],
@@ -130,13 +133,15 @@ def make_report(
     settings: Settings | None = None,
     target: TargetScale | None = None,
     thresholds: Sequence[float] = (),
+    constant: Tensor | None = None,
 ) -> EvaluationReport:
     """Score raw outputs (n, ...) against labels (n, ...).
 
     `baseline` is the score of always answering `baseline_answer` (a class, or the training mean): an accuracy, or a
     loss for a regression. `settings` are those of single metrics: {metric: {setting: value}}. `target` is the scale of
     a regression's labels: all but its loss is in their own unit. `thresholds` are the probabilities from which a label
-    of a multilabel task is predicted, one for each class, by default 0.5.
+    of a multilabel task is predicted, one for each class, by default 0.5. `constant` is the baseline's answer to every
+    sample: labels (classes,) of 0 and 1, or a scaled number.
     """
     losses = build_loss(task, loss_name, reduction="none")(task.align(logits, y), y).reshape(len(y), -1).mean(dim=1)
     loss = float(losses.cpu().double().mean())
@@ -144,17 +149,22 @@ def make_report(
     if not task.has_accuracy:
         if target is not None:
             y, logits = target.undone(y), target.undone(logits)
+            constant = target.undone(constant) if constant is not None else None
         values = {
             "truth": y.reshape(len(y), -1)[:, 0].tolist(),
             "prediction": logits.reshape(len(y), -1)[:, 0].tolist(),
         }
         metrics, warnings = regression_metrics(y, logits, settings), regression_warnings(loss, baseline)
+        if constant is not None:
+            known["baseline_metrics"] = regression_metrics(y, constant.expand_as(y), settings)
         return EvaluationReport(task.name, loss, metrics, _samples(files, values, losses), warnings=warnings, **known)
     probabilities = task.probabilities(logits)
     if task.name == "multilabel":
         thresholds = tuple(thresholds) or (0.5,) * len(classes)
         metrics = multilabel_metrics(y, probabilities, thresholds, settings)
         accuracy = metrics["subset_accuracy"] or 0.0
+        if constant is not None:
+            known["baseline_metrics"] = multilabel_metrics(y, constant.expand_as(y), [0.5] * len(classes), settings)
         answered = probabilities >= probabilities.new_tensor(thresholds)
         truths, answers = set_names(y, classes), set_names(answered, classes)
         certain = torch.where(answered, probabilities, 1 - probabilities).min(dim=1).values

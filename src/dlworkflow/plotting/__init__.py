@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "plot_worst_errors",
         ),
         "results": ("plot_accuracy_bars", "plot_confusion_matrix", "plot_reliability"),
+        "scores": ("plot_precision_recall", "plot_predicted_values"),
         "style": ("save_figure",),
         "sweeps": ("plot_sweep",),
         "teaching": ("plot_activations", "plot_convolution", "plot_feature_maps", "plot_loss_surface"),

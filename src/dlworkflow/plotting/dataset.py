@@ -129,10 +129,12 @@ def plot_image_pairs(
     titles: Sequence[str],
     *,
     layout: Layout = None,
+    what: str = "class",
 ) -> Figure:
     """Draw each image beside what a transform made of it, one row per image, at most ten.
 
-    `titles` are the images' classes. Raises DlwError for no image and for lists of different lengths.
+    `titles` are the images' classes, or `what` else is named. Raises DlwError for no image and for lists of different
+    lengths.
     """
     if not len(originals):
         raise DlwError("no images to draw")
@@ -148,7 +150,7 @@ def plot_image_pairs(
             axis.set_title(f"{kind}: {fit(_pixels(image, layout), 1.9, TITLE)}", fontsize=TITLE)
         # an empty line over the right image keeps the two rows of titles level
         left, right = row
-        left.set_title(f"class: {fit(titles[index], 2.3, TITLE)}\n{left.get_title()}", fontsize=TITLE)
+        left.set_title(f"{what}: {fit(titles[index], 2.3, TITLE)}\n{left.get_title()}", fontsize=TITLE)
         right.set_title(f" \n{right.get_title()}", fontsize=TITLE)
     if len(originals) > n:
         figure.supxlabel(f"the first {n} of {len(originals)} images", fontsize=8)

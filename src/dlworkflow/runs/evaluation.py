@@ -36,6 +36,8 @@ class EvaluationSummary(Stored, Shown):
     accuracy_interval_95: list[float] | None = None
     baseline: float | None = None
     baseline_answer: str | None = None
+    baseline_metrics: dict[str, float | None] | None = None
+    """What the baseline's answer scores, where samples have several labels or a number."""
     thresholds: dict[str, float] | None = None
     """The probability from which each class is predicted, where a sample may have several."""
     boosting: float | None = None

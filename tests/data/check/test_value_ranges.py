@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from dlworkflow.data.check.folder import check_folder
-from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder
+from dlworkflow.data.datasets.image_csv import load_image_csv
+from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.datasets.labelled import load_labelled
 from dlworkflow.data.loaders import create_dataloaders
 from dlworkflow.errors import ConfigError, DataError

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from dlworkflow.data import load
-from dlworkflow.data.datasets.image_folder import load_image_csv, load_image_folder
+from dlworkflow.data.datasets.image_csv import load_image_csv
+from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.shards import census, samples, streams
 from dlworkflow.data.shards.checking import check_shards

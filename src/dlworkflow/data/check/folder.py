@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dlworkflow.data.check.copies import Place, copies_among
@@ -15,8 +15,10 @@ from dlworkflow.data.check.facts import Facts, examine
 from dlworkflow.data.check.report import FAULTS, REMARKS, Finding, FolderReport, ratios_of
 from dlworkflow.data.check.value_ranges import judge_range
 from dlworkflow.data.folders.class_names import alike_in_case
+from dlworkflow.data.folders.image_rows import label_faults, names_in, target_text
+from dlworkflow.data.folders.image_table import Columns, read_image_table
 from dlworkflow.data.folders.layout import FolderLayout, read_tree
-from dlworkflow.data.folders.listing import csv_faults, label_faults, look_into, read_csv
+from dlworkflow.data.folders.listing import csv_faults, look_into
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.formats import HEIC_EXTENSIONS, NO_HEIC, is_hidden, is_image
 from dlworkflow.data.protocol import OnProgress
@@ -31,12 +33,17 @@ _SAME_FORMAT = {"MPO": "JPEG", "DIB": "BMP"}  # what cameras and scanners write 
 
 @dataclass(frozen=True)
 class _Listing:
-    """Which images there are, {split: {class: paths}} with empty classes too, and what was found on the way."""
+    """Which images there are, {split: {class: paths}} with empty classes too, and what was found on the way.
+
+    Where images have several labels, or numbers, these stand for the class, and `counts` are {split: {class: images}}.
+    """
 
     layout: str
     base: Path
     images: dict[str, dict[str, list[Path]]]
     findings: list[Finding] = field(default_factory=list)
+    task: str = "multiclass"
+    counts: dict[str, dict[str, int]] | None = None
 
     def note(self, kind: str, text: str = "", *paths: Path) -> None:
         names = (path.relative_to(self.base) if path.is_relative_to(self.base) else path for path in paths)
@@ -54,11 +61,12 @@ def check_folder(
     path: str | os.PathLike[str],
     *,
     layout: FolderLayout = "auto",
+    columns: Columns | None = None,
     use_memory: bool = True,
     on_progress: OnProgress | None = None,
     max_pixels: int | None = None,
 ) -> FolderReport:
-    """Decode every image of a folder or of a CSV of path,label[,split], and report; `layout` as for training.
+    """Decode every image of a folder or of a CSV file, and report; `layout` and `columns` as for training.
 
     Files that have not changed since the last check are not read again (see `facts`), unless `use_memory` is off.
     `on_progress` is called with (files done, files in all); images of more than `max_pixels` are errors, see
@@ -68,7 +76,7 @@ def check_folder(
     """
     root = user_path(path)
     limit = pixel_limit(max_pixels)
-    listing = _list(root, layout)
+    listing = _list(root, layout, columns)
     every = [image for _, _, image in listing.each()]
     facts, n_read = examine(every, root, use_memory=use_memory, max_pixels=limit, on_progress=on_progress)
     _judge_files(listing, facts, limit)
@@ -82,14 +90,14 @@ def check_folder(
     return FolderReport.of(*report, n_files=len(facts), n_read=n_read, findings=findings)
 
 
-def _list(root: Path, layout: str) -> _Listing:
+def _list(root: Path, layout: str, columns: Columns | None) -> _Listing:
     if root.is_dir():
         return _list_folder(root, layout)
     if not root.exists():
         raise MissingDataError(f"no such folder or file: {str(root)!r}")
     if root.suffix.casefold() != ".csv":
         raise DataError(f"{str(root)!r} is a file; give a folder of images or a CSV of path,label[,split]")
-    return _list_csv(root)
+    return _list_csv(root, columns)
 
 
 def _list_folder(root: Path, layout: str) -> _Listing:
@@ -121,16 +129,22 @@ def _list_class(listing: _Listing, split: str, name: str, folder: Path) -> list[
     return found.images
 
 
-def _list_csv(file: Path) -> _Listing:
-    listing = _Listing("csv", file.parent, {})
-    given = read_csv(file)
-    for split, rows in given.items():
-        classes = listing.images[split] = {name: [] for name in sorted({label for _, label in rows})}
-        for path, label in rows:
-            classes[label].append(path)
-    for fault in (*csv_faults(given), *label_faults(given)):
+def _list_csv(file: Path, columns: Columns | None) -> _Listing:
+    table = read_image_table(file, columns)
+    listing = _Listing("csv", file.parent, {}, task=table.task)
+    counts: dict[str, dict[str, int]] = {}
+    for split, rows in table.rows.items():
+        found: dict[str, list[Path]] = {}
+        for path, target in rows:
+            found.setdefault(target_text(target), []).append(path)
+        listing.images[split] = {name: found[name] for name in sorted(found)}
+        named = [name for _, target in rows for name in names_in(target)]
+        counts[split] = {name: named.count(name) for name in sorted({*named})} or {"(number)": len(rows)}
+    for fault in (*csv_faults(table.rows), *label_faults(table.rows)):
         listing.note("layout", fault)
-    return listing
+    for note in table.notes:
+        listing.note("labels", note)
+    return listing if table.task == "multiclass" else replace(listing, counts=counts)
 
 
 def _judge_files(listing: _Listing, facts: Mapping[Path, Facts], limit: int) -> None:
@@ -164,11 +178,14 @@ def _judge_range(listing: _Listing, facts: Mapping[Path, Facts]) -> None:
 
 def _judge_classes(listing: _Listing) -> None:
     """Note too few or unequal classes, and those that are not in every split."""
-    deciding = next((split for split in ("train", "all") if split in listing.images), None)
-    trained = listing.images[deciding] if deciding else None
+    if listing.task == "regression":
+        return
+    counts = _counts(listing)
+    deciding = next((split for split in ("train", "all") if split in counts), None)
+    trained = counts[deciding] if deciding else None
     if trained is not None and len(trained) < 2:
         listing.note("layout", f"has one class, {next(iter(trained))!r}; a model needs two or more to tell apart")
-    for split, classes in listing.images.items():
+    for split, classes in counts.items():
         if trained is not None and split != deciding:
             for name in sorted(classes.keys() - trained.keys()):
                 listing.note("extra_class", f"class {name!r} is in split {split!r}, not in {deciding!r}")
@@ -176,12 +193,12 @@ def _judge_classes(listing: _Listing) -> None:
                 listing.note("absent_class", f"class {name!r} is in split {deciding!r}, not in {split!r}")
     for text in alike_in_case(list(trained or ())):
         listing.note("alike_names", text)
-    for name, paths in listing.images.get("all", {}).items():
-        if len(paths) == 1:
+    for name, n in counts.get("all", {}).items():
+        if n == 1 and listing.task == "multiclass":
             listing.note("layout", f"class {name!r} has 1 image; two are needed to split it into training and test")
-    for split, ratio in ratios_of(_counts(listing)).items():
+    for split, ratio in ratios_of(counts).items():
         if ratio > IMBALANCE_RATIO:
-            sizes = {name: len(paths) for name, paths in listing.images[split].items() if paths}
+            sizes = {name: n for name, n in counts[split].items() if n}
             large, small = max(sizes, key=sizes.__getitem__), min(sizes, key=sizes.__getitem__)
             listing.note(
                 "imbalance",
@@ -191,4 +208,6 @@ def _judge_classes(listing: _Listing) -> None:
 
 
 def _counts(listing: _Listing) -> dict[str, dict[str, int]]:
+    if listing.counts is not None:
+        return listing.counts
     return {split: {name: len(paths) for name, paths in classes.items()} for split, classes in listing.images.items()}

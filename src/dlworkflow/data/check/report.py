@@ -25,6 +25,7 @@ FAULTS = {  # kind -> what a report calls it
 }
 REMARKS = {
     "alike_in_splits": "images that look the same in several splits (copies of one image? then it is leakage)",
+    "labels": "labels that may be meant otherwise",
     "imbalance": "classes of very unequal size",
     "alike_names": "classes that may be one",
     "absent_class": "classes that only the training split has",

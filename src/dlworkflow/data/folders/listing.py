@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dlworkflow.data.folders.class_names import nfc, one_form
 from dlworkflow.data.folders.tables import as_number, first_lines, read_lines, read_records
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, is_hidden, is_image
 from dlworkflow.errors import DataError, MissingDataError, few, first_line
@@ -121,24 +120,6 @@ def none_empty(listed: Listed, root: Path) -> None:
         )
 
 
-def read_csv(file: Path) -> dict[str, list[tuple[Path, str]]]:
-    """Read a CSV file of path, label and perhaps split: {split: [(image, label)]} in the file's order.
-
-    Paths are relative to the file; the only split is `all` where there is no such column. Raises DataError naming a
-    missing column or value; does not check that the images are there.
-    """
-    given: dict[str, list[tuple[Path, str]]] = {}
-    rows = read_records(file, ("path", "label"), ("split",))
-    if not rows:
-        raise DataError(f"{str(file)!r} lists no images")
-    for number, row in rows:
-        split = _split_name(row["split"], file, number) if "split" in row else "all"
-        given.setdefault(split, []).append((file.parent / row["path"], row["label"]))
-    for split_rows in given.values():
-        one_form((label for _, label in split_rows), file)
-    return {split: [(path, nfc(label)) for path, label in split_rows] for split, split_rows in given.items()}
-
-
 def read_groups(file: Path, column: str, paths: str = "path") -> dict[Path, str]:
     """Read what each image of a CSV file belongs to, from a column of it: {image: group}.
 
@@ -213,21 +194,12 @@ def csv_faults(splits: Collection[str]) -> list[str]:
     return [f"column 'split' names no row {split!r}" for split in lacking]
 
 
-def label_faults(given: Mapping[str, Sequence[tuple[Path, str]]]) -> list[str]:
-    """Return which file of a CSV file's rows (see `read_csv`) has two labels, the first of them alone."""
-    labels: dict[str, str] = {}
-    for image, label in (row for rows in given.values() for row in rows):
-        if (other := labels.setdefault(_absolute(image), label)) != label:
-            return [f"{str(image)!r} has two labels, {other!r} and {label!r}; an image has one"]
-    return []
-
-
 def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
     """Return a note on files that are in more than one split, or none; takes {split: images}."""
     places: dict[str, dict[str, None]] = {}
     for split, images in given.items():
         for image in images:
-            places.setdefault(_absolute(image), {})[split] = None
+            places.setdefault(absolute(image), {})[split] = None
     shared = {path: splits for path, splits in places.items() if len(splits) > 1}
     if not shared:
         return []
@@ -238,7 +210,8 @@ def in_several_splits(given: Mapping[str, Iterable[Path]]) -> list[str]:
     ]
 
 
-def _absolute(path: Path) -> str:
+def absolute(path: Path) -> str:
+    """Return the absolute path of a file, by which the same file is recognised."""
     return os.path.abspath(path)  # noqa: PTH100 - Path.resolve would follow links, and Path.absolute keeps `..`
 
 
@@ -259,11 +232,5 @@ def is_there(path: Path) -> bool:
 
 
 def split_named(given: str) -> str | None:
-    """Return the split that a cell of a column `split` names, or None."""
+    """Return the split that a name of a folder or a cell means, None where it means none."""
     return next((split for split, names in SPLIT_NAMES.items() if given.strip().casefold() in names), None)
-
-
-def _split_name(given: str, file: Path, number: int) -> str:
-    if (split := split_named(given)) is None:
-        raise DataError(f"{str(file)!r} line {number}: split {given!r} is none of train, test, val")
-    return split

@@ -24,14 +24,16 @@ from dlworkflow.data.images.decoding import load_image as load_image
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.data.protocol import OnProgress
+from dlworkflow.data.strata import present
 from dlworkflow.errors import DataError
 
 _log = logging.getLogger(__name__)
 
 
 class ImageData(Described, Dataset[Any]):
-    """Images with labels: (float32 (c, h, w), int label) per sample, whole batches by `batch`.
+    """Images with labels: (float32 (c, h, w), label) per sample, whole batches by `batch`.
 
+    Labels are classes (n,) int64, several classes (n, classes) float32 of 0 and 1, or numbers (n,) float32.
     `images` is uint8 (n, c, h, w), in memory or as `ImageFiles`; `pipeline` resizes and augments them.
     `paths` names the files where there are any. With `skips`, files that cannot be read are left out and noted in
     `left_out` as soon as that shows: where all are decoded at once the data set is shorter then, else the batch is.
@@ -56,11 +58,11 @@ class ImageData(Described, Dataset[Any]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Any]:
         if not -len(self) <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         X, y = self.batch([index % len(self)])
-        return X[0], int(y[0])
+        return X[0], y[0] if y.is_floating_point() else int(y[0])
 
     @property
     def _all_inputs(self) -> Tensor | None:
@@ -83,8 +85,8 @@ class ImageData(Described, Dataset[Any]):
             self.images.remember(on_progress)
         except UnreadableError as error:
             bad = {fault.path: fault for fault in error.bad}
-            left = [int(y) for path, y in zip(self.images.paths, self.labels, strict=True) if path not in bad]
-            if not self.skips or {*left} != {*self.labels.tolist()}:
+            left = self.labels[[path not in bad for path in self.images.paths]]
+            if not self.skips or not len(left) or present(left) != present(self.labels):
                 raise
             self.left_out |= bad
             self.drop_left_out()
@@ -123,7 +125,7 @@ class ImageData(Described, Dataset[Any]):
         return moved.named(self.classes)
 
     def batch(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """Return float32 (n, c, h, w) and int64 (n,) of many samples at once; fewer where some are skipped."""
+        """Return float32 (n, c, h, w) and the labels of many samples at once; fewer where some are skipped."""
         chosen = torch.as_tensor(indices, device=self.labels.device)
         try:
             images = self._images(chosen)

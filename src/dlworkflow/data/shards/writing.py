@@ -104,6 +104,8 @@ def check_apart(out: Path, inputs: Iterable[Path]) -> None:
 
 def _images_of(splits: Splits, split: str) -> list[LabelledFile]:
     part: Any = splits.part(split)
+    if splits.task != "multiclass":
+        raise DataError(f"shards hold one class per image; the task of data {splits.name!r} is {splits.task}")
     if not (files := files_of(part)):
         raise DataError(f"data {splits.name!r} is no folder or CSV of image files; shards are written from these")
     return [LabelledFile(path, label) for path, label in zip(files, part.labels.tolist(), strict=True)]
