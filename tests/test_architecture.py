@@ -190,13 +190,15 @@ inference/inputs: errors files/paths data/columns data/folders data/images data/
 inference/parallel:
 inference/prediction: engine/target_scale engine/tasks
 inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns data/folders
-    data/images runs models models/libraries models/weights inference/arrays inference/averaging inference/inputs
-    inference/parallel inference/prediction inference/rebuild inference/records inference/rows inference/samples
+    data/images runs inference/arrays inference/averaging inference/inputs inference/parallel inference/prediction
+    inference/rebuild inference/records inference/rows inference/samples inference/weights
 inference/rebuild: errors registry/user_code registry/user_files engine/target_scale data/columns data/images runs
     models models/weights
 inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
 inference/samples: errors files/paths inference/arrays inference/inputs
+inference/weights: errors engine/device engine/tasks data/folders data/images models models/libraries
+    models/torchvision_models models/weights inference/rebuild
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
@@ -252,9 +254,9 @@ cli/model_trace: errors engine/losses engine/random_state engine/tasks data data
 cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
     plotting/style runs models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
-cli/predict: errors config/flags inference/inputs inference/prediction inference/predictor cli/command cli/options
-    cli/predict_model cli/predict_text
-cli/predict_model: errors config data runs models training/sweep inference/averaging inference/inputs
+cli/predict: errors files/paths config/flags training/transfer inference/inputs inference/prediction inference/predictor
+    cli/command cli/options cli/predict_model cli/predict_text
+cli/predict_model: errors config data runs models models/weights training/sweep inference/averaging inference/inputs
     inference/predictor cli/options
 cli/predict_text: files/text data/images plotting plotting/grid inference/prediction inference/predictor cli/tables
 cli/progress: errors files/text engine/device engine/loop data/images data/shards data/splits metrics/functions

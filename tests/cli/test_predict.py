@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -650,6 +651,10 @@ CIRCLES = "1 2 --model circles_v2 --weights circles.pth"
         ("pictures --model tinyvg --weights vgg.pth --classes a,b,c", 2, "--model: ", "'tinyvgg'"),
         ("pictures --model tinyvgg --classes a,b,c", 2, "--model", "--weights FILE"),
         ("pictures --model tinyvgg --weights last --classes a,b,c", 2, "--model", "--weights FILE"),
+        ("pictures --model tinyvgg --weights default --classes a,b,c", 2, "--classes", "--weights default"),
+        ("pictures --model tinyvgg --weights default", 2, "'tinyvgg'", "give a file"),
+        ("pictures --model efficientnet_lite0 --weights defaul", 2, "--weights: unknown", "'default'"),
+        ("pictures --model efficientnet_lite0", 2, "--model", "--weights default for ImageNet's 1,000 classes"),
         ("pictures --model tinyvgg --weights vgg.pth", 2, "--classes", "names of its classes"),
         ("pictures --model tinyvgg --weights vgg.pth --classes a,b", 1, "'vgg.pth'", "3 names in --classes"),
         ("pictures --model tinyvgg --weights vgg.pth --classes a,a,b", 2, "a,a,b", "different names"),
@@ -794,6 +799,17 @@ def test_jsonl_is_printed_while_later_images_are_still_to_be_read(runs, pictures
     assert len(rest) == 999
     assert json.loads(rest[-1])["input"] == "late.png"
     assert "error" not in json.loads(rest[-1])
+
+
+def test_where_no_run_fits_the_command_that_predicts_without_one_is_named_and_works(dlw, in_tmp, paint):
+    paint(in_tmp / "a photo.png")
+    [line] = dlw("predict", "a photo.png").complaints
+
+    start, command, _ = line.split("`")[2:]
+    assert start == ", or predict ImageNet's 1,000 classes: "
+    answer = dlw(*shlex.split(command)[1:], "--format", "json", "--top-k", "2")
+    assert (answer.code, len(objects(answer)[0]["top"])) == (0, 2)
+    assert answer.err == "weights default of efficientnet_lite0: ImageNet's 1,000 classes, inputs of 3x224x224\n"
 
 
 def test_where_no_run_fits_a_missing_file_is_named_first(dlw, in_tmp):

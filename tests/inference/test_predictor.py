@@ -535,3 +535,25 @@ def test_a_first_line_with_one_slip_is_no_header(tmp_path):
 
     with pytest.raises(DataError, match="line 1: not all cells are numbers"):
         read_rows(file, 2)
+
+
+# Published weights
+
+
+def test_published_weights_name_what_is_on_a_photo(photos):
+    predictor = Predictor.from_published("efficientnet_lite0", offline=True)
+
+    found = predictor.predict(sorted((photos / "test" / "pizza").iterdir())[:4])
+    assert [prediction.label for prediction in found] == ["pizza"] * 4
+
+
+def test_published_weights_that_are_not_here_are_not_fetched_offline(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    with pytest.raises(MissingDataError, match=r"resnet18-f37072fd\.pth is not in"):
+        Predictor.from_published("resnet18", offline=True)
+
+
+def test_a_model_without_published_weights_is_refused():
+    with pytest.raises(ConfigError, match="weights: none are published for model 'tinyvgg'; give a file"):
+        Predictor.from_published("tinyvgg")

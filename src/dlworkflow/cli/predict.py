@@ -14,6 +14,7 @@ from dlworkflow.cli.command import Command, takes_code
 from dlworkflow.cli.options import (
     RUN_HELP,
     DeviceOption,
+    OfflineOption,
     OverwriteOption,
     RunsDirOption,
     SetOption,
@@ -26,10 +27,11 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.cli.predict_model import from_runs, from_weights
+from dlworkflow.cli.predict_model import from_published, from_runs, from_weights
 from dlworkflow.cli.predict_text import PredictFormat, drawn, print_predictions, stream
 from dlworkflow.config.flags import DATA, MODEL, OUTPUT
 from dlworkflow.errors import ConfigError
+from dlworkflow.files.paths import user_path
 from dlworkflow.inference.inputs import Inputs, is_number, read_inputs
 
 if TYPE_CHECKING:
@@ -88,8 +90,9 @@ def predict(
     weights: Annotated[
         str,
         typer.Option(
-            metavar="best|last|FILE",
-            help="Weights of the run's best or last epoch; with --model, a file of weights.",
+            metavar="best|last|FILE|default",
+            help="Weights of the run's best or last epoch; with --model, a file of weights, or default for those that "
+            "torchvision or timm publish.",
             rich_help_panel=MODEL,
         ),
     ] = Weights.best.value,
@@ -97,7 +100,7 @@ def predict(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Use this model with --weights FILE and no run [default: a run].",
+            help="Use this model with --weights FILE or default and no run [default: a run].",
             autocompletion=complete_models,
             rich_help_panel=MODEL,
         ),
@@ -127,14 +130,15 @@ def predict(
         typer.Option("--batch-size", metavar="N", parser=count, help="Inputs per batch.", rich_help_panel=DATA),
     ] = 32,
     device: DeviceOption = None,
+    offline: OfflineOption = False,
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Predict classes of images, or of rows of numbers.
 
     Uses the last run that takes such inputs, or --run, with the preprocessing of that run. Several runs are averaged,
     with a column of their disagreement: the share of models with another label, of numbers the standard deviation.
-    With --model there is no run: images are resized and scaled to [0, 1]. A file that cannot be read is a row with the
-    reason, and the exit code is 1.
+    With --model there is no run: images are resized and scaled to [0, 1], or prepared as for the published weights. A
+    file that cannot be read is a row with the reason, and the exit code is 1.
 
     Examples:
     dlw predict photo.jpg folder/ "*.png" --top-k 3
@@ -142,16 +146,24 @@ def predict(
     dlw predict 0.5 -0.2 --run circles
     dlw predict photos/ --run tinyvgg-sweep-001 --tta flip
     dlw predict photo.jpg --model tinyvgg --weights w.pth --classes pizza,steak,sushi
+    dlw predict photo.jpg --model efficientnet_lite0 --weights default --top-k 5
     """
+    from dlworkflow.training.transfer import is_file
+
     given = read_inputs(inputs, _stdin)
     target = figure_file("--plot", plot, overwrite, map(Path, given.names))
+    alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
     if model is None:
-        alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
         _refuse(alone, "only with --model; a run has its own")
         predictor = from_runs(run or (), runs_dir, weights, device, tta, given)
     else:
         _refuse({"--run": run or None, "--runs-dir": runs_dir}, "not with --model, which uses no run")
-        predictor = from_weights(model, weights, classes, image_size, settings, device).with_tta(tta)
+        if weights in set(Weights) or is_file(weights) or user_path(weights).exists():
+            predictor = from_weights(model, weights, classes, image_size, settings, device)
+        else:
+            _refuse(alone, f"not with --weights {weights}, which have classes and preprocessing of their own")
+            predictor = from_published(model, weights, device, offline)
+        predictor = predictor.with_tta(tta)
     n, predictions = _predictions(predictor, given, target, weights, batch_size=batch_size, top_k=top_k)
     if output is PredictFormat.jsonl and target is None:
         bad = stream(predictions)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +65,19 @@ def _runs_called(name: str, runs_dir: str | None, given: Inputs) -> list[Run]:
     except RunError as error:
         if missing := given.missing():
             raise MissingDataError(f"no file {few(missing, 3)}; {error}") from None
-        raise
+        raise RunError(f"{error}{_without_a_run(given)}") from None
+
+
+def _without_a_run(given: Inputs) -> str:
+    """Return the command that predicts such inputs without a run, where it would work now."""
+    if given.are_rows():
+        return ""
+    from dlworkflow.models.weights.pretrained import at_hand
+
+    if (backbone := at_hand()) is None:
+        return ""
+    command = f"dlw predict {shlex.quote(given.names[0])} --model {backbone} --weights default"
+    return f", or predict ImageNet's 1,000 classes: `{command}`"
 
 
 def finished_runs(name: str, runs_dir: str | None) -> list[Run]:
@@ -91,7 +105,7 @@ def from_weights(
     device: str | None,
 ) -> Predictor:
     """Put a file of weights into a model and report what was built."""
-    from dlworkflow.models import check_name
+    from dlworkflow.models import check_name, is_published
 
     model = typed_model(model)
     try:
@@ -99,7 +113,10 @@ def from_weights(
     except ConfigError as error:
         raise ConfigError(str(error).replace("model.name", "--model", 1)) from None
     if weights in set(Weights):
-        raise ConfigError("--model: name the file of its weights, --weights FILE (./best for a file of that name)")
+        published = ", or --weights default for ImageNet's 1,000 classes" if is_published(model) else ""
+        raise ConfigError(
+            f"--model: name the file of its weights, --weights FILE (./best for a file of that name){published}"
+        )
     of_model, transform = _settings_of_model(settings)
 
     from dlworkflow.inference.predictor import Predictor
@@ -116,6 +133,19 @@ def from_weights(
     built = ", ".join(f"{key}={value}" for key, value in predictor.settings.items())
     shape = "x".join(map(str, predictor.in_shape))
     say(f"weights {weights} in {model}{f' ({built})' if built else ''} for inputs of {shape}")
+    return predictor
+
+
+def from_published(model: str, weights: str, device: str | None, offline: bool) -> Predictor:
+    """Take a model with the weights that its library publishes, and report what it predicts."""
+    from dlworkflow.inference.predictor import Predictor
+
+    try:
+        predictor = Predictor.from_published(model, weights, offline=offline, device=device or "auto")
+    except ConfigError as error:
+        raise ConfigError(re.sub("^weights:", "--weights:", str(error).replace("model.name", "--model", 1))) from None
+    shape = "x".join(map(str, predictor.in_shape))
+    say(f"weights {weights} of {model}: ImageNet's {len(predictor.classes):,} classes, inputs of {shape}")
     return predictor
 
 

@@ -1,4 +1,4 @@
-"""Predictions for files, folders, images, tensors and numbers, from run folders alone or from a file of weights.
+"""Predictions for files, folders, images, tensors and numbers, from run folders alone or from weights without a run.
 
 A run's own preprocessing is used, never today's defaults, so a prediction cannot scale or crop another way than
 training did. Weights without a run get what the notes' scripts do: resized, [0, 1].
@@ -17,18 +17,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dlworkflow import models
 from dlworkflow.data.columns import Columns
 from dlworkflow.data.folders.class_names import nfc
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_uint8
-from dlworkflow.data.images.transforms import Spec, complete, parse
+from dlworkflow.data.images.transforms import Spec
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import ConfigError, DataError, few
+from dlworkflow.errors import DataError, few
 from dlworkflow.inference.arrays import Layout
 from dlworkflow.inference.averaging import TTA, Ensemble, InUnits, disagreement, mean_scores, with_tta
 from dlworkflow.inference.inputs import Inputs
@@ -39,7 +38,6 @@ from dlworkflow.inference.rebuild import (
     check_alike,
     load_run_model,
     placed,
-    possible_outputs,
     stored_columns,
     stored_target,
     stored_thresholds,
@@ -48,9 +46,7 @@ from dlworkflow.inference.rebuild import (
 from dlworkflow.inference.records import records_of, source_of
 from dlworkflow.inference.rows import rows_of
 from dlworkflow.inference.samples import Sample, image_samples
-from dlworkflow.models import libraries
-from dlworkflow.models.weights.checkpoint import apply_weights, load_weights
-from dlworkflow.models.weights.from_weights import find_fit
+from dlworkflow.inference.weights import parts_of_file, parts_of_published
 from dlworkflow.runs import Run, find_run
 
 _FILES_A_CORE = 16
@@ -123,10 +119,10 @@ class Predictor:
         RunError for none, and for runs whose classes, inputs or preprocessing differ.
         """
         found = [run if isinstance(run, Run) else find_run(os.fspath(run)) for run in runs]
+        if len(found) == 1:
+            return cls.from_run(found[0], **options)
         check_alike(found)
         members = [cls.from_run(run, **options) for run in found]
-        if len(members) == 1:
-            return members[0]
         own = [InUnits(each.model, each.target) if each.target else each.model for each in members]
         by_class = zip(*(each.thresholds for each in members), strict=True)
         thresholds = tuple(sum(of_class) / len(members) for of_class in by_class)
@@ -155,36 +151,21 @@ class Predictor:
         for a model of torchvision or timm, what `transform` leaves open is done as for its published weights. Raises
         ModelError for a file without weights, or without those of this model, and ConfigError for the rest.
         """
-        classes = tuple(map(nfc, classes))
-        task_name = models.entry(model_name).task
-        n_outputs = possible_outputs(model_name, task_name, classes)
-        size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        weights, source = load_weights(path), f"weights {str(path)!r}"
-        shapes: dict[str, Any] = {"n_outputs": n_outputs, "in_shape": in_shape, "image_size": size}
-        fit = find_fit(model_name, weights, **shapes, settings=settings, source=source)
-        pipeline = None
-        if len(fit.in_shape) == 3:
-            height, width = fit.in_shape[1:]
-            if models.is_published(model_name):
-                usual = libraries.published(model_name).steps((height, width), fit.in_shape[0])
-                transform = complete(transform, usual)
-            pipeline = parse(transform, image_size=fit.in_shape[1:], channels=fit.in_shape[0]).for_evaluation()
-        elif transform is not None:
-            raise ConfigError(f"data.transform: model {model_name!r} takes numbers, not images")
-        chosen = choose_device(str(device))
-        model = models.build(model_name, fit.in_shape, fit.n_outputs, **fit.settings)
-        apply_weights(model, weights, source=source)
-        task = "regression" if not classes else "binary" if fit.n_outputs == 1 else "multiclass"
-        return cls(
-            model=placed(model.eval(), chosen),
-            task=get_task(task),
-            classes=classes,
-            in_shape=fit.in_shape,
-            transform=pipeline,
-            device=chosen,
-            model_name=model_name,
-            settings=fit.settings,
-        )
+        given: dict[str, Any] = {"in_shape": in_shape, "image_size": image_size, "settings": settings}
+        parts = parts_of_file(model_name, path, classes=classes, transform=transform, device=device, **given)
+        return cls(**parts)
+
+    @classmethod
+    def from_published(
+        cls, model_name: str, weights: str = "default", *, offline: bool = False, device: Device = "auto"
+    ) -> Predictor:
+        """Take a model of torchvision or timm with its published weights: it predicts ImageNet's 1,000 classes.
+
+        Weights that are not on this machine are downloaded, unless `offline`; what and from where is logged first.
+        Raises ConfigError for a model or weights that are not published, MissingDataError for those that cannot be
+        had, and ModelError for weights of other classes.
+        """
+        return cls(**parts_of_published(model_name, weights, offline=offline, device=device))
 
     @property
     def name(self) -> str:

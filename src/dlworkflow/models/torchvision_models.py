@@ -95,3 +95,10 @@ def published(name: str, weights: str = "default") -> Published:
 def usual_size(name: str) -> tuple[int, int]:
     """Return the height and width of the images that a model's default weights take."""
     return published(name).crop
+
+
+def imagenet_classes() -> tuple[str, ...]:
+    """Return the names of ImageNet's 1,000 classes in the order of their labels."""
+    from torchvision import models
+
+    return tuple(models.ResNet18_Weights.DEFAULT.meta["categories"])

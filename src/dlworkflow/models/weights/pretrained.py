@@ -122,6 +122,20 @@ def _from_url(weights: Published, offline: bool) -> Path:
     return path
 
 
+def take_published(model: nn.Module, weights: StateDict, *, source: str) -> None:
+    """Copy published weights into a model for the classes that they are of, the last layer included.
+
+    Raises ModelError that lists what is missing, unexpected or misshapen; the model is then as it was.
+    """
+    apply_weights(model, _as_built_here(weights), source=source)
+
+
+def _as_built_here(weights: StateDict) -> dict[str, Tensor]:
+    """Return published weights by the names of today, without those of auxiliary classifiers."""
+    given = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
+    return {name: tensor for name, tensor in given.items() if not name.startswith(AUXILIARY)}
+
+
 def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tuple[list[str], list[str]]:
     """Copy pretrained weights into a model for other classes; return the names (taken, left as they were drawn).
 
@@ -130,9 +144,7 @@ def take_pretrained(model: nn.Module, weights: StateDict, *, source: str) -> tup
     unexpected or misshapen; the model is then as it was.
     """
     own = model.state_dict()
-    given = {_OLD_DENSENET.sub(r"\1\2", name): tensor for name, tensor in weights.items()}
-    given = {name: tensor for name, tensor in given.items() if not name.startswith(AUXILIARY)}
-    given, notes = as_named(given, own)
+    given, notes = as_named(_as_built_here(weights), own)
     new = [name for name in own if _is_new(name, model, given)]
     expected = {name: tensor for name, tensor in own.items() if name not in new}
     outside = {
