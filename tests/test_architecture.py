@@ -248,6 +248,7 @@ cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
 cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
+    models/timm_models models/torchvision_models
     inference/predictor cli/command cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
     inference/inputs inference/rebuild analysis/evaluation course/trace cli/options

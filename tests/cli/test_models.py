@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import pytest
 from torch import nn
@@ -47,6 +48,32 @@ def test_models_in_markdown_is_one_table(dlw):
 
     assert {line.count("|") for line in lines} == {8}
     assert len(lines) == 2 + len(models.names())
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "weights"),
+    [
+        ("ResNet18", "timm/resnet18", "a1_in1k, a2_in1k"),
+        ("resnet18", "resnet18", "IMAGENET1K_V1"),
+        ("vgg", "tinyvgg", ""),
+    ],
+)
+def test_a_search_lists_models_of_other_libraries_with_their_weights(dlw, text, model, weights):
+    rows = json.loads(dlw("models", "--search", text, "--format", "json").out)
+
+    assert {row["model"]: row["weights"] for row in rows}[model].startswith(weights)
+
+
+def test_a_search_without_timm_names_the_command_that_installs_it(dlw, monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+
+    assert "pip install 'dlworkflow[timm]'" in dlw("models", "--search", "vgg16").err
+
+
+def test_a_search_that_finds_nothing_is_one_line(dlw):
+    answer = dlw("models", "--search", "resnext0")
+
+    assert (answer.code, answer.err) == (2, "dlw: --search: no name of a model contains 'resnext0'\n")
 
 
 def test_models_lists_a_registered_model(dlw, registered):

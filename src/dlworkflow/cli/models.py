@@ -36,13 +36,29 @@ if TYPE_CHECKING:
     from dlworkflow.inference.predictor import Predictor
 
 
-def models(output: FormatOption = Format.table) -> None:
+def models(
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="List the models whose names contain a text, those of torchvision and timm too [default: off].",
+        ),
+    ] = None,
+    output: FormatOption = Format.table,
+) -> None:
     """List the models.
 
-    Parameters are those for the notes' input, in the column beside it.
+    Parameters are those for the notes' input, in the column beside it. With --search, the last column has the names of
+    published weights for --weights.
+
+    Examples:
+    dlw models --search convnext
     """
     from dlworkflow.models import entries, recipe_names
 
+    if search is not None:
+        _search(search, output)
+        return
     rows = [
         {
             "model": name,
@@ -57,7 +73,28 @@ def models(output: FormatOption = Format.table) -> None:
     ]
     columns = {key: key.replace("_", " ") for key in rows[0]}
     print_table([{key: number(value) for key, value in row.items()} for row in rows], columns, output, rows)
-    say("and every classification model of torchvision by its name there: resnet18, efficientnet_b0, vit_b_16, ...")
+    say(
+        "and the classification models of torchvision (resnet18) and timm (timm/convnext_atto): `dlw models --search TEXT`"
+    )
+
+
+def _search(text: str, output: Format) -> None:
+    """Print the models whose names contain a text, in any case, and the published weights of each."""
+    from dlworkflow.errors import ConfigError
+    from dlworkflow.models import names, timm_models, torchvision_models
+
+    own = names()
+    found = {name: ["in1k"] if name in timm_models.LITE else [] for name in [*own, *timm_models.LITE]}
+    found |= torchvision_models.weights()
+    try:
+        found |= timm_models.weights()
+    except ConfigError as error:
+        say(str(error).removeprefix("model.name: "))
+    fitting = [name for name in found if text.lower() in name.lower()]
+    rows = [{"model": name, "weights": ", ".join(found[name])} for name in fitting]
+    if not rows:
+        raise ConfigError(f"--search: no name of a model contains {text!r}")
+    print_table(rows, {"model": "model", "weights": "weights"}, output)
 
 
 @takes_code

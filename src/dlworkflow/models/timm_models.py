@@ -40,6 +40,15 @@ def names() -> tuple[str, ...]:
     return tuple(f"{PREFIX}{name}" for name in (*timm.list_models(), *timm.list_pretrained()))
 
 
+def weights() -> dict[str, list[str]]:
+    """Return {name: tags of its published weights} of all models. Raises ConfigError as `names` does."""
+    timm = _timm(f"{PREFIX}NAME")
+    found: dict[str, list[str]] = {f"{PREFIX}{name}": [] for name in timm.list_models()}
+    for name, _, tag in (each.partition(".") for each in timm.list_pretrained()):
+        found[f"{PREFIX}{name}"].append(tag)
+    return found
+
+
 @cache
 def constructor(name: str) -> Callable[..., nn.Module]:
     """Return the function that builds a model of timm for some data.

@@ -31,6 +31,13 @@ def names() -> tuple[str, ...]:
     return tuple(models.list_models(module=models))
 
 
+def weights() -> dict[str, list[str]]:
+    """Return {name: names of its published weights} of all models."""
+    from torchvision import models
+
+    return {name: [each.name for each in models.get_model_weights(name)] for name in names()}
+
+
 @cache
 def constructor(name: str) -> Callable[..., nn.Module]:
     """Return the function that builds a model of torchvision for some data.
