@@ -74,7 +74,7 @@ def models(
     columns = {key: key.replace("_", " ") for key in rows[0]}
     print_table([{key: number(value) for key, value in row.items()} for row in rows], columns, output, rows)
     say(
-        "and the classification models of torchvision and timm: resnet18, timm/convnext_atto; see dlw models --search TEXT"
+        "and the classification models of torchvision and timm (resnet18, timm/convnext_atto): dlw models --search TEXT"
     )
 
 
