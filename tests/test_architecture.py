@@ -154,6 +154,7 @@ training/distributed: errors files/text engine/data_parallel engine/device engin
     training/resume training/run
 training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/functions
 training/explained: errors registry config/documentation config/flags
+training/fitting: errors registry engine/losses engine/tasks data data/given data/splits runs models training/run
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths registry/user_files config engine/class_weights engine/data_parallel engine/device
     engine/losses engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol
@@ -204,7 +205,7 @@ analysis/comparison_figures: errors metrics/functions plotting runs runs/compari
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
-    runs models models/libraries models/weights training/settings
+    runs models models/libraries models/weights training/settings inference/rebuild
 analysis/evaluation: errors files/paths files/text registry/user_code config engine/device engine/loop engine/losses
     engine/tasks data data/datasets data/folders data/images data/loaders data/protocol data/selection data/shards
     data/splits data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild

@@ -97,6 +97,13 @@ def scripts(path: Path) -> list[tuple[str, str]]:
     return re.findall(marked, read(path), re.DOTALL)
 
 
+def write_files(folder):
+    """Write the files of code that the guide shows, `<!-- test: file NAME -->`, as its reader would."""
+    for path in FILES:
+        for name, content in re.findall(r"<!-- test: file (\S+) -->\n```python\n(.*?)```", read(path), re.DOTALL):
+            (folder / name).write_text(content, encoding="utf-8")
+
+
 RUN_IN_ORDER = """
 import contextlib, io, json, sys
 names, printed = {}, []
@@ -116,6 +123,7 @@ def in_chapter(in_tmp, request):
 
     def give(page):
         (in_tmp / "configs").symlink_to(ROOT / "configs")
+        write_files(in_tmp)
         if NEEDS.get(page) == "fashion_mnist" and fashion_mnist.find() is None:
             pytest.skip("no FashionMNIST files")
         if NEEDS.get(page) == "photos":
@@ -297,6 +305,7 @@ def reader(tmp_path_factory):
     (root / "path" / "to").mkdir(parents=True)
     (root / "path" / "to" / "folder").symlink_to(root / "food")
     (root / "configs").symlink_to(ROOT / "configs")
+    write_files(root)
     call_in(root, ["train", "tinyvgg", "--data", "food", "--epochs", "1"])
     call_in(root, SHARDING)
     (root / "theirs").mkdir()

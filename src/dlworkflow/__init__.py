@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dlworkflow.course.helpers import walk_through_dir as walk_through_dir
     from dlworkflow.course.predicted_image import pred_and_plot_image as pred_and_plot_image
     from dlworkflow.course.training import eval_model as eval_model
+    from dlworkflow.course.training import fit as fit
     from dlworkflow.course.training import resume_training as resume_training
     from dlworkflow.course.training import run_training as run_training
     from dlworkflow.course.training import test_step as test_step
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from dlworkflow.models.tiny_vgg import TinyVGG as TinyVGG
     from dlworkflow.models.weights.checkpoint import load_weights as load_weights
     from dlworkflow.models.weights.from_weights import load_model as load_model
+    from dlworkflow.registry.user_code import use_code as use_code
     from dlworkflow.runs import Run as Run
     from dlworkflow.runs import find_run as find_run
     from dlworkflow.runs import list_runs as list_runs
@@ -137,6 +139,7 @@ _HOMES = {  # where each public name lives
     "course.predicted_image": ("pred_and_plot_image",),
     "course.training": (
         "eval_model",
+        "fit",
         "resume_training",
         "run_training",
         "test_step",
@@ -208,6 +211,7 @@ _HOMES = {  # where each public name lives
     ),
     "models.weights.checkpoint": ("load_weights",),
     "models.weights.from_weights": ("load_model",),
+    "registry.user_code": ("use_code",),
     "runs": (
         "Run",
         "find_run",

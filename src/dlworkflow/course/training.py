@@ -175,6 +175,13 @@ def run_training(*args: Any, verbose: bool = True, **settings: Any) -> Run:
     return _shown(training.run_training, verbose, *args, **settings)
 
 
+def fit(*args: Any, verbose: bool = True, **settings: Any) -> Run:
+    """Train a model on data or loaders; takes the arguments of `dlworkflow.training.fit`, prints as `run_training`."""
+    from dlworkflow import training
+
+    return _shown(training.fit, verbose, *args, **settings)
+
+
 def resume_training(*args: Any, verbose: bool = True, **settings: Any) -> Run:
     """Resume a run; takes the arguments of `dlworkflow.training.resume_training` and prints as `run_training` does."""
     from dlworkflow import training

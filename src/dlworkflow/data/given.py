@@ -23,9 +23,9 @@ WANTED = "dlworkflow.Splits, or torch data sets or loaders: (train, test), (trai
 def as_splits(name: str, found: Any, *, task: str | None = None, n_outputs: int | None = None) -> Splits:
     """Return splits for `found`: itself, or data sets or loaders of (inputs, label) as a pair, triple or dictionary.
 
-    Labels of whole numbers are classes, numbers 0.0 and 1.0 a binary task, other numbers a regression, unless `task`
-    is given. Class names are the data set's `classes`, else the labels; `n_outputs` is the least number of classes.
-    Raises DataError for anything else.
+    Labels of whole numbers are classes, numbers 0.0 and 1.0 a binary task, rows of them several labels, other numbers a
+    regression, unless `task` is given. Class names are the data set's `classes`, else the labels; `n_outputs` is the
+    least number of classes. Raises DataError for anything else.
     """
     if isinstance(found, Splits):
         return found
@@ -94,13 +94,15 @@ def _labels(part: Any) -> Tensor:
 def _task_of(labels: Tensor) -> str:
     if not labels.is_floating_point():
         return "multiclass"
-    return "binary" if bool(torch.isin(labels, torch.tensor([0.0, 1.0])).all()) else "regression"
+    if not bool(torch.isin(labels, torch.tensor([0.0, 1.0])).all()):
+        return "regression"
+    return "multilabel" if labels.ndim == 2 and labels.shape[1] > 1 else "binary"
 
 
 def _classes(part: Any, labels: Mapping[str, Tensor], task: str, n_outputs: int | None) -> tuple[str, ...]:
     """Return the class names, by the data set under any subsets, else the labels as text."""
-    if task == "binary":
-        highest = 1
+    if task in ("binary", "multilabel"):
+        highest = labels["train"].shape[1] - 1 if task == "multilabel" else 1
     else:
         every = torch.cat([each.reshape(-1) for each in labels.values()])
         highest = max(int(every.max()), (n_outputs or 0) - 1)

@@ -88,15 +88,21 @@ class Predictor:
 
     @classmethod
     def from_run(
-        cls, run: Run | str | os.PathLike[str], *, weights: str = "best", device: Device = "auto"
+        cls,
+        run: Run | str | os.PathLike[str],
+        *,
+        weights: str = "best",
+        device: Device = "auto",
+        model: nn.Module | None = None,
     ) -> Predictor:
         """Rebuild the model of a run, a `Run` or what `find_run` takes (a path, a name), with its best or last weights.
 
-        Raises RunError when the run or its weights are missing.
+        `model` is that of the run as an object, into which the weights are put, where it cannot be rebuilt from its
+        name. Raises RunError when the run or its weights are missing, and CodeError for code that was not named.
         """
         run = run if isinstance(run, Run) else find_run(os.fspath(run))
         summary = run.summary()
-        model = load_run_model(run, weights)
+        model = load_run_model(run, weights, model)
         chosen = choose_device(str(device))
         return cls(
             model=placed(model, chosen),

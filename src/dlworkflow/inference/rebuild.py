@@ -58,8 +58,13 @@ def possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> li
     return [1, 2] if len(classes) == 2 and task == "binary" else [2, 1] if len(classes) == 2 else [len(classes)]
 
 
-def load_run_model(run: Run, weights: str = "best") -> nn.Module:
-    """Rebuild a run's model with its weights, on the CPU, in evaluation mode. Raises RunError when it has none."""
+def load_run_model(run: Run, weights: str = "best", model: nn.Module | None = None) -> nn.Module:
+    """Rebuild a run's model with its weights, on the CPU, in evaluation mode; `model` is it where it is there already.
+
+    Raises RunError when the run has no weights, and CodeError for code that was not named.
+    """
+    if model is not None:
+        return load_model(model.cpu(), stored_weights(run, weights)).eval()
     summary = run.summary()
     take_code(run, ("model",))
     settings = dict(summary.config["model"])

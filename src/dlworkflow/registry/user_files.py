@@ -211,13 +211,13 @@ def digest_of(path: Path) -> str:
 
 
 def source_of(thing: Any) -> Path | None:
-    """Return the file in which a class or function is defined; None for one of a session, or of no file."""
+    """Return the user's file in which a class or function is defined; None for a session's or an installed one."""
     try:
         found = inspect.getsourcefile(inspect.unwrap(thing))
     except (TypeError, OSError):
         return None
     path = Path(found).resolve() if found else None
-    return path if path is not None and path.is_file() else None
+    return path if path is not None and path.is_file() and not _is_installed(path) else None
 
 
 def forget_files() -> None:

@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "settings": ("resolve_config",),
         "run": ("run_training",),
+        "fitting": ("fit",),
         "resume": ("resume_training",),
     },
 )

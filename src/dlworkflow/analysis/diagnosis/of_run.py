@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from dlworkflow.config import Layer, TrainConfig
 from dlworkflow.config.command_line import flat
 from dlworkflow.engine.losses import build_training_loss, names_for
 from dlworkflow.engine.tasks import get_task
-from dlworkflow.errors import DlwError, RunError
+from dlworkflow.errors import CodeError, DlwError, RunError
 from dlworkflow.files.notebook import Shown, html_table
+from dlworkflow.inference.rebuild import take_code
 from dlworkflow.models import libraries
 from dlworkflow.models.weights.pretrained import at_hand
 from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means, trained_epochs
@@ -77,6 +79,8 @@ def diagnose_run(run: Run) -> RunDiagnosis:
     )
     diagnosis = judge(curves)
     can_resume = status in ("interrupted", "killed") and run.state_path.is_file()
+    with suppress(CodeError):  # without the code, each command has all settings
+        take_code(run)
     situation = situation_of(summary, resume=str(run.path) if can_resume else None)
     commands = suggested_commands(diagnosis.suggestions, situation)
     notes = _notes(summary, status, len(history), over_batches)
