@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from dlworkflow import data, models
@@ -379,6 +380,11 @@ def saved(model, tmp_path):
     return tmp_path / "w.pth"
 
 
+def as_safetensors(model, tmp_path):
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
 def a_photo(tmp_path):
     from PIL import Image
 
@@ -446,13 +452,14 @@ LABELLED = {"any": (), "regression": (), "binary": ("no", "yes"), "multiclass": 
 
 
 @pytest.mark.usefixtures("on_cpu")
+@pytest.mark.parametrize("file_of", [saved, as_safetensors])
 @pytest.mark.parametrize("name", [name for name, entry in models.entries().items() if entry.parameters])
-def test_weights_of_every_model_come_back(name, tmp_path):
+def test_weights_of_every_model_come_back(name, file_of, tmp_path):
     entry = models.entry(name)
     model = models.build(name, entry.in_shape, entry.n_outputs)
     n = 2 if entry.n_outputs == 1 else entry.n_outputs
 
-    predictor = Predictor.from_weights(name, saved(model, tmp_path), classes=LABELLED[entry.task][:n])
+    predictor = Predictor.from_weights(name, file_of(model, tmp_path), classes=LABELLED[entry.task][:n])
 
     X = torch.rand(2, *entry.in_shape)
     with torch.inference_mode():

@@ -97,6 +97,7 @@ def find_fit(
     Raises ConfigError for settings that the model does not take, and ModelError that lists what does not fit and says
     what would.
     """
+    weights = _in_order(name, weights)
     shape = in_shape or input_shape(name, weights, image_size)
     given = dict(settings or {})
     fits = list(_fits(name, weights, shape, n_outputs, given))
@@ -127,6 +128,16 @@ def input_shape(name: str, weights: Mapping[str, Tensor], image_size: tuple[int,
     elif first is not None and (per_pixel := first.shape[1] / (height * width)) in (1, 3):
         channels = int(per_pixel)
     return channels, height, width
+
+
+def _in_order(name: str, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return weights in the order of the model's layers, which a safetensors file does not keep."""
+    entry = models.entry(name)
+    if not entry.in_shape:
+        return weights
+    with torch.device(_device(name)):
+        own = models.build(name, entry.in_shape, entry.n_outputs).state_dict()
+    return {key: weights[key] for key in own if key in weights} | dict(weights)
 
 
 def _first(weights: Mapping[str, Tensor]) -> Tensor | None:
