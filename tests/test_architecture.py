@@ -197,7 +197,7 @@ inference/rebuild: errors registry/user_code registry/user_files engine/target_s
     models models/weights
 inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
-inference/samples: errors files/paths inference/arrays inference/inputs
+inference/samples: errors files/paths data/images inference/arrays inference/inputs
 inference/weights: errors engine/device engine/tasks data/folders data/images models models/libraries
     models/torchvision_models models/weights inference/rebuild
 analysis:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypedDict, Unpack, overload
 
 import torch
@@ -19,9 +20,7 @@ from torch import Tensor, nn
 
 from dlworkflow.data.columns import Columns
 from dlworkflow.data.folders.class_names import nfc
-from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
-from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.images.transforms import Spec
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
@@ -45,7 +44,7 @@ from dlworkflow.inference.rebuild import (
 )
 from dlworkflow.inference.records import records_of, source_of
 from dlworkflow.inference.rows import rows_of
-from dlworkflow.inference.samples import Sample, image_samples
+from dlworkflow.inference.samples import ImageReader, Sample
 from dlworkflow.inference.weights import parts_of_file, parts_of_published
 from dlworkflow.runs import Run, find_run
 
@@ -130,11 +129,9 @@ class Predictor:
         check_alike(found)
         members = [cls.from_run(run, **options) for run in found]
         own = [InUnits(each.model, each.target) if each.target else each.model for each in members]
-        by_class = zip(*(each.thresholds for each in members), strict=True)
-        thresholds = tuple(sum(of_class) / len(members) for of_class in by_class)
-        return replace(
-            members[0], model=Ensemble(own, members[0].task).eval(), run=None, target=None, thresholds=thresholds
-        )
+        thresholds = tuple(map(fmean, zip(*(each.thresholds for each in members), strict=True)))
+        model = Ensemble(own, members[0].task).eval()
+        return replace(members[0], model=model, run=None, target=None, thresholds=thresholds)
 
     @classmethod
     def from_weights(
@@ -220,9 +217,9 @@ class Predictor:
         An image is a path, bytes (of a JPEG, say), a PIL image, an array or a tensor; it goes through the preprocessing
         of the run. Arrays and tensors hold uint8 or floats in [0, 1], one image or a batch; their dimensions follow
         from the shape, or are `layout`. A row of numbers is a sequence, an array or a tensor; of a table, also a
-        mapping {column: value}, several a data frame or a mapping of lists. Several are a folder, a
-        pattern, a CSV file, a batch, or an iterable; a generator of frames is read in batches of `batch_size`, a few of
-        them ahead. `tta` is as for `with_tta`; `top_k` is the number of likeliest classes in `top`.
+        mapping {column: value}, several a data frame or a mapping of lists. Several are a folder, a pattern, a CSV
+        file, a batch, or an iterable; a generator of frames is read in batches of `batch_size`, a few of them ahead.
+        `tta` is as for `with_tta`; `top_k` is the number of likeliest classes in `top`.
 
         One input that cannot be read raises DataError; among several it is a prediction with `error` set. What is
         no input of the model raises DataError.
@@ -230,9 +227,9 @@ class Predictor:
         options: dict[str, Any] = {"top_k": top_k, "batch_size": batch_size}
         model = self.with_tta(tta)
         if self.transform is not None:
-            grey = self.in_shape[0] == 1
-            samples, is_many = image_samples(x, self._pixels, layout=layout, grey=grey, owner=self.name)
-            found = model._of_images(samples, **options)
+            reader = ImageReader(self.transform, self.in_shape[0], self.name, layout)
+            samples, is_many = reader.samples(x)
+            found = model._of_images(samples, reader, **options)
         elif self.columns is not None:
             records, sources, is_many = records_of(x, self.columns, owner=self.name)
             found = model.predict_records(records, sources=sources, **options)
@@ -265,42 +262,27 @@ class Predictor:
         """Predict rows of numbers, of a table in its units. Raises DataError for a row of another length."""
         return self.predict(iter(rows), batch_size=batch_size, top_k=top_k)
 
-    def _of_images(self, samples: Iterable[Sample], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
+    def _of_images(
+        self, samples: Iterable[Sample], reader: ImageReader, *, top_k: int, batch_size: int
+    ) -> Iterator[Prediction]:
         size = min(batch_size, _FILES_A_CORE) if self.device.type == "cpu" else batch_size
-        work = partial(self._predict_samples, top_k=top_k)
+        work = partial(self._predict_samples, reader=reader, top_k=top_k)
         for predictions in on_all_cores(work, chunks(samples, size)):
             yield from predictions
 
-    def _predict_samples(self, samples: Sequence[Sample], *, top_k: int) -> list[Prediction]:
+    def _predict_samples(self, samples: Sequence[Sample], *, reader: ImageReader, top_k: int) -> list[Prediction]:
         """Read and predict some images as one batch."""
-        assert self.transform is not None
-        found = [self._read(sample) for sample in samples]
+        found = [reader.read(sample) for sample in samples]
         images = {index: pixels for index, pixels in enumerate(found) if isinstance(pixels, Tensor)}
         predicted: dict[int, Prediction] = {}
         if images:
-            inputs = self.transform.to_float(torch.stack(list(images.values())))
+            inputs = reader.transform.to_float(torch.stack(list(images.values())))
             sources = [samples[index].source for index in images]
             predicted = dict(zip(images, self._predictions(sources, inputs, top_k), strict=True))
         return [
             predicted.get(index) or Prediction(sample.source, error=str(found[index]))
             for index, sample in enumerate(samples)
         ]
-
-    def _read(self, sample: Sample) -> Tensor | str:
-        """Return an image as it goes into the batch, or the reason why it cannot be read."""
-        assert self.transform is not None
-        if isinstance(sample.content, Tensor):
-            return sample.content
-        content = sample.content if isinstance(sample.content, bytes) else None
-        try:
-            return to_uint8(self.transform.read(sample.source, self.in_shape[0], content))
-        except ImageError as error:
-            return error.reason
-
-    def _pixels(self, image: Image.Image) -> Tensor:
-        """Return an image in memory as it goes into the batch."""
-        assert self.transform is not None
-        return to_uint8(self.transform.prepare(image, self.in_shape[0]))
 
     def _rows(self, given: Any) -> tuple[Iterable[list[float]], bool]:
         """Return the rows of numbers in what was given, files of them included, and whether that is several."""

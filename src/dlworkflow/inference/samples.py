@@ -6,7 +6,7 @@ Files are opened later, all else is copied at once: the caller's buffer may hold
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from dlworkflow.data.images.decoding import ImageError
+from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.errors import DataError
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.arrays import Layout, images_of
 from dlworkflow.inference.inputs import expand_paths
 
-Prepare = Callable[[Image.Image], Tensor]
-
 _IMAGES = "a path, bytes, a PIL image, an array or a tensor"
+_SINGLE = (bytes, bytearray, memoryview, Mapping, Image.Image)
+"""Iterables that are not several images."""
 
 
 @dataclass(frozen=True)
@@ -33,57 +36,73 @@ class Sample:
     content: Path | bytes | Tensor
 
 
-def image_samples(
-    given: Any, prepare: Prepare, *, layout: Layout | None = None, grey: bool = False, owner: str
-) -> tuple[Iterable[Sample], bool]:
-    """Return the images in what was given, and whether that is several.
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads images for a model, called `owner` in errors, by its preprocessing, in grey (1 channel) or RGB (3).
 
-    A folder, a pattern, a CSV file that lists images, a batch and an iterable are several, whatever they hold.
-    `prepare` brings an image to the size of the model, called `owner` in errors; `grey` is what it takes, see
-    `arrays.images_of`. Raises DataError for what is no image.
+    `layout` is that of arrays and tensors, see `arrays.images_of`.
     """
-    if isinstance(given, str | os.PathLike):
-        paths = expand_paths([os.fspath(given)])
-        return map(_of_path, paths), paths != [user_path(given)]
-    if isinstance(given, np.ndarray | Tensor):
-        images, is_batch = images_of(given, layout, grey=grey)
-        return _prepared(images, prepare), is_batch
-    if isinstance(given, Iterable) and not isinstance(given, bytes | bytearray | memoryview | Mapping | Image.Image):
-        if isinstance(given, Sequence) and all(isinstance(each, str | os.PathLike) for each in given):
-            return map(_of_path, expand_paths(map(os.fspath, given)) if given else []), True
-        return _each(given, prepare, layout, grey, owner), True
-    return [_one(given, 0, prepare, layout, grey, owner)], False
 
+    transform: Pipeline
+    channels: int
+    owner: str
+    layout: Layout | None = None
 
-def _each(given: Iterable[Any], prepare: Prepare, layout: Layout | None, grey: bool, owner: str) -> Iterator[Sample]:
-    """Yield a sample for each of the things given, which are taken one by one."""
-    for index, each in enumerate(given):
+    def samples(self, given: Any) -> tuple[Iterable[Sample], bool]:
+        """Return the images in what was given, and whether that is several.
+
+        A folder, a pattern, a CSV file that lists images, a batch and an iterable are several, whatever they hold.
+        Raises DataError for what is no image.
+        """
+        if isinstance(given, str | os.PathLike):
+            paths = expand_paths([os.fspath(given)])
+            return map(_of_path, paths), paths != [user_path(given)]
+        if isinstance(given, np.ndarray | Tensor):
+            images, is_batch = images_of(given, self.layout, grey=self.channels == 1)
+            return (self._prepared(image, _name(index)) for index, image in enumerate(images)), is_batch
+        if isinstance(given, Iterable) and not isinstance(given, _SINGLE):
+            if isinstance(given, Sequence) and all(isinstance(each, str | os.PathLike) for each in given):
+                return map(_of_path, expand_paths(map(os.fspath, given)) if given else []), True
+            return self._each(given), True
+        return [self._one(given, 0)], False
+
+    def read(self, sample: Sample) -> Tensor | str:
+        """Return an image as it goes into the batch, uint8 (c, h, w), or the reason why it cannot be read."""
+        if isinstance(sample.content, Tensor):
+            return sample.content
+        content = sample.content if isinstance(sample.content, bytes) else None
         try:
-            yield _one(each, index, prepare, layout, grey, owner)
-        except DataError as error:
-            raise DataError(f"input {index}: {error}") from None
+            return to_uint8(self.transform.read(sample.source, self.channels, content))
+        except ImageError as error:
+            return error.reason
 
+    def _each(self, given: Iterable[Any]) -> Iterator[Sample]:
+        """Yield a sample for each of the things given, which are taken one by one."""
+        for index, each in enumerate(given):
+            try:
+                yield self._one(each, index)
+            except DataError as error:
+                raise DataError(f"input {index}: {error}") from None
 
-def _one(given: Any, index: int, prepare: Prepare, layout: Layout | None, grey: bool, owner: str) -> Sample:
-    """Return a single image, the `index`-th of what was given."""
-    if isinstance(given, str | os.PathLike):
-        return _of_path(user_path(given))
-    if isinstance(given, bytes | bytearray | memoryview):
-        return Sample(_name(index), bytes(given))
-    if isinstance(given, Image.Image):
-        return Sample(str(getattr(given, "filename", "") or _name(index)), prepare(given))
-    if isinstance(given, np.ndarray | Tensor):
-        images, is_batch = images_of(given, layout, grey=grey)
-        found = list(images)
-        if is_batch and len(found) != 1:
-            raise DataError(f"a batch of {len(found)} images, shape {tuple(given.shape)}, where one image is expected")
-        return Sample(_name(index), prepare(found[0]))
-    raise DataError(f"{owner} takes images: {_IMAGES}, or several of them, not {type(given).__name__}")
+    def _one(self, given: Any, index: int) -> Sample:
+        """Return a single image, the `index`-th of what was given."""
+        if isinstance(given, str | os.PathLike):
+            return _of_path(user_path(given))
+        if isinstance(given, bytes | bytearray | memoryview):
+            return Sample(_name(index), bytes(given))
+        if isinstance(given, Image.Image):
+            return self._prepared(given, str(getattr(given, "filename", "") or _name(index)))
+        if isinstance(given, np.ndarray | Tensor):
+            images, is_batch = images_of(given, self.layout, grey=self.channels == 1)
+            found = list(images)
+            if is_batch and len(found) != 1:
+                shape = tuple(given.shape)
+                raise DataError(f"a batch of {len(found)} images, shape {shape}, where one image is expected")
+            return self._prepared(found[0], _name(index))
+        raise DataError(f"{self.owner} takes images: {_IMAGES}, or several of them, not {type(given).__name__}")
 
-
-def _prepared(images: Iterable[Image.Image], prepare: Prepare) -> Iterator[Sample]:
-    for index, image in enumerate(images):
-        yield Sample(_name(index), prepare(image))
+    def _prepared(self, image: Image.Image, source: str) -> Sample:
+        return Sample(source, to_uint8(self.transform.prepare(image, self.channels)))
 
 
 def _of_path(path: Path) -> Sample:
