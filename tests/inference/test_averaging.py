@@ -65,6 +65,12 @@ def predictor(model=None):
     return Predictor(model or Left(), get_task("multiclass"), ("a", "b"), (1, 8, 8), way, torch.device("cpu"))
 
 
+def test_models_of_several_labels_disagree_where_one_label_is_on_another_side_of_its_threshold():
+    scores = torch.tensor([[[1.0, -9.0]], [[0.5, -9.0]], [[3.0, -9.0]]])  # probabilities 0.73, 0.62, 0.95: mean 0.77
+
+    assert disagreement(scores, get_task("multilabel"), (0.7, 0.5)).tolist() == pytest.approx([1 / 3])
+
+
 def test_flip_is_the_mean_probability_of_an_image_and_its_mirror_image():
     images = [half_white(), half_white()[:, ::-1]]
     expected = np.mean([dict(found.top)["a"] for found in predictor().predict(images, top_k=2)])

@@ -83,14 +83,13 @@ def _as_object(prediction: Prediction) -> dict[str, Any]:
     found: dict[str, Any] = {"input": prediction.source}
     if prediction.error is not None:
         return found | {"error": prediction.error}
-    if prediction.disagreement is not None:
-        found["disagreement"] = prediction.disagreement
+    apart = {} if prediction.disagreement is None else {"disagreement": prediction.disagreement}
     if prediction.value is not None:
-        return found | {"value": prediction.value if math.isfinite(prediction.value) else None}
+        return found | {"value": prediction.value if math.isfinite(prediction.value) else None} | apart
     if prediction.labels is not None:
         found["labels"] = _pairs(prediction.labels)
     top = _pairs(prediction.top)
-    return found | {"label": prediction.label, "probability": prediction.probability, "top": top}
+    return found | {"label": prediction.label, "probability": prediction.probability, "top": top} | apart
 
 
 def _pairs(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:

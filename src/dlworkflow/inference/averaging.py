@@ -5,7 +5,7 @@ Their mean is given as raw scores too, so that whatever reads those of one model
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -92,14 +92,19 @@ def mean_scores(scores: Tensor, task: Task) -> Tensor:
     return yes - no
 
 
-def disagreement(scores: Tensor, task: Task) -> Tensor:
+def disagreement(scores: Tensor, task: Task, thresholds: Sequence[float] = ()) -> Tensor:
     """Return (n,) how far models disagree, given their raw scores (models, n, ...).
 
     That is the share of models whose label is not that of the mean, or the standard deviation of a regression's values.
+    `thresholds` are the probabilities from which the labels of a multilabel task are predicted.
     """
     n = scores.shape[1]
     if not task.has_accuracy:
         return scores.reshape(len(scores), n, -1).std(dim=0).mean(dim=1)
-    labels = torch.stack([task.labels(of_one) for of_one in scores]).reshape(len(scores), n, -1)
-    answer = task.labels(mean_scores(scores, task)).reshape(1, n, -1)
-    return (labels != answer).any(dim=2).float().mean(dim=0)
+
+    def labels(values: Tensor) -> Tensor:
+        found = task.probabilities(values) >= torch.tensor(thresholds) if thresholds else task.labels(values)
+        return found.reshape(n, -1)
+
+    answer = labels(mean_scores(scores, task))
+    return torch.stack([(labels(of_one) != answer).any(dim=1) for of_one in scores]).double().mean(dim=0)

@@ -323,7 +323,7 @@ class Predictor:
         apart = None
         if isinstance(self.model, Ensemble):
             scores = self._scores(self.model.scores, inputs)
-            logits, apart = mean_scores(scores, self.task), disagreement(scores, self.task)
+            logits, apart = mean_scores(scores, self.task), disagreement(scores, self.task, self.thresholds)
         else:
             logits = self.logits(inputs)
         logits = logits.reshape(len(sources), -1)
