@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dlworkflow import plotting as plotting
     from dlworkflow import runs as runs
     from dlworkflow import training as training
+    from dlworkflow.analysis.cross_validation import CrossValidation as CrossValidation
+    from dlworkflow.analysis.cross_validation import cross_validate as cross_validate
     from dlworkflow.analysis.diagnosis import diagnose as diagnose
     from dlworkflow.analysis.diagnosis.of_run import RunDiagnosis as RunDiagnosis
     from dlworkflow.analysis.diagnosis.of_run import diagnose_run as diagnose_run
@@ -106,6 +108,10 @@ if TYPE_CHECKING:
 _ROOMS = ("data", "engine", "models", "plotting", "runs", "training")  # reached as dlworkflow.data and so on
 
 _HOMES = {  # where each public name lives
+    "analysis.cross_validation": (
+        "CrossValidation",
+        "cross_validate",
+    ),
     "analysis.diagnosis": ("diagnose",),
     "analysis.diagnosis.of_run": (
         "RunDiagnosis",

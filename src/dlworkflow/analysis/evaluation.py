@@ -95,8 +95,8 @@ def load_splits(
 ) -> Splits:
     """Load the data that a run was trained on, by its own settings, `on_bad` as given.
 
-    `without_folds` leaves out the setting that holds out a fold in place of the test split. Raises DataError when the
-    data is not there, and RunError when its classes are no longer those of the run.
+    `without_folds` gives the whole training data and the own test split of a run whose test split is a fold. Raises
+    DataError when the data is not there, and RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
     take_code(run)
@@ -104,8 +104,8 @@ def load_splits(
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
-    left_out = ("folds", "fold") if without_folds else ()
-    splits = select(splits, **{key: stored[key] for key in SELECTION if key in stored and key not in left_out})
+    chosen = ("limit",) if without_folds and stored.get("folds") else SELECTION
+    splits = select(splits, **{key: stored[key] for key in chosen if key in stored})
     if list(splits.classes) != summary.classes:
         raise RunError(
             f"the classes of {splits.name!r} are no longer those of {run.name}: "
@@ -321,13 +321,19 @@ def write_report(
     run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None
 ) -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
+    found = report_data(run, part, report, weights=weights, tta=tta)
+    return run.write_evaluation(part.name, found, report_tables(report))
+
+
+def report_tables(report: EvaluationReport) -> dict[str, Iterable[dict[str, Any]]]:
+    """Return the tables of a report by the names of their files: predictions, errors, confusion_matrix."""
     tables: dict[str, Iterable[dict[str, Any]]] = {"predictions": report.predictions(), "errors": report.errors()}
     if report.matrix is not None:
         tables["confusion_matrix"] = [
             {"truth": name} | {f"predicted: {other}": n for other, n in zip(report.classes, row, strict=True)}
             for name, row in zip(report.classes, report.matrix, strict=True)
         ]
-    return run.write_evaluation(part.name, report_data(run, part, report, weights=weights, tta=tta), tables)
+    return tables
 
 
 def report_data(

@@ -76,6 +76,7 @@ app = Commands(
 COMMANDS = {  # name a user types -> "module of this room:function", or ":app" for a group of commands
     "train": "train:train",
     "sweep": "sweep:sweep",
+    "crossval": "crossval:crossval",
     "lr-find": "lr_find:lr_find",
     "predict": "predict:predict",
     "evaluate": "evaluate:evaluate",

@@ -18,21 +18,15 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.runs import explain_marks, headings, pretty
-from dlworkflow.cli.tables import FORMAT_HELP, Format, loss, number, percent, print_table
+from dlworkflow.cli.sweep_lines import SweepLines, counted
+from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
 from dlworkflow.config.flags import OF_SWEEP, OUTPUT, RUN, SEARCH
 from dlworkflow.errors import ConfigError, RunError, few
-from dlworkflow.files.text import shell_command
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.config import Layer, SweepSettings
-    from dlworkflow.training.sweep.folder import Plan, Point, Sweep
-
-_STOPPED = {
-    "": "another process still trains",
-    "time": "the time of --max-minutes is up",
-    "runs": "the runs of --max-runs are made",
-}
+    from dlworkflow.training.sweep.folder import Plan, Sweep
 
 
 @takes_code
@@ -119,8 +113,8 @@ def sweep(
     files = [what] if what is not None and is_file else []
     layers = [*typed_layers([*files, *(config or ())], settings, of_runs), of_the_sweep]
     if resume is not None:
-        _refuse(layers, {"--name": name, "--dry-run": dry_run})
-        found, now = _found(resume, runs_dir, of_the_sweep)
+        refuse_settings(layers, {"--name": name, "--dry-run": dry_run})
+        found, now = found_to_resume(resume, runs_dir, of_the_sweep)
     else:
         if retry_failed:
             raise ConfigError("--retry-failed: only with --resume SWEEP")
@@ -146,24 +140,34 @@ def _made(
         check_vectorize(plan)
     if dry_run:
         total = len(plan.points) or (settings.random or 0) * settings.seeds
-        typer.echo(f"dry run: all settings of {_counted(total, settings.seeds)} fit; nothing was written")
+        typer.echo(f"dry run: all settings of {counted(total, settings.seeds)} fit; nothing was written")
         return None
     model = str(plan.base.get("model", {}).get("name", "models")).rpartition(".py:")[2]
     return Sweep.create(runs_dir, name or f"{model}-sweep", plan), settings
 
 
-def _found(name: str, runs_dir: str | None, given: Layer) -> tuple[Sweep, SweepSettings]:
-    """Return a sweep to resume and its settings, those of this call among them: budgets are of one call."""
+def found_to_resume(
+    name: str, runs_dir: str | None, given: Layer, *, folds: bool = False
+) -> tuple[Sweep, SweepSettings]:
+    """Return a sweep to resume and its settings, those of this call among them: budgets are of one call.
+
+    With `folds` it is a cross-validation, and otherwise none. Raises RunError for the other kind.
+    """
     from dlworkflow.config import Layer, build_sweep_settings
     from dlworkflow.training.sweep.folder import find_sweep
+    from dlworkflow.training.sweep.folds import is_cross_validation
 
-    found = find_sweep(name, runs_dir)
-    then = found.read().sweep | {"max_runs": None, "max_minutes": None}
+    found = find_sweep(name, runs_dir, fits=lambda plan: is_cross_validation(plan) is folds)
+    plan = found.read()
+    if is_cross_validation(plan) is not folds:
+        what, command = ("a sweep", "sweep") if folds else ("a cross-validation", "crossval")
+        raise RunError(f"{found.name} is {what}; resume it with: dlw {command} --resume {found.name}")
+    then = plan.sweep | {"max_runs": None, "max_minutes": None}
     values = {"sweep": then | given.values.get("sweep", {})}
     return found, build_sweep_settings(Layer(values, given.labels))
 
 
-def _refuse(layers: list[Layer], more: dict[str, object]) -> None:
+def refuse_settings(layers: list[Layer], more: dict[str, object]) -> None:
     """Raise ConfigError for options beside --resume that are not about how the sweep continues."""
     free = ("sweep.jobs", "sweep.max_runs", "sweep.max_minutes", "sweep.by", "sweep.at")
     given = [label for layer in layers for key, label in layer.labels.items() if key not in free]
@@ -176,62 +180,16 @@ def _run(
     found: Sweep, settings: SweepSettings, retry_failed: bool, target: FigureFile | None, output: Format, resumed: bool
 ) -> None:
     from dlworkflow.data import input_files
-    from dlworkflow.training.sweep.running import run_sweep
 
     if target is not None:
         target.check(input_files(found.read().base.get("data", {})))
-    progress = _SweepLines(found, settings, resumed)
-    try:
-        plan, stop = run_sweep(
-            found, settings, retry_failed=retry_failed, on_start=progress.start, on_end=progress.ended
-        )
-    except (KeyboardInterrupt, SystemExit):
-        say(f"stopped; resume with: {progress.to_resume()}")
-        raise
+    progress = SweepLines(found, settings, resumed)
+    plan, stop = progress.run(retry_failed=retry_failed)
     _print_table(found, plan, settings, target, output)
-    if plan.waiting():
-        left = len(plan.waiting())
-        say(f"{_STOPPED[stop]}: {left} run{'s are' if left != 1 else ' is'} left; resume with: {progress.to_resume()}")
+    progress.say_what_is_left(plan, stop)
     failed = [point for point in plan.points if point.status == "failed"]
     if failed and len(failed) == len(plan.points):
         raise RunError(f"all {len(failed)} runs failed; the first: {failed[0].reason}")
-
-
-class _SweepLines:
-    """Says what is swept, and each run as it ends."""
-
-    def __init__(self, found: Sweep, settings: SweepSettings, resumed: bool) -> None:
-        self._sweep, self._settings, self._resumed = found, settings, resumed
-        self._total, self._ended = 0, 0
-
-    def to_resume(self) -> str:
-        return shell_command(["dlw", "sweep", "--resume", str(self._sweep.path)])
-
-    def start(self, plan: Plan, jobs: int) -> None:
-        self._total = max(len(plan.points), (self._settings.random or 0) * self._settings.seeds * self._searches())
-        self._ended = len(plan.points) - len(plan.waiting())
-        done = f", {self._ended} of them done" if self._resumed else ""
-        say(f"sweep   {self._sweep.path}: {_counted(self._total, self._settings.seeds)}{done}, {jobs} at once")
-
-    def ended(self, point: Point, _: Plan) -> None:
-        self._ended += 1
-        values = " ".join(f"{key}={_text(value)}" for key, value in point.values.items())
-        what = " ".join(part for part in (values, f"seed={point.seed}") if part)
-        place = f"{self._ended:>{len(str(self._total))}}/{self._total}"
-        say(f"{place}  {what}: {self._outcome(point)}")
-
-    def _outcome(self, point: Point) -> str:
-        if point.status != "finished" or point.run is None:
-            return f"{point.status}: {point.reason}"
-        from dlworkflow.runs import over_samples
-
-        summary = self._sweep.run(point.run).summary()
-        (scores, _), split = over_samples(summary, summary.row(self._settings.at)), summary.chosen_on
-        acc = percent(scores.get(f"{split}_acc"))
-        return f"{split} loss {loss(scores[f'{split}_loss'])}" + (f" acc {acc}" if acc else "") + f"  {point.run}"
-
-    def _searches(self) -> bool:
-        return self._settings.sampler == "tpe"
 
 
 def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: FigureFile | None, output: Format) -> None:
@@ -273,15 +231,3 @@ def _cells(row: dict[str, Any]) -> dict[str, Any]:
         if deviation is not None:
             cells[key] += f" ± {percent(deviation) if key.endswith('_acc') else number(deviation)}"
     return cells
-
-
-def _counted(runs: int, seeds: int) -> str:
-    combinations = runs // seeds
-    text = f"{runs:,} run{'s' if runs != 1 else ''}"
-    if seeds == 1:
-        return text
-    return f"{text} ({combinations:,} combination{'s' if combinations != 1 else ''}, {seeds:,} seeds each)"
-
-
-def _text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -170,3 +170,4 @@ OF_SWEEP = (
     *(flag.name for flag in FLAGS.values() if flag.panel == SEARCH),
 )
 OF_TRAIN = tuple(flag.name for flag in FLAGS.values() if flag.panel != SEARCH)
+OF_CROSSVAL = (*OF_TRAIN, "--jobs", "--max-runs", "--max-minutes")

@@ -232,8 +232,8 @@ _HELD_OUT = "hold out a part of the others for it with --val-fraction 0.2, or le
 
 def _watching(config: TrainConfig) -> list[str]:
     """Return the settings by which a loss during training decides how it continues."""
-    watching = {"early_stopping": config.early_stopping is not None, "schedule": config.schedule.name == "plateau"}
-    return [key for key, given in watching.items() if given]
+    found = ["early_stopping.patience"] if config.early_stopping is not None else []
+    return [*found, "schedule.name"] if config.schedule.name == "plateau" else found
 
 
 def locate_data(layer: Layer) -> Layer:

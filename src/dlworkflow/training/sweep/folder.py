@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -175,14 +175,16 @@ def list_sweeps(runs_dir: str | os.PathLike[str] | None = None) -> list[Sweep]:
     return [Sweep(path.parent) for path in sorted(folder.glob(f"*/{_FILE}"))]
 
 
-def find_sweep(given: str, runs_dir: str | os.PathLike[str] | None = None) -> Sweep:
-    """Return the sweep that `given` means: a path or a name as for `find_run`, or `last`.
+def find_sweep(
+    given: str, runs_dir: str | os.PathLike[str] | None = None, *, fits: Callable[[Plan], bool] | None = None
+) -> Sweep:
+    """Return the sweep that `given` means: a path or a name as for `find_run`, or `last`, of those whose plan `fits`.
 
     Raises RunError that says what there is.
     """
     sweeps = list_sweeps(runs_dir)
-    if given == "last" and sweeps:
-        return max(sweeps, key=lambda sweep: (sweep.path / _FILE).stat().st_mtime)
+    if given == "last" and (fitting := [sweep for sweep in sweeps if fits is None or _fits(sweep, fits)]):
+        return max(fitting, key=lambda sweep: (sweep.path / _FILE).stat().st_mtime)
     if (found := find_folder(given, runs_dir, _is_sweep, _sweep_names)) is not None:
         return Sweep(found)
     names = [sweep.name for sweep in sweeps]
@@ -210,6 +212,13 @@ def find_runs(given: str, runs_dir: str | os.PathLike[str] | None = None) -> lis
     if not (runs := Sweep(found).runs()):
         raise RunError(f"the sweep {found.name} has no run yet")
     return runs
+
+
+def _fits(sweep: Sweep, fits: Callable[[Plan], bool]) -> bool:
+    try:
+        return fits(sweep.read())
+    except RunError:  # whoever names it is told
+        return False
 
 
 def _is_sweep(path: Path) -> bool:

@@ -1,0 +1,185 @@
+"""A cross-validation's result: every training sample predicted by the model of the fold that it was held out of."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from dlworkflow.analysis.evaluation import Part, evaluate_part, load_splits, report_part, report_tables
+from dlworkflow.config import Layer, TrainConfig, from_mapping
+from dlworkflow.data.protocol import files_of, left_out_of
+from dlworkflow.data.selection import held_out, with_fold
+from dlworkflow.data.splits import Splits
+from dlworkflow.engine.loop import Evaluation
+from dlworkflow.errors import RunError
+from dlworkflow.files.notebook import Shown
+from dlworkflow.metrics.functions import wilson_interval
+from dlworkflow.metrics.report import EvaluationReport, classification_warnings
+from dlworkflow.runs import EvaluationSummary, Run
+from dlworkflow.training.sweep.folder import FINISHED, Plan, Point, Sweep
+from dlworkflow.training.sweep.folds import place_of, plan_folds, scored_at
+from dlworkflow.training.sweep.running import run_sweep
+
+Row = dict[str, Any]
+
+SHOWN = ("accuracy", "f1_macro", "mean_average_precision", "mae", "r2")
+"""The metrics of a table of folds, of those that its task has."""
+SPLIT = "out-of-fold"
+
+
+@dataclass(frozen=True)
+class CrossValidation(Shown):
+    """The result of a cross-validation.
+
+    `folds` has a row for each run: fold, repeat, samples, loss, metrics, epoch, run. `mean` and `deviation` are over
+    these rows (sample standard deviation). `report` is that of all predictions: its `samples` have the index in the
+    training data, fold and repeat. `samples` is the number of different ones, on which the interval rests. `weights`
+    are those that were scored: `last`, or `best` where a validation split chose them. `changed` names runs whose data
+    is no longer what it was.
+    """
+
+    sweep: Sweep
+    folds: list[Row]
+    mean: dict[str, float]
+    deviation: dict[str, float]
+    report: EvaluationReport
+    samples: int
+    weights: str
+    changed: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{key} {self.mean[key]:.5f} ± {spread:.5f}" for key, spread in self.deviation.items())
+        return f"CrossValidation({self.sweep.name!r}: {len(self.folds)} runs, {self.samples:,} samples; {scores})"
+
+    def shown_rows(self) -> list[Row]:
+        """Return what a notebook shows: a row for each fold."""
+        return self.folds
+
+    @property
+    def kind(self) -> str:
+        """`image` or `tabular`."""
+        return self.sweep.run(self.folds[0]["run"]).summary().kind
+
+    def summary(self) -> EvaluationSummary:
+        """Return the result as `evaluation.json` holds it."""
+        found: Row = {"run": self.sweep.name, "weights": self.weights, "epoch": None, "split": SPLIT, "skipped": 0}
+        return EvaluationSummary(**found, data_changed=bool(self.changed), **self.report.to_data())
+
+    def write(self) -> list[Path]:
+        """Write evaluation.json, predictions.csv, errors.csv and confusion_matrix.csv into the sweep's folder."""
+        return Run(self.sweep.path).write_evaluation("test", self.summary(), report_tables(self.report))
+
+
+def cross_validate(
+    config: TrainConfig | Mapping[str, Any] | None = None,
+    *,
+    folds: int = 5,
+    repeats: int = 1,
+    runs_dir: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    offline: bool = False,
+    jobs: int = 1,
+    on_end: Callable[[Point, Plan], object] | None = None,
+    **settings: Any,
+) -> CrossValidation:
+    """Train a model once for each fold of the training data and return what each predicts of the fold held out.
+
+    Settings are those of `run_training`: `cross_validate({"model": "tinyvgg", "data": "digits"}, folds=5, epochs=3)`.
+    The test split is not used. Without a validation split the weights of the last epoch are scored, with one
+    (`data.val_fraction`) those of the best. Each of the `repeats` makes other folds. The runs are in a folder
+    `runs_dir/<name>-NNN`, with `predictions.csv` and `evaluation.json`; with `jobs` above 1 they train in processes of
+    their own. `on_end` gets each run as it ends. Raises RunError where a fold has failed.
+    """
+    base = Layer(config.to_tree()) if isinstance(config, TrainConfig) else from_mapping(config or {})
+    plan, chosen, _ = plan_folds([base, from_mapping(settings)], folds=folds, repeats=repeats, offline=offline)
+    sweep = Sweep.create(runs_dir, name or f"{plan.base['model']['name']}-crossval", plan)
+    plan, _ = run_sweep(sweep, chosen.model_copy(update={"jobs": jobs}), on_end=on_end)
+    found = read_cross_validation(sweep, plan)
+    found.write()
+    return found
+
+
+def read_cross_validation(sweep: Sweep, plan: Plan | None = None, *, device: str = "auto") -> CrossValidation:
+    """Predict every training sample with the model of its fold. Raises RunError where a fold has no finished run."""
+    plan = plan or sweep.read()
+    if unfinished := [point for point in plan.points if point.status != FINISHED or point.run is None]:
+        point = unfinished[0]
+        raise RunError(
+            f"{sweep.name}: {len(unfinished)} of {len(plan.points)} runs have not finished; the first, fold "
+            f"{place_of(point, plan)[0]}: {point.reason or point.status}"
+        )
+    whole = load_splits(sweep.run(str(plan.points[0].run)), offline=plan.offline, without_folds=True)
+    scored = [_scored(sweep, plan, point, whole, device) for point in plan.points]
+    rows = [one.row for one in scored]
+    keys = [key for key in rows[0] if key == "loss" or key in SHOWN]
+    columns = {key: [row[key] for row in rows if row[key] is not None] for key in keys}
+    return CrossValidation(
+        sweep,
+        rows,
+        {key: statistics.fmean(values) for key, values in columns.items() if values},
+        {key: statistics.stdev(values) for key, values in columns.items() if len(values) > 1},
+        _all_of(scored, len({index for one in scored for index in one.indices})),
+        len({index for one in scored for index in one.indices}),
+        scored_at(scored[0].run.summary()),
+        tuple(one.run.name for one in scored if one.changed),
+    )
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """What the model of a fold predicts of the samples held out, and their indices in the training data."""
+
+    run: Run
+    row: Row
+    result: Evaluation
+    indices: Sequence[int]
+    files: Sequence[Path] | None
+    changed: bool
+
+
+def _scored(sweep: Sweep, plan: Plan, point: Point, whole: Splits, device: str) -> _Scored:
+    run, (fold, repeat) = sweep.run(str(point.run)), place_of(point, plan)
+    summary = run.summary()
+    folds, seed, at = summary.config["data"]["folds"], summary.config["data"]["fold_seed"], scored_at(summary)
+    indices: Sequence[int] = held_out(whole, folds, seed)[fold - 1]
+    dataset = with_fold(whole, folds, fold, random_state=seed).test
+    part = Part(SPLIT, dataset, run.data_fingerprints().get("test"))
+    before = files_of(dataset)
+    result = evaluate_part(run, part, weights=at, device=device)
+    if lost := left_out_of(dataset):
+        indices = [index for index, file in zip(indices, before or (), strict=True) if file not in lost]
+    report = report_part(run, part, result)
+    repeats = {"repeat": repeat} if len({place_of(each, plan)[1] for each in plan.points}) > 1 else {}
+    row: Row = {"fold": fold, **repeats, "samples": len(indices), "loss": report.loss}
+    row |= {key: report.metrics[key] for key in SHOWN if key in report.metrics}
+    row |= {"epoch": int(summary.row(at)["epoch"]), "seconds": summary.seconds, "run": run.name}
+    return _Scored(run, row, result, indices, part.files, part.changed)
+
+
+def _all_of(scored: Sequence[_Scored], n: int) -> EvaluationReport:
+    """Return the report of all predictions, whose interval is that of the n different samples."""
+    logits, y = (torch.cat([getattr(one.result, key) for one in scored]) for key in ("logits", "y"))
+    files = [file for one in scored for file in one.files or ()] or None
+    part = Part(SPLIT, SimpleNamespace(paths=files))  # type: ignore[arg-type] # no samples are read of it
+    report = report_part(scored[0].run, part, Evaluation(float("nan"), float("nan"), logits, y))
+    places = [
+        {"index": index, "fold": one.row["fold"], "repeat": one.row.get("repeat", 1)}
+        for one in scored
+        for index in one.indices
+    ]
+    samples = [row | place for row, place in zip(report.samples, places, strict=True)]
+    if report.interval is None or len(y) == n:
+        return replace(report, samples=samples)
+    accuracy = report.metrics["accuracy"] or 0.0
+    interval = wilson_interval(round(accuracy * n), n)
+    answered = sorted({str(row["prediction"]) for row in samples})
+    baseline, answer = report.baseline, report.baseline_answer
+    warnings = classification_warnings(accuracy, answered=answered, interval=interval, baseline=baseline, answer=answer)
+    return replace(report, samples=samples, interval=interval, warnings=warnings)
