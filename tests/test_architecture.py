@@ -236,7 +236,9 @@ cli/command: errors files/paths registry/user_code config config/command_line co
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/crossval: errors files/text config config/flags runs training/sweep analysis/cross_validation cli/command
-    cli/options cli/runs cli/sweep cli/sweep_lines cli/tables
+    cli/options cli/runs cli/sweep cli/sweep_lines cli/tables cli/train
+cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
+    cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits

@@ -20,6 +20,7 @@ from dlworkflow.cli.runs import headings
 from dlworkflow.cli.sweep import found_to_resume, refuse_settings
 from dlworkflow.cli.sweep_lines import SweepLines
 from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
+from dlworkflow.cli.train import completed
 from dlworkflow.config.flags import DATA, OF_CROSSVAL, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.files.text import json_text, shell_command
@@ -92,9 +93,8 @@ def crossval(
     from dlworkflow.config import from_flags
 
     of_the_sweep = from_flags({key: value for key, value in given.items() if key.startswith("sweep.")})
-    of_runs = {"model.name": ("MODEL", model)}
-    of_runs |= {key: value for key, value in given.items() if not key.startswith("sweep.")}
-    layers = [*typed_layers(config or (), settings, of_runs), of_the_sweep]
+    of_runs = {key: value for key, value in given.items() if not key.startswith("sweep.")}
+    layers = [*typed_layers(config or (), settings, completed(of_runs, model, runs_dir)), of_the_sweep]
     if resume is not None:
         more: dict[str, object] = {"--folds": folds, "--repeats": repeats, "--name": name, "--dry-run": dry_run}
         refuse_settings(layers, more)

@@ -121,7 +121,7 @@ def train(
 
     looks = print_config or dry_run
     with _joined(processes, ctx.obj, runs_dir, looks) as group, rechecked(recheck):
-        layers = typed_layers(config or (), settings, _completed(given, model, runs_dir))
+        layers = typed_layers(config or (), settings, completed(given, model, runs_dir))
         quiet = group is not None and group.rank > 0
         run = None
         if resume is not None:
@@ -159,7 +159,7 @@ def _joined(
         yield group
 
 
-def _completed(given: Given, model: str | None, runs_dir: str | None) -> Given:
+def completed(given: Given, model: str | None, runs_dir: str | None) -> Given:
     """Return what was typed with the model, and with files of weights as absolute paths, found from anywhere."""
     option, weights = given["weights"]
     if weights is not None and user_path(weights).is_file():
