@@ -202,6 +202,8 @@ inference/weights: errors engine/device engine/tasks data/folders data/images mo
     models/torchvision_models models/weights inference/rebuild
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
+analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
+    metrics/functions metrics/report runs training/sweep analysis/evaluation
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data

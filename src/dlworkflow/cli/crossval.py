@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlworkflow.cli.command import Given, typed_layers, with_settings
+from dlworkflow.cli.command import Given, takes_code, typed_layers, with_settings
 from dlworkflow.cli.options import (
     ConfigOption,
     ModelArgument,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 
 
+@takes_code
 @with_settings(*OF_CROSSVAL)
 def crossval(
     given: Given,
