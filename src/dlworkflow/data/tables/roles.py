@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from dlworkflow.data.columns import MISSING, category_of, number_fault, numbers_of
+from dlworkflow.data.columns import MISSING, category_of, is_missing, number_fault, numbers_of
 from dlworkflow.data.folders.listing import split_named
 from dlworkflow.data.tables.reading import Table
 from dlworkflow.errors import ConfigError, DataError, few, short, unknown
@@ -143,8 +143,12 @@ def _read_inputs(roles: Roles, categorical: Sequence[str], may_lack: bool) -> It
         if name in (roles.target_name, roles.split, roles.group, *roles.left_out):
             continue
         numbers = None if name in categorical else _mostly_numbers(cells)
-        present = len(cells) - sum(cell.casefold() in MISSING for cell in cells)
-        if not present:
+        absent = [
+            place
+            for place, value in enumerate(cells if numbers is None else numbers)
+            if value is not None and is_missing(value)
+        ]
+        if len(absent) == len(cells):
             roles.left_out[name] = "it has no value"
         elif numbers is not None:
             yield from _number_faults(roles.table, name, cells, numbers)
@@ -152,10 +156,9 @@ def _read_inputs(roles: Roles, categorical: Sequence[str], may_lack: bool) -> It
         elif fault := _text_fault(name, cells):
             yield fault
         else:
-            roles.categories[name] = ["" if cell.casefold() in MISSING else category_of(cell) for cell in cells]
-        if 0 < present < len(cells) and not may_lack and (name in roles.numbers or name in roles.categories):
-            lines = [line for line, cell in zip(roles.table.lines, cells, strict=True) if cell.casefold() in MISSING]
-            yield f"column {name!r} has {len(lines):,} missing value(s): {_at(lines)}"
+            roles.categories[name] = ["" if is_missing(cell) else category_of(cell) for cell in cells]
+        if absent and not may_lack and (name in roles.numbers or name in roles.categories):
+            yield f"column {name!r} has {len(absent):,} missing value(s): {_at([roles.table.lines[i] for i in absent])}"
             lacking.append(name)
     if lacking:
         yield (
