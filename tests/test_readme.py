@@ -117,6 +117,13 @@ SLOW = ("1-2.md", "1-3.md", "1-4.md", "1-5.md", "1-6.md")  # the chapters: whole
 NEEDS = {"1-5.md": "fashion_mnist", "1-6.md": "photos", "mistakes.md": "photos"}
 
 
+def write_tables(folder):
+    """Write the CSV files of the page on tables."""
+    written = runpy.run_path(str(ROOT / "tests" / "bench" / "tables.py"))
+    for name in written["TABLES"]:
+        written["write_table"](name, folder)
+
+
 @pytest.fixture
 def in_chapter(in_tmp, request):
     """Return a function that gives a page's reader the data of its chapter and the notes' configs."""
@@ -124,6 +131,8 @@ def in_chapter(in_tmp, request):
     def give(page):
         (in_tmp / "configs").symlink_to(ROOT / "configs")
         write_files(in_tmp)
+        if page == "tables.md":
+            write_tables(in_tmp)
         if NEEDS.get(page) == "fashion_mnist" and fashion_mnist.find() is None:
             pytest.skip("no FashionMNIST files")
         if NEEDS.get(page) == "photos":
@@ -302,6 +311,7 @@ def reader(tmp_path_factory):
         Image.open(path).save(root / place)
     torch.save(build("tinyvgg", (3, 64, 64), 3).state_dict(), root / "script.pth")
     (root / "resnet18.pth").touch()
+    write_tables(root)
     (root / "path" / "to").mkdir(parents=True)
     (root / "path" / "to" / "folder").symlink_to(root / "food")
     (root / "configs").symlink_to(ROOT / "configs")

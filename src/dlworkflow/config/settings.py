@@ -51,7 +51,7 @@ class DataSettings(_OpenSettings):
     """Which data set, how it is served, and the settings of its loader (`noise`, `image_size`, `transform`, ...)."""
 
     name: str = Field(
-        description="Data set: a name of `dlw data list`, a folder of images, a CSV of path,label[,split], or shards "
+        description="Data set: a name of `dlw data list`, a folder of images, a CSV of images or of numbers, or shards "
         "[default: the model's usual data]."
     )
     batch_size: Annotated[int, Field(ge=1, le=MOST)] | Literal["full"] = Field(

@@ -234,7 +234,7 @@ def locate(text: str, typed: str = "--data") -> dict[str, str]:
     if path.is_file():
         if path.suffix.casefold() != ".csv":
             raise DataError(
-                f"{typed}: {text!r} is a file; give a folder of images, a CSV of path,label[,split], or .tar shards"
+                f"{typed}: {text!r} is a file; give a folder of images, a CSV of images or of numbers, or .tar shards"
             )
         return {"name": _kind_of_csv(path, typed, text), "path": str(path.resolve())}
     if path.name != text or path.suffix.casefold() == ".csv":
@@ -249,12 +249,8 @@ def _kind_of_csv(path: Path, typed: str, text: str) -> str:
 
     is_images, is_clear = has_image_column(path)
     if not is_clear:
-        _log.warning(
-            "%s %s is taken for a CSV of %s; --set data.name=%s takes it for one of %s",
-            typed,
-            text,
-            *(("images", "csv_table", "numbers") if is_images else ("numbers", "image_csv", "images")),
-        )
+        other = f"--set data.name=csv_table --set data.path={text}"
+        _log.warning("%s %s is taken for a CSV of images; %s takes it for a table", typed, text, other)
     return "image_csv" if is_images else "csv_table"
 
 
