@@ -12,6 +12,7 @@ import pytest
 import dlworkflow as dlw_package
 from dlworkflow import data
 from dlworkflow.inference.predictor import Predictor
+from dlworkflow.metrics.report import boosting_warnings
 
 QUICK = ("--recipe", "best", "--device", "cpu", "--epochs", "8")
 
@@ -180,3 +181,14 @@ def test_a_wrong_cell_is_one_line_and_leaves_no_run(dlw, houses, in_tmp):
 
     assert "column 'city' has 1 missing value(s)" in answer.err
     assert not (in_tmp / "runs").exists()
+
+
+def test_the_option_of_a_wrong_column_is_named(dlw, houses):
+    answer = dlw("train", "mlp", "--data", houses, "--set", "data.target=prise")
+
+    assert "--set data.target: unknown column 'prise'; did you mean 'price'?" in answer.err
+
+
+@pytest.mark.parametrize(("boosting", "warned"), [(0.95, False), (0.99, True)])
+def test_boosting_is_better_where_the_interval_of_the_network_excludes_it(boosting, warned):
+    assert bool(boosting_warnings(0.9, boosting, (0.8, 0.97))) == warned

@@ -289,9 +289,8 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
     )
     if (boosting := _boosting(run, part)) is None:
         return report
-    is_loss = not report.classes
-    own = report.loss if is_loss else report.metrics["accuracy"] or 0.0
-    warnings = (*report.warnings, *boosting_warnings(own, boosting, is_loss=is_loss))
+    own = report.metrics["accuracy"] or 0.0 if report.classes else report.loss
+    warnings = (*report.warnings, *boosting_warnings(own, boosting, report.interval))
     return replace(report, boosting=boosting, warnings=warnings)
 
 

@@ -259,13 +259,14 @@ def _score_warnings(summary: Summary) -> tuple[str, ...]:
         return ()
     if baseline.metric == "loss":
         own = best["test_loss"]
-        return regression_warnings(own, baseline.score) + boosting_warnings(own, summary.boosting, is_loss=True)
+        return regression_warnings(own, baseline.score) + boosting_warnings(own, summary.boosting)
     collapsed_to = summary.collapsed_to
     accuracy = best["test_acc"]
-    return boosting_warnings(accuracy, summary.boosting, is_loss=False) + classification_warnings(
+    interval = wilson_interval(round(accuracy * n), n)
+    return boosting_warnings(accuracy, summary.boosting, interval) + classification_warnings(
         accuracy,
         answered=[collapsed_to] if collapsed_to is not None else summary.classes,
-        interval=wilson_interval(round(accuracy * n), n),
+        interval=interval,
         baseline=baseline.score,
         answer=str(baseline.answer),
     )

@@ -229,12 +229,14 @@ def regression_warnings(loss: float, baseline: float | None) -> tuple[str, ...]:
     return (f"a loss of {loss:.5f} is no better than always answering the training mean, which has {baseline:.5f}",)
 
 
-def boosting_warnings(score: float, boosting: float | None, *, is_loss: bool) -> tuple[str, ...]:
-    """Warn of a network on a table that has a worse score, an accuracy or a loss, than gradient boosting."""
-    if boosting is None or (score <= boosting if is_loss else score >= boosting):
+def boosting_warnings(
+    score: float, boosting: float | None, interval: tuple[float, float] | None = None
+) -> tuple[str, ...]:
+    """Warn of a network on a table that is worse than gradient boosting: its `interval` of accuracy, or its loss."""
+    if boosting is None or (boosting <= interval[1] if interval is not None else score <= boosting):
         return ()
-    own, others = (f"{value:.5f}" if is_loss else f"{value:.2%}" for value in (score, boosting))
-    what = "a loss" if is_loss else "an accuracy"
+    own, others = (f"{value:.2%}" if interval is not None else f"{value:.5f}" for value in (score, boosting))
+    what = "an accuracy" if interval is not None else "a loss"
     return (
         f"{what} of {own} is worse than that of scikit-learn's gradient boosting on the same rows, {others}; on tables "
         "this is common",

@@ -105,7 +105,7 @@ def _named(
     given = [("target", target), ("split_column", split), ("group", group)]
     given += [("drop", name) for name in drop] + [("categorical", name) for name in categorical]
     faults = [
-        f"data.{setting}: {unknown('column', name, table.columns)}"
+        f"--set data.{setting}: {unknown('column', name, table.columns)}"
         for setting, name in given
         if name is not None and name not in table.columns
     ]
@@ -114,13 +114,13 @@ def _named(
     taken = [name for name in (split, group, *drop) if name is not None]
     rest = [name for name in table.columns if name not in taken]
     if target is None and not rest:
-        faults.append("data.target: no column is left for it")
+        faults.append("--set data.target: no column is left for it")
     of_column: dict[str, str] = {}
     for setting, name in given:
         if name is None or setting == "categorical":
             continue
         if (other := of_column.setdefault(name, setting)) != setting:
-            faults.append(f"data.{setting}: column {name!r} is data.{other} already")
+            faults.append(f"--set data.{setting}: column {name!r} is data.{other} already")
     if faults:
         raise ConfigError(*faults)
     return Roles(
