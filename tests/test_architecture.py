@@ -241,8 +241,6 @@ cli/crossval: errors files/text config config/flags runs training/sweep analysis
     cli/options cli/runs cli/sweep cli/sweep_lines cli/tables cli/train
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
-cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
-    cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/text data data/check data/images data/protocol data/splits metrics/functions cli/tables
