@@ -273,7 +273,7 @@ def test_a_shell_completes_commands_models_data_and_runs(words, at, offered, run
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("predict x.png --run a --run=b", "--run: given twice, 'a' and 'b'"),
+        ("predict x.png --top-k 1 --top-k=2", "--top-k: given twice, '1' and '2'"),
         ("train line --epochs 1 --epochs 1", "--epochs: given twice, '1' and '1'"),
         ("data shard x --seed 1 --seed 2", "--seed: given twice, '1' and '2'"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 SMALL = ["--set", "data.image_size=8", "--set", "model.hidden_units=2"]
 
 COMMANDS = (
@@ -38,6 +40,7 @@ COMMANDS = (
 )
 
 
+@pytest.mark.slow
 def test_files_that_this_tool_did_not_make_stay_as_they_are_after_every_command(
     dlw, in_tmp, pets, foreign, monkeypatch
 ):

@@ -20,6 +20,7 @@ from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
 
+FEW = "data.limit=100"  # samples of each split
 MODELS = {
     "line": (),
     "line_v2": ("optimizer.name=sgd", "optimizer.momentum=0.9"),
@@ -28,13 +29,13 @@ MODELS = {
     "circles_v1": ("data.batch_size=100", "data.shuffle=true"),
     "circles_v2": ("optimizer.name=adamw",),
     "blobs": ("model.relu=true", "data.batch_size=64", "data.shuffle=true"),
-    "fashion_mnist_v0": ("data=digits",),
-    "fashion_mnist_v1": ("data=digits",),
-    "fashion_mnist_v2": ("data=digits", "data.transform=flip", "model.hidden_units=3"),
-    "tinyvgg": ("data.transform=trivial_augment", "model.hidden_units=3", "data.test_fraction=0.8"),
+    "fashion_mnist_v0": ("data=digits", FEW),
+    "fashion_mnist_v1": ("data=digits", FEW),
+    "fashion_mnist_v2": ("data=digits", FEW, "data.transform=flip", "model.hidden_units=3"),
+    "tinyvgg": ("data.transform=trivial_augment", "model.hidden_units=3", FEW),
     "improved_tinyvgg": (
         *("data.transform=flip,trivial_augment", "optimizer.weight_decay=0.01"),
-        *("model.hidden_units=3", "data.test_fraction=0.8"),
+        *("model.hidden_units=3", FEW),
     ),
 }
 
@@ -141,7 +142,7 @@ def test_a_run_of_a_version_without_these_settings_goes_on_to_the_same_bits(tmp_
 
 def test_cut_pictures_and_batch_norms_under_an_average_resume_to_the_bit_too(tmp_path):
     pairs = ("cutmix=1.0", "channels_last=true", "model.batch_norm=true", "model.dropout=0.2", "ema=0.9")
-    pairs = (*pairs, "data.transform=random_erasing,rotation", "data.sampler=balanced", "precision=bf16")
+    pairs = (*pairs, "data.transform=random_erasing,rotation", "data.sampler=balanced", "precision=bf16", FEW)
     whole = run_training(settings("tinyvgg", *pairs, epochs=3), runs_dir=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         run_training(settings("tinyvgg", *pairs, epochs=3), runs_dir=tmp_path, name="stopped", on_epoch=stop_after(2))
@@ -153,7 +154,7 @@ def test_cut_pictures_and_batch_norms_under_an_average_resume_to_the_bit_too(tmp
 
 
 def test_workers_resume_to_the_bit_too(tmp_path):
-    pairs = ("data.num_workers=2", "data.transform=trivial_augment")
+    pairs = ("data.num_workers=2", "data.transform=trivial_augment", FEW)
     config = settings("tinyvgg", *pairs, epochs=3)
     whole = run_training(config, runs_dir=tmp_path)
     with pytest.raises(KeyboardInterrupt):
