@@ -306,6 +306,11 @@ def reader(tmp_path_factory):
                 Image.fromarray(noise.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(path)
                 labels.append(f"food/{split}/{name}/{index}.jpg,{name},{split}")
     (root / "labels.csv").write_text("\n".join(labels))
+    images = [line.split(",")[0] for line in labels[1:]]
+    tags = [f"{image},{'pizza' if number % 2 else 'pizza|steak'}" for number, image in enumerate(images)]
+    (root / "tags.csv").write_text("\n".join(["path,labels", *tags]))
+    (root / "table.csv").write_text("\n".join(["photo,tags", *tags]))
+    (root / "values.csv").write_text("\n".join(["path,value", *(f"{image},{len(image)}.5" for image in images)]))
     for place in ("photo.jpg", "more-photos/1.jpg", "scans/1.png", "photos/1.jpg"):
         (root / place).parent.mkdir(exist_ok=True)
         Image.open(path).save(root / place)
@@ -341,7 +346,7 @@ FILED = [
     given
     for given in DLW
     if given.values[0][0] in ("train", "predict", "summary", "data")
-    and re.search(r"food|labels\.csv|photo|\.tar", given.id)
+    and re.search(r"food|(labels|tags|values|table)\.csv|photo|\.tar", given.id)
     and "resnet18" not in given.id  # published weights
     and "--resume" not in given.values[0]
 ]
