@@ -237,8 +237,8 @@ cli/command: errors files/paths registry/user_code config config/command_line co
     models/recipes cli/options
 cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
-cli/crossval: errors files/text config config/flags runs training/sweep analysis/cross_validation cli/command
-    cli/options cli/runs cli/sweep cli/sweep_lines cli/tables cli/train
+cli/crossval: errors files/text registry/user_code config config/flags runs training/sweep analysis/cross_validation
+    cli/command cli/options cli/runs cli/sweep cli/sweep_lines cli/tables cli/train
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits
@@ -265,13 +265,13 @@ cli/predict: errors files/paths config/flags training/transfer inference/inputs 
 cli/predict_model: errors config data runs models models/weights training/sweep inference/averaging inference/inputs
     inference/predictor cli/options
 cli/predict_text: files/text data/images plotting plotting/grid inference/prediction inference/predictor cli/tables
-cli/progress: errors files/text engine/device engine/loop data/images data/shards data/splits metrics/functions
-    metrics/report runs models/backbone models/weights training/job cli/options cli/tables
+cli/progress: errors files/text registry/user_code engine/device engine/loop data/images data/shards data/splits
+    metrics/functions metrics/report runs models/backbone models/weights training/job cli/options cli/tables
 cli/runs: files/text runs runs/comparison runs/stored models/weights inference/rebuild cli/options cli/tables
 cli/streams:
 cli/sweep: errors config config/flags data plotting training/sweep cli/command cli/options cli/runs cli/sweep_lines
     cli/tables
-cli/sweep_lines: files/text config runs training/sweep cli/options cli/tables
+cli/sweep_lines: files/text registry/user_code config runs training/sweep cli/options cli/tables
 cli/tables: errors files/text cli/fitting cli/options
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
     cli/model_trace cli/options cli/tables cli/worked_text

@@ -24,6 +24,7 @@ from dlworkflow.cli.train import completed
 from dlworkflow.config.flags import DATA, OF_CROSSVAL, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.files.text import json_text, shell_command
+from dlworkflow.registry.user_code import named_files
 
 if TYPE_CHECKING:
     from dlworkflow.analysis.cross_validation import CrossValidation
@@ -134,7 +135,7 @@ def _made(
     if dry_run:
         typer.echo(f"dry run: all settings of {len(plan.points)} runs fit; nothing was written")
         return None
-    return Sweep.create(runs_dir, name or f"{plan.base['model']['name']}-crossval", plan), settings
+    return Sweep.create(runs_dir, name or plan.stem("crossval"), plan), settings
 
 
 def _run(found: Sweep, settings: SweepSettings, retry_failed: bool, output: Format, resumed: bool) -> None:
@@ -164,7 +165,8 @@ def _run(found: Sweep, settings: SweepSettings, retry_failed: bool, output: Form
     say(_how_it_is_scored(result))
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
     what = "photo.jpg" if result.kind == "image" else "FILE.csv"
-    predict = shell_command(["dlw", "predict", what, "--run", str(found.path)])
+    code = [word for file in named_files() for word in ("--code", file)]
+    predict = shell_command(["dlw", "predict", what, "--run", str(found.path), *code])
     say(f"predict with all {len(plan.points)} models: {predict}")
 
 

@@ -25,14 +25,27 @@ def complete_models(incomplete: str) -> list[str]:
     """Return the model names that start so."""
     from dlworkflow.models import names
 
-    return [name for name in names() if name.startswith(incomplete)]
+    return [name for name in [*names(), *complete_code(incomplete)] if name.startswith(incomplete)]
 
 
 def complete_data(incomplete: str) -> list[str]:
     """Return the data set names that start so."""
     from dlworkflow.data import names
 
-    return [name for name in names() if name.startswith(incomplete)]
+    return [name for name in [*names(), *complete_code(incomplete)] if name.startswith(incomplete)]
+
+
+def complete_code(incomplete: str) -> list[str]:
+    """Return the Python files here or, after `file.py:`, what is defined in that one, which is not imported."""
+    import ast
+
+    file, colon, _ = incomplete.partition(".py:")
+    with suppress(OSError, SyntaxError, ValueError):
+        if not colon:
+            return [str(path) for path in Path().glob("*.py")]
+        body = ast.parse(Path(f"{file}.py").read_bytes()).body
+        return [f"{file}.py:{part.name}" for part in body if isinstance(part, ast.ClassDef | ast.FunctionDef)]
+    return []
 
 
 def complete_runs(incomplete: str) -> list[str]:

@@ -13,6 +13,7 @@ from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.tables import loss, number, percent
 from dlworkflow.errors import DivergedError, few
 from dlworkflow.files.text import shell_command
+from dlworkflow.registry.user_code import code_options
 
 if TYPE_CHECKING:
     from dlworkflow.data.splits import Splits
@@ -61,7 +62,8 @@ class TrainingProgress:
         where = f"stopped after epoch {self._ended}" if self._ended else "stopped in the first epoch"
         if issubclass(kind, DivergedError):
             return f"{where}; the run is kept in {run.path}"
-        return f"{where}; resume with: {shell_command(['dlw', 'train', '--resume', str(run.path)])}"
+        code = code_options(run.summary().code)
+        return f"{where}; resume with: {shell_command(['dlw', 'train', '--resume', str(run.path), *code])}"
 
     def start(self, job: Job, run: Run) -> None:
         """Print what trains where."""
@@ -233,7 +235,8 @@ def print_end(run: Run) -> None:
         typer.echo(f"trained on {epochs * n:,} samples: {epochs:,} epoch{'' if epochs == 1 else 's'} of {n:,}")
     typer.echo(f"{summary.seconds:.1f} s; run {run.path}")
     if not best["epoch"]:
-        say(f"train it with: {shell_command(['dlw', 'train', '--resume', str(run.path), '--epochs', '5'])}")
+        words = ["dlw", "train", "--resume", str(run.path), "--epochs", "5", *code_options(summary.code)]
+        say(f"train it with: {shell_command(words)}")
         return
     for warning in _warnings(summary):
         say(f"warning: {warning}")

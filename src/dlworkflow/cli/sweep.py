@@ -142,8 +142,7 @@ def _made(
         total = len(plan.points) or (settings.random or 0) * settings.seeds
         typer.echo(f"dry run: all settings of {counted(total, settings.seeds)} fit; nothing was written")
         return None
-    model = str(plan.base.get("model", {}).get("name", "models")).rpartition(".py:")[2]
-    return Sweep.create(runs_dir, name or f"{model}-sweep", plan), settings
+    return Sweep.create(runs_dir, name or plan.stem("sweep"), plan), settings
 
 
 def found_to_resume(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dlworkflow.cli.options import say
 from dlworkflow.cli.tables import loss, percent
 from dlworkflow.files.text import shell_command
+from dlworkflow.registry.user_code import named_files
 
 if TYPE_CHECKING:
     from dlworkflow.config import SweepSettings
@@ -50,7 +51,8 @@ class SweepLines:
 
     def to_resume(self, *more: str) -> str:
         """Return the command that resumes the sweep."""
-        return shell_command(["dlw", self.command, "--resume", str(self._sweep.path), *more])
+        code = [word for file in named_files() for word in ("--code", file)]
+        return shell_command(["dlw", self.command, "--resume", str(self._sweep.path), *more, *code])
 
     def start(self, plan: Plan, jobs: int) -> None:
         """Print what is trained."""

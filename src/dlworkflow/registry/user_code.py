@@ -202,7 +202,8 @@ def take_recorded(
         files = dict.fromkeys(_file_to_name(record) for record in missing)
         what = few((f"{record['kind']} {record['name']!r}" for record in missing), quoted=False)
         tried = f" ({few((path.name for path in _named), quoted=False)} has none of it)" if _named else ""
-        raise CodeError(f"{run} needs the code of {what}{tried}", list(files))
+        session = "" if all(record.get("path") for record in missing) else " (FILE.py has to register what has no file)"
+        raise CodeError(f"{run} needs the code of {what}{tried}{session}", list(files))
 
 
 def _record_by_name(kind: str, name: str) -> Record:

@@ -55,6 +55,11 @@ class Plan:
     started: str = field(default_factory=now)
     offline: bool = False
 
+    def stem(self, kind: str) -> str:
+        """Return the name of its folder without a number: the model's, of one in a file the class, and `kind`."""
+        model = str(self.base.get("model", {}).get("name", "models"))
+        return f"{model.rpartition('.py:')[2]}-{kind}"
+
     def waiting(self) -> list[Point]:
         """Return the points that have not ended."""
         return [point for point in self.points if point.status not in ENDED]
