@@ -65,3 +65,10 @@ def test_a_limit_that_is_none_is_refused(in_tmp, dlw, given):
 
     assert answer.code == 2
     assert "dlw: --limit: must be a number of samples as 100, or a fraction of them as 0.1, not" in answer.err
+
+
+def test_predict_takes_the_first_inputs(runs, pictures, dlw):
+    answer = dlw("predict", "pictures", "--limit", "2", "--format", "csv")
+
+    assert [line.partition(",")[0] for line in answer.out.splitlines()[1:]] == ["pictures/0.png", "pictures/1.png"]
+    assert "limited to the first 2 of 3 inputs" in answer.err

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.inference.prediction import Prediction
     from dlworkflow.inference.predictor import Predictor
+
+Input = TypeVar("Input")
 
 
 @takes_code
@@ -125,6 +127,12 @@ def predict(
     ] = None,
     settings: SetOption = None,
     tta: TtaOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", parser=count, help="Predict the first N inputs [default: all].", rich_help_panel=DATA
+        ),
+    ] = None,
     batch_size: Annotated[
         int,
         typer.Option("--batch-size", metavar="N", parser=count, help="Inputs per batch.", rich_help_panel=DATA),
@@ -164,7 +172,7 @@ def predict(
             _refuse(alone, f"not with --weights {weights}, which have classes and preprocessing of their own")
             predictor = from_published(model, weights, device, offline)
         predictor = predictor.with_tta(tta)
-    n, predictions = _predictions(predictor, given, target, weights, batch_size=batch_size, top_k=top_k)
+    n, predictions = _predictions(predictor, given, target, weights, limit, batch_size=batch_size, top_k=top_k)
     if output is PredictFormat.jsonl and target is None:
         bad = stream(predictions)
     else:
@@ -218,24 +226,40 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
 
 
 def _predictions(
-    predictor: Predictor, given: Inputs, target: FigureFile | None, weights: str, *, batch_size: int, top_k: int
+    predictor: Predictor,
+    given: Inputs,
+    target: FigureFile | None,
+    weights: str,
+    limit: int | None,
+    *,
+    batch_size: int,
+    top_k: int,
 ) -> tuple[int, Iterable[Prediction]]:
-    """Return how many predictions there will be, and these, made as they are asked for."""
+    """Return how many predictions there will be, and these, made as they are asked for; with a `limit` the first."""
     if predictor.kind == "tabular":
         if target is not None:
             raise ConfigError(f"--plot draws images; {predictor.name} takes numbers")
         notes: Any = {"owner": predictor.name, "on_note": lambda text: say(f"note    {text}")}
         if predictor.columns is not None and given.numbers is None:
             sources, records = given.records(predictor.columns, **notes)
+            records, sources = _first(records, limit), sources[:limit]
             return len(records), predictor.predict_records(records, sources=sources, batch_size=batch_size, top_k=top_k)
         width = len(predictor.columns.names) if predictor.columns is not None else predictor.in_shape[0]
-        rows = given.rows(width, **notes)
+        rows = _first(given.rows(width, **notes), limit)
         return len(rows), predictor.predict_rows(rows, batch_size=batch_size, top_k=top_k)
-    paths = given.images(owner=predictor.name, on_left_out=say)
+    paths = _first(given.images(owner=predictor.name, on_left_out=say), limit)
     if target is not None:
         target.check([*paths, Path(weights)])
     predictions = predictor.predict_images(paths, batch_size=batch_size, top_k=top_k)
     return len(paths), _with_bar(predictions, len(paths), batch_size)
+
+
+def _first(inputs: list[Input], limit: int | None) -> list[Input]:
+    """Return the first inputs, and print how many there are where some are left out."""
+    if limit is None or limit >= len(inputs):
+        return inputs
+    say(f"note    limited to the first {limit:,} of {len(inputs):,} inputs")
+    return inputs[:limit]
 
 
 def _with_bar(predictions: Iterable[Prediction], n: int, batch_size: int) -> Iterator[Prediction]:
