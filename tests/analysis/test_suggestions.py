@@ -233,7 +233,7 @@ def test_a_run_on_photos_that_collapsed_gets_what_is_known_to_work(food):
     told = [shlex.split(command)[5:] for command in of_rule(plain, situation_of(summary))]
 
     assert told[:4] == [
-        [],  # of efficientnet_lite0
+        ["--recipe", "best"],  # of efficientnet_lite0
         ["--image-size", "8", "--set", "loss_weights=balanced"],
         ["--image-size", "8", "--set", "data.sampler=balanced"],
         ["--recipe", "best", "--image-size", "8"],

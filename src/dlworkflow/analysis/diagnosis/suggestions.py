@@ -143,7 +143,8 @@ def _pretrained(suggestion: Suggestion, run: Situation) -> Command:
     if run.pretrained is None or any(run.config[key] is not None for key in ("weights", "init_from")):
         return None
     model, source = run.pretrained
-    settings = {} if model == "efficientnet_lite0" else {"weights": "default", "freeze": "backbone"}
+    frozen = {"weights": "default", "freeze": "backbone"}
+    settings = {"recipe": "best"} if model == "efficientnet_lite0" else frozen
     return _anew(f"{suggestion.why} ({source})", settings, model, ("image_size", "channels"), run)
 
 
