@@ -192,3 +192,18 @@ def test_the_option_of_a_wrong_column_is_named(dlw, houses):
 @pytest.mark.parametrize(("boosting", "warned"), [(0.95, False), (0.99, True)])
 def test_boosting_is_better_where_the_interval_of_the_network_excludes_it(boosting, warned):
     assert bool(boosting_warnings(0.9, boosting, (0.8, 0.97))) == warned
+
+
+def test_a_table_is_cross_validated(dlw, houses, in_tmp):
+    answer = dlw("crossval", "mlp", "--data", houses, "--folds", "2", "--epochs", "1", "--device", "cpu", "--jobs", "1")
+
+    assert answer.code == 0, answer.err
+
+
+def test_a_class_too_small_for_validation_names_how_to_do_without(dlw, in_tmp):
+    write(in_tmp / "few.csv", ["x", "kind"], [[number, "ab"[number >= 20]] for number in range(22)])
+
+    answer = dlw("train", "mlp", "--data", "few.csv", "--recipe", "best", "--set", "data.test_fraction=0.25")
+
+    assert "class 'b' has 1 sample" in answer.err
+    assert "--set data.val_fraction=null" in answer.err

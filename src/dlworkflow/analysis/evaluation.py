@@ -20,7 +20,14 @@ from dlworkflow.data.folders.image_table import Columns
 from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.data.protocol import Streamed, drop_left_out, files_of, left_out_of, without_augmentation
+from dlworkflow.data.protocol import (
+    AnswersBatches,
+    Streamed,
+    drop_left_out,
+    files_of,
+    left_out_of,
+    without_augmentation,
+)
 from dlworkflow.data.selection import SELECTION, limited_part, select
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
@@ -297,8 +304,8 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
 def _boosting(run: Run, part: Part) -> float | None:
     """Return what gradient boosting scores on a part that is no training data; None where the run has no table."""
     summary = run.summary()
-    if summary.columns is None or part.name == "train":
-        return None
+    if summary.columns is None or part.name == "train" or not isinstance(part.dataset, AnswersBatches):
+        return None  # out-of-fold predictions are of several trainings
     if part.name == "test" and summary.boosting is not None and not part.changed:
         return summary.boosting
     try:

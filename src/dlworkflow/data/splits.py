@@ -168,7 +168,10 @@ def with_validation(splits: Splits, fraction: float, *, random_state: int) -> Sp
     if (files := protocol.cut_files(splits.train, fraction, random_state)) is not None:
         train, val, note = files
         return replace(splits, train=train, val=val, notes=(*splits.notes, note))
-    kept, chosen = _chosen(splits, fraction, random_state)
+    try:
+        kept, chosen = _chosen(splits, fraction, random_state)
+    except DataError as error:
+        raise DataError(f"{error}; --set data.val_fraction=null holds nothing out") from error
     return divided(splits, kept, chosen, "val")
 
 

@@ -157,7 +157,7 @@ def test_a_cell_too_many_is_refused_with_its_line_and_what_to_quote(row, write):
         SPLIT if row.count(",") > 2 else "path,label\ntrain/cat/0.png,cat\ntrain/cat/1.png,cat\ntrain/cat/2.png,cat\n"
     )
 
-    with pytest.raises(DataError, match=r"list\.csv' line 5: \d cells, where line 1 has \d; quote the label or path"):
+    with pytest.raises(DataError, match=r"list\.csv' line 5: \d cells, where line 1 has \d; quote a cell"):
         load_image_csv(path=write(f"{text}{row}\n"))
 
 

@@ -52,7 +52,7 @@ def read_lines(file: Path) -> list[Line]:
         if any(cells[width:]):
             raise DataError(
                 f"{where} line {number}: {len(cells)} cells, where line {lines[0].number} has {width}; "
-                f'quote the label or path that has a comma in it, as in "{", ".join(cells[width - 1 :])}"'
+                f'quote a cell that has a comma in it, as in "{", ".join(cells[width - 1 :])}"; decimals have a point'
             )
     return [Line(number, cells[:width]) for number, cells in lines]
 
