@@ -29,7 +29,7 @@ from dlworkflow.training.sweep.running import run_sweep
 
 Row = dict[str, Any]
 
-SHOWN = ("accuracy", "f1_macro", "mean_average_precision", "mae", "r2")
+SHOWN = ("accuracy", "subset_accuracy", "f1_macro", "mean_average_precision", "mae", "r2")
 """The metrics of a table of folds, of those that its task has."""
 SPLIT = "out-of-fold"
 
@@ -177,7 +177,7 @@ def _all_of(scored: Sequence[_Scored], n: int) -> EvaluationReport:
     samples = [row | place for row, place in zip(report.samples, places, strict=True)]
     if report.interval is None or len(y) == n:
         return replace(report, samples=samples)
-    accuracy = report.metrics["accuracy"] or 0.0
+    accuracy = report.accuracy or 0.0
     interval = wilson_interval(round(accuracy * n), n)
     answered = sorted({str(row["prediction"]) for row in samples})
     baseline, answer = report.baseline, report.baseline_answer

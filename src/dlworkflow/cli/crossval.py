@@ -211,7 +211,8 @@ def _print(result: CrossValidation, output: Format) -> None:
         low, high = map(percent, report.interval)
         times = len(report.samples) // result.samples
         each = f", each predicted {times} times" if times > 1 else ""
-        typer.echo(f"\naccuracy {percent(report.metrics['accuracy'])} over all {n}{each}")
+        what = "subset accuracy (every label right)" if report.thresholds else "accuracy"
+        typer.echo(f"\n{what} {percent(report.accuracy)} over all {n}{each}")
         typer.echo(f"95 % confidence interval {low} to {high}, of {result.samples:,} samples")
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
         return
@@ -221,7 +222,7 @@ def _print(result: CrossValidation, output: Format) -> None:
 
 
 def _cell(key: str, value: Any) -> str:
-    return percent(value) if key == "accuracy" else number(value)
+    return percent(value) if key.endswith("accuracy") else number(value)
 
 
 def _how_it_is_scored(result: CrossValidation) -> str:

@@ -120,6 +120,8 @@ def trace_model(
     task = get_task(task)
     if len(inputs) == 0 or len(inputs) != len(labels):
         raise ConfigError(f"{len(inputs)} inputs for {len(labels)} labels; give at least one, and as many of each")
+    if task.name == "multilabel":
+        raise ConfigError("a trace follows one label per sample, and these samples have several")
     if not 0 < lr < math.inf:
         raise ConfigError(f"lr: must be a finite number above 0, not {lr:g}")
     layers: list[LayerStep] = []

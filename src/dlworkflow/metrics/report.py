@@ -72,6 +72,11 @@ class EvaluationReport(Shown):
         of_classes = self.report.classes if self.report else ()
         return [vars(scores) for scores in of_classes] or [{"loss": self.loss, **self.metrics}]
 
+    @property
+    def accuracy(self) -> float | None:
+        """The fraction of samples that are predicted rightly, with all their labels; None of a regression."""
+        return self.report.accuracy if self.report is not None else None
+
     def confused_pairs(self, most: int = 5) -> list[Row]:
         """Return the most frequent errors: truth, prediction, count, share of the samples of the true class."""
         pairs: list[Row] = [
