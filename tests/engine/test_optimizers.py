@@ -95,7 +95,7 @@ def test_an_unknown_optimizer_is_answered_with_the_nearest():
         build_optimizer("adan", small_model().parameters(), lr=0.1)
 
 
-OTHERS = [name for name in OPTIMIZERS.others.names() if name != "muon"]
+OTHERS = [name for name in OPTIMIZERS.others.names("") if name != "muon"]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -117,7 +117,7 @@ def test_an_optimizer_that_cannot_train_here_is_refused_with_the_reason(name):
 
 
 def test_an_optimizer_for_matrices_reports_that_it_cannot_take_all_weights():
-    if "muon" not in OPTIMIZERS.others.names():
+    if "muon" not in OPTIMIZERS.others.names(""):
         pytest.skip("this torch has no Muon")
     with pytest.raises(ConfigError, match=r"optimizer\.name: 'muon' cannot be used: .*2D"):
         build_optimizer("muon", small_model().parameters(), lr=0.1)

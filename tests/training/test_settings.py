@@ -160,7 +160,7 @@ def test_label_smoothing_of_the_loss_is_that_of_the_run(tmp_path):
     assert one == two
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS.others.names() if name != "muon"])
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS.others.names("") if name != "muon"])
 def test_a_run_with_another_optimizer_of_torch_resumes_to_the_same_weights(name, tmp_path):
     config = by_hand(optimizer={"name": name}, model={"name": "circles_v2"}, data={"name": "circles"}, epochs=4)
     whole = run_training(config, runs_dir=tmp_path)
