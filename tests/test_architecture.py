@@ -150,6 +150,7 @@ training/assembly: engine/class_weights engine/data_parallel engine/loop engine/
     engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
     training/frozen_features training/job training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
+training/choice: errors config data models models/weights
 training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job
     training/resume training/run
 training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/functions
@@ -158,8 +159,8 @@ training/fitting: errors registry engine/losses engine/tasks data data/given dat
 training/frozen_features: data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths registry/user_files config engine/class_weights engine/data_parallel engine/device
     engine/losses engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol
-    data/selection data/splits models models/backbone models/libraries models/weights training/optimization
-    training/settings training/transfer
+    data/selection data/splits models models/backbone models/libraries models/weights training/choice
+    training/optimization training/settings training/transfer
 training/lr_finder: errors files/notebook config engine/device engine/loop engine/optimizers data/loaders
     models/backbone training/job training/settings
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
@@ -176,7 +177,8 @@ training/run: errors config engine/device engine/loop engine/random_state engine
     training/assembly training/changed_data training/job training/provenance training/recorder training/settings
     training/state
 training/settings: errors registry/user_code config config/conflicts config/flags engine/losses engine/optimizers
-    engine/schedules data data/splits metrics/functions models training/own_code training/transfer
+    engine/schedules data data/splits metrics/functions models training/choice training/own_code
+    training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
 training/sweep: errors files/notebook files/paths files/writing registry/user_code config engine/child_processes
@@ -257,6 +259,7 @@ cli/models: errors files/text config engine/random_state data data/images plotti
     inference/predictor cli/command cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
     inference/inputs inference/rebuild analysis/evaluation course/trace cli/options
+cli/next_steps: errors files/text registry/user_code data data/images runs analysis/diagnosis cli/options
 cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
     plotting/style runs models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
@@ -266,7 +269,8 @@ cli/predict_model: errors config data runs models models/weights training/sweep 
     inference/predictor cli/options
 cli/predict_text: files/text data/images plotting plotting/grid inference/prediction inference/predictor cli/tables
 cli/progress: errors files/text registry/user_code engine/device engine/loop data/images data/shards data/splits
-    metrics/functions metrics/report runs models/backbone models/weights training/job cli/options cli/tables
+    metrics/functions metrics/report runs models models/backbone models/weights training/choice training/job cli/options
+    cli/tables
 cli/runs: files/text runs runs/comparison runs/stored models/weights inference/rebuild cli/options cli/tables
 cli/streams:
 cli/sweep: errors config config/flags data plotting training/sweep cli/command cli/options cli/runs cli/sweep_lines
@@ -275,8 +279,9 @@ cli/sweep_lines: files/text registry/user_code config runs training/sweep cli/op
 cli/tables: errors files/text cli/fitting cli/options
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
     cli/model_trace cli/options cli/tables cli/worked_text
-cli/train: errors files/paths config config/flags data/images plotting runs training/distributed training/job
-    training/resume training/run training/settings analysis/figures cli/command cli/options cli/progress
+cli/train: errors files/paths config config/flags data/images plotting runs training/choice training/distributed
+    training/job training/resume training/run training/settings analysis/figures cli/command cli/next_steps cli/options
+    cli/progress
 cli/worked_text: models/weights course/convolution course/descent course/trace cli/tables
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 

@@ -54,9 +54,10 @@ def quick():
 
 
 def summary_of(model, *said, data=None, **facts):
-    """What a run of a model says of itself before it has trained; images are those of the folder `data`."""
+    """What a run of the notes' recipe says of itself before it has trained; images are those of the folder `data`."""
     located = locate(str(data)) if data is not None else {}
-    layers = [Layer({"model": {"name": model}, **({"data": located} if located else {})}), from_overrides(said)]
+    layers = [Layer({"model": {"name": model}, **({"data": located} if located else {})})]
+    layers.append(from_overrides(["recipe=notes", *said]))
     first = {"status": "running", "started": "", **first_summary(prepare(resolve_config(layers)))}
     return Summary.from_data(first | facts)
 
@@ -234,8 +235,8 @@ def test_a_run_on_photos_that_collapsed_gets_what_is_known_to_work(food):
 
     assert told[:4] == [
         ["--recipe", "best"],  # of efficientnet_lite0
-        ["--image-size", "8", "--set", "loss_weights=balanced"],
-        ["--image-size", "8", "--set", "data.sampler=balanced"],
+        ["--recipe", "notes", "--image-size", "8", "--set", "loss_weights=balanced"],
+        ["--recipe", "notes", "--image-size", "8", "--set", "data.sampler=balanced"],
         ["--recipe", "best", "--image-size", "8"],
     ]
 
@@ -259,7 +260,7 @@ def test_a_download_is_said_before_it_is_advised(food, monkeypatch, tmp_path):
 def test_pretrained_networks_are_for_photos(model, food):
     digits = summary_of(model, *(["data=digits"] if model != "circles_v2" else []))
 
-    assert not any("resnet18" in command or "--recipe" in command for command in of_all(digits))
+    assert not any("resnet18" in command or "efficientnet" in command for command in of_all(digits))
 
 
 def test_equal_classes_are_not_told_to_be_balanced():
@@ -348,16 +349,14 @@ def test_a_run_of_another_optimizer_names_it_and_no_more():
 def test_a_change_to_what_is_usual_is_said_all_the_same():
     wide = of_verdict("overfitting", summary_of("tinyvgg", "model.hidden_units=20"))
 
-    assert "dlw train tinyvgg --data digits --set model.hidden_units=10" in wide
+    assert "dlw train tinyvgg --data digits --recipe notes --set model.hidden_units=10" in wide
 
 
-def test_a_run_of_the_best_recipe_is_written_as_one(food):
+def test_a_run_of_the_recipe_that_suits_the_data_is_written_without_its_name(food):
     told = of_verdict("good_fit", summary_of("tinyvgg", "recipe=best", "data.image_size=8", "seed=3", data=food))
     longer = str(4 * models.recipe("tinyvgg", "best")["epochs"])
 
-    assert [shlex.split(command)[5:] for command in told] == [
-        ["--recipe", "best", "--image-size", "8", "--seed", "3", "--epochs", longer]
-    ]
+    assert [shlex.split(command)[5:] for command in told] == [["--image-size", "8", "--seed", "3", "--epochs", longer]]
 
 
 def test_another_model_keeps_the_units_that_a_user_chose():

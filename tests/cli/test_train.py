@@ -339,7 +339,7 @@ def test_ctrl_c_exits_with_130(interrupted):
 
 
 def test_ctrl_c_is_answered_with_the_command_that_goes_on(interrupted):
-    stopped, line = interrupted[1].splitlines()[4:]
+    *_, stopped, line = interrupted[1].splitlines()
 
     assert stopped.startswith("stopped after epoch ")
     assert stopped.endswith("resume with: dlw train --resume " + str(interrupted[2]))

@@ -245,7 +245,7 @@ def test_settings_of_a_file_without_a_name_survive_a_name_typed_beside_it(tmp_pa
         }
     )
 
-    config = resolve_config([c.read_file(file), typed])
+    config = resolve_config([*c.over_notes([c.read_file(file)]), typed])
 
     assert (config.model.settings, config.optimizer.lr, config.data.settings) == (
         {"hidden_units": 32},
@@ -282,7 +282,7 @@ def test_a_recipe_is_chosen_by_name():
     best = resolve_config([flags(model__name="tinyvgg", recipe="best")])
 
     assert best.data.name == "pizza_steak_sushi"
-    assert best != resolve_config([flags(model__name="tinyvgg", data__name="pizza_steak_sushi")])
+    assert best != resolve_config([flags(model__name="tinyvgg", recipe="notes", data__name="pizza_steak_sushi")])
 
 
 def test_what_the_user_sets_beats_the_chosen_recipe():
@@ -295,6 +295,40 @@ def test_a_recipes_pictures_are_prepared_alike_where_the_data_is_the_users_own()
 
     assert own.data.settings == theirs.data.settings | {"path": "x"}
     assert own.data.batch_size == theirs.data.batch_size
+
+
+@pytest.mark.parametrize(
+    ("settings", "recipe"),
+    [
+        ({"model": "tinyvgg", "data": "pizza_steak_sushi"}, "best"),
+        ({"model": "tinyvgg", "data": "digits", "seed": 3, "device": "cpu", "val_fraction": 0.2}, "best"),
+        ({"model": "tinyvgg", "data": "digits", "epochs": 3}, "notes"),
+        ({"model": {"name": "tinyvgg", "hidden_units": 8}}, "notes"),
+        ({"model": "tinyvgg", "data": {"name": "digits", "batch_size": 8}}, "notes"),
+        ({"model": "tinyvgg", "epochs": 3, "recipe": "best"}, "best"),
+        ({"model": "fashion_mnist_v2"}, "notes"),
+        ({"model": "fashion_mnist_v2", "data": "digits"}, "best"),
+        ({"model": "circles_v2", "data": "moons"}, "notes"),
+        ({"model": "resnet18", "data": "digits"}, None),
+    ],
+    ids=str,
+)
+def test_settings_in_python_that_set_how_to_train_keep_the_notes_recipe(settings, recipe):
+    assert resolve_config(settings).recipe == recipe
+
+
+def test_flags_are_laid_over_the_recipe_that_suits_the_data():
+    config = resolve_config([flags(model__name="tinyvgg", data__name="digits", epochs=3)])
+
+    assert (config.recipe, config.epochs, config.schedule.name) == ("best", 3, "one_cycle")
+
+
+def test_the_settings_of_a_run_say_which_recipe_and_repeat_it(tmp_path):
+    config = resolve_config([flags(model__name="tinyvgg", data__name="pizza_steak_sushi", epochs=3)])
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml())
+
+    assert resolve_config(c.over_notes([c.read_file(file)])) == config
 
 
 @pytest.mark.parametrize(("dataset", "mirrored"), [("mnist", False), ("emnist", False), ("fashion_mnist", True)])

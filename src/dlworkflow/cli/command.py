@@ -209,7 +209,7 @@ def _value(flag: Flag, text: Any) -> Any:
 
 def typed_layers(files: Sequence[str], settings: Sequence[str] | None, given: Given) -> list[Layer]:
     """Return the layers of what was typed: files of settings, and over them --set and the options together."""
-    from dlworkflow.config import Layer, from_flags, from_overrides, read_file, together
+    from dlworkflow.config import Layer, from_flags, from_overrides, over_notes, read_file, together
     from dlworkflow.data import locate
     from dlworkflow.files.paths import user_path
     from dlworkflow.registry.user_code import is_code, use_code_named_in
@@ -221,4 +221,5 @@ def typed_layers(files: Sequence[str], settings: Sequence[str] | None, given: Gi
         located = {"name": dataset} if is_code(dataset) else locate(dataset)
         values = flags.values | {"data": {**located, **flags.values.get("data", {})}}
         flags = Layer(values, {**flags.labels, **{f"data.{key}": "--data" for key in located}})
-    return [*(read_file(user_path(path)) for path in files), together(from_overrides(settings or ()), flags)]
+    read = over_notes([read_file(user_path(path)) for path in files])
+    return [*read, together(from_overrides(settings or ()), flags)]

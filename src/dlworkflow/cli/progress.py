@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -26,6 +27,9 @@ QUIET_SECONDS, BATCH_SECONDS = 1.0, 0.2
 
 _BAR = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
 
+WORTH_SAYING, MEASURED = 5.0, 0.5
+"""How many seconds a training takes at least for that to be said, and how many its epochs so far: tiny ones vary."""
+
 LINES_BESIDE_BAR = 50
 """A terminal shows a line per epoch above its bar up to this many epochs; beyond, the bar alone."""
 
@@ -38,6 +42,7 @@ class TrainingProgress:
         self._bar: Any = None
         self._run: Run | None = None
         self._loss, self._due = "", 0.0
+        self._time: Expected | None = None
 
     def handlers(self) -> dict[str, Any]:
         """Return what training calls as it starts, after each epoch and, where there is a bar, after each batch."""
@@ -70,6 +75,8 @@ class TrainingProgress:
         if self._quiet:
             return
         self._epochs, self._run, self._ended = job.config.epochs, run, run.epochs_done()
+        caches = job.config.freeze != "none" or job.config.compile  # the first epoch does more than the others
+        self._time = Expected(self._epochs - self._ended, first=2 if caches else 1)
         say_job(job)
         say(f"run     {run.path}")
         from dlworkflow.runs import shows_batch_means
@@ -87,17 +94,24 @@ class TrainingProgress:
         if self._quiet:
             return
         line, self._ended = describe_epoch(epoch, self._epochs), epoch.number
+        if self._time is not None and (about := self._time.after(epoch.seconds)):
+            self._clear()
+            say(f"time    {about}")
         if self._bar is None:
             typer.echo(line)
             return
         if self._epochs <= LINES_BESIDE_BAR or not sys.stdout.isatty():
-            self._bar.clear()
+            self._clear()
             typer.echo(line)
         self._loss = f"test loss {loss(epoch.test.loss)}"
         self._bar.set_description_str(f"epoch {self._ended}/{self._epochs} ", refresh=False)
         self._bar.set_postfix_str(self._loss, refresh=False)
         self._bar.update(epoch.number - self._bar.n)
         self._due = time.monotonic() + QUIET_SECONDS
+
+    def _clear(self) -> None:
+        if self._bar is not None:
+            self._bar.clear()
 
     def show_batch(self, split: str, number: int, batches: int) -> None:
         """Move the bar within a long epoch."""
@@ -108,6 +122,37 @@ class TrainingProgress:
         self._bar.set_description_str(f"epoch {self._ended + 1}/{self._epochs} ", refresh=False)
         which = f"{split} batch {number:,} of {batches:,}"
         self._bar.set_postfix_str(f"{which}, {self._loss}" if self._loss else which)
+
+
+class Expected:
+    """How long `epochs` epochs will take, from those that have ended; those before the `first` measure nothing."""
+
+    def __init__(self, epochs: int, *, first: int = 1) -> None:
+        self._epochs, self._first = epochs, first
+        self._seconds: list[float] = []
+        self._said = 0.0
+
+    def after(self, seconds: float) -> str:
+        """Return a sentence after an epoch of so many seconds, "" where it is not worth one or has been said.
+
+        It is said again where the epochs have become twice as long or short, as after a backbone is unfrozen.
+        """
+        self._seconds.append(seconds)
+        done = len(self._seconds)
+        if done < self._first or done == self._epochs or sum(self._seconds) < MEASURED:
+            return ""
+        expected = sum(self._seconds) + median(self._seconds[-3:]) * (self._epochs - done)
+        if expected < WORTH_SAYING or (self._said and 0.5 <= expected / self._said <= 2):
+            return ""
+        self._said = expected
+        return f"about {duration(expected)} in all, for {self._epochs:,} epochs"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 40 s, 3 min, 2 h."""
+    if seconds < 100:
+        return f"{max(1, round(seconds / 5) * 5 if seconds >= 10 else round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def describe_epoch(epoch: Epoch, epochs: int) -> str:
@@ -122,8 +167,10 @@ def describe_epoch(epoch: Epoch, epochs: int) -> str:
 
 def say_job(job: Job) -> None:
     """Print model, data, device, notes and warnings."""
+    from dlworkflow import models
     from dlworkflow.engine.device import describe_device
     from dlworkflow.models.weights.checkpoint import count_parameters
+    from dlworkflow.training.choice import describe_recipe
 
     splits = job.splits
     sizes = ", ".join(f"{len(part):,} {split}" for split, part in splits.parts().items())  # type: ignore[arg-type]
@@ -146,6 +193,10 @@ def say_job(job: Job) -> None:
     for split, copies in (job.leakage or {}).items():
         named = few((f"{copy.path} = {copy.of}" for copy in copies), 3)
         say(f"warning {len(copies):,} of the {split} images are also in the training data: {named}")
+    if recipe := describe_recipe(job.config):
+        say(f"recipe  {recipe}")
+    if models.is_published(job.config.model.name) and job.config.weights is None and job.config.init_from is None:
+        say("note    the model starts from random weights; --weights default takes pretrained ones")
     if job.initialised is not None:
         matched, others = job.initialised
         say(
@@ -202,7 +253,7 @@ def _frozen(job: Job) -> str:
 
 
 def print_end(run: Run) -> None:
-    """Print the result: the best epoch, the score of the baseline, and the run folder."""
+    """Print the result: the best epoch, the score of the baseline, the run folder, and warnings."""
     from dlworkflow.runs import over_samples, shows_batch_means
 
     summary = run.summary()
@@ -249,6 +300,12 @@ def _warnings(summary: Summary) -> tuple[str, ...]:
     limit = summary.config["data"].get("limit")
     of = f"the scores are of {summary.samples[summary.chosen_on]:,} {summary.chosen_on} samples alone (data.limit)"
     return (*([of] if limit is not None else []), *leakage_warnings(summary), *_score_warnings(summary))
+
+
+def learned_nothing(run: Run) -> bool:
+    """Return whether the scores of a trained run are no better than those of one answer for everything."""
+    summary = run.summary()
+    return bool(summary.best and summary.best["epoch"] and _score_warnings(summary))
 
 
 def _score_warnings(summary: Summary) -> tuple[str, ...]:

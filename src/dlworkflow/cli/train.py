@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
+from dlworkflow.cli.next_steps import print_next
 from dlworkflow.cli.options import (
     ConfigOption,
     ModelArgument,
@@ -21,13 +22,13 @@ from dlworkflow.cli.options import (
     file_bar,
     say,
 )
-from dlworkflow.cli.progress import TrainingProgress, print_end, say_job
+from dlworkflow.cli.progress import TrainingProgress, learned_nothing, print_end, say_job
 from dlworkflow.config.flags import OF_TRAIN, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, few
 from dlworkflow.files.paths import user_path
 
 if TYPE_CHECKING:
-    from dlworkflow.config import Layer
+    from dlworkflow.config import Layer, TrainConfig
     from dlworkflow.runs import Run
     from dlworkflow.training.distributed import Processes
 
@@ -113,9 +114,9 @@ def train(
     `dlw config` explains all settings; `dlw train MODEL --print-config` prints their values.
 
     Examples:
-    dlw train tinyvgg --data digits --epochs 10 --lr 3e-3
-    dlw train tinyvgg --data path/to/images --image-size 64 --val-fraction 0.2 --epochs 20
-    dlw train --resume last --epochs 40
+    dlw train tinyvgg --data path/to/images --val-fraction 0.2 --epochs 20
+    dlw train blobs --lr 0.05 --epochs 50
+    dlw train --resume last --epochs 100
     """
     from dlworkflow.data.images.cache import rechecked
 
@@ -131,12 +132,13 @@ def train(
         elif force:
             raise ConfigError("--force: only with --resume RUN")
         elif print_config:
-            _print_config(layers, quiet)
+            _print_config(_with_model(layers)[0], quiet)
         else:
             run = _train(layers, {"runs_dir": runs_dir, "name": name}, offline, quiet, group, dry_run)
         if run is not None and not quiet:
             print_end(run)
             _save_curves(run, plots)
+            print_next(run, poor=learned_nothing(run))
 
 
 @contextmanager
@@ -157,6 +159,30 @@ def _joined(
         if processes not in (None, group.size):
             raise ConfigError(f"--processes: torchrun has started {group.size}, not {processes}; leave it out")
         yield group
+
+
+def _with_model(layers: list[Layer]) -> tuple[list[Layer], str]:
+    """Return the layers over the model that suits the data where a user names data and no model, and a note why."""
+    from dlworkflow.config import Layer, merge
+    from dlworkflow.training.choice import choose_model
+    from dlworkflow.training.settings import locate_data
+
+    given = merge([locate_data(layer) for layer in layers]).values
+    model, dataset = given.get("model", {}), given.get("data", {})
+    if not isinstance(model, dict) or not isinstance(dataset, dict) or "name" in model or "name" not in dataset:
+        return layers, ""
+    chosen, why = choose_model(dataset)
+    note = f"no model was named: {chosen['model']['name']} is {why}; `dlw models` lists others"
+    return [Layer(chosen), *layers], note
+
+
+def _usual_data(layers: list[Layer], config: TrainConfig) -> str:
+    """Return a note about the data that is taken where the user names none, "" where one is named."""
+    from dlworkflow.config import merge
+
+    if "name" in merge(layers).values.get("data", {}):
+        return ""
+    return f"no data was named: {config.data.name} is the usual data of {config.model.name}; your own: --data PATH"
 
 
 def completed(given: Given, model: str | None, runs_dir: str | None) -> Given:
@@ -197,9 +223,12 @@ def _train(
     from dlworkflow.training.run import train_job
     from dlworkflow.training.settings import resolve_config
 
+    layers, note = _with_model(layers)
     resolved = resolve_config(layers)
     with file_bar() as on_images:
         job = prepare(resolved, offline=offline, group=group, on_images=on_images)
+    if not quiet and (note := note or _usual_data(layers, resolved)):
+        say(f"note    {note}")
     if dry_run:
         if not quiet:
             say_job(job)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dlworkflow.config.layers import from_overrides as from_overrides
     from dlworkflow.config.layers import from_values as from_values
     from dlworkflow.config.layers import merge as merge
+    from dlworkflow.config.layers import over_notes as over_notes
     from dlworkflow.config.layers import read_file as read_file
     from dlworkflow.config.layers import read_values as read_values
     from dlworkflow.config.layers import together as together

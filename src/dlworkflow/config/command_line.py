@@ -57,7 +57,7 @@ def _opening(settings: Tree) -> list[str]:
     """Return what a command says first: the model, the data, the recipe."""
     dataset = settings["data"]
     words = [settings["model"]["name"], "--data", str(dataset.get("path") or dataset["name"])]
-    return words + (["--recipe", settings["recipe"]] if "recipe" in settings else [])
+    return words + (["--recipe", settings["recipe"]] if settings.get("recipe") else [])
 
 
 def _differing(settings: Tree, usual: Tree | None, changed: Collection[str]) -> dict[str, Any]:

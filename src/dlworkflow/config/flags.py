@@ -69,10 +69,7 @@ FLAGS = {
         ),
         Flag("--data-dir", "data.data_dir", "DIR", DATA),
         Flag("--model", "model.name", "MODEL", MODEL, about="Model [default: the argument MODEL].", also="--arch"),
-        Flag(
-            *("--recipe", "recipe", "NAME", MODEL),
-            about="Settings to start from: notes (the course's), or best where `dlw models` lists it [default: notes].",
-        ),
+        Flag("--recipe", "recipe", "NAME", MODEL),
         Flag("--weights", "weights", "default|NAME|FILE", MODEL, also="--pretrained"),
         Flag("--freeze", "freeze", "none|backbone", MODEL),
         Flag("--freeze-epochs", "freeze_epochs", "N", MODEL, "number"),

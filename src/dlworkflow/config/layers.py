@@ -27,6 +27,12 @@ SECTIONS = (*NAMED, "early_stopping")
 _OF_RUNS = ("summary.json", "sweep.json")
 """Files beside the settings of a run or a sweep: these are not a user's own, and no code is imported on their word."""
 
+_NO_TRAINING = ("recipe", "model", "data", "sweep", "seed", "device", "threads")
+"""Settings that do not say how to train, apart from some of these sections."""
+
+_SERVING = ("batch_size", "shuffle", "sampler", "transform", "image_size", "standardize")
+"""Settings of data that do; all others say which data it is, and which of its samples."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -101,6 +107,24 @@ def from_mapping(settings: Mapping[str, Any]) -> Layer:
         _plant(values, key, value)
     use_code_named_in(values)
     return Layer(values, {key: name for key, (name, _) in found.items()})
+
+
+def over_notes(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the layers of files or of Python settings over the recipe `notes`, if they set how to train.
+
+    Those which only name a model and data, choose samples, a seed or a device are left to the recipe that suits the
+    data.
+    """
+    sets = any(_sets_training(layer.values) for layer in layers)
+    return [*([Layer({"recipe": "notes"})] if sets else []), *layers]
+
+
+def _sets_training(values: Tree) -> bool:
+    sections = {key: value if isinstance(value, Mapping) else {} for key, value in values.items()}
+    own = [key for key in values if key not in _NO_TRAINING]
+    own += [key for key in sections.get("model", {}) if key != "name"]
+    own += [key for key in sections.get("data", {}) if key in _SERVING]
+    return bool(own or {"grid", "variants"} & sections.get("sweep", {}).keys())
 
 
 def _leaves(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:

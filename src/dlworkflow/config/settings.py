@@ -173,6 +173,11 @@ Blend = Annotated[float, AfterValidator(_checked_blend)]
 class TrainConfig(_Settings):
     """Everything that decides what one training run does; `to_tree` and a YAML file of it repeat the run."""
 
+    recipe: str | None = Field(
+        None,
+        description="Recipe, the settings to start from: notes (the course's), or best where `dlw models` lists it "
+        "[default: the one that works on such data; notes beside a file or Python settings that set how to train].",
+    )
     model: ModelSettings
     data: DataSettings
     optimizer: OptimizerSettings

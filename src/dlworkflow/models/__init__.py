@@ -171,11 +171,19 @@ def recipe_names(name: str) -> list[str]:
     return [which for which, settings in RECIPES.items() if which == NOTES or name in settings]
 
 
-def usual_recipe(name: str, looks: str = "") -> str:
-    """Return the name of the recipe that is known to work for a model on data that `looks` so, "" for not known."""
-    kinds = RECIPES["best"].get(name, {})
-    fits = bool(kinds) if not looks else looks in kinds
-    return "best" if fits and (name, looks) not in NOTES_LEARN else NOTES
+def recipe_looks(name: str, which: str) -> list[str]:
+    """Return what the data looks like for which a model has this recipe; "" is any data, none is no such recipe."""
+    return list(RECIPES[which].get(name, {}))
+
+
+def usual_recipe(name: str, looks: str = "", dataset: str = "") -> str:
+    """Return the name of the recipe that is known to work for a model on data that `looks` so, "" for not known.
+
+    `dataset` is the data's name: on those of the notes their own recipe works for most of their models.
+    """
+    kinds = recipe_looks(name, "best")
+    fits = looks in kinds if looks else bool(kinds)
+    return "best" if fits and (name, dataset) not in NOTES_LEARN else NOTES
 
 
 def is_published(name: str) -> bool:

@@ -23,7 +23,7 @@ def _line(epochs: int, *, lr: float = 0.01, **settings: Any) -> dict[str, Any]:
 
 _CIRCLES = _recipe({"name": "circles"} | _FULL_BATCH, _SGD_01, 1000)
 _FASHION = _recipe({"name": "fashion_mnist", "batch_size": 32}, _SGD_01, 3)
-_PHOTOS = _recipe({"name": "digits", "batch_size": 32}, _ADAM, 5)
+_IMAGES = _recipe({"name": "digits", "batch_size": 32}, _ADAM, 5)
 
 NOTES = "notes"
 _NOTES: dict[str, dict[str, Any]] = {
@@ -37,8 +37,29 @@ _NOTES: dict[str, dict[str, Any]] = {
     "fashion_mnist_v0": _FASHION,
     "fashion_mnist_v1": _FASHION,
     "fashion_mnist_v2": _FASHION,
-    "tinyvgg": _PHOTOS,
-    "improved_tinyvgg": _PHOTOS,
+    "tinyvgg": _IMAGES,
+    "improved_tinyvgg": _IMAGES,
+}
+
+_GREY = {
+    "data": {"name": "digits", "batch_size": 32, "transform": ["normalize"]},
+    "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.05},
+    "schedule": {"name": "one_cycle"},
+    "epochs": 10,
+}
+_TWO_LAYERS = _GREY | {"model": {"hidden_units": 64}, "optimizer": {"name": "adamw", "lr": 1e-2}}
+_PHOTOS = {
+    "model": {"hidden_units": 16, "blocks": 3, "batch_norm": True},
+    "data": {
+        "name": "pizza_steak_sushi",
+        "batch_size": 16,
+        "transform": ["flip", {"random_resized_crop": {"scale": [0.4, 1.0]}}, "normalize"],
+    },
+    "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
+    "schedule": {"name": "one_cycle"},
+    "label_smoothing": 0.1,
+    "epochs": 80,
+    "channels_last": True,
 }
 
 _ROWS = {
@@ -52,20 +73,15 @@ _ROWS = {
 _BEST: dict[str, dict[str, dict[str, Any]]] = {
     "mlp": {"table": _ROWS, "points": _ROWS},
     "tinyvgg": {
-        "photos": {
-            "model": {"hidden_units": 16, "blocks": 3, "batch_norm": True},
-            "data": {
-                "name": "pizza_steak_sushi",
-                "batch_size": 16,
-                "transform": ["flip", {"random_resized_crop": {"scale": [0.4, 1.0]}}, "normalize"],
-            },
-            "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.1},
-            "schedule": {"name": "one_cycle"},
-            "label_smoothing": 0.1,
-            "epochs": 80,
-            "channels_last": True,
-        },
+        "photos": _PHOTOS,
+        "grey": _GREY | {"model": {"hidden_units": 16, "batch_norm": True}},
     },
+    "improved_tinyvgg": {
+        "photos": _PHOTOS | {"model": {}, "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.1}},
+        "grey": _GREY,
+    },
+    "fashion_mnist_v0": {"grey": _TWO_LAYERS},
+    "fashion_mnist_v1": {"grey": _TWO_LAYERS},
     "fashion_mnist_v2": {
         "grey": {
             "model": {"hidden_units": 16, "growth": 3, "batch_norm": True, "dropout": 0.2},
@@ -75,6 +91,7 @@ _BEST: dict[str, dict[str, dict[str, Any]]] = {
             "epochs": 11,
             "channels_last": True,
         },
+        "photos": _PHOTOS,
     },
 }
 
@@ -87,8 +104,8 @@ _FROZEN = {
 }
 _BEST["efficientnet_lite0"] = {"photos": _FROZEN, "grey": _FROZEN}
 
-NOTES_LEARN = {("fashion_mnist_v2", "grey")}
-"""(model, looks) for which the notes' recipe is the default although there is a better one, which takes longer."""
+NOTES_LEARN = {(f"fashion_mnist_v{version}", "fashion_mnist") for version in (0, 1, 2)}
+"""(model, data set) for which the notes' recipe is the default although there is a `best`."""
 
 _RAW_TABLE = {
     model: {**settings, "data": {**_FULL_BATCH, "standardize": False}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -31,8 +31,9 @@ from dlworkflow.models.backbone import Staged, classifier_name
 from dlworkflow.models.weights.checkpoint import load_matching, load_weights
 from dlworkflow.models.weights.pretrained import find_or_fetch, take_pretrained
 from dlworkflow.registry.user_files import refuse_while_importing, where
+from dlworkflow.training.choice import is_of_recipe
 from dlworkflow.training.optimization import build_state, check_schedule
-from dlworkflow.training.settings import check_against_data, fill_defaults
+from dlworkflow.training.settings import fill_defaults, fitting_data
 from dlworkflow.training.transfer import is_file
 
 Initialised = tuple[tuple[str, ...], tuple[str, ...]]
@@ -88,9 +89,23 @@ def prepare(
     refuse_while_importing("trains")
     with in_turn(group):
         job = put_in_place(config, offline, True, group, on_images)
-        check_schedule(job.config, job.n_batches)
+        job = replace(job, config=_with_schedule(job.config, job.n_batches))
         build_state(job.config, job.model, job.n_batches)
         return job
+
+
+def _with_schedule(config: TrainConfig, n_batches: int) -> TrainConfig:
+    """Return the settings with a schedule that fits the updates: for so few, the recipe's gives way to none.
+
+    Raises ConfigError for another that does not fit.
+    """
+    try:
+        check_schedule(config, n_batches)
+    except ConfigError:
+        if not is_of_recipe(config, "schedule"):
+            raise
+        return config.model_copy(update={"schedule": TrainConfig.model_fields["schedule"].default})
+    return config
 
 
 def in_turn(group: Group | None) -> AbstractContextManager[None]:
@@ -111,7 +126,7 @@ def put_in_place(
         check_compiler(device)
     splits = _load_data(config, offline, group)
     task = get_task(splits.task)
-    check_against_data(config, splits)
+    config = fitting_data(config, splits)
     loss_fn, training_loss = build_loss(task, config.loss), _training_loss(config, splits, task)
     set_seeds(config.seed)
     model = _build_model(config, splits)

@@ -21,16 +21,18 @@ from dlworkflow.config import (
     build_config,
     from_mapping,
     merge,
+    over_notes,
     right_part,
 )
 from dlworkflow.config.conflicts import contradictions
 from dlworkflow.config.flags import FLAGS, HINTS, SHORT
-from dlworkflow.engine.losses import LOSSES, check_fits
+from dlworkflow.engine.losses import LOSSES, check_fits, names_for
 from dlworkflow.engine.optimizers import OPTIMIZERS, check_optimizer, known_name
 from dlworkflow.engine.schedules import SCHEDULES, build_curve, check_first_change
 from dlworkflow.errors import ConfigError, few, nearest, short
 from dlworkflow.metrics.functions import epoch_fault
 from dlworkflow.registry.user_code import is_code
+from dlworkflow.training.choice import is_of_recipe, recipe_for
 from dlworkflow.training.own_code import resolve_code
 from dlworkflow.training.transfer import settle
 
@@ -52,33 +54,29 @@ def resolve_config(
 
     `settings` are a dictionary as `config.from_mapping` takes it, or layers from weakest to strongest; `more` are laid
     over them: `resolve_config({"model": "tinyvgg", "optimizer.lr": 0.1}, epochs=3)`. A key `recipe` chooses among the
-    model's recipes. A `TrainConfig` is checked and completed without one. Raises ConfigError with all errors at once.
+    model's recipes; without it the one that works on such data is taken, or `notes` where a dictionary sets how to
+    train. A `TrainConfig` is checked and completed without one. Raises ConfigError with all errors at once.
     """
     if isinstance(settings, TrainConfig):
         return _checked(merge([locate_data(Layer(settings.to_tree())), locate_data(from_mapping(more))]), {})
     if not isinstance(settings, Mapping | list | tuple | None):
         kind = type(settings).__name__
         raise ConfigError(f"settings must be a dictionary, as {{'model': 'tinyvgg', 'epochs': 3}}, not {kind}")
-    layers = settings if isinstance(settings, list | tuple) else [from_mapping(settings or {})]
-    return _resolved([*layers, from_mapping(more)])
+    if isinstance(settings, list | tuple):
+        return _resolved([*settings, from_mapping(more)])
+    return _resolved(over_notes([from_mapping(settings or {}), from_mapping(more)]))
 
 
 def _resolved(layers: Sequence[Layer]) -> TrainConfig:
     user = merge([locate_data(layer) for layer in layers])
-    which = user.values.pop("recipe", models.NOTES)
     name = _section(user.values, "model").get("name")
     faults: dict[str, str] = {}
     recipe: dict[str, Any] = {}
     if name is None and isinstance(user.values.get("model"), Mapping | None):  # all else is found later
         faults["model.name"] = f"no model was named; possible: {few(models.names(), 20, quoted=False)}"
     elif name is not None and _faultless(models.check_name, name, faults, "model.name"):
-        dataset = _section(user.values, "data")
-        try:
-            chosen = models.recipe(str(name), str(which), data.looks(dataset))
-        except ConfigError as error:
-            faults["recipe"], chosen = str(error).removeprefix("recipe: "), models.recipe(str(name))
-        chosen = _for_data(chosen, dataset)
-        recipe = {**chosen, "model": {"name": name, **chosen.get("model", {})}}
+        recipe = recipe_for(str(name), _section(user.values, "data"), user.values.get("recipe"), faults)
+        user.values["recipe"] = recipe.pop("recipe")
     fallback = {"optimizer": {"name": "adam"}, "schedule": {"name": "constant"}} | (
         {"data": {"name": ""}, "model": {"name": ""}} if not recipe else {}
     )
@@ -121,7 +119,7 @@ def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
         faults |= contradictions(config, layer.values, wrong | faults.keys())
         known = data.entries().get(config.data.name)
         found = against_task(config, known.task if known else "any")
-        faults |= {key: sentence for key, sentence in found.items() if key not in wrong}
+        faults |= {key: text for key, text in found.items() if key not in wrong and not is_of_recipe(config, key)}
     return build_config(Layer(values, layer.labels), faults)
 
 
@@ -212,19 +210,27 @@ def against_task(config: TrainConfig, task: str) -> dict[str, str]:
     return found
 
 
-def check_against_data(config: TrainConfig, splits: Splits) -> None:
-    """Raise ConfigError for settings that loaded data has no use for."""
+def fitting_data(config: TrainConfig, splits: Splits) -> TrainConfig:
+    """Return the settings without those of the recipe that loaded data has no use for.
+
+    Raises ConfigError for others that it has no use for.
+    """
     found = against_task(config, splits.task)
     if config.data.fold is not None and splits.val is None:
         found |= dict.fromkeys(_watching(config), f"the fold that is scored would decide; {_HELD_OUT}")
+    loss = config.loss["name"] if isinstance(config.loss, dict) else config.loss or names_for(splits.task)[0]
+    if config.label_smoothing and "label_smoothing" not in LOSSES.settings(loss):
+        found.setdefault("label_smoothing", f"the loss {loss!r} has no use for it")
     if splits.kind != "image":
         numbers = f"data {splits.name!r} has numbers"
         if config.channels_last:
             found["channels_last"] = f"is a memory format of images; {numbers}"
         if config.cutmix:
             found.setdefault("cutmix", f"cuts pieces out of images; {numbers} (mixup blends them)")
-    if found:
-        raise ConfigError(*(f"{key}: {sentence}" for key, sentence in found.items()))
+    of_recipe = [key for key in found if is_of_recipe(config, key)]
+    if wrong := [f"{key}: {sentence}" for key, sentence in found.items() if key not in of_recipe]:
+        raise ConfigError(*wrong)
+    return config.model_copy(update={key: TrainConfig.model_fields[key].default for key in of_recipe})
 
 
 _HELD_OUT = "hold out a part of the others for it with --val-fraction 0.2, or leave it out"
@@ -254,23 +260,6 @@ def locate_data(layer: Layer) -> Layer:
             return layer
         raise
     return Layer(dict(layer.values) | {"data": {**section, **located}}, layer.labels)
-
-
-def _for_data(recipe: dict[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Let a recipe's images be prepared alike where the user trains on other data that has settings for it.
-
-    Images that must not be mirrored, as those of digits, are not.
-    """
-    own = recipe.get("data", {})
-    name = dataset.get("name") or own.get("name")
-    if "transform" in own and not data.mirrors({**own, **dataset}):
-        own = own | {"transform": [step for step in own["transform"] if step != "flip"]}
-    if name in (None, own.get("name")) or name not in data.names():
-        return recipe | ({"data": own} if own else {})
-    known = data.settings(str(name))
-    kept = {key: own[key] for key in ("image_size", "transform", "standardize") if key in own and key in known}
-    served = {key: value for key, value in own.items() if key in DataSettings.model_fields}
-    return recipe | {"data": served | kept | {"name": name}}
 
 
 def fill_defaults(config: TrainConfig) -> TrainConfig:

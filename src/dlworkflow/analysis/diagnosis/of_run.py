@@ -110,10 +110,12 @@ def _notes(summary: Summary, status: str, epochs: int, over_batches: Sequence[st
 def situation_of(summary: Summary, *, resume: str | None = None) -> Situation:
     """Return the facts of a run by which suggestions are chosen; `resume` is its path where it can be resumed."""
     config, classes = summary.config, summary.classes
+    recipe = _nearest_recipe(summary)
     score = summary.baseline.score if summary.baseline is not None else None
     return Situation(
         config,
-        _usual(summary),
+        _usual(summary, recipe),
+        recipe,
         samples=summary.samples["train"],
         validated="val" in summary.samples,
         unequal=(score or 0.0) * len(classes) >= _UNEQUAL,
@@ -125,19 +127,29 @@ def situation_of(summary: Summary, *, resume: str | None = None) -> Situation:
     )
 
 
-def _usual(summary: Summary) -> Tree | None:
-    """Return the settings of the model's recipe that the run is nearest to, all filled in, as `Situation` has them.
+def _nearest_recipe(summary: Summary) -> str:
+    """Return the recipe of a run; of one that names none, that of its model with the most settings in common.
 
-    None where that is not known, as for a model of another package that is no longer there.
+    "" where none is known, as for a model of another package that is no longer there.
     """
     config = summary.config
     try:
         recipes = models.recipe_names(config["model"]["name"])
-        trees = [_recipe_tree(summary, which) for which in recipes]
+        if config.get("recipe") in recipes:
+            return str(config["recipe"])
+        trees = {which: flat(_recipe_tree(summary, which)) for which in recipes}
+    except DlwError:
+        return ""
+    own = flat(config).items()
+    return min(trees, key=lambda which: len([key for key, value in own if trees[which].get(key) != value]))
+
+
+def _usual(summary: Summary, recipe: str) -> Tree | None:
+    """Return the settings of the recipe of a run, all filled in, as `Situation` has them; None where none is known."""
+    try:
+        return _recipe_tree(summary, recipe) if recipe else None
     except DlwError:
         return None
-    own = flat(config).items()
-    return min(trees, key=lambda tree: len([key for key, value in own if flat(tree).get(key) != value]))
 
 
 def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
@@ -153,15 +165,13 @@ def _recipe_tree(summary: Summary, which: str) -> dict[str, Any]:
     tree["loss"] = tree["loss"] or names_for(summary.task)[0]
     if data.entries()[located["name"]].files:
         tree["data"]["data_dir"] = str(data.data_folder().resolve())
-    return tree if which == models.NOTES else {**tree, "recipe": which}
+    usual = models.usual_recipe(config["model"]["name"], data.looks(located), located["name"])
+    return tree | {"recipe": None if which == usual else which}  # a command names no usual recipe
 
 
 def _has_recipe(config: Tree) -> bool:
-    """Return whether the recipe `best` of a run's model was found for its data, or for images such as the user's."""
-    name = config["model"]["name"]
-    if "best" not in models.recipe_names(name):
-        return False
-    return "path" in config["data"] or config["data"]["name"] == models.recipe(name, "best")["data"]["name"]
+    """Return whether a run's model has a recipe `best` for what its data looks like."""
+    return data.looks(config["data"]) in models.recipe_looks(config["model"]["name"], "best")
 
 
 def _pretrained(summary: Summary) -> tuple[str, str] | None:

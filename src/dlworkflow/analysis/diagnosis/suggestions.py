@@ -51,8 +51,9 @@ class Suggestion:
 class Situation:
     """Facts about a run by which suggestions are chosen.
 
-    `config` is the `config` of its summary, complete. `usual` is what `dlw train MODEL --data DATA` uses by default, or
-    with `--recipe` its key `recipe`: commands leave out what agrees with it; without it they repeat everything.
+    `config` is the `config` of its summary, complete. `recipe` is that of the run, or the one that it is nearest to.
+    `usual` is what `dlw train MODEL --data DATA` uses by default, or with `--recipe` its key `recipe`: commands leave
+    out what agrees with it; without it they repeat everything.
     `samples` counts the training split, `validated` is whether there is a validation split, `unequal` whether the
     classes are of very unequal size, `stopped_early` whether early stopping ended the run. `resume` is the path of a
     run that was stopped before its end. `has_recipe` is whether the model has a recipe `best` that suits the data,
@@ -62,6 +63,7 @@ class Situation:
 
     config: Tree
     usual: Tree | None = None
+    recipe: str = ""
     samples: int | None = None
     validated: bool = False
     unequal: bool = False
@@ -123,7 +125,7 @@ def _changed_keys(before: Tree, after: Tree) -> set[str]:
 
 def _over_recipe(tree: Tree, run: Situation) -> Tree:
     """Return settings that are written as what differs from the recipe that the run is nearest to."""
-    return {**tree, "recipe": run.usual["recipe"]} if run.usual and "recipe" in run.usual else tree
+    return tree if run.usual is None else {**tree, "recipe": run.usual.get("recipe")}
 
 
 def _lr_find(suggestion: Suggestion, run: Situation) -> Command:
@@ -133,7 +135,7 @@ def _lr_find(suggestion: Suggestion, run: Situation) -> Command:
 
 def _recipe(suggestion: Suggestion, run: Situation) -> Command:
     """Return the command of the model's best recipe, where the run is not of it."""
-    if not run.has_recipe or (run.usual or {}).get("recipe"):
+    if not run.has_recipe or run.recipe == "best":
         return None
     return _anew(suggestion.why, {"recipe": "best"}, run.config["model"]["name"], (), run)
 

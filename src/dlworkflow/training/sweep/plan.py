@@ -55,7 +55,7 @@ def plan_sweep(layers: Sequence[Layer], *, offline: bool = False) -> tuple[Plan,
         raise ConfigError(*faults)
     seed = first_seed(base.values)
     seeds = range(seed, seed + settings.seeds)
-    plan = Plan(base.values, settings.model_dump(mode="json"), list(values), offline=offline)
+    plan = Plan({"recipe": None, **base.values}, settings.model_dump(mode="json"), list(values), offline=offline)
     if settings.sampler != "tpe":
         plan.points = [
             Point(number, chosen, seed)
@@ -72,7 +72,8 @@ def first_seed(base: Tree) -> Any:
 def config_of(plan: Plan, point: Point) -> TrainConfig:
     """Return the settings of one run of a sweep."""
     chosen = layers_of(point.values, plan.sweep.get("variants", {}), "--grid")  # older sweeps know no variants
-    return resolve_config([Layer(plan.base), *chosen, Layer({"seed": point.seed})])
+    base = Layer({"recipe": "notes", **plan.base})  # older sweeps know no other where none is named
+    return resolve_config([base, *chosen, Layer({"seed": point.seed})])
 
 
 def _faults_of(settings: SweepSettings, labels: Any) -> list[str]:
