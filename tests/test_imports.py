@@ -19,7 +19,7 @@ SETTINGS = (
 COMMANDS = {  # in this order, in one process: what a later one loads is not held against an earlier one
     "line": ["train", "line", "--epochs", "2"],
     "scheduled": ["train", "line", "--epochs", "3", "--schedule", "cosine", "--set", "schedule.warmup_epochs=1"],
-    "images": ["train", "tinyvgg", "--data", "pets", "--epochs", "1"],
+    "images": ["train", "tinyvgg", "--data", "pets", "--recipe", "notes", "--epochs", "1"],
     "predict": ["predict", "pets/test"],
     "blobs": ["train", "blobs", "--epochs", "1"],
     "settings": ["train", "circles_v2", *(word for pair in SETTINGS for word in ("--set", pair))],
