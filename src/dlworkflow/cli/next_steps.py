@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from dlworkflow.runs import Run
 
 
+FEWEST_EPOCHS = 3
+"""Fewer show no trend, and there is nothing to mend yet."""
+
+
 def print_next(run: Run, *, poor: bool) -> None:
     """Print the next commands on stderr; of a `poor` run first what may improve it."""
-    if poor:
+    if poor and run.epochs_done() >= FEWEST_EPOCHS:
         from dlworkflow.analysis.diagnosis.of_run import diagnose_run
 
         with suppress(DlwError):  # what cannot be diagnosed has no cure
