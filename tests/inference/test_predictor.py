@@ -22,7 +22,7 @@ from dlworkflow.training.settings import resolve_config
 
 @pytest.fixture(scope="module")
 def digits_run(tmp_path_factory):
-    return train(tmp_path_factory, "tinyvgg", "epochs=4")
+    return train(tmp_path_factory, "tinyvgg", "recipe=notes", "epochs=4")
 
 
 @pytest.fixture(scope="module")
