@@ -214,3 +214,13 @@ def test_in_python_the_result_is_an_object(in_tmp):
 
     assert (len(found.folds), found.samples) == (3, 60)
     assert (found.sweep.path / "predictions.csv").is_file()
+
+
+def test_a_table_has_gradient_boosting_on_the_same_folds(in_tmp, dlw):
+    rows = [f"{number},{number % 7},{'yes' if number % 7 > 3 else 'no'}" for number in range(70)]
+    (in_tmp / "table.csv").write_text("\n".join(["a,b,answer", *rows]))
+
+    answer = dlw("crossval", "mlp", "--data", "table.csv", "--folds", "2", "--epochs", "1", "--jobs", "1")
+
+    assert answer.code == 0, answer.err
+    assert "gradient boosting scores" in answer.out

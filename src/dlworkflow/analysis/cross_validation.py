@@ -7,12 +7,19 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from dlworkflow.analysis.evaluation import Part, evaluate_part, load_splits, report_part, report_tables
+from dlworkflow.analysis.evaluation import (
+    Part,
+    evaluate_part,
+    load_splits,
+    report_part,
+    report_result,
+    report_tables,
+    with_boosting,
+)
 from dlworkflow.config import Layer, TrainConfig, from_mapping
 from dlworkflow.data.protocol import files_of, left_out_of
 from dlworkflow.data.selection import held_out, with_fold
@@ -142,6 +149,7 @@ class _Scored:
     indices: Sequence[int]
     files: Sequence[Path] | None
     changed: bool
+    boosting: float | None
 
 
 def _scored(sweep: Sweep, plan: Plan, point: Point, whole: Splits, device: str) -> _Scored:
@@ -150,7 +158,7 @@ def _scored(sweep: Sweep, plan: Plan, point: Point, whole: Splits, device: str) 
     folds, seed, at = summary.config["data"]["folds"], summary.config["data"]["fold_seed"], scored_at(summary)
     indices: Sequence[int] = held_out(whole, folds, seed)[fold - 1]
     dataset = with_fold(whole, folds, fold, random_state=seed).test
-    part = Part(SPLIT, dataset, run.data_fingerprints().get("test"))
+    part = Part("test", dataset, run.data_fingerprints().get("test"))  # as the run calls the fold held out
     before = files_of(dataset)
     result = evaluate_part(run, part, weights=at, device=device)
     if lost := left_out_of(dataset):
@@ -160,26 +168,31 @@ def _scored(sweep: Sweep, plan: Plan, point: Point, whole: Splits, device: str) 
     row: Row = {"fold": fold, **repeats, "samples": len(indices), "loss": report.loss}
     row |= {key: report.metrics[key] for key in SHOWN if key in report.metrics}
     row |= {"epoch": int(summary.row(at)["epoch"]), "seconds": summary.seconds, "run": run.name}
-    return _Scored(run, row, result, indices, part.files, part.changed)
+    return _Scored(run, row, result, indices, part.files, part.changed, report.boosting)
 
 
 def _all_of(scored: Sequence[_Scored], n: int) -> EvaluationReport:
     """Return the report of all predictions, whose interval is that of the n different samples."""
     logits, y = (torch.cat([getattr(one.result, key) for one in scored]) for key in ("logits", "y"))
     files = [file for one in scored for file in one.files or ()] or None
-    part = Part(SPLIT, SimpleNamespace(paths=files))  # type: ignore[arg-type] # no samples are read of it
-    report = report_part(scored[0].run, part, Evaluation(float("nan"), float("nan"), logits, y))
+    report = report_result(scored[0].run, Evaluation(float("nan"), float("nan"), logits, y), files)
     places = [
         {"index": index, "fold": one.row["fold"], "repeat": one.row.get("repeat", 1)}
         for one in scored
         for index in one.indices
     ]
-    samples = [row | place for row, place in zip(report.samples, places, strict=True)]
-    if report.interval is None or len(y) == n:
-        return replace(report, samples=samples)
+    report = replace(report, samples=[row | place for row, place in zip(report.samples, places, strict=True)])
+    if report.interval is not None and len(y) > n:
+        report = _of_different(report, n)
+    known = [one.boosting * len(one.indices) for one in scored if one.boosting is not None]
+    return with_boosting(report, sum(known) / len(y) if len(known) == len(scored) else None)
+
+
+def _of_different(report: EvaluationReport, n: int) -> EvaluationReport:
+    """Return a report with the interval of n samples, each of which was predicted several times."""
     accuracy = report.accuracy or 0.0
     interval = wilson_interval(round(accuracy * n), n)
-    answered = sorted({str(row["prediction"]) for row in samples})
+    answered = sorted({str(row["prediction"]) for row in report.samples})
     baseline, answer = report.baseline, report.baseline_answer
     warnings = classification_warnings(accuracy, answered=answered, interval=interval, baseline=baseline, answer=answer)
-    return replace(report, samples=samples, interval=interval, warnings=warnings)
+    return replace(report, interval=interval, warnings=warnings)

@@ -278,9 +278,17 @@ def evaluate_run(
 
 def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | None = None) -> EvaluationReport:
     """Return the report of an evaluation, with the baseline on the same samples; `settings` are those of metrics."""
+    report = report_result(run, result, part.files, settings)
+    return with_boosting(report, _boosting(run, part))
+
+
+def report_result(
+    run: Run, result: Evaluation, files: Sequence[Path] | None = None, settings: Settings | None = None
+) -> EvaluationReport:
+    """Return the report of a run's raw scores; see `report_part`, which adds the score of gradient boosting."""
     summary = run.summary()
     score, answer, constant = _baseline(summary, result)
-    report = make_report(
+    return make_report(
         result.logits,
         result.y,
         get_task(summary.task),
@@ -288,13 +296,17 @@ def report_part(run: Run, part: Part, result: Evaluation, settings: Settings | N
         classes=summary.classes,
         baseline=score,
         baseline_answer=answer,
-        files=part.files,
+        files=files,
         settings=settings,
         target=stored_target(summary),
         thresholds=stored_thresholds(summary),
         constant=constant,
     )
-    if (boosting := _boosting(run, part)) is None:
+
+
+def with_boosting(report: EvaluationReport, boosting: float | None) -> EvaluationReport:
+    """Return a report with the score of gradient boosting on the same samples, where there is one."""
+    if boosting is None:
         return report
     own = report.metrics["accuracy"] or 0.0 if report.classes else report.loss
     warnings = (*report.warnings, *boosting_warnings(own, boosting, report.interval))

@@ -215,10 +215,14 @@ def _print(result: CrossValidation, output: Format) -> None:
         typer.echo(f"\n{what} {percent(report.accuracy)} over all {n}{each}")
         typer.echo(f"95 % confidence interval {low} to {high}, of {result.samples:,} samples")
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
+        if report.boosting is not None:
+            typer.echo(f"gradient boosting scores {percent(report.boosting)} on the same folds")
         return
     typer.echo(f"\nloss {number(report.loss)} over all {n}")
     if report.baseline is not None:
         typer.echo(f"always answering the training mean has a loss of {number(report.baseline)}")
+    if report.boosting is not None:
+        typer.echo(f"gradient boosting has a loss of {number(report.boosting)} on the same folds")
 
 
 def _cell(key: str, value: Any) -> str:
