@@ -202,3 +202,9 @@ def test_samples_with_several_labels_are_limited_and_folded_by_their_rarest():
 
     assert folded.test.labels.sum(dim=0).tolist() == [8, 2]
     assert limited(splits, 8).train.labels.sum(dim=0).tolist() == [8, 2]
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(1, 1), (3, 4), (3, 0)])
+def test_a_fold_that_is_none_is_refused(folds, fold):
+    with pytest.raises(DataError, match=rf"data\.fold: fold {fold} of {folds} by seed 42 is none"):
+        select(of([4, 4]), folds=folds, fold=fold)

@@ -81,11 +81,12 @@ def crossval(
     runs_dir: RunsDirOption = None,
     offline: OfflineOption = False,
 ) -> None:
-    """Cross-validate a model: each training sample is predicted by a model that was not trained on it.
+    """Cross-validate a model on its training data.
 
-    The training data is divided into folds, stratified by class; groups stay whole. One run is trained for each fold,
-    without it. The test split is not used. Settings are those of `dlw train`; the runs are those of `dlw sweep`.
-    Writes evaluation.json, predictions.csv, errors.csv and confusion_matrix.csv beside the runs.
+    Each training sample is predicted by a model that was not trained on it. The data is divided into folds, stratified
+    by class; groups stay whole. One run is trained for each fold, without it. The test split is not used. Settings are
+    those of `dlw train`; the runs are those of `dlw sweep`. Writes evaluation.json, predictions.csv, errors.csv and
+    confusion_matrix.csv beside the runs.
 
     Examples:
     dlw crossval tinyvgg --data digits --folds 5 --epochs 3

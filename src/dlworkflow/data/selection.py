@@ -81,6 +81,8 @@ def with_fold(splits: Splits, folds: int, fold: int, *, random_state: int) -> Sp
 
     Its samples are not augmented. See `held_out`.
     """
+    if not (folds >= 2 and 1 <= fold <= folds and random_state < 2**32):
+        raise DataError(f"data.fold: fold {fold} of {folds} by seed {random_state} is none")
     chosen = held_out(splits, folds, random_state)[fold - 1]
     others = {*chosen}
     kept = [index for index in range(len(splits.train)) if index not in others]  # type: ignore[arg-type]

@@ -171,6 +171,11 @@ _LAYOUT = Layout(
         "samples.test": Size,
     },
     possible={
+        "config.metrics": list[str] | None,
+        "config.data.limit": float | None,
+        "config.data.folds": Count | None,
+        "config.data.fold": Count | None,
+        "config.data.fold_seed": Size,
         "columns.target": str,
         "columns.inputs": list[dict[str, Any]],
         "samples.val": Size,
