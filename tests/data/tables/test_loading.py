@@ -160,7 +160,7 @@ ID = "name,x,y\n" + "".join(f"n{number},{number},{number * 1.5}\n" for number in
         (HOUSES.replace(",", ";"), {}, "separates its columns by semicolons"),
         (HOUSES.replace("70,", "70,5,"), {}, "line 4: 5 cells, where line 1 has 4"),
         (HOUSES.partition("\n")[2], {}, "has no header: line 1 has the numbers '50', '2', '100.5'"),
-        ("", {}, "is empty; a table has a header and a row per sample"),
+        ("", {}, "is empty; a table has a header and a row per sample, images the columns 'path', 'label'"),
         ("x,y\n", {}, "has a header and no rows"),
         ("x,y\n1,2.5\n", {}, "is '2.5' in every row: there is nothing to learn"),
         ("x,y\n1,a\n2,b\n3,b\n4,b\n", {}, "class 'a' has 1 sample"),

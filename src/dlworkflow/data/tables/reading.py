@@ -37,7 +37,9 @@ def read_table(file: Path) -> Table:
     lines = read_lines(file)
     where = repr(str(file))
     if not lines:
-        raise DataError(f"{where} is empty; a table has a header and a row per sample")
+        raise DataError(
+            f"{where} is empty; a table has a header and a row per sample, images the columns 'path', 'label'"
+        )
     header, *rows = lines
     numbers = [name for name in header.cells if as_number(name) is not None]
     if len(numbers) == len(header.cells) or any("." in name for name in numbers):
