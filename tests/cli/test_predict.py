@@ -33,7 +33,7 @@ def inputs(answer):
 
 def test_a_digit_in_a_file_is_predicted_as_the_tensor_it_was_written_from(dlw, runs, pictures):
     predictor = Predictor.from_run(runs / "tinyvgg-digits-001")
-    X, _ = data.load("digits").test.batch([0, 1, 2])
+    X = predictor.transform.to_float(data.load("digits").test.images[:3])
     expected = torch.softmax(predictor.logits(X), dim=1).max(dim=1)
 
     rows = objects(dlw("predict", "pictures", "--format", "json"))
