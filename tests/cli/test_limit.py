@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-LIMITED = ("train", "tinyvgg", "--data", "digits", "--epochs", "2", "--limit", "50")
+LIMITED = ("train", "tinyvgg", "--data", "digits", "--recipe", "notes", "--epochs", "2", "--limit", "50")
 
 
 @pytest.fixture

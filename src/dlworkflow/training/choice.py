@@ -58,9 +58,12 @@ def _for_data(recipe: dict[str, Any], dataset: Mapping[str, Any]) -> dict[str, A
 
 
 def is_of_recipe(config: TrainConfig, key: str) -> bool:
-    """Return whether a setting has the value, or a section the name, that the recipe of these settings gives it."""
+    """Return whether a setting has the value, or a section the name, that the recipe of these settings gives it.
+
+    False for a setting within a section, `data.sampler`: a section is taken or left as a whole.
+    """
     name, which = config.model.name, config.recipe
-    if which is None or which not in models.recipe_names(name):
+    if "." in key or which is None or which not in models.recipe_names(name):
         return False
     recipe, value = models.recipe(name, which, data.looks(config.data.model_dump())), getattr(config, key)
     return key in recipe and (recipe[key]["name"] == value.name if hasattr(value, "name") else recipe[key] == value)
