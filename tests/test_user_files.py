@@ -11,7 +11,7 @@ from dlworkflow.registry import Registry
 from dlworkflow.registry.user_code import take_recorded, use_code
 from dlworkflow.registry.user_files import digest_of, import_file
 
-TOYS: Registry = Registry("toy", {}, group="toys")
+TOYS: Registry = Registry("toy of a file", {}, group="toys")
 
 
 @pytest.fixture
@@ -96,9 +96,9 @@ def test_two_named_files_of_one_name_are_told_apart_or_refused(write):
 def test_a_run_gets_no_private_function(write):
     path = write("toys.py", "def _hidden():\n    return 1\n")
     use_code(path)
-    record = {"kind": "toy", "name": "toys.py:_hidden", "path": str(path), "attribute": "_hidden"}
+    record = {"kind": TOYS.kind, "name": "toys.py:_hidden", "path": str(path), "attribute": "_hidden"}
 
     with pytest.raises(
-        CodeError, match=r"run-001 needs the code of toy 'toys\.py:_hidden' \('?toys\.py'? has none of it"
+        CodeError, match=r"run-001 needs the code of toy of a file 'toys\.py:_hidden' \('?toys\.py'? has none of it"
     ):
-        take_recorded([record | {"sha256": digest_of(path)}], {}, ["toy"], run="run-001")
+        take_recorded([record | {"sha256": digest_of(path)}], {}, [TOYS.kind], run="run-001")

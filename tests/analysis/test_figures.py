@@ -37,7 +37,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize(
     ("model", "kinds"),
     [
-        ("line", ["curves", "lr", "fit"]),
+        ("line", ["curves", "lr", "fit", "scatter"]),
         ("circles_v2", ["curves", "lr", "boundary", "confusion", "calibration"]),
         ("blobs", ["curves", "lr", "boundary", "confusion", "calibration"]),
         ("tinyvgg", ["curves", "lr", "confusion", "calibration", "predictions", "errors"]),

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def trained(tmp_path, *pairs, model="tinyvgg"):
-    layers = [from_flags({"model.name": ("MODEL", model)}), from_overrides(("epochs=1", *pairs))]
+    layers = [from_flags({"model.name": ("MODEL", model)}), from_overrides(("recipe=notes", "epochs=1", *pairs))]
     return run_training(resolve_config(layers), runs_dir=tmp_path)
 
 

@@ -98,6 +98,11 @@ def swept(names):
 
 
 BY_NAMES = {  # figure -> how it is made of class, run or layer names
+    "plot_precision_recall": lambda names: plotting.plot_precision_recall(
+        {name: ([0.0, 0.5, 1.0], [1.0, 0.9, 0.2]) for name in names},
+        dict.fromkeys(names, (0.5, 0.9)),
+        dict.fromkeys(names, 0.8),
+    ),
     "plot_predicted_images": lambda names: plotting.plot_predicted_images(
         images(12), [f"Pred: {name} | Prob: 0.374" for name in cycle(names, 12)], names=cycle(names, 12)
     ),
@@ -178,6 +183,9 @@ BY_EPOCHS = {  # figure -> how it is made of so many epochs
     ),
 }
 ALONE = {
+    "plot_predicted_values": lambda: plotting.plot_predicted_values(
+        1e6 * rng.random(300), 1e6 * rng.random(300), mae=123456.7, r2=-0.123
+    ),
     "plot_prediction_grid of portraits": lambda: plotting.plot_prediction_grid(
         [np.zeros((40, 10))] * 6, [LONG] * 6, ["W" * 60] * 6, [0.5] * 6, names=[LONG] * 6
     ),

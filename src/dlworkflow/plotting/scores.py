@@ -38,10 +38,10 @@ def plot_precision_recall(
         axis.plot(100 * recall, 100 * precision, "o", color=colour, markersize=7, markeredgecolor="white")
         lines.append(line)
     axis.set(xlim=(0, 101), ylim=(0, 104), xlabel="recall (%)", ylabel="precision (%)")
-    few = f"the {len(shown)} of {len(curves)} classes of the lowest " if len(curves) > len(shown) else ""
+    few = f"the {len(shown)} of {len(curves)} classes with the lowest\n" if len(curves) > len(shown) else ""
     axis.set_title(f"{few}average precision (below); dots: thresholds", fontsize=10)
     tidy(axis)
-    legend_below(figure, lines, [f"{fit(name, 1.6, 9)} {100 * areas[name]:.1f} %" for name in shown])
+    legend_below(figure, lines, [f"{fit(name, 1.6, 9)}: {100 * areas[name]:.1f} %" for name in shown])
     return figure
 
 
