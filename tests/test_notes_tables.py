@@ -277,7 +277,8 @@ def test_every_file_in_configs_is_a_whole_config(path):
 @pytest.mark.parametrize("path", sorted({*CONFIGS.glob("*.yaml")} - {*SWEEPS}), ids=lambda path: path.stem)
 def test_a_config_trains_as_the_recipe_of_its_model_does(path):
     config = resolve_config([read_file(path)])
-    recipe = resolve_config([Layer({"model": {"name": config.model.name}, "data": {"name": config.data.name}})])
+    named = {"recipe": "notes", "model": {"name": config.model.name}, "data": {"name": config.data.name}}
+    recipe = resolve_config([Layer(named)])
 
     for key in ("epochs", "optimizer", "schedule", "seed"):
         assert getattr(config, key) == getattr(recipe, key), key

@@ -42,8 +42,9 @@ def folder(tmp_path_factory):
 
 
 def train(folder, runs, name, *pairs):
+    named = ("model=fashion_mnist_v0", "recipe=notes")
     data = (f"data={folder / name}.csv", "data.image_size=8", "data.channels=1", "data.batch_size=8", "device=cpu")
-    return run_training(resolve_config([from_overrides(("model=fashion_mnist_v0", *data, *pairs))]), runs_dir=runs)
+    return run_training(resolve_config([from_overrides((*named, *data, *pairs))]), runs_dir=runs)
 
 
 @pytest.fixture(scope="module")

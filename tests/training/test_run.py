@@ -133,7 +133,7 @@ def test_best_weights_are_those_of_the_lowest_test_loss(tmp_path):
 
 
 def test_the_summary_holds_what_a_prediction_needs(tmp_path):
-    run = quick(tmp_path, "tinyvgg")
+    run = quick(tmp_path, "tinyvgg", "recipe=notes")
     summary = run.summary()
 
     assert (summary.status, summary.in_shape, summary.n_outputs, summary.classes) == (

@@ -69,7 +69,7 @@ TYPED = ["model=tinyvgg", "data=digits", "epochs=3", "optimizer.lr=0.1", "data.b
     ids=["short", "nested", "dotted", "of numpy"],
 )
 def test_a_dictionary_has_the_settings_of_the_command_line(settings):
-    assert resolve_config(settings | {"epochs": 3}) == resolve_config([from_overrides(TYPED)])
+    assert resolve_config(settings | {"epochs": 3}) == resolve_config([from_overrides(["recipe=notes", *TYPED])])
 
 
 def test_keywords_are_laid_over_a_dictionary_and_over_complete_settings():

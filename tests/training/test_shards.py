@@ -18,7 +18,7 @@ from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
 
-USUAL = ("data.image_size=16", "data.batch_size=4", "model.hidden_units=2", "threads=1", "device=cpu")
+USUAL = ("recipe=notes", "data.image_size=16", "data.batch_size=4", "model.hidden_units=2", "threads=1", "device=cpu")
 
 
 @pytest.fixture

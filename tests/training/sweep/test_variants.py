@@ -41,7 +41,7 @@ def test_every_variant_meets_every_value_of_the_grid_and_the_grid_wins():
 
 
 def test_a_recipe_may_be_a_variant():
-    variants = Layer({"sweep": {"variants": {"as in the notes": {}, "best": {"recipe": "best"}}}})
+    variants = Layer({"sweep": {"variants": {"as in the notes": {"recipe": "notes"}, "best": {"recipe": "best"}}}})
     plan, _ = plan_sweep([from_overrides(["model=tinyvgg", "data=pizza_steak_sushi"]), variants])
 
     notes, best = (config_of(plan, point) for point in plan.points)

@@ -55,7 +55,7 @@ def group_of(config: TrainConfig) -> str:
 
 
 _KNOWN = {"model", "data", "optimizer", "loss", "epochs", "seed", "device", "threads", "averaging", "init_from"}
-_LEFT_ALONE = [name for name in TrainConfig.model_fields if name not in _KNOWN]
+_LEFT_ALONE = [name for name in TrainConfig.model_fields if name not in {"recipe", *_KNOWN}]
 """Settings that must have their defaults, as their effect is not implemented here; future ones are among them."""
 
 
