@@ -16,7 +16,7 @@ from dlworkflow.cli.app import main
 
 TRAINED = (  # in this order: the last that takes one number, pictures, two numbers
     ["line", "--epochs", "200"],
-    ["tinyvgg", "--data", "digits", "--epochs", "3", "--threads", "1"],
+    ["tinyvgg", "--recipe", "notes", "--data", "digits", "--epochs", "3", "--threads", "1"],
     ["circles_v2", "--epochs", "2"],
 )
 

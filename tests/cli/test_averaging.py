@@ -16,7 +16,8 @@ MARK = "a mean over batches, which overweights a short last batch"
 def train(dlw, pets, *more, epochs=2):
     settings = ["averaging=batch", "optimizer.lr=1e-10", "data.transform=none"]
     arguments = [part for setting in settings for part in ("--set", setting)]
-    return dlw("train", "tinyvgg", "--data", pets, "--epochs", epochs, "--batch-size", "3", *arguments, *more)
+    arguments += ["--recipe", "notes", "--epochs", epochs, "--batch-size", "3"]
+    return dlw("train", "tinyvgg", "--data", pets, *arguments, *more)
 
 
 def columns(name="tinyvgg-pets-001"):
@@ -70,7 +71,7 @@ def test_a_sweep_ranks_by_means_over_samples(dlw, in_tmp, pets):
     arguments = [part for setting in settings for part in ("--set", setting)]
     grid = ("--grid", "optimizer.lr=1e-10,1e-9", "--epochs", "1", "--jobs", "1", "--format", "json")
 
-    answer = dlw("sweep", "tinyvgg", "--data", pets, *grid, *arguments)
+    answer = dlw("sweep", "tinyvgg", "--data", pets, "--recipe", "notes", *grid, *arguments)
 
     assert [row["test_acc"] for row in json.loads(answer.out)] == [0.25, 0.25]
 

@@ -13,7 +13,7 @@ from dlworkflow.data.images import decoded_cache as remembered
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
 
-SMALL = ("--set", "model.hidden_units=2", "--set", "data.image_size=8", "--batch-size", "3")
+SMALL = ("--recipe", "notes", "--set", "model.hidden_units=2", "--set", "data.image_size=8", "--batch-size", "3")
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ def scans(in_tmp):
 
 
 def trained(dlw, scans, *more):
-    options = ["--set", "data.image_size=8", "--set", "data.channels=1", "--lr", "0.01", *more]
+    options = ["--recipe", "notes", "--set", "data.image_size=8", "--set", "data.channels=1", "--lr", "0.01", *more]
     return dlw("train", "tinyvgg", "--data", scans, "--epochs", "2", *options)
 
 

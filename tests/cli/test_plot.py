@@ -8,7 +8,7 @@ import pytest
 def test_all_figures_that_fit_go_into_the_runs_folder(dlw, runs):
     out = dlw("plot", "line-line-001").out.splitlines()
 
-    assert [line.rpartition("/")[2] for line in out] == ["curves.png", "lr.png", "fit.png"]
+    assert [line.rpartition("/")[2] for line in out] == ["curves.png", "lr.png", "fit.png", "scatter.png"]
     assert all((runs / "line-line-001" / "plots" / name).stat().st_size > 1000 for name in ("curves.png", "fit.png"))
 
 

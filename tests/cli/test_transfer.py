@@ -90,4 +90,4 @@ def test_a_summary_is_of_any_model_of_torchvision(dlw):
 
 
 def test_listing_models_names_torchvision(dlw):
-    assert "torchvision by its name" in dlw("models").err
+    assert "the classification models of torchvision and timm" in dlw("models").err
