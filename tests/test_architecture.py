@@ -209,7 +209,7 @@ analysis/cross_validation: errors files/notebook config engine/loop data/protoco
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
-    runs models models/libraries models/weights training/settings inference/rebuild
+    runs models models/libraries models/weights training/choice training/settings inference/rebuild
 analysis/evaluation: errors files/paths files/text registry/user_code config engine/device engine/loop engine/losses
     engine/tasks data data/datasets data/folders data/images data/loaders data/protocol data/selection data/shards
     data/splits data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild

@@ -286,7 +286,10 @@ def print_end(run: Run) -> None:
         typer.echo(f"trained on {epochs * n:,} samples: {epochs:,} epoch{'' if epochs == 1 else 's'} of {n:,}")
     typer.echo(f"{summary.seconds:.1f} s; run {run.path}")
     if not best["epoch"]:
-        words = ["dlw", "train", "--resume", str(run.path), "--epochs", "5", *code_options(summary.code)]
+        from dlworkflow.training.choice import usual_epochs
+
+        epochs = usual_epochs(summary.config)
+        words = ["dlw", "train", "--resume", str(run.path), "--epochs", str(epochs), *code_options(summary.code)]
         say(f"train it with: {shell_command(words)}")
         return
     for warning in _warnings(summary):

@@ -40,6 +40,13 @@ def recipe_for(
     return {**chosen, "model": {"name": model, **chosen.get("model", {})}, "recipe": taken}
 
 
+def usual_epochs(config: Mapping[str, Any]) -> int:
+    """Return how many epochs the recipe of a run has, as `config` its settings; the default where it has none."""
+    known: int = TrainConfig.model_fields["epochs"].default
+    epochs: int = recipe_for(config["model"]["name"], config["data"], config.get("recipe"), {}).get("epochs", known)
+    return epochs
+
+
 def _for_data(recipe: dict[str, Any], dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Let a recipe's images be prepared alike where the user trains on other data that has settings for it.
 

@@ -22,6 +22,7 @@ from dlworkflow.inference.rebuild import take_code
 from dlworkflow.models import libraries
 from dlworkflow.models.weights.pretrained import at_hand
 from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means, trained_epochs
+from dlworkflow.training.choice import usual_epochs
 from dlworkflow.training.settings import against_task, fill_defaults, resolve_config
 
 _UNEQUAL = 1.5
@@ -65,7 +66,7 @@ def diagnose_run(run: Run) -> RunDiagnosis:
     if history and not trained_epochs(history):
         raise RunError(
             f"{run.name} is not trained (0 epochs): there is nothing to diagnose; train it with "
-            f"`dlw train --resume {run.name} --epochs 5`"
+            f"`dlw train --resume {run.name} --epochs {usual_epochs(summary.config)}`"
         )
     if not history:
         raise RunError(f"{run.name} ({status}) has not ended an epoch: there is nothing to diagnose")
