@@ -21,7 +21,8 @@ from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
 
 PATIENCE = 120
-DIGITS = ["train", "fashion_mnist_v0", "--data", "digits", "--set", "data.shuffle=true"]
+NOTES = ("--recipe", "notes")
+DIGITS = ["train", "fashion_mnist_v0", *NOTES, "--data", "digits", "--set", "data.shuffle=true"]
 LONG = ["train", "circles_v2", "--set", "data.batch_size=100", "--epochs", "5000"]
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked up in /proc")
@@ -127,7 +128,7 @@ def test_two_processes_go_on_with_the_run_of_one(tmp_path):
 @pytest.mark.slow
 def test_two_processes_equal_one_on_photos_of_which_one_is_left_alone(tmp_path, photos):
     more = ["--set", "data.transform=none", "--set", "averaging=batch", "--epochs", "2"]
-    arguments = ["train", "tinyvgg", "--data", str(photos), "--optimizer", "sgd", "--lr", "0.05", *more]
+    arguments = ["train", "tinyvgg", *NOTES, "--data", str(photos), "--optimizer", "sgd", "--lr", "0.05", *more]
 
     dlw(tmp_path, *arguments, "--name", "one", "--threads", "1")  # as each of the two has: convolutions drift with them
     dlw(tmp_path, *arguments, "--name", "two", "--processes", "2")
@@ -151,7 +152,17 @@ def assert_resumes_to_the_bit(tmp_path, arguments):
 
 @pytest.mark.slow
 def test_dropout_and_augmentation_on_two_processes_resume_to_the_bit(tmp_path):
-    arguments = ["train", "improved_tinyvgg", "--data", "digits", "--set", "data.transform=flip", "--processes", "2"]
+    arguments = [
+        "train",
+        "improved_tinyvgg",
+        *NOTES,
+        "--data",
+        "digits",
+        "--set",
+        "data.transform=flip",
+        "--processes",
+        "2",
+    ]
 
     assert_resumes_to_the_bit(tmp_path, arguments)
 
@@ -161,7 +172,17 @@ def test_dropout_and_augmentation_on_two_processes_resume_to_the_bit(tmp_path):
 def test_two_processes_count_every_sample_of_uneven_shards_once(tmp_path, pet_shards, workers):
     still = ["--optimizer", "sgd", "--lr", "1e-30"]  # weights that stay: losses are then those of the samples alone
     more = ["--set", "data.image_size=16", "--batch-size", "4", "--val-fraction", "0.3", "--epochs", "2"]
-    arguments = ["train", "tinyvgg", "--data", str(pet_shards), *still, *more, "--set", f"data.num_workers={workers}"]
+    arguments = [
+        "train",
+        "tinyvgg",
+        *NOTES,
+        "--data",
+        str(pet_shards),
+        *still,
+        *more,
+        "--set",
+        f"data.num_workers={workers}",
+    ]
 
     dlw(tmp_path, *arguments, "--name", "one", "--threads", "1")
     dlw(tmp_path, *arguments, "--name", "two", "--processes", "2")
@@ -174,6 +195,7 @@ def test_two_processes_resume_mixed_batches_to_the_bit(tmp_path):
     arguments = [
         "train",
         "tinyvgg",
+        *NOTES,
         "--data",
         "digits",
         "--set",
@@ -190,7 +212,7 @@ def test_two_processes_resume_mixed_batches_to_the_bit(tmp_path):
 @pytest.mark.slow
 def test_two_processes_resume_on_shards_to_the_bit(tmp_path, pet_shards):
     more = ["--set", "data.image_size=16", "--batch-size", "4", "--set", "data.transform=flip", "--processes", "2"]
-    arguments = ["train", "tinyvgg", "--data", str(pet_shards), *more]
+    arguments = ["train", "tinyvgg", *NOTES, "--data", str(pet_shards), *more]
 
     assert_resumes_to_the_bit(tmp_path, arguments)
 
