@@ -36,6 +36,12 @@ def in_tmp(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_terminal_width(monkeypatch):
+    """Print tables as into a pipe, however wide the terminal is in which the tests run."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def on_cpu(monkeypatch):
     """Let the device `auto` be the CPU, here and in processes that are started: for tests of its very numbers."""

@@ -46,12 +46,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
-def no_terminal_width(monkeypatch):
-    """Print tables as into a pipe, however wide the terminal is in which the tests run."""
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-
 @pytest.fixture
 def dlw(capsys, monkeypatch):
     """Run `dlw ARGUMENTS` in this process, where torch is imported once."""

@@ -23,7 +23,7 @@ def test_of_many_classes_those_of_the_lowest_average_precision_have_curves():
         curves, dict.fromkeys(names, (1, 0.5)), {name: 1 / (1 + int(name)) for name in names}
     )
 
-    assert [text.get_text().split()[0] for text in figure.legends[0].get_texts()] == names[:19:-1]
+    assert [text.get_text().partition(":")[0] for text in figure.legends[0].get_texts()] == names[:19:-1]
 
 
 def test_predicted_numbers_are_drawn_over_true_ones():
