@@ -205,20 +205,22 @@ inference/weights: errors engine/device engine/tasks data/folders data/images mo
 analysis:
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
-    metrics/functions metrics/report runs training/sweep analysis/evaluation
+    metrics/functions metrics/report runs training/sweep analysis/evaluation analysis/scored_data
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/libraries models/weights training/choice training/settings inference/rebuild
-analysis/evaluation: errors files/paths files/text registry/user_code config engine/device engine/loop engine/losses
-    engine/tasks data data/datasets data/folders data/images data/loaders data/protocol data/selection data/shards
-    data/splits data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild
+analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
+    data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild analysis/scored_data
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
-    inference/predictor analysis/evaluation analysis/run_figures
+    inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
-    analysis/data_figures analysis/evaluation
+    analysis/data_figures analysis/scored_data
+analysis/scored_data: errors files/paths registry/user_code config data data/datasets data/folders data/images
+    data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild
 analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation
+    analysis/scored_data
 course:
 course/convolution: errors course/trace
 course/descent: errors
@@ -249,7 +251,7 @@ cli/data_text: files/text data data/check data/images data/protocol data/splits 
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
-    analysis/figures analysis/thresholds cli/command cli/options cli/predict_model cli/tables
+    analysis/figures analysis/scored_data analysis/thresholds cli/command cli/options cli/predict_model cli/tables
 cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables
@@ -258,7 +260,7 @@ cli/models: errors files/text config engine/random_state data data/images plotti
     models/timm_models models/torchvision_models
     inference/predictor cli/command cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
-    inference/inputs inference/rebuild analysis/evaluation course/trace cli/options
+    inference/inputs inference/rebuild analysis/scored_data course/trace cli/options
 cli/next_steps: errors files/text registry/user_code data data/images runs analysis/diagnosis cli/options
 cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
     plotting/style runs models

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dlworkflow import guide
-from dlworkflow.analysis.evaluation import load_splits
+from dlworkflow.analysis.scored_data import load_splits
 from dlworkflow.config import Layer, read_file
 from dlworkflow.course.training import eval_model
 from dlworkflow.data.datasets import fashion_mnist

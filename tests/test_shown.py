@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 import dlworkflow as dlw
-from dlworkflow.analysis.evaluation import load_part, report_data
+from dlworkflow.analysis.evaluation import report_data
+from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.data.check.report import Finding
 from dlworkflow.training.lr_finder import search_lr
 from dlworkflow.training.run import run_training

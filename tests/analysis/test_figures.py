@@ -10,9 +10,10 @@ from dlworkflow import data
 from dlworkflow.analysis import evaluation, figures
 from dlworkflow.analysis.comparison_figures import draw_runs
 from dlworkflow.analysis.data_figures import draw_data
-from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_part
+from dlworkflow.analysis.evaluation import evaluate_part, report_part
 from dlworkflow.analysis.figures import draw, draw_evaluation, fitting_kinds
 from dlworkflow.analysis.run_figures import history_lists
+from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.plotting import save_figure

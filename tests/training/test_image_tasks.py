@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dlworkflow.analysis.evaluation import load_part, report_run
+from dlworkflow.analysis.evaluation import report_run
 from dlworkflow.analysis.figures import draw, fitting_kinds
+from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.analysis.thresholds import set_thresholds
 from dlworkflow.config import from_overrides
 from dlworkflow.errors import ConfigError, DataError

@@ -7,7 +7,8 @@ import os
 import pytest
 import torch
 
-from dlworkflow.analysis.evaluation import evaluate_part, evaluate_run, load_part
+from dlworkflow.analysis.evaluation import evaluate_part, evaluate_run
+from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.shards.index import read_index
 from dlworkflow.errors import ConfigError, DataError, RunError

@@ -11,15 +11,8 @@ from typing import Any
 
 import torch
 
-from dlworkflow.analysis.evaluation import (
-    Part,
-    evaluate_part,
-    load_splits,
-    report_part,
-    report_result,
-    report_tables,
-    with_boosting,
-)
+from dlworkflow.analysis.evaluation import evaluate_part, report_part, report_result, report_tables, with_boosting
+from dlworkflow.analysis.scored_data import Part, load_splits
 from dlworkflow.config import Layer, TrainConfig, from_mapping
 from dlworkflow.data.protocol import files_of, left_out_of
 from dlworkflow.data.selection import held_out, with_fold

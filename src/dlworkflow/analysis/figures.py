@@ -16,7 +16,7 @@ from dlworkflow.runs import Run, trained_epochs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dlworkflow.analysis.evaluation import Part
+    from dlworkflow.analysis.scored_data import Part
     from dlworkflow.data.splits import Splits
     from dlworkflow.engine.loop import Evaluation
     from dlworkflow.inference.predictor import Predictor
@@ -52,7 +52,7 @@ class Material:
     @cached_property
     def splits(self) -> Splits:
         """The data that the run was trained on."""
-        from dlworkflow.analysis.evaluation import load_splits
+        from dlworkflow.analysis.scored_data import load_splits
 
         return load_splits(self.run, data_dir=self.data_dir, offline=True)
 
@@ -66,7 +66,7 @@ class Material:
     @cached_property
     def part(self) -> Part:
         """The chosen split."""
-        from dlworkflow.analysis.evaluation import load_part
+        from dlworkflow.analysis.scored_data import load_part
 
         return load_part(self.run, self.split, data_dir=self.data_dir, offline=True)
 

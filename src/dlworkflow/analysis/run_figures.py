@@ -30,7 +30,7 @@ from dlworkflow.runs import OVER_SAMPLES, Run, Summary, shows_batch_means
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from dlworkflow.analysis.evaluation import Part
+    from dlworkflow.analysis.scored_data import Part
     from dlworkflow.data.splits import Splits
     from dlworkflow.engine.loop import Evaluation
     from dlworkflow.inference.predictor import Predictor

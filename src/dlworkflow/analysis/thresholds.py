@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlworkflow.analysis.evaluation import evaluate_part, load_part
+from dlworkflow.analysis.evaluation import evaluate_part
+from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError
 from dlworkflow.inference.averaging import TTA

@@ -103,7 +103,8 @@ def evaluate(
     runs = finished_runs(run, runs_dir) if run not in (None, "last", "best") else []
     found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
-    from dlworkflow.analysis.evaluation import evaluate_part, load_part, report_data, report_part, write_report
+    from dlworkflow.analysis.evaluation import evaluate_part, report_data, report_part, write_report
+    from dlworkflow.analysis.scored_data import load_part
     from dlworkflow.config import from_overrides
     from dlworkflow.data.splits import ONLY_NAMES
     from dlworkflow.metrics.functions import check_settings
@@ -160,7 +161,8 @@ def _evaluate_together(
     scoring: dict[str, Any],
 ) -> None:
     """Print the scores of several runs' mean prediction, and the range of those of each; writes nothing."""
-    from dlworkflow.analysis.evaluation import evaluate_together, load_part, report_data, report_part
+    from dlworkflow.analysis.evaluation import evaluate_together, report_data, report_part
+    from dlworkflow.analysis.scored_data import load_part
     from dlworkflow.errors import ConfigError
 
     if split != "test":

@@ -66,7 +66,7 @@ def fresh(name: str, *, data: str | None = None, seed: int | None = None) -> Sub
 
 def of_run(run: str, runs_dir: str | None, name: str | None) -> Subject:
     """Rebuild the model of a run with its best weights. Raises ConfigError where it is not of model `name`."""
-    from dlworkflow.analysis.evaluation import load_part
+    from dlworkflow.analysis.scored_data import load_part
     from dlworkflow.inference.rebuild import load_run_model
     from dlworkflow.runs import find_run
 

@@ -222,7 +222,7 @@ def find_runs(given: str, runs_dir: str | os.PathLike[str] | None = None) -> lis
 def _fits(sweep: Sweep, fits: Callable[[Plan], bool]) -> bool:
     try:
         return fits(sweep.read())
-    except RunError:  # whoever names it is told
+    except RunError:  # whoever names it gets the error
         return False
 
 
