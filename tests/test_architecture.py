@@ -189,6 +189,7 @@ training/transfer: errors files/paths config data data/images models models/libr
 inference:
 inference/arrays: errors
 inference/averaging: errors engine/target_scale engine/tasks
+inference/export: _version errors registry/user_files data/columns runs/stored
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/parallel:
 inference/prediction: engine/target_scale engine/tasks

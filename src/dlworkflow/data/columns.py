@@ -93,6 +93,32 @@ class Columns:
 
         The inputs of an invalid row are zeros.
         """
+        cells, wrong = self._cells(rows)
+        inputs = self.inputs_of(dict(zip(self.names, cells, strict=True)), len(rows))
+        inputs[list(wrong)] = 0
+        return inputs, wrong
+
+    def raw(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """Return the values of n rows in the units of the table, as an exported model takes them, and what is wrong.
+
+        They are (n, columns of numbers) float64 and (n, other columns) text, the columns of each in their order.
+        Missing values are filled; what is wrong is as for `encode`, and the values of such a row mean nothing.
+        """
+        import numpy as np
+
+        cells, wrong = self._cells(rows)
+        columns = list(zip(self.inputs, cells, strict=True))
+        numbers = [values for column, values in columns if column.categories is None]
+        texts = [values for column, values in columns if column.categories is not None]
+        n = len(rows)
+        return (
+            np.array(numbers, dtype=np.float64).reshape(-1, n).T,
+            np.array(texts, dtype=object).reshape(-1, n).T,
+            wrong,
+        )
+
+    def _cells(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[list[Any]], dict[int, str]]:
+        """Return the known values of each column, and {index: what is wrong} of invalid rows."""
         known: list[list[float | str]] = []
         wrong: dict[int, str] = {}
         for index, row in enumerate(rows):
@@ -101,10 +127,7 @@ class Columns:
             except ValueError:
                 wrong[index] = "; ".join(self._faults(row))
                 known.append([0.0 if c.categories is None else "" for c in self.inputs])
-        cells = [[row[place] for row in known] for place in range(len(self.inputs))]
-        inputs = self.inputs_of(dict(zip(self.names, cells, strict=True)), len(rows))
-        inputs[list(wrong)] = 0
-        return inputs, wrong
+        return [[row[place] for row in known] for place in range(len(self.inputs))], wrong
 
     def inputs_of(self, values: Mapping[str, Sequence[Any]], n: int) -> np.ndarray:
         """Return inputs (n, width) float32 of whole columns, {column: n numbers or texts}; none is missing.

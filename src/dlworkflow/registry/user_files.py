@@ -205,7 +205,8 @@ def _line(file: str, number: int | None, code: str | None) -> str:
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file. Raises ConfigError where it cannot be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise ConfigError(f"cannot read {str(path)!r}: {error.strerror or first_line(error)}") from None
 

@@ -14,6 +14,7 @@ torch nor YAML. The format:
     .lock              held by the process that trains
     evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
     plots/             figures
+    model.onnx ...     the exported model
 """
 
 from __future__ import annotations

@@ -101,6 +101,10 @@ class Run(Shown):
         """Return the path of the weights `best` or `last`, whether or not they exist."""
         return self.path / f"{which}.pth"
 
+    def export_path(self, suffix: str = "onnx") -> Path:
+        """Return the path of the exported model with this suffix (`onnx`, `pt2`, `safetensors`), existing or not."""
+        return self.path / f"model.{suffix}"
+
     @property
     def state_path(self) -> Path:
         """The path of the state from which training resumes, whether or not it exists."""
