@@ -33,6 +33,7 @@ errors:
 files:
 files/locking:
 files/notebook: files/text
+files/numbers: files/text
 files/paths: errors
 files/text:
 files/writing: errors files/locking
@@ -120,8 +121,10 @@ plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
 runs: runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/stored runs/summary
 runs/averaging: runs/stored runs/summary
+runs/cells: files/numbers
 runs/comparison: errors files/notebook runs
 runs/evaluation: files/notebook runs/stored
+runs/evaluation_text: files/numbers runs/evaluation
 runs/finding: errors files/paths runs/averaging runs/folder runs/summary
 runs/folder: errors files/locking files/notebook files/paths files/text files/writing runs/evaluation runs/history
     runs/stored runs/summary
@@ -240,26 +243,28 @@ cli:
 cli/app: _version errors files/text registry registry/user_files data/shards cli/command cli/options cli/streams
 cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
     models/recipes cli/options
-cli/compare: errors runs runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs cli/tables
+cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs
+    cli/tables
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
-cli/crossval: errors files/text registry/user_code config config/flags runs training/sweep analysis/cross_validation
-    cli/command cli/options cli/runs cli/sweep cli/sweep_lines cli/tables cli/train
+cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/sweep
+    analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
-cli/data_text: files/text data data/check data/images data/protocol data/splits metrics/functions cli/tables
+cli/data_text: files/numbers files/text data data/check data/images data/protocol data/splits metrics/functions
+    cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
-cli/evaluate: errors files/text config data/splits metrics/functions metrics/report runs analysis/evaluation
-    analysis/figures analysis/scored_data analysis/thresholds cli/command cli/options cli/predict_model cli/tables
+cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
+    runs/evaluation_text analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds cli/command
+    cli/options cli/predict_model cli/tables
 cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
-cli/models: errors files/text config engine/random_state data data/images plotting runs models models/layers
-    models/timm_models models/torchvision_models
-    inference/predictor cli/command cli/options cli/tables
+cli/models: errors files/numbers files/text config engine/random_state data data/images plotting runs models
+    models/layers models/timm_models models/torchvision_models inference/predictor cli/command cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
     inference/inputs inference/rebuild analysis/scored_data course/trace cli/options
 cli/next_steps: errors files/text registry/user_code data data/images runs analysis/diagnosis cli/options
@@ -270,22 +275,24 @@ cli/predict: errors files/paths config/flags training/transfer inference/inputs 
     cli/command cli/options cli/predict_model cli/predict_text
 cli/predict_model: errors config data runs models models/weights training/sweep inference/averaging inference/inputs
     inference/predictor cli/options
-cli/predict_text: files/text data/images plotting plotting/grid inference/prediction inference/predictor cli/tables
-cli/progress: errors files/text registry/user_code engine/device engine/loop data/images data/shards data/splits
-    metrics/functions metrics/report runs models models/backbone models/weights training/choice training/job cli/options
+cli/predict_text: files/numbers files/text data/images plotting plotting/grid inference/prediction inference/predictor
     cli/tables
-cli/runs: files/text runs runs/comparison runs/stored models/weights inference/rebuild cli/options cli/tables
+cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
+    data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice
+    training/job cli/options
+cli/runs: files/numbers files/text runs runs/cells runs/comparison runs/stored models/weights inference/rebuild
+    cli/options cli/tables
 cli/streams:
-cli/sweep: errors config config/flags data plotting training/sweep cli/command cli/options cli/runs cli/sweep_lines
-    cli/tables
-cli/sweep_lines: files/text registry/user_code config runs training/sweep cli/options cli/tables
+cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options
+    cli/runs cli/sweep_lines cli/tables
+cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
 cli/tables: errors files/text cli/fitting cli/options
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
     cli/model_trace cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/choice training/distributed
     training/job training/resume training/run training/settings analysis/figures cli/command cli/next_steps cli/options
     cli/progress
-cli/worked_text: models/weights course/convolution course/descent course/trace cli/tables
+cli/worked_text: files/numbers models/weights course/convolution course/descent course/trace cli/tables
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

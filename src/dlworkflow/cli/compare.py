@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirOption, complete_runs, figure_file, say
-from dlworkflow.cli.runs import explain_marks, headings, pretty
-from dlworkflow.cli.tables import Format, FormatOption, number, percent, print_table
+from dlworkflow.cli.runs import explain_marks
+from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.errors import ConfigError, RunError, few, unknown
+from dlworkflow.runs.cells import headings, pretty, pretty_seeds, shown_columns
 
-_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches")
 _NO_SETTINGS = ("run", "seeds", "status", "model", "data", "best_epoch", "baseline", "parameters", "seconds")
 
 
@@ -96,7 +96,7 @@ def compare(
     if over_seeds and not seeds:
         raise RunError(f"none of {len(rows)} runs has finished: there is nothing to average")
     if over_seeds:
-        _print(seeds, _chosen(seeds, columns), sort, output, _pretty_seeds, is_whole)
+        _print(seeds, _chosen(seeds, columns), sort, output, pretty_seeds, is_whole)
     else:
         if columns is not None:
             settings = all_columns(found, where=conditions)
@@ -105,7 +105,7 @@ def compare(
         if output is Format.table and columns is None and any(row["seeds"] > 1 for row in seeds):
             typer.echo("\nover seeds, mean and standard deviation:")
             several = [row for row in seeds if row["seeds"] > 1]
-            _print(several, _chosen(several, None), None, output, _pretty_seeds, is_whole)
+            _print(several, _chosen(several, None), None, output, pretty_seeds, is_whole)
     on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
     if on_test:
         which = "" if len(on_test) == len(rows) else f" (of {few(on_test, quoted=False)})"
@@ -121,13 +121,9 @@ def compare(
 
 def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:
     """Return the keys to show: those named, or all but what a person does not compare by."""
-    widest = max(rows, key=len, default={})  # a damaged run's few columns must not decide the order
-    keys = list(dict.fromkeys(key for row in [widest, *rows] for key in row))
     if columns is None:
-        shown = [key for key in keys if key not in _HIDDEN and not key.endswith("_sd")]
-        if all(row.get("status", "finished") == "finished" for row in rows):
-            shown = [key for key in shown if key != "status"]
-        return shown
+        return shown_columns(rows)
+    keys = list(dict.fromkeys(key for row in rows for key in row))
     chosen = [name.strip().replace(" ", "_") for name in columns.split(",")]
     for name in chosen:
         if name not in keys:
@@ -175,16 +171,6 @@ def _with_deviations(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> lis
     """Put each metric's deviation beside it where the rows have one: a program reads them apart."""
     have = {key for row in rows for key in row}
     return [name for key in keys for name in (key, f"{key}_sd") if name == key or name in have]
-
-
-def _pretty_seeds(row: dict[str, Any]) -> dict[str, Any]:
-    """Write mean and deviation in one cell."""
-    cells = pretty(row)
-    for key in row:
-        deviation = row.get(f"{key}_sd")
-        if deviation is not None:
-            cells[key] += f" ± {percent(deviation) if key.endswith('_acc') else number(deviation)}"
-    return cells
 
 
 def _condition(text: str) -> tuple[str, str]:

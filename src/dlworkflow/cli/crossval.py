@@ -16,15 +16,16 @@ from dlworkflow.cli.options import (
     count,
     say,
 )
-from dlworkflow.cli.runs import headings
 from dlworkflow.cli.sweep import found_to_resume, refuse_settings
 from dlworkflow.cli.sweep_lines import SweepLines
-from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
+from dlworkflow.cli.tables import FORMAT_HELP, Format, print_table
 from dlworkflow.cli.train import completed
 from dlworkflow.config.flags import DATA, OF_CROSSVAL, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.text import json_text, shell_command
 from dlworkflow.registry.user_code import named_files
+from dlworkflow.runs.cells import headings
 
 if TYPE_CHECKING:
     from dlworkflow.analysis.cross_validation import CrossValidation

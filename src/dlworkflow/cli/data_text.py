@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.cli.tables import number, percent, render
+from dlworkflow.cli.tables import render
+from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:

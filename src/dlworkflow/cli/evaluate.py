@@ -21,17 +21,14 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.predict_model import chosen_weights, finished_runs, warn_of_mirroring
-from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
+from dlworkflow.cli.tables import FORMAT_HELP, Format, print_table
 from dlworkflow.errors import few
+from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.text import json_text
 
 if TYPE_CHECKING:
     from dlworkflow.metrics.report import EvaluationReport
     from dlworkflow.runs import EvaluationSummary, Run, Summary
-
-MOST_CLASSES = 25
-"""A terminal shows the table of up to this many classes; evaluation.json holds them all."""
-
 
 Split = Literal["test", "train", "val"]
 
@@ -214,55 +211,23 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         cells = {key: number(value) for key, value in row.items()}
         print_table([cells], {key: key for key in row}, output, [row])
         return
-    hidden = ("run", "split", "accuracy_low", "accuracy_high", "baseline", "boosting")
-    of_baseline = (report.baseline_metrics or {}) | {"loss": report.baseline if not report.classes else None}
-    shown = [
-        {"what": key.replace("_", " "), "value": _score(key, value), "baseline": _score(key, of_baseline.get(key))}
-        for key, value in row.items()
-        if value is not None and key not in hidden
-    ]
-    columns = {"what": f"{part} split", "value": "value"}
-    if report.baseline_metrics is not None:
-        columns["baseline"] = "the training mean" if not report.classes else f"always {report.baseline_answer!r}"
-    print_table(shown, columns)
-    if report.report is not None and report.interval is not None:
-        _print_classes(report)
-        low, high = map(percent, report.interval)
-        accuracy = "subset accuracy (every label right)" if report.thresholds else "accuracy"
-        typer.echo(
-            f"\nwith {len(report.samples):,} samples, the 95 % confidence interval of the {accuracy} is {low} to "
-            f"{high}: a difference within it may be chance"
-        )
-        typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
-    elif report.baseline is not None:
-        typer.echo(f"\nalways answering the training mean has a loss of {report.baseline:.5f}")
-    if report.boosting is not None:
-        score = percent(report.boosting) if report.classes else f"a loss of {report.boosting:.5f}"
-        typer.echo(f"scikit-learn's gradient boosting, trained on the same rows: {score}")
+    from dlworkflow.runs.evaluation_text import metric_columns, metric_rows, sentences
+
+    print_table(metric_rows(found), metric_columns(found))
+    if found.classes and found.accuracy_interval_95 is not None:
+        _print_classes(found)
+    lines = sentences(found)
+    for line in ["", *lines] if lines else ():
+        typer.echo(line)
 
 
-def _score(key: str, value: float | None) -> str:
-    return percent(value) if key.endswith("accuracy") else number(value)
+def _print_classes(found: EvaluationSummary) -> None:
+    from dlworkflow.runs.evaluation_text import MOST_CLASSES, PAIR_COLUMNS, class_columns, class_rows, pair_rows
 
-
-def _print_classes(report: EvaluationReport) -> None:
-    assert report.report is not None
-    scores = report.report.classes
-    cut = len(scores) > MOST_CLASSES
-    shown = sorted(scores, key=lambda each: each.f1)[:MOST_CLASSES] if cut else scores
-    columns = {"label": "class", "precision": "precision", "recall": "recall", "f1": "f1"}
-    columns |= {"support": "samples", "predicted": "answered"}
-    if report.thresholds:
-        columns |= {"average_precision": "average precision", "threshold": "threshold"}
-    cells = [{k: f"{v:.4f}" if isinstance(v, float) else number(v) for k, v in vars(each).items()} for each in shown]
     typer.echo()
-    print_table(cells, columns)
-    if cut:
-        typer.echo(f"the {MOST_CLASSES} of {len(scores)} classes with the lowest f1; evaluation.json holds all")
-    pairs = [
-        pair | {"count": number(pair["count"]), "share": percent(pair["share"])} for pair in report.confused_pairs()
-    ]
-    if pairs:
-        headings = {"truth": "truth", "prediction": "taken for", "count": "times", "share": "of the truth"}
+    print_table(class_rows(found), class_columns(found))
+    if len(found.classes) > MOST_CLASSES:
+        typer.echo(f"the {MOST_CLASSES} of {len(found.classes)} classes with the lowest f1; evaluation.json holds all")
+    if pairs := pair_rows(found):
         typer.echo()
-        print_table(pairs, headings)
+        print_table(pairs, PAIR_COLUMNS)

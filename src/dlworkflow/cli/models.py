@@ -26,7 +26,8 @@ from dlworkflow.cli.options import (
     say,
     typed_model,
 )
-from dlworkflow.cli.tables import Format, FormatOption, number, print_table
+from dlworkflow.cli.tables import Format, FormatOption, print_table
+from dlworkflow.files.numbers import number
 from dlworkflow.files.text import printable
 
 if TYPE_CHECKING:

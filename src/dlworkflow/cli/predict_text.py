@@ -69,7 +69,7 @@ def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
 
 def _cell(key: str, value: Any, row: dict[str, Any]) -> str:
     """Return a cell as people read it: shares with three digits."""
-    from dlworkflow.cli.tables import number
+    from dlworkflow.files.numbers import number
 
     is_share = key.startswith("prob") or (key == "disagreement" and row["value"] is None)
     return f"{value:.3f}" if is_share and value is not None else number(value)

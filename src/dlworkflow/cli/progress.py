@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dlworkflow.cli.options import CLOSED_PIPE, say
-from dlworkflow.cli.tables import loss, number, percent
 from dlworkflow.errors import DivergedError, few
+from dlworkflow.files.numbers import loss, number, percent
 from dlworkflow.files.text import shell_command
 from dlworkflow.registry.user_code import code_options
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
-from dlworkflow.cli.tables import Format, FormatOption, number, percent, print_table, short
+from dlworkflow.cli.tables import Format, FormatOption, print_table
+from dlworkflow.files.numbers import number, short
 from dlworkflow.files.text import json_text
+from dlworkflow.runs.cells import BY_BATCH, headings, pretty
 
 if TYPE_CHECKING:
     from dlworkflow.runs import Run, Summary
@@ -154,29 +156,7 @@ def _thinned(history: Sequence[dict[str, float]], most: int = 20) -> list[dict[s
     return [row for index, row in enumerate(history) if index % step == 0 or index == len(history) - 1]
 
 
-def headings(keys: Iterable[str]) -> dict[str, str]:
-    """Return {key: heading}; a setting keeps the name that `--set` takes."""
-    return {key: key if "." in key else key.replace("_", " ") for key in keys}
-
-
-def pretty(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a row's numbers into cells: accuracies in percent, losses with five decimals, seconds with one."""
-    cells = {}
-    for key, value in row.items():
-        is_baseline = key in ("baseline", "boosting")
-        if (key.endswith("_acc") or is_baseline) and isinstance(value, float):
-            is_loss = is_baseline and row.get("baseline_metric") == "loss"
-            cells[key] = f"loss {value:.5f}" if is_loss else percent(value)
-        elif key == "seconds" and value is not None:
-            cells[key] = f"{value:.1f}" if value >= 1 else f"{value:.3f}"
-        elif key == "lr" or "." in key:
-            cells[key] = f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
-        else:
-            cells[key] = number(value)
-    return cells | {key: f"{cells[key]} *" for key in row.get("over_batches", "").split() if cells.get(key)}
-
-
 def explain_marks(rows: Iterable[dict[str, Any]]) -> None:
     """Print what the mark of a table's cells means, where there is one."""
     if any(row.get("over_batches") for row in rows):
-        typer.echo("* a mean over batches, which overweights a short last batch: the run kept none over samples")
+        typer.echo(BY_BATCH)

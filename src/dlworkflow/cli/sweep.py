@@ -17,11 +17,13 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.cli.runs import explain_marks, headings, pretty
+from dlworkflow.cli.runs import explain_marks
 from dlworkflow.cli.sweep_lines import SweepLines, counted
-from dlworkflow.cli.tables import FORMAT_HELP, Format, number, percent, print_table
+from dlworkflow.cli.tables import FORMAT_HELP, Format, print_table
 from dlworkflow.config.flags import OF_SWEEP, OUTPUT, RUN, SEARCH
 from dlworkflow.errors import ConfigError, RunError, few
+from dlworkflow.files.numbers import number, percent
+from dlworkflow.runs.cells import headings, pretty
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile

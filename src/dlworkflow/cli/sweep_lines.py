@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlworkflow.cli.options import say
-from dlworkflow.cli.tables import loss, percent
+from dlworkflow.files.numbers import loss, percent
 from dlworkflow.files.text import shell_command
 from dlworkflow.registry.user_code import named_files
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -31,30 +30,6 @@ class Format(StrEnum):
 FORMAT_HELP = "Format of what is printed; csv-bom is CSV that Excel opens with all its letters."
 
 FormatOption = Annotated[Format, typer.Option("--format", help=FORMAT_HELP)]
-
-
-def percent(fraction: float | None) -> str:
-    """Return 0.7916 as 79.16 %, an empty text for None and nan."""
-    return "" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.2f} %"
-
-
-def number(value: object) -> str:
-    """Return a value as a cell: floats with five decimals, integers with thousands separators, None empty."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return printable(value)
-    return f"{value:,}" if isinstance(value, int) else loss(value)
-
-
-def loss(value: float) -> str:
-    """Return a loss with five decimals; a huge one in powers of ten."""
-    return f"{value:.5f}" if abs(value) < 1e6 else f"{value:.5e}"
-
-
-def short(value: float) -> str:
-    """Return a number with four decimals, or in powers of ten where that would hide it."""
-    return f"{value + 0.0:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def print_table(

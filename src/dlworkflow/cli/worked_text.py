@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean as mean
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.cli.tables import render, short
+from dlworkflow.cli.tables import render
+from dlworkflow.files.numbers import short
 
 if TYPE_CHECKING:
     from dlworkflow.course.convolution import ConvTrace, PoolTrace

@@ -1,0 +1,86 @@
+"""An evaluation in words and as the cells of tables, as people read it. Knows no run folder and no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlworkflow.files.numbers import number, percent
+from dlworkflow.runs.evaluation import EvaluationSummary
+
+Row = dict[str, Any]
+
+MOST_CLASSES = 25
+"""A table for people shows up to this many classes."""
+
+PAIR_COLUMNS = {"truth": "truth", "prediction": "taken for", "count": "times", "share": "of the truth"}
+
+
+def metric_columns(found: EvaluationSummary) -> dict[str, str]:
+    """Return {key: heading} of the table of metrics, with a column for the baseline where it has metrics."""
+    columns = {"what": f"{found.split} split", "value": "value"}
+    if found.baseline_metrics is not None:
+        columns["baseline"] = f"always {found.baseline_answer!r}" if found.classes else "the training mean"
+    return columns
+
+
+def metric_rows(found: EvaluationSummary) -> list[Row]:
+    """Return the cells of the table of metrics, a row each."""
+    row: Row = {"samples": found.samples, "loss": found.loss, **found.metrics}
+    of_baseline = (found.baseline_metrics or {}) | {"loss": None if found.classes else found.baseline}
+    return [
+        {
+            "what": key.replace("_", " "),
+            "value": score_text(key, value),
+            "baseline": score_text(key, of_baseline.get(key)),
+        }
+        for key, value in row.items()
+        if value is not None
+    ]
+
+
+def score_text(key: str, value: float | None) -> str:
+    """Return a metric as text: an accuracy in percent."""
+    return percent(value) if key.endswith("accuracy") else number(value)
+
+
+def class_columns(found: EvaluationSummary) -> dict[str, str]:
+    """Return {key: heading} of the table of classes."""
+    columns = {"label": "class", "precision": "precision", "recall": "recall", "f1": "f1"}
+    columns |= {"support": "samples", "predicted": "answered"}
+    if found.thresholds:
+        columns |= {"average_precision": "average precision", "threshold": "threshold"}
+    return columns
+
+
+def class_rows(found: EvaluationSummary, most: int | None = MOST_CLASSES) -> list[Row]:
+    """Return the cells of the table of classes; of more than `most`, those with the lowest f1, worst first."""
+    shown: Sequence[Mapping[str, Any]] = found.classes
+    if most is not None and len(shown) > most:
+        shown = sorted(shown, key=lambda each: each["f1"])[:most]
+    return [{k: f"{v:.4f}" if isinstance(v, float) else number(v) for k, v in each.items()} for each in shown]
+
+
+def pair_rows(found: EvaluationSummary) -> list[Row]:
+    """Return the cells of the table of the most confused pairs."""
+    return [pair | {"count": number(pair["count"]), "share": percent(pair["share"])} for pair in found.confused_pairs]
+
+
+def sentences(found: EvaluationSummary) -> list[str]:
+    """Return what to know of the scores: the interval of the accuracy, the baseline, gradient boosting."""
+    lines = []
+    if found.accuracy_interval_95 is not None:
+        low, high = map(percent, found.accuracy_interval_95)
+        accuracy = "subset accuracy (every label right)" if found.thresholds else "accuracy"
+        lines.append(
+            f"with {found.samples:,} samples, the 95 % confidence interval of the {accuracy} is {low} to {high}: a "
+            "difference within it may be chance"
+        )
+        if found.baseline is not None:
+            lines.append(f"always answering {found.baseline_answer!r} scores {percent(found.baseline)}")
+    elif found.baseline is not None:
+        lines.append(f"always answering the training mean has a loss of {found.baseline:.5f}")
+    if found.boosting is not None:
+        score = percent(found.boosting) if found.classes else f"a loss of {found.boosting:.5f}"
+        lines.append(f"scikit-learn's gradient boosting, trained on the same rows: {score}")
+    return lines
