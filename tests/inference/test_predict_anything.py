@@ -243,6 +243,7 @@ def test_what_is_no_image_is_one_line(given, words, tmp_path, monkeypatch):
         ([1, 2, 3], r"takes 2 number\(s\) a row, not 3"),
         ([[1, 2], [1]], r"takes 2 number\(s\) a row, not 1"),
         ([1, "a"], "not all of a row are numbers"),
+        ([1, 10**400], "not all of a row are numbers"),
         ([[1, None]], "not all of a row are numbers"),
         ("photo.png", r"takes 2 number\(s\) a row, or a CSV of them, not 'photo.png'"),
         (b"12", "takes numbers, 2 a row, not bytes"),

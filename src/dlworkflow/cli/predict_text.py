@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -33,7 +32,7 @@ def stream(predictions: Iterable[Prediction]) -> int:
     """Print each prediction as a line of JSON when it is made; return how many inputs could not be read."""
     bad = 0
     for prediction in predictions:
-        typer.echo(json_text(_as_object(prediction)))
+        typer.echo(json_text(prediction.as_object()))
         bad += prediction.error is not None
     return bad
 
@@ -43,7 +42,7 @@ def print_predictions(predictions: Sequence[Prediction], output: PredictFormat, 
     from dlworkflow.cli.tables import Format, print_table
 
     if output in (PredictFormat.json, PredictFormat.jsonl):
-        rows = [_as_object(prediction) for prediction in predictions]
+        rows = [prediction.as_object() for prediction in predictions]
         typer.echo(json_text(rows, indent=1) if output is PredictFormat.json else "\n".join(map(json_text, rows)))
         return
     raw = [_as_row(prediction) for prediction in predictions]
@@ -77,23 +76,6 @@ def _cell(key: str, value: Any, row: dict[str, Any]) -> str:
 
 def _tail(rank: int) -> str:
     return f"_{rank}" if rank > 1 else ""
-
-
-def _as_object(prediction: Prediction) -> dict[str, Any]:
-    found: dict[str, Any] = {"input": prediction.source}
-    if prediction.error is not None:
-        return found | {"error": prediction.error}
-    apart = {} if prediction.disagreement is None else {"disagreement": prediction.disagreement}
-    if prediction.value is not None:
-        return found | {"value": prediction.value if math.isfinite(prediction.value) else None} | apart
-    if prediction.labels is not None:
-        found["labels"] = _pairs(prediction.labels)
-    top = _pairs(prediction.top)
-    return found | {"label": prediction.label, "probability": prediction.probability, "top": top} | apart
-
-
-def _pairs(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
-    return [{"label": label, "probability": probability} for label, probability in ranked]
 
 
 def _as_row(prediction: Prediction) -> dict[str, Any]:

@@ -198,6 +198,8 @@ def _known(column: Column, row: Mapping[str, Any]) -> float | str:
 def _float(value: Any) -> float | None:
     try:
         return float(value)
+    except OverflowError:  # a whole number beyond 1.8e308
+        return math.inf
     except (TypeError, ValueError):
         return None
 

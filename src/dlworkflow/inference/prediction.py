@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,22 @@ class Prediction:
     disagreement: float | None = None
     error: str | None = None
     labels: tuple[tuple[str, float], ...] | None = None
+
+    def as_object(self) -> dict[str, Any]:
+        """Return the prediction as JSON can hold it: `input`, and `error`, `value` or `label`, `probability`, `top`."""
+        found: dict[str, Any] = {"input": self.source}
+        if self.error is not None:
+            return found | {"error": self.error}
+        apart = {} if self.disagreement is None else {"disagreement": self.disagreement}
+        if self.value is not None:
+            return found | {"value": self.value if math.isfinite(self.value) else None} | apart
+        if self.labels is not None:
+            found["labels"] = _pairs(self.labels)
+        return found | {"label": self.label, "probability": self.probability, "top": _pairs(self.top)} | apart
+
+
+def _pairs(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"label": label, "probability": probability} for label, probability in ranked]
 
 
 def predictions_of(

@@ -67,7 +67,7 @@ def _checked(row: Any, width: int, owner: str) -> list[float]:
         raise DataError(f"{owner} takes {width} number(s) a row, not {len(row)}")
     try:
         return [float(number) for number in row]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"not all of a row are numbers: {short(repr(row), 80)}") from None
 
 
