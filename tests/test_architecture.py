@@ -191,19 +191,21 @@ training/sweep: errors files/notebook files/paths files/writing registry/user_co
 training/transfer: errors files/paths config data data/images models models/libraries models/published
 inference:
 inference/arrays: errors
-inference/averaging: errors engine/target_scale engine/tasks
+inference/averaging: engine/target_scale engine/tasks inference/base
+inference/base: errors engine/tasks data/columns data/images inference/arrays inference/inputs inference/parallel
+    inference/prediction inference/records inference/rows inference/samples
 inference/export: _version errors registry/user_files data/columns runs/stored
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/parallel:
-inference/prediction: engine/target_scale engine/tasks
-inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns data/folders
-    data/images runs inference/arrays inference/averaging inference/inputs inference/parallel inference/prediction
-    inference/rebuild inference/records inference/rows inference/samples inference/weights
-inference/rebuild: errors registry/user_code registry/user_files engine/target_scale data/columns data/images runs
-    models models/weights
+inference/prediction:
+inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns
+    data/folders data/images runs inference/averaging inference/base inference/parallel inference/prediction
+    inference/rebuild inference/stored inference/weights
+inference/rebuild: errors registry/user_code registry/user_files runs models models/weights inference/stored
 inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
 inference/samples: errors files/paths data/images inference/arrays inference/inputs
+inference/stored: errors engine/target_scale data/columns data/images runs
 inference/weights: errors engine/device engine/tasks data/folders data/images models models/libraries
     models/torchvision_models models/weights inference/rebuild
 analysis:
@@ -215,14 +217,15 @@ analysis/data_figures: errors data/images data/protocol data/shards data/splits 
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     runs models models/libraries models/weights training/choice training/settings inference/rebuild
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
-    data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild analysis/scored_data
+    data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
+    analysis/scored_data
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
     analysis/data_figures analysis/scored_data
 analysis/scored_data: errors files/paths registry/user_code config data data/datasets data/folders data/images
-    data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild
+    data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild inference/stored
 analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation
     analysis/scored_data
 course:
@@ -233,7 +236,7 @@ course/figures: errors data/images plotting plotting/dataset plotting/notebook p
 course/helpers: errors files/paths engine/arguments engine/batch_check engine/loop engine/tasks data/datasets
     data/download runs/finding models/weights
 course/predicted_image: errors engine/device data/images plotting plotting/grid plotting/style runs runs/finding
-    models/weights inference/rebuild course/helpers course/pyplot
+    models/weights inference/stored course/helpers course/pyplot
 course/pyplot: plotting/notebook plotting/style
 course/trace: errors engine/losses engine/tasks models/layers models/weights
 course/training: engine/given_accuracy engine/loop engine/scores engine/tasks metrics/functions runs training
@@ -280,7 +283,7 @@ cli/predict_text: files/numbers files/text data/images plotting plotting/grid in
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
     data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice
     training/job cli/options
-cli/runs: files/numbers files/text runs runs/cells runs/comparison runs/stored models/weights inference/rebuild
+cli/runs: files/numbers files/text runs runs/cells runs/comparison runs/stored models/weights inference/stored
     cli/options cli/tables
 cli/streams:
 cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options

@@ -27,13 +27,8 @@ from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import MissingDataError
 from dlworkflow.files.text import LABEL_SEPARATOR
 from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
-from dlworkflow.inference.rebuild import (
-    check_alike,
-    load_run_model,
-    stored_target,
-    stored_thresholds,
-    take_code,
-)
+from dlworkflow.inference.rebuild import check_alike, load_run_model, take_code
+from dlworkflow.inference.stored import stored_target, stored_thresholds
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.report import EvaluationReport, boosting_warnings, make_report
 from dlworkflow.runs import EvaluationSummary, Run, Summary

@@ -27,11 +27,8 @@ from dlworkflow.data.splits import Splits, has_changed, is_former
 from dlworkflow.data.tables.labelled import load_labelled_table
 from dlworkflow.errors import ConfigError, DataError, MissingDataError, RunError, few
 from dlworkflow.files.paths import user_path
-from dlworkflow.inference.rebuild import (
-    stored_columns,
-    stored_target,
-    take_code,
-)
+from dlworkflow.inference.rebuild import take_code
+from dlworkflow.inference.stored import stored_columns, stored_target
 from dlworkflow.registry.user_code import is_code
 from dlworkflow.runs import Run, Summary
 

@@ -104,7 +104,7 @@ def _show_weights(run: Run, output: Format) -> None:
     """Print the best weights; JSON has the numbers of each tensor of up to 1,000."""
     from dataclasses import asdict
 
-    from dlworkflow.inference.rebuild import stored_weights
+    from dlworkflow.inference.stored import stored_weights
     from dlworkflow.models.weights.checkpoint import load_weights
     from dlworkflow.models.weights.contents import contents_of_weights
 

@@ -19,7 +19,7 @@ from dlworkflow.data.images.pixels import to_uint8
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.engine.device import Device
 from dlworkflow.errors import BatchError, DataError, DlwError
-from dlworkflow.inference.rebuild import stored_transform
+from dlworkflow.inference.stored import stored_transform
 from dlworkflow.models.weights.from_weights import weights_file
 from dlworkflow.plotting import plot_probability_bars
 from dlworkflow.plotting.grid import Layout, show_image

@@ -1,22 +1,22 @@
 """What a model is asked: which loss, how scores become probabilities and labels, what counts as right.
 
 A task is a regression, binary, multiclass (one class of several) or multilabel (any number of several classes).
+Imports torch only for loss functions and models, so that a prediction without torch has a task too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from dlworkflow.errors import ConfigError, ModelError, unknown
 
-LossFn = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+LossFn = Callable[["Tensor", "Tensor"], "Tensor"]
 
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 """What the numbers are that a model gives: raw scores, probabilities (after a sigmoid or a softmax), or their logs."""
@@ -54,11 +54,13 @@ class Task:
         Those of a multilabel task are of each class by itself and do not add up to 1.
         """
         if self.name == "multiclass":
-            return _as_probabilities(logits, self.outputs, partial(torch.softmax, dim=1))
+            return _as_probabilities(logits, self.outputs, lambda scores: scores.softmax(dim=1))
         if self.name == "multilabel":
-            return _as_probabilities(logits, self.outputs, torch.sigmoid)
+            return _as_probabilities(logits, self.outputs, _sigmoid)
         if self.name == "binary":
-            p = _as_probabilities(logits.reshape(-1), self.outputs, torch.sigmoid)
+            import torch
+
+            p = _as_probabilities(logits.reshape(-1), self.outputs, _sigmoid)
             return torch.stack([1 - p, p], dim=1)
         return logits
 
@@ -67,7 +69,7 @@ class Task:
         if self.name == "multiclass":
             return logits.argmax(dim=1)
         if self.name in ("binary", "multilabel"):
-            return torch.round(_as_probabilities(logits, self.outputs, torch.sigmoid))
+            return _as_probabilities(logits, self.outputs, _sigmoid).round()
         return logits
 
     def is_correct(self, logits: Tensor, y: Tensor, ignored: int | None = None) -> Tensor:
@@ -83,6 +85,10 @@ class Task:
         return right if right.ndim == 1 else right.flatten(start_dim=1).all(dim=1)
 
 
+def _sigmoid(scores: Tensor) -> Tensor:
+    return scores.sigmoid()
+
+
 def _as_probabilities(values: Tensor, outputs: Outputs | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
     """Return what a model gave as probabilities; one that gives them already is not put through a sigmoid again."""
     if outputs == "probabilities":
@@ -96,26 +102,33 @@ MULTICLASS = Task("multiclass")
 MULTILABEL = Task("multilabel")
 TASKS = {task.name: task for task in (REGRESSION, BINARY, MULTICLASS, MULTILABEL)}
 
-_TASK_OF_LOSS: dict[object, Task] = {
-    nn.L1Loss: REGRESSION,
-    nn.MSELoss: REGRESSION,
-    nn.SmoothL1Loss: REGRESSION,
-    nn.HuberLoss: REGRESSION,
-    nn.BCEWithLogitsLoss: BINARY,
-    nn.BCELoss: replace(BINARY, outputs="probabilities"),
-    nn.CrossEntropyLoss: MULTICLASS,
-    nn.MultiMarginLoss: MULTICLASS,
-    nn.NLLLoss: replace(MULTICLASS, outputs="log_probabilities"),
-    F.l1_loss: REGRESSION,
-    F.mse_loss: REGRESSION,
-    F.smooth_l1_loss: REGRESSION,
-    F.huber_loss: REGRESSION,
-    F.binary_cross_entropy_with_logits: BINARY,
-    F.binary_cross_entropy: replace(BINARY, outputs="probabilities"),
-    F.cross_entropy: MULTICLASS,
-    F.multi_margin_loss: MULTICLASS,
-    F.nll_loss: replace(MULTICLASS, outputs="log_probabilities"),
-}
+
+@cache
+def _tasks_of_losses() -> dict[object, Task]:
+    """Return the task that each loss of torch is made for."""
+    from torch import nn
+    from torch.nn import functional as F
+
+    return {
+        nn.L1Loss: REGRESSION,
+        nn.MSELoss: REGRESSION,
+        nn.SmoothL1Loss: REGRESSION,
+        nn.HuberLoss: REGRESSION,
+        nn.BCEWithLogitsLoss: BINARY,
+        nn.BCELoss: replace(BINARY, outputs="probabilities"),
+        nn.CrossEntropyLoss: MULTICLASS,
+        nn.MultiMarginLoss: MULTICLASS,
+        nn.NLLLoss: replace(MULTICLASS, outputs="log_probabilities"),
+        F.l1_loss: REGRESSION,
+        F.mse_loss: REGRESSION,
+        F.smooth_l1_loss: REGRESSION,
+        F.huber_loss: REGRESSION,
+        F.binary_cross_entropy_with_logits: BINARY,
+        F.binary_cross_entropy: replace(BINARY, outputs="probabilities"),
+        F.cross_entropy: MULTICLASS,
+        F.multi_margin_loss: MULTICLASS,
+        F.nll_loss: replace(MULTICLASS, outputs="log_probabilities"),
+    }
 
 
 def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
@@ -124,7 +137,7 @@ def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
     A loss that is not known here leaves the outputs open (None). Raises ConfigError for an unknown name, and for a loss
     function that implies no task where none is given.
     """
-    implied = None if loss_fn is None else next((_TASK_OF_LOSS[k] for k in kinds(loss_fn) if k in _TASK_OF_LOSS), None)
+    implied = _task_of_loss(loss_fn) if loss_fn is not None else None
     if task is None:
         if implied is None:
             name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
@@ -139,6 +152,11 @@ def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
     of_loss = BINARY.name if chosen.name == MULTILABEL.name else chosen.name  # each label is a binary task
     outputs = implied.outputs if implied is not None and implied.name == of_loss else None
     return chosen if outputs == chosen.outputs else replace(chosen, outputs=outputs)
+
+
+def _task_of_loss(loss_fn: LossFn) -> Task | None:
+    known = _tasks_of_losses()
+    return next((known[kind] for kind in kinds(loss_fn) if kind in known), None)
 
 
 def kinds(loss_fn: LossFn) -> list[Any]:
@@ -164,6 +182,8 @@ def outputs_of(model: nn.Module, X: Tensor) -> tuple[Outputs, Tensor]:
     probabilities, a log_softmax or logsigmoid their logs; all else are raw scores. The model is called once, in
     evaluation mode, and left as it was.
     """
+    import torch
+
     training = [(part, part.training) for part in model.modules()]
     with torch.inference_mode(False), torch.enable_grad():
         inputs = X.detach().clone()

@@ -1,15 +1,18 @@
-"""Images that are NumPy arrays or tensors: which dimension is which, and their values as bytes; knows no model."""
+"""Images that are NumPy arrays or tensors: which dimension is which, and their values as bytes. Imports no torch."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, get_args
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from dlworkflow.errors import ConfigError, DataError, unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Layout = Literal["hw", "hwc", "chw", "nhw", "nhwc", "nchw"]
 """The dimensions of images in their order: n images, h rows, w columns, c channels."""
@@ -18,6 +21,12 @@ CHANNELS = (1, 3, 4)
 """Grey, RGB and RGBA."""
 
 _ROUNDING = 1e-3  # by which resizing may leave [0, 1]
+
+
+def is_tensor(given: Any) -> TypeGuard[Tensor]:
+    """Return whether this is a tensor of torch, of which there is none before torch is imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(given, torch.Tensor)
 
 
 def images_of(
@@ -30,7 +39,7 @@ def images_of(
     a tensor where both would do. Raises ConfigError for an unknown layout, and DataError for other shapes and values.
     """
     array = _as_array(given)
-    order = _layout(array.shape, layout, is_tensor=isinstance(given, Tensor), grey=grey)
+    order = _layout(array.shape, layout, is_tensor=is_tensor(given), grey=grey)
     if not array.size:
         raise DataError(f"an image of shape {array.shape} is empty")
     is_batch = order.startswith("n")
@@ -44,10 +53,10 @@ def images_of(
 
 
 def _as_array(given: np.ndarray | Tensor) -> np.ndarray:
-    if isinstance(given, Tensor):
-        given = given.detach().cpu()
-        return (given.float() if given.is_floating_point() else given).numpy()
-    return given
+    if isinstance(given, np.ndarray):
+        return given
+    given = given.detach().cpu()
+    return (given.float() if given.is_floating_point() else given).numpy()
 
 
 def _layout(shape: tuple[int, ...], layout: Layout | None, *, is_tensor: bool, grey: bool) -> str:

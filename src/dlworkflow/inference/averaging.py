@@ -6,7 +6,6 @@ Their mean is given as raw scores too, so that whatever reads those of one model
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,7 @@ from torch.nn import functional as F
 
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task
-from dlworkflow.errors import ConfigError, unknown
-
-TTA = Literal["flip"]
-"""Test-time augmentation: `flip` is the mean of an image and its mirror image."""
+from dlworkflow.inference.base import TTA, check_tta
 
 
 class Ensemble(nn.Module):
@@ -70,10 +66,7 @@ def with_tta(model: nn.Module, tta: TTA | None, task: Task, *, kind: str, owner:
     """
     if tta is None:
         return model
-    if tta not in get_args(TTA):
-        raise ConfigError(f"--tta: {unknown('test-time augmentation', tta, get_args(TTA))}")
-    if kind != "image":
-        raise ConfigError(f"--tta: {tta} mirrors images, and {owner} takes numbers")
+    check_tta(tta, kind=kind, owner=owner)
     if isinstance(model, Ensemble):
         return Ensemble((Flipped(member, task) for member in model.members), task)
     return Flipped(model, task)

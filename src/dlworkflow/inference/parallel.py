@@ -9,16 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
-import torch
 
+def on_all_cores(
+    work: Callable[[Any], Any], items: Iterable[Any], prepare: Callable[[], object] | None = None
+) -> Iterator[Any]:
+    """Yield what `work` returns for each item, in order; each core works on one, a little ahead.
 
-def on_all_cores(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """Yield what `work` returns for each item, in order; each core works on one, with one torch thread, a little ahead.
-
-    A second torch thread would wait for the cores that the others decode on.
+    `prepare` is called in each thread before its first item.
     """
     cores = os.cpu_count() or 1
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(cores, initializer=prepare) as pool:
         waiting: deque[Future[Any]] = deque()
         try:
             for item in items:
@@ -29,7 +29,6 @@ def on_all_cores(work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[A
                 yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            torch.set_num_threads(torch.get_num_threads())  # what a thread sets is the default of those to come
 
 
 def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

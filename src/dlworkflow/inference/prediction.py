@@ -1,17 +1,13 @@
-"""A prediction: what a model answers for one input; made of raw scores, knows no model."""
+"""A prediction: what a model answers for one input; made of probabilities or values, knows no model. No torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dlworkflow.engine.target_scale import TargetScale
-    from dlworkflow.engine.tasks import Task
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -53,40 +49,40 @@ def _pairs(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
 
 def predictions_of(
     sources: Sequence[str],
-    logits: Tensor,
-    task: Task,
+    answers: np.ndarray,
     classes: Sequence[str],
     *,
     top_k: int = 1,
-    target: TargetScale | None = None,
     thresholds: Sequence[float] = (),
-    disagreement: Tensor | None = None,
+    disagreement: Sequence[float | None] | None = None,
 ) -> list[Prediction]:
-    """Return the predictions that raw scores (n, n_outputs) stand for, with `top_k` classes each.
+    """Return the predictions that answers stand for: probabilities (n, classes), or values (n, 1) without classes.
 
-    `target` is the scale of a regression's values, `thresholds` are the probabilities from which the labels of a
-    multilabel task are predicted, one for each class. `disagreement` (n,) is that of an ensemble. Scores that are not
+    `top_k` is the number of likeliest classes in `top`; `thresholds` are the probabilities from which the labels of a
+    multilabel task are predicted, one for each class. `disagreement` (n,) is that of an ensemble. Answers that are not
     finite give a prediction with `error`.
     """
-    finite = logits.isfinite().all(dim=1).tolist()
-    apart = disagreement.tolist() if disagreement is not None else [None] * len(sources)
-    answers = (
-        _classes_of(logits, task, classes, top_k, thresholds)
-        if task.has_accuracy
-        else ({"value": value} for value in (target.undone(logits) if target else logits)[:, 0].tolist())
+    finite = np.isfinite(answers).all(axis=1).tolist()
+    apart = disagreement if disagreement is not None else [None] * len(sources)
+    found = (
+        _classes_of(answers, classes, top_k, thresholds)
+        if classes
+        else ({"value": value} for value in answers[:, 0].tolist())
     )
     broken = "the model returns no finite number for it"
     return [
         Prediction(source, disagreement=spread, **answer) if fine else Prediction(source, error=broken)
-        for source, answer, spread, fine in zip(sources, answers, apart, finite, strict=True)
+        for source, answer, spread, fine in zip(sources, found, apart, finite, strict=True)
     ]
 
 
 def _classes_of(
-    logits: Tensor, task: Task, classes: Sequence[str], top_k: int, thresholds: Sequence[float]
+    probabilities: np.ndarray, classes: Sequence[str], top_k: int, thresholds: Sequence[float]
 ) -> Iterator[dict[str, Any]]:
-    ranked = task.probabilities(logits).topk(len(classes) if thresholds else min(top_k, len(classes)), dim=1)
-    for values, labels in zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True):
+    most = len(classes) if thresholds else min(top_k, len(classes))
+    ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]  # of equal ones, the first class
+    likeliest = np.take_along_axis(probabilities, ranked, axis=1)
+    for values, labels in zip(likeliest.tolist(), ranked.tolist(), strict=True):
         every = [(classes[label], value) for label, value in zip(labels, values, strict=True)]
         found: dict[str, Any] = {"label": every[0][0], "probability": every[0][1], "top": tuple(every[:top_k])}
         if thresholds:

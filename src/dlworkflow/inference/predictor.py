@@ -10,12 +10,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from dlworkflow.data.columns import Columns
@@ -26,41 +25,19 @@ from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import DataError, few
-from dlworkflow.inference.arrays import Layout
-from dlworkflow.inference.averaging import TTA, Ensemble, InUnits, disagreement, mean_scores, with_tta
-from dlworkflow.inference.inputs import Inputs
-from dlworkflow.inference.parallel import chunks, on_all_cores
+from dlworkflow.errors import few
+from dlworkflow.inference.averaging import Ensemble, InUnits, disagreement, mean_scores, with_tta
+from dlworkflow.inference.base import TTA, Answers, BasePredictor
+from dlworkflow.inference.parallel import on_all_cores
 from dlworkflow.inference.prediction import Prediction as Prediction
-from dlworkflow.inference.prediction import predictions_of
-from dlworkflow.inference.rebuild import (
-    check_alike,
-    load_run_model,
-    placed,
-    stored_columns,
-    stored_target,
-    stored_thresholds,
-    stored_transform,
-)
-from dlworkflow.inference.records import records_of, source_of
-from dlworkflow.inference.rows import rows_of
-from dlworkflow.inference.samples import ImageReader, Sample
+from dlworkflow.inference.rebuild import check_alike, load_run_model, placed
+from dlworkflow.inference.stored import stored_columns, stored_target, stored_thresholds, stored_transform
 from dlworkflow.inference.weights import parts_of_file, parts_of_published
 from dlworkflow.runs import Run, find_run
 
-_FILES_A_CORE = 16
-"""Image files that a core reads and predicts as one batch."""
-
-
-class _Options(TypedDict, total=False):
-    layout: Layout | None
-    tta: TTA | None
-    top_k: int
-    batch_size: int
-
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(BasePredictor):
     """A trained model with its class names, input shape and preprocessing.
 
     `target` is the scale of a regression's values; `thresholds` are the probabilities from which the labels of a
@@ -179,11 +156,6 @@ class Predictor:
             f"run {self.run.name!r}" if self.run else f"model {self.model_name!r}" if self.model_name else "the model"
         )
 
-    @property
-    def kind(self) -> str:
-        """`image` or `tabular`: what can be predicted."""
-        return "image" if self.transform is not None else "tabular"
-
     def with_tta(self, tta: TTA | None) -> Predictor:
         """Return the same with test-time augmentation: `flip` predicts the mean of an image and its mirror image.
 
@@ -203,132 +175,43 @@ class Predictor:
             X, _ = keep(inputs.to(self.device))
             return call(X).cpu()
 
-    @overload
-    def predict(self, x: Iterator[Any], **options: Unpack[_Options]) -> Iterator[Prediction]: ...
-    @overload
-    def predict(self, x: bytes | Image.Image | float, **options: Unpack[_Options]) -> Prediction: ...
-    @overload
-    def predict(self, x: Any, **options: Unpack[_Options]) -> Prediction | Any: ...  # Any spares callers a check
-    def predict(
-        self, x: Any, *, layout: Layout | None = None, tta: TTA | None = None, top_k: int = 1, batch_size: int = 32
-    ) -> Prediction | list[Prediction] | Iterator[Prediction]:
-        """Predict what is given: one prediction for one input, a list for several, an iterator for an iterator.
+    def _on_cores(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """Give each core one thread of torch: a second would wait for the cores that the others decode on."""
+        try:
+            yield from on_all_cores(work, items, partial(torch.set_num_threads, 1))
+        finally:
+            torch.set_num_threads(torch.get_num_threads())  # what a thread sets is the default of those to come
 
-        An image is a path, bytes (of a JPEG, say), a PIL image, an array or a tensor; it goes through the preprocessing
-        of the run. Arrays and tensors hold uint8 or floats in [0, 1], one image or a batch; their dimensions follow
-        from the shape, or are `layout`. A row of numbers is a sequence, an array or a tensor; of a table, also a
-        mapping {column: value}, several a data frame or a mapping of lists. Several are a folder, a pattern, a CSV
-        file, a batch, or an iterable; a generator of frames is read in batches of `batch_size`, a few of them ahead.
-        `tta` is as for `with_tta`; `top_k` is the number of likeliest classes in `top`.
+    def _images_at_once(self, batch_size: int) -> int:
+        return super()._images_at_once(batch_size) if self.device.type == "cpu" else batch_size
 
-        One input that cannot be read raises DataError; among several it is a prediction with `error` set. What is
-        no input of the model raises DataError.
-        """
-        options: dict[str, Any] = {"top_k": top_k, "batch_size": batch_size}
-        model = self.with_tta(tta)
-        if self.transform is not None:
-            reader = ImageReader(self.transform, self.in_shape[0], self.name, layout)
-            samples, is_many = reader.samples(x)
-            found = model._of_images(samples, reader, **options)
-        elif self.columns is not None:
-            records, sources, is_many = records_of(x, self.columns, owner=self.name)
-            found = model.predict_records(records, sources=sources, **options)
-        else:
-            rows, is_many = self._rows(x)
-            found = model._of_rows(rows, **options)
-        if isinstance(x, Iterator):
-            return found
-        predictions = list(found)
-        if is_many:
-            return predictions
-        [prediction] = predictions
-        if prediction.error is not None:
-            raise DataError(f"{prediction.source!r}: {prediction.error}")
-        return prediction
+    def _of_pixels(self, images: np.ndarray) -> Answers:
+        assert self.transform is not None
+        return self._answers(self.transform.to_float(torch.from_numpy(images)))
 
-    def predict_images(
-        self, paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], **options: Unpack[_Options]
-    ) -> Iterator[Prediction]:
-        """Predict image files, one `Prediction` per file in the given order; a single path is one file.
+    def _of_numbers(self, rows: np.ndarray) -> Answers:
+        return self._answers(torch.from_numpy(rows))
 
-        As `predict` of an iterator: a file that cannot be read is a prediction with `error` set.
-        """
-        paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-        return self.predict(iter(map(Path, paths)), **options)
+    def _of_cells(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Answers, Mapping[int, str]]:
+        assert self.columns is not None
+        inputs, wrong = self.columns.encode(rows)
+        return self._of_numbers(inputs), wrong
 
-    def predict_rows(
-        self, rows: Iterable[Sequence[float]], *, batch_size: int = 1024, top_k: int = 1
-    ) -> Iterator[Prediction]:
-        """Predict rows of numbers, of a table in its units. Raises DataError for a row of another length."""
-        return self.predict(iter(rows), batch_size=batch_size, top_k=top_k)
-
-    def _of_images(
-        self, samples: Iterable[Sample], reader: ImageReader, *, top_k: int, batch_size: int
-    ) -> Iterator[Prediction]:
-        size = min(batch_size, _FILES_A_CORE) if self.device.type == "cpu" else batch_size
-        work = partial(self._predict_samples, reader=reader, top_k=top_k)
-        for predictions in on_all_cores(work, chunks(samples, size)):
-            yield from predictions
-
-    def _predict_samples(self, samples: Sequence[Sample], *, reader: ImageReader, top_k: int) -> list[Prediction]:
-        """Read and predict some images as one batch."""
-        found = [reader.read(sample) for sample in samples]
-        images = {index: pixels for index, pixels in enumerate(found) if isinstance(pixels, Tensor)}
-        predicted: dict[int, Prediction] = {}
-        if images:
-            inputs = reader.transform.to_float(torch.stack(list(images.values())))
-            sources = [samples[index].source for index in images]
-            predicted = dict(zip(images, self._predictions(sources, inputs, top_k), strict=True))
-        return [
-            predicted.get(index) or Prediction(sample.source, error=str(found[index]))
-            for index, sample in enumerate(samples)
-        ]
-
-    def _rows(self, given: Any) -> tuple[Iterable[list[float]], bool]:
-        """Return the rows of numbers in what was given, files of them included, and whether that is several."""
-        width, names = self.in_shape[0], [given] if isinstance(given, str | os.PathLike) else given
-        if isinstance(names, list | tuple) and names and all(isinstance(each, str | os.PathLike) for each in names):
-            return Inputs(tuple(map(os.fspath, names))).rows(width, owner=self.name), True
-        return rows_of(given, width, owner=self.name)
-
-    def _of_rows(self, rows: Iterable[Sequence[float]], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
-        for chunk in chunks(rows, batch_size):
-            sources = [" ".join(f"{number:g}" for number in row) for row in chunk]
-            yield from self._predictions(sources, torch.tensor(chunk, dtype=torch.float32), top_k)
-
-    def predict_records(
-        self,
-        records: Iterable[Mapping[str, Any]],
-        *,
-        sources: Iterable[str] | None = None,
-        batch_size: int = 1024,
-        top_k: int = 1,
-    ) -> Iterator[Prediction]:
-        """Predict rows of a table, {column: value}, in its units; columns that the model does not take are ignored.
-
-        A row without a value, with an unknown category or with text for a number is a prediction with `error` set.
-        `sources` name the rows; by default their values do. Raises DataError when the model takes no columns.
-        """
-        if self.columns is None:
-            raise DataError(f"{self.name} was not trained on a table: it takes no columns by name")
-        names = iter(sources) if sources is not None else None
-        for chunk in chunks(records, batch_size):
-            inputs, wrong = self.columns.encode(chunk)
-            own = [next(names) if names is not None else source_of(row, self.columns) for row in chunk]
-            predicted = self._predictions(own, torch.from_numpy(inputs), top_k)
-            for index, prediction in enumerate(predicted):
-                yield Prediction(own[index], error=wrong[index]) if index in wrong else prediction
-
-    def _predictions(self, sources: Sequence[str], inputs: Tensor, top_k: int) -> list[Prediction]:
+    def _answers(self, inputs: Tensor) -> Answers:
         apart = None
         if isinstance(self.model, Ensemble):
             scores = self._scores(self.model.scores, inputs)
-            logits, apart = mean_scores(scores, self.task), disagreement(scores, self.task, self.thresholds)
+            logits = mean_scores(scores, self.task)
+            apart = disagreement(scores, self.task, self.thresholds).tolist()
         else:
             logits = self.logits(inputs)
-        logits = logits.reshape(len(sources), -1)
-        options: dict[str, Any] = {"target": self.target, "thresholds": self.thresholds, "disagreement": apart}
-        return predictions_of(sources, logits, self.task, self.classes, top_k=top_k, **options)
+        logits = logits.reshape(len(inputs), -1)
+        broken = ~logits.isfinite().all(dim=1, keepdim=True)  # a sigmoid would make a probability of infinity
+        values = self.task.probabilities(logits) if self.classes else self._in_units(logits)
+        return Answers(values.masked_fill(broken, torch.nan).numpy(), apart)
+
+    def _in_units(self, values: Tensor) -> Tensor:
+        return self.target.undone(values) if self.target else values
 
 
 def predict_images(

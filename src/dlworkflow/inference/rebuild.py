@@ -1,48 +1,20 @@
-"""What a trained model needs again: its network with the weights of a run, its preprocessing, its number of outputs."""
+"""What a trained model needs again: its network with the weights of a run, its number of outputs, its own code."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from dlworkflow import models
-from dlworkflow.data.columns import Columns
-from dlworkflow.data.images.transforms import Pipeline, parse
-from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.inference.stored import stored_transform, stored_weights
 from dlworkflow.models.weights.from_weights import load_model
 from dlworkflow.registry.user_code import take_recorded
 from dlworkflow.registry.user_files import KINDS
 from dlworkflow.runs import Run, Summary
-
-
-def stored_transform(summary: Summary) -> Pipeline | None:
-    """Return a run's preprocessing of images, None for numbers; where none was stored, it only resizes."""
-    if summary.kind != "image":
-        return None
-    channels, *size = summary.in_shape
-    return parse(summary.transform, image_size=size, channels=channels)
-
-
-def stored_target(summary: Summary) -> TargetScale | None:
-    """Return the scale of a run's targets, None where they were not scaled."""
-    return TargetScale(**summary.target) if summary.target else None
-
-
-def stored_thresholds(summary: Summary) -> tuple[float, ...]:
-    """Return the probability from which each class of a multilabel task is predicted; empty for another task."""
-    if summary.task != "multilabel":
-        return ()
-    return tuple((summary.thresholds or dict.fromkeys(summary.classes, 0.5)).values())
-
-
-def stored_columns(summary: Summary) -> Columns | None:
-    """Return the columns of the table that a run was trained on, None for other data."""
-    return Columns.from_data(summary.columns) if summary.columns else None
 
 
 def possible_outputs(model_name: str, task: str, classes: tuple[str, ...]) -> list[int]:
@@ -78,14 +50,6 @@ def take_code(run: Run, kinds: Collection[str] = KINDS) -> None:
     """Put a run's own code of these kinds in place; see `take_recorded`. Raises CodeError for files to be named."""
     summary = run.summary()
     take_recorded(summary.code, summary.named, kinds, run=run.name)
-
-
-def stored_weights(run: Run, weights: str = "best") -> Path:
-    """Return the file of a run's best or last weights. Raises RunError when it has none."""
-    path = run.weights_path(weights)
-    if not path.is_file():
-        raise RunError(f"{run.name} has no weights {path.name!r} (status: {run.summary().status})")
-    return path
 
 
 def check_alike(runs: Sequence[Run]) -> None:

@@ -1,6 +1,7 @@
 """What a caller in Python gave to predict as single images: paths, bytes, PIL images, arrays, tensors.
 
-Files are opened later, all else is copied at once: the caller's buffer may hold the next frame by then. Knows no model.
+Files are opened later, all else is copied at once: the caller's buffer may hold the next frame by then. Imports no
+torch.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
-from dlworkflow.data.images.pixels import to_uint8
+from dlworkflow.data.images.pixels import to_bytes
 from dlworkflow.errors import DataError
 from dlworkflow.files.paths import user_path
-from dlworkflow.inference.arrays import Layout, images_of
+from dlworkflow.inference.arrays import Layout, images_of, is_tensor
 from dlworkflow.inference.inputs import expand_paths
 
 _IMAGES = "a path, bytes, a PIL image, an array or a tensor"
@@ -33,7 +33,7 @@ class Sample:
     """One image to predict: its `source`, and its file, the bytes of a file, or its pixels, uint8 (c, h, w)."""
 
     source: str
-    content: Path | bytes | Tensor
+    content: Path | bytes | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ImageReader:
         if isinstance(given, str | os.PathLike):
             paths = expand_paths([os.fspath(given)])
             return map(_of_path, paths), paths != [user_path(given)]
-        if isinstance(given, np.ndarray | Tensor):
+        if isinstance(given, np.ndarray) or is_tensor(given):
             images, is_batch = images_of(given, self.layout, grey=self.channels == 1)
             return (self._prepared(image, _name(index)) for index, image in enumerate(images)), is_batch
         if isinstance(given, Iterable) and not isinstance(given, _SINGLE):
@@ -66,13 +66,13 @@ class ImageReader:
             return self._each(given), True
         return [self._one(given, 0)], False
 
-    def read(self, sample: Sample) -> Tensor | str:
+    def read(self, sample: Sample) -> np.ndarray | str:
         """Return an image as it goes into the batch, uint8 (c, h, w), or the reason why it cannot be read."""
-        if isinstance(sample.content, Tensor):
+        if isinstance(sample.content, np.ndarray):
             return sample.content
         content = sample.content if isinstance(sample.content, bytes) else None
         try:
-            return to_uint8(self.transform.read(sample.source, self.channels, content))
+            return to_bytes(self.transform.read(sample.source, self.channels, content))
         except ImageError as error:
             return error.reason
 
@@ -92,7 +92,7 @@ class ImageReader:
             return Sample(_name(index), bytes(given))
         if isinstance(given, Image.Image):
             return self._prepared(given, str(getattr(given, "filename", "") or _name(index)))
-        if isinstance(given, np.ndarray | Tensor):
+        if isinstance(given, np.ndarray) or is_tensor(given):
             images, is_batch = images_of(given, self.layout, grey=self.channels == 1)
             found = list(images)
             if is_batch and len(found) != 1:
@@ -102,7 +102,7 @@ class ImageReader:
         raise DataError(f"{self.owner} takes images: {_IMAGES}, or several of them, not {type(given).__name__}")
 
     def _prepared(self, image: Image.Image, source: str) -> Sample:
-        return Sample(source, to_uint8(self.transform.prepare(image, self.channels)))
+        return Sample(source, to_bytes(self.transform.prepare(image, self.channels)))
 
 
 def _of_path(path: Path) -> Sample:

@@ -1,0 +1,44 @@
+"""What a prediction needs of a run, as plain data: preprocessing, columns, thresholds, its weights file. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlworkflow.data.columns import Columns
+from dlworkflow.data.images.transforms import Pipeline, parse
+from dlworkflow.engine.target_scale import TargetScale
+from dlworkflow.errors import RunError
+from dlworkflow.runs import Run, Summary
+
+
+def stored_transform(summary: Summary) -> Pipeline | None:
+    """Return a run's preprocessing of images, None for numbers; where none was stored, it only resizes."""
+    if summary.kind != "image":
+        return None
+    channels, *size = summary.in_shape
+    return parse(summary.transform, image_size=size, channels=channels)
+
+
+def stored_target(summary: Summary) -> TargetScale | None:
+    """Return the scale of a run's targets, None where they were not scaled."""
+    return TargetScale(**summary.target) if summary.target else None
+
+
+def stored_thresholds(summary: Summary) -> tuple[float, ...]:
+    """Return the probability from which each class of a multilabel task is predicted; empty for another task."""
+    if summary.task != "multilabel":
+        return ()
+    return tuple((summary.thresholds or dict.fromkeys(summary.classes, 0.5)).values())
+
+
+def stored_columns(summary: Summary) -> Columns | None:
+    """Return the columns of the table that a run was trained on, None for other data."""
+    return Columns.from_data(summary.columns) if summary.columns else None
+
+
+def stored_weights(run: Run, weights: str = "best") -> Path:
+    """Return the file of a run's best or last weights. Raises RunError when it has none."""
+    path = run.weights_path(weights)
+    if not path.is_file():
+        raise RunError(f"{run.name} has no weights {path.name!r} (status: {run.summary().status})")
+    return path
