@@ -198,6 +198,11 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {short(str(given))!r}; possible: {few(known, 20, quoted=False) or 'none'}"
 
 
+def not_installed(what: str, package: str, extra: str) -> str:
+    """Return the sentence for a package that `what` needs and that an extra of dlworkflow installs."""
+    return f"{what} needs {package}, which is not installed; get it with: pip install 'dlworkflow[{extra}]'"
+
+
 def few(names: Iterable[object], most: int = 6, *, quoted: bool = True) -> str:
     """Return the first `most` names in quotes and how many more there are: `'a', 'b' and 99 more`.
 

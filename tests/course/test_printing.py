@@ -212,5 +212,5 @@ def test_the_folders_of_a_writer_are_no_runs(in_tmp):
 def test_without_tensorboard_the_error_says_how_to_get_it(in_tmp, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
 
-    with pytest.raises(ConfigError, match=r'not installed; get it with: pip install "dlworkflow\[tensorboard\]"'):
+    with pytest.raises(ConfigError, match=r"not installed; get it with: pip install 'dlworkflow\[tensorboard\]'"):
         dlw.create_writer("a", "b")

@@ -146,5 +146,5 @@ def test_without_safetensors_the_error_names_the_command_that_installs_it(tmp_pa
     (tmp_path / "w.safetensors").touch()
     monkeypatch.setitem(sys.modules, "safetensors", None)
 
-    with pytest.raises(ModelError, match="pip install safetensors"):
+    with pytest.raises(ModelError, match=r"pip install 'dlworkflow\[safetensors\]'"):
         load_weights(tmp_path / "w.safetensors")

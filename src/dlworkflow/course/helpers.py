@@ -18,7 +18,7 @@ from dlworkflow.engine.arguments import place
 from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.loop import Device
 from dlworkflow.engine.tasks import Task, get_task, outputs_of
-from dlworkflow.errors import ConfigError, DataError, MissingDataError
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, not_installed
 from dlworkflow.files.paths import user_path
 from dlworkflow.models.weights import checkpoint
 from dlworkflow.runs.finding import runs_folder
@@ -134,8 +134,7 @@ def create_writer(experiment_name: str, model_name: str, extra: str | None = Non
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        get_it = 'pip install "dlworkflow[tensorboard]"'
-        raise ConfigError(f"create_writer needs TensorBoard, which is not installed; get it with: {get_it}") from None
+        raise ConfigError(not_installed("create_writer", "TensorBoard", "tensorboard")) from None
     parts = [date.today().isoformat(), experiment_name, model_name, *([extra] if extra else [])]
     folder = runs_folder().joinpath(*parts)
     _say(verbose, f"Created SummaryWriter, saving to: {folder}...")

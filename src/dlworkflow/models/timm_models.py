@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.errors import ConfigError, unknown
+from dlworkflow.errors import ConfigError, not_installed, unknown
 from dlworkflow.models.published import Published
 
 if TYPE_CHECKING:
@@ -147,7 +147,5 @@ def _timm(name: str) -> Any:
         import timm
     except ModuleNotFoundError:
         extra = "pretrained" if name in LITE else "timm"
-        raise ConfigError(
-            f"model.name: {name!r} needs timm, which is not installed; get it with: pip install 'dlworkflow[{extra}]'"
-        ) from None
+        raise ConfigError(not_installed(f"model.name: {name!r}", "timm", extra)) from None
     return timm

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS
-from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.errors import DataError, MissingDataError, first_line, not_installed
 from dlworkflow.files.paths import open_regular
 
 MOST_BYTES = 2**30
@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 def need_webdataset() -> None:
     """Raise DataError that says how to install what reads shards, where it is missing."""
     if find_spec("webdataset") is None:
-        raise DataError("shards are read with the package webdataset: pip install 'dlworkflow[shards]'")
+        raise DataError(not_installed("a shard", "webdataset", "shards"))
 
 
 def read_samples(path: Path, *, images: bool = True) -> Iterator[Sample]:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.errors import DlwError, ModelError, RunError, few, first_line, short
+from dlworkflow.errors import DlwError, ModelError, RunError, few, first_line, not_installed, short
 from dlworkflow.files.paths import open_regular, user_path
 from dlworkflow.files.writing import write_whole
 from dlworkflow.models.weights.names import StateDict, as_named, log_notes
@@ -173,7 +173,7 @@ def _safetensors(path: Path, stream: BinaryIO) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load
     except ModuleNotFoundError:
-        raise ModelError(f"{str(path)!r} needs safetensors, which is not installed: pip install safetensors") from None
+        raise ModelError(not_installed(repr(str(path)), "safetensors", "safetensors")) from None
     try:
         return load(stream.read())
     except SafetensorError as error:

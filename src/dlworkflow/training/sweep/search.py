@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from dlworkflow.config import SweepSettings
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, not_installed
 from dlworkflow.runs import epochs_over_samples
 from dlworkflow.runs.comparison import compare_runs, higher_is_better
 from dlworkflow.training.sweep.folder import ENDED, FINISHED, PRUNED, Plan, Point, Sweep
@@ -20,9 +20,7 @@ from dlworkflow.training.sweep.queue import Work
 try:
     import optuna
 except ImportError:
-    raise ConfigError(
-        "--sampler tpe: needs Optuna, which is not installed; get it with: pip install 'dlworkflow[sweep]'"
-    ) from None
+    raise ConfigError(not_installed("--sampler tpe", "Optuna", "sweep")) from None
 
 TRIALS_BEFORE_PRUNING = 5
 
