@@ -38,6 +38,12 @@ def test_a_column_without_values_is_left_out():
     assert cells(html_table([{"a": 1, "b": None}, {"a": 2, "b": math.nan}]))[0] == ["a"]
 
 
+def test_texts_are_aligned_to_the_left_and_numbers_as_notebooks_do():
+    table = ElementTree.fromstring(html_table([{"class": "cat", "images": 1}]))
+
+    assert [part.get("style") for part in table.iter("td")] == ["text-align: left", None]
+
+
 def test_of_many_rows_the_first_and_the_last_are_shown():
     table = cells(html_table([{"n": n} for n in range(1000)]))
 
@@ -80,4 +86,4 @@ def test_rows_are_a_list():
 
 
 def test_rows_are_shown_with_all_columns():
-    assert re.search("<th>path</th>", Rows([{"run": "a", "path": "x"}], first=["run"])._repr_html_())
+    assert re.search(">path</th>", Rows([{"run": "a", "path": "x"}], first=["run"])._repr_html_())

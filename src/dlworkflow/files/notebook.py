@@ -10,6 +10,7 @@ from typing import Any
 from dlworkflow.files.text import printable
 
 _MOST_ROWS = 20
+_LEFT = ' style="text-align: left"'
 
 HEADLINE = (
     "samples",
@@ -61,17 +62,21 @@ class Rows(list[dict[str, Any]], Shown):
 
 
 def html_table(rows: Sequence[Row], *, caption: str = "") -> str:
-    """Return rows as an HTML table of the columns that have values; of many rows, the first and the last.
+    """Return rows as an HTML table of the columns that have values, below a caption; of many rows, the first and last.
 
-    All text is escaped: class and file names cannot be markup.
+    All text is escaped: class and file names cannot be markup. Texts are aligned to the left, numbers to the right as
+    notebooks do. The caption is no part of the table, which may be narrow.
     """
     half = _MOST_ROWS // 2
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if any(cell(row.get(key)) for row in rows)]
     shown = [*rows] if len(rows) <= _MOST_ROWS else [*rows[:half], dict.fromkeys(keys, "..."), *rows[-half:]]
-    head = "".join(f"<th>{_text(key)}</th>" for key in keys)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell(row.get(key)))}</td>' for key in keys)}</tr>" for row in shown)
-    title = f'<caption style="text-align: left; white-space: pre-wrap">{_text(caption)}</caption>' if caption else ""
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    left = {key: _LEFT if any(isinstance(row.get(key), str) for row in rows) else "" for key in keys}
+    head = "".join(f"<th{left[key]}>{_text(key)}</th>" for key in keys)
+    body = "".join(
+        f"<tr>{''.join(f'<td{left[key]}>{_text(cell(row.get(key)))}</td>' for key in keys)}</tr>" for row in shown
+    )
+    title = f'<div style="white-space: pre-wrap">{_text(caption)}</div>' if caption else ""
+    return f"<div>{title}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def named(values: Row, keys: Sequence[str]) -> str:
