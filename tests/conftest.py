@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import sys
 import tarfile
 import time
@@ -232,6 +233,42 @@ def _given(outputs):
             text += output.get("text") or kinds.get("text/plain", "") + "\n"
     count = {kind: sum(kind in kinds for kinds in data) for kind in ("image/png", "text/html")}
     return SimpleNamespace(text=text, stderr=stderr, figures=count["image/png"], tables=count["text/html"])
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium without a window, with a camera of its own; nothing is downloaded. Tests use `browser`."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no Chromium: install Debian's chromium and chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage"):
+        options.add_argument(f"--{flag}")
+    for flag in ("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """A browser that shows nothing yet, light and 1000 pixels wide; `browser.look(width=, dark=)` changes that."""
+
+    def look(*, width=1000, dark=False):
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+    chromium.get("about:blank")
+    chromium.get_log("browser")  # that of the test before
+    chromium.look = look
+    look()
+    return chromium
 
 
 @pytest.fixture
