@@ -170,7 +170,7 @@ def foreign():
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Install a module with its entry points, {group: {name: attribute}}, for this process and those that it starts."""
-    from dlworkflow import registry
+    from dlworkflow.registry import plugins
 
     def write(code, **groups):
         info = tmp_path / "site" / "dlw_toys-1.dist-info"
@@ -185,11 +185,11 @@ def install(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), os.environ.get("PYTHONPATH", "")]))
         monkeypatch.syspath_prepend(info.parent)
-        registry._entry_points.cache_clear()
+        plugins._entry_points.cache_clear()
 
     yield write
     sys.modules.pop("dlw_toys", None)
-    registry._entry_points.cache_clear()
+    plugins._entry_points.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,11 @@ files/numbers: files/text
 files/paths: errors
 files/text:
 files/writing: errors files/locking
-registry: errors registry/signatures registry/user_code registry/user_files
+registry: registry/lazy registry/plugins registry/signatures registry/tables
+registry/lazy:
+registry/plugins:
 registry/signatures: errors
+registry/tables: errors registry/plugins registry/signatures registry/user_code registry/user_files
 registry/user_code: errors files/paths registry/user_files
 registry/user_files: errors
 config: config/checking config/layers config/settings

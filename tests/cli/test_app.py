@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from dlworkflow import __version__
+from dlworkflow.cli.app import COMMANDS as TABLE
 from dlworkflow.cli.app import app
 from dlworkflow.cli.command import documentation
 from dlworkflow.config.flags import FLAGS
@@ -31,7 +32,8 @@ def commands(group, path=()):
             yield " ".join((*path, name)), command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))
+TREE = typer.main.get_command(app)
+COMMANDS = dict(commands(TREE))
 
 
 LOOK = f"""
@@ -79,6 +81,26 @@ def test_every_command_has_a_help_text(name, dlw):
 
     assert lines[0].startswith(f"Usage: dlw {name}")
     assert lines[2].strip().endswith(".")
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_list_of_commands_has_the_first_sentence_of_each_help_text(name):
+    assert TREE.commands[name].get_short_help_str(200) == TABLE[name][1]
+
+
+@pytest.mark.parametrize(("arguments", "modules"), [("--help", []), ("runs --help", ["runs"])])
+def test_a_help_text_imports_the_module_of_its_command_alone(arguments, modules):
+    code = (
+        f"import sys\nfrom dlworkflow.cli.app import main\ntry: main({arguments.split()})\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    loaded = done.stdout.splitlines()[-1].split()
+    rooms = {place.partition(":")[0] for place, _ in TABLE.values()}
+    assert [name for name in loaded if name.removeprefix("dlworkflow.cli.") in rooms] == [
+        f"dlworkflow.cli.{name}" for name in modules
+    ]
+    assert "pydantic" not in loaded
 
 
 @pytest.mark.parametrize("name", COMMANDS)

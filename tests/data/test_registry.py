@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from dlworkflow import data, models, registry
+from dlworkflow import data, models
 from dlworkflow.errors import ConfigError, DataError, MissingDataError
+from dlworkflow.registry import plugins
 
 OWN = [
     "line",
@@ -39,9 +40,9 @@ def registered(monkeypatch):
 @pytest.fixture
 def installed():
     """Look anew for other packages, before the test and after it."""
-    registry._entry_points.cache_clear()
+    plugins._entry_points.cache_clear()
     yield
-    registry._entry_points.cache_clear()
+    plugins._entry_points.cache_clear()
 
 
 def two_parts(n):
@@ -197,7 +198,7 @@ def test_a_damaged_installation_of_another_package_stops_nothing(installed, monk
 
 @pytest.mark.parametrize("room", [data, models])
 def test_other_packages_are_looked_for_once(room, monkeypatch, tmp_path):
-    registry._entry_points.cache_clear()
+    plugins._entry_points.cache_clear()
     (tmp_path / "toys-1.dist-info").mkdir()
     (tmp_path / "toys-1.dist-info" / "entry_points.txt").write_text("[dlworkflow.toys]\nany = toys:any\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -205,7 +206,7 @@ def test_other_packages_are_looked_for_once(room, monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.metadata.entry_points", lambda: looks.append(1) or EntryPoints())
     room.names()
     room.names()
-    registry._entry_points.cache_clear()
+    plugins._entry_points.cache_clear()
 
     assert len(looks) == 1
 

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
@@ -17,36 +17,104 @@ import typer
 from typer.core import TyperGroup
 
 from dlworkflow._version import __version__
-from dlworkflow.cli.command import Command, Commands
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
-from dlworkflow.data.shards.names import refuse_expanded
 from dlworkflow.errors import CodeError, ConfigError, DlwError, first_line, naming_options
 from dlworkflow.files.text import shell_command
 from dlworkflow.registry import entry_points_of
-from dlworkflow.registry.user_files import failed_in_user_code, where
 
 LOST = "standard output is closed: what was to be printed there is lost"
 _BUG = "unexpected {what} (a bug; --debug shows where)"
 
 
+COMMANDS = {  # name a user types -> "module of this room:function", or ":app" for several; its line in `dlw --help`
+    "train": ("train:train", "Train a model and save it in a run folder."),
+    "sweep": ("sweep:sweep", "Train a model with many settings, and compare means over seeds."),
+    "crossval": ("crossval:crossval", "Cross-validate a model on its training data."),
+    "lr-find": ("lr_find:lr_find", "Suggest a learning rate from a range test."),
+    "predict": ("predict:predict", "Predict classes of images, or of rows of numbers."),
+    "evaluate": ("evaluate:evaluate", "Evaluate a run: metrics, classes, baseline and figures."),
+    "compare": ("compare:compare", "Compare runs in one table."),
+    "runs": ("runs:runs", "List the runs, oldest first."),
+    "show": ("runs:show", "Show one run: its settings and its epochs, or its weights."),
+    "plot": ("plot:plot", "Save the figures of a run."),
+    "diagnose": ("diagnose:diagnose", "Diagnose the learning curves of a run."),
+    "trace": ("trace:trace", "Work out an example step by step, with all its numbers."),
+    "list": ("list:list_", "List all that can be named, with one line of help each."),
+    "models": ("models:models", "List the models."),
+    "summary": ("models:summary", "Print a model layer by layer."),
+    "data": ("data:app", "List, inspect, check, shard and fetch data sets."),
+    "config": ("config:config", "Explain a setting, or list all of them."),
+    "doctor": ("doctor:doctor", "Report what this machine has and what is missing."),
+    "guide": ("guide:guide", "List the pages of the guide, print one, or search them."),
+}
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands of the table and those of other packages by their names; each is imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._imported: dict[str, Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*COMMANDS, *_plugins()]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._imported:
+            self._imported[name] = _own(name) if name in COMMANDS else _of_another_package(_plugins()[name])
+        return self._imported[name]
+
+    def about(self, name: str) -> str:
+        """Return a command's line of help, that of the table without importing the command."""
+        return COMMANDS[name][1] if name in COMMANDS else str(self[name].get_short_help_str(200))
+
+
 class _Tree(TyperGroup):
-    """The commands of the table and those of other packages, which are imported when they are called or listed."""
+    """`dlw`, of which a command is imported when it is called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(dict.fromkeys([*super().list_commands(ctx), *_plugins()]))
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands: _Commands = _Commands()  # type: ignore[assignment] # which is only read
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        found = super().get_command(ctx, cmd_name)
-        return found if found is not None or cmd_name not in _plugins() else _plugin_command(_plugins()[cmd_name])
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options. A flag that is not given is False: for None, Typer imports pydantic to make a bool."""
+        parameters = super().get_params(ctx)
+        for flag in parameters:
+            flag.default = flag.default or False
+        return parameters
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's own signature
+        """Write each command with its line of help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands.about(name)) for name in self.commands])
+
+
+def _own(name: str) -> Any:
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    room = import_module(f"dlworkflow.cli.{module}")
+    return _built(name, getattr(room, attribute), getattr(room, "COMMAND", None))
+
+
+def _built(name: str, command: Any, cls: type | None = None) -> Any:
+    """Return what Typer makes of a function or of a Typer app; the class of a command is `Command` by default."""
+    from dlworkflow.cli.command import Command
+
+    if isinstance(command, typer.Typer):
+        return typer.main.get_command(command)
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(name, cls=cls or Command)(command)
+    return typer.main.get_command(alone)
 
 
 def _plugins() -> dict[str, Any]:
     return {point.name: point for point in entry_points_of("commands")}
 
 
-def _plugin_command(point: Any) -> Any:
-    """Return the command of another package, a function or a Typer app; one that cannot be imported reports that."""
+def _of_another_package(point: Any) -> Any:
+    """Return the command of another package; one that cannot be imported reports that when it is called."""
     try:
         loaded = point.load()
     except Exception as error:  # noqa: BLE001 - another package may fail in any way
@@ -56,14 +124,10 @@ def _plugin_command(point: Any) -> Any:
             raise ConfigError(fault)
 
         loaded.__doc__ = f"(cannot be imported: {first_line(error)})"
-    if isinstance(loaded, typer.Typer):
-        return typer.main.get_command(loaded)
-    alone = Commands(context_settings=app.info.context_settings, rich_markup_mode=None)
-    alone.command(point.name)(loaded)
-    return typer.main.get_command(alone)
+    return _built(point.name, loaded)
 
 
-app = Commands(
+app = typer.Typer(
     name="dlw",
     cls=_Tree,
     help="Train, predict and compare PyTorch models; a run folder holds all that belongs to a model.",
@@ -72,37 +136,6 @@ app = Commands(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-COMMANDS = {  # name a user types -> "module of this room:function", or ":app" for a group of commands
-    "train": "train:train",
-    "sweep": "sweep:sweep",
-    "crossval": "crossval:crossval",
-    "lr-find": "lr_find:lr_find",
-    "predict": "predict:predict",
-    "evaluate": "evaluate:evaluate",
-    "compare": "compare:compare",
-    "runs": "runs:runs",
-    "show": "runs:show",
-    "plot": "plot:plot",
-    "diagnose": "diagnose:diagnose",
-    "trace": "trace:trace",
-    "list": "list:list_",
-    "models": "models:models",
-    "summary": "models:summary",
-    "data": "data:app",
-    "config": "config:config",
-    "doctor": "doctor:doctor",
-    "guide": "guide:guide",
-}
-
-for _name, _place in COMMANDS.items():
-    _module, _, _function = _place.partition(":")
-    _room = import_module(f"dlworkflow.cli.{_module}")
-    _command = getattr(_room, _function)
-    if isinstance(_command, typer.Typer):
-        app.add_typer(_command, name=_name)
-    else:
-        app.command(_name, cls=getattr(_room, "COMMAND", Command))(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -147,7 +180,10 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
     if not log.handlers:
         log.addHandler(_Stderr())
     try:
-        refuse_expanded(rest)
+        if any(".tar" in word.casefold() for word in rest):
+            from dlworkflow.data.shards.names import refuse_expanded
+
+            refuse_expanded(rest)
         code = command.main(args=rest, prog_name="dlw", standalone_mode=False, obj=given)
         sys.stdout.flush()
         if output_is_lost():
@@ -182,6 +218,8 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
             error, MemoryError
         ):
             _fail(f"out of memory: {first_line(error)}; lower --batch-size or data.image_size", 1, debug)
+        from dlworkflow.registry.user_files import failed_in_user_code, where
+
         if failed_in_user_code(error):
             _fail(where(error), 1, debug)
         _fail(_BUG.format(what=f"{type(error).__name__}: {first_line(error)}"), 1, debug)
@@ -192,7 +230,7 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
 
 @cache
 def _command_tree() -> Any:
-    """Build the commands from their signatures, once per process: it takes as long as most commands that only look."""
+    """Build `dlw` from its signature, once per process."""
     return typer.main.get_command(app)
 
 

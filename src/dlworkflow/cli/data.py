@@ -30,7 +30,12 @@ from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.data.images.formats import is_image
 from dlworkflow.files.paths import user_path
 
-app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = Commands(
+    help="List, inspect, check, shard and fetch data sets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
 
 
 @app.command("list")

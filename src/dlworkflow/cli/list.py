@@ -60,8 +60,7 @@ def list_(
         rows.append({"kind": COMMANDS, "about": "commands: dlw COMMAND --help"})
     elif kind == COMMANDS:
         tree: Any = context.find_root().command
-        found = {name: tree.get_command(context, name) for name in tree.list_commands(context)}
-        rows = [{"name": name, "about": command.get_short_help_str(200)} for name, command in found.items()]
+        rows = [{"name": name, "about": tree.commands.about(name)} for name in tree.commands]
     elif kind in KINDS:
         rows = _rows(kind, everything)
     else:
