@@ -197,7 +197,7 @@ inference/arrays: errors
 inference/averaging: engine/target_scale engine/tasks inference/base
 inference/base: errors engine/tasks data/columns data/images inference/arrays inference/inputs inference/parallel
     inference/prediction inference/records inference/rows inference/samples
-inference/export: _version errors registry/user_files data/columns runs/stored
+inference/export: _version errors files/text files/writing registry/user_files data/columns runs/stored
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/parallel:
 inference/prediction:
@@ -257,7 +257,8 @@ cli/crossval: errors files/numbers files/text registry/user_code config config/f
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits
-cli/data_shard: errors files/paths files/text data data/shards cli/data_options cli/data_text cli/options
+cli/data_shard: errors files/paths files/text files/writing data data/shards cli/data_options cli/data_text
+    cli/options
 cli/data_text: files/numbers files/text data data/check data/images data/protocol data/splits metrics/functions
     cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options

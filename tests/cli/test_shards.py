@@ -87,7 +87,7 @@ def test_a_check_of_a_damaged_shard_ends_with_1_and_names_it(dlw, sharded, in_tm
         (["train", "tinyvgg", "--data", "shards/test-00.tar"], 1, "is of split 'test'; name training shards"),
         (["train", "tinyvgg", "--data", "shards", "--batch-size", "full"], 2, "give a number of samples"),
         (["data", "shard", "shards", "--out", "other"], 1, "is no folder or CSV of image files"),
-        (["data", "shard", "pets", "--out", "shards"], 2, "is there already"),
+        (["data", "shard", "pets", "--out", "shards"], 2, "exists already"),
         (["data", "shard", "pets", "--out", "o", "--shards", "2", "--shard-size", "1"], 2, "leave one out"),
         (["data", "shard", "pets", "--out", "o", "--shards", "0"], 2, "must be at least 1"),
         (["data", "shard", "pets", "--out", "o", "--shard-size", "-1"], 2, "must be from 0.001"),

@@ -54,15 +54,16 @@ def shard(
     dlw data shard food --out food-shards --shards 32
     """
     from dlworkflow.data import input_files
-    from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_apart, check_free, write_shards
+    from dlworkflow.data.shards.writing import SHARD_MEGABYTES, check_apart, write_shards
     from dlworkflow.errors import ConfigError
+    from dlworkflow.files.writing import check_new_folder
 
     if shards is not None and shard_size is not None:
         raise ConfigError("--shards, --shard-size: one says what the other would; leave one out")
     if shard_size is not None and not 0.001 <= shard_size <= 1e6:
         raise ConfigError(f"--shard-size: must be from 0.001 to 1,000,000 megabytes, not {shard_size:g}")
     out = user_path(out)
-    check_free(out)
+    check_new_folder(out, option="--out")
     settings = [*(settings or ()), *([f"data.on_bad={on_bad}"] if on_bad is not None else [])]
     given = settings_of(path, settings)
     check_apart(out, input_files(given))

@@ -81,6 +81,16 @@ def check_output(path: Path, *, option: str = "", overwrite: bool = False, input
         raise _taken(where)
 
 
+def check_new_folder(folder: Path, *, option: str) -> None:
+    """Raise ConfigError, naming the option, where a new folder is to be and there is something: an empty folder may."""
+    try:
+        taken = os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise ConfigError(f"{option}: {str(folder)!r}: {error.strerror}") from None
+    if taken:
+        raise ConfigError(f"{option}: {str(folder)!r} exists already; name another folder, or remove it first")
+
+
 def write_output(path: Path, write: Callable[[IO[bytes]], object], *, overwrite: bool = False) -> Path:
     """Write a file that a user asked for, as `check_output` allows: whole, or straight into a device or a pipe."""
     if not is_device(path):

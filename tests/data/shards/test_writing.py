@@ -113,7 +113,7 @@ def test_names_that_would_break_a_key_are_written_plainly(tmp_path, out, paint):
 def test_what_is_there_is_not_overwritten(pets, out, make):
     make(out)
 
-    with pytest.raises(ConfigError, match="is there already; give another folder, or remove it first"):
+    with pytest.raises(ConfigError, match="exists already; name another folder, or remove it first"):
         write_shards(load(pets), out)
 
 

@@ -26,7 +26,13 @@ from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.splits import Splits
 from dlworkflow.errors import ConfigError, DataError, first_line
-from dlworkflow.files.writing import clear_leftovers, is_same_or_within, name_in_temporary, unfinished_folder
+from dlworkflow.files.writing import (
+    check_new_folder,
+    clear_leftovers,
+    is_same_or_within,
+    name_in_temporary,
+    unfinished_folder,
+)
 
 SHARD_MEGABYTES = 100
 _CONTENTS = rf"({'|'.join(SPLITS)})-\d+{re.escape(SUFFIX)}|{re.escape(INDEX_NAME)}"
@@ -60,7 +66,7 @@ def write_shards(
     """
     images = {split: _images_of(splits, split) for split in splits.parts()}
     every = [image.path for part in images.values() for image in part]
-    check_free(out)
+    check_new_folder(out, option="--out")
     _check_readable(every, Path(splits.source), on_check)
     counts = {name: _n_shards(name, part, images["train"], shards, megabytes) for name, part in images.items()}
     writer = _Writer(splits.classes, sum(map(len, images.values())), on_write)
@@ -82,16 +88,6 @@ def write_shards(
             f"cannot write {str(out)!r}: {error.strerror or first_line(error)}; nothing is left of it"
         ) from None
     return [Shard(out / s.path.name, s.split, s.counts, s.n_bytes, s.digest) for s in written]
-
-
-def check_free(out: Path) -> None:
-    """Raise ConfigError where there is something already."""
-    try:
-        taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    except OSError as error:
-        raise ConfigError(f"--out: {str(out)!r}: {error.strerror}") from None
-    if taken:
-        raise ConfigError(f"--out: {str(out)!r} is there already; give another folder, or remove it first")
 
 
 def check_apart(out: Path, inputs: Iterable[Path]) -> None:
