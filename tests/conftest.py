@@ -283,3 +283,48 @@ def forget():
     forget_code()
     for kind, registered in before.items():
         KINDS[kind].registered.update(registered)
+
+
+@pytest.fixture
+def write_onnx():
+    """Write a linear model as `dlw export` does, without torch's exporter, which takes seconds.
+
+    `slopes` (outputs, width) and `task` are the network; `weights` is the file that it is of, and `about` what else its
+    description holds.
+    """
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper, numpy_helper
+
+    from dlworkflow.inference.export.description import METADATA_KEY, Description
+    from dlworkflow.registry.user_files import digest_of
+
+    activations = {"multiclass": "Softmax", "multilabel": "Sigmoid", "regression": "Identity"}
+    types = {"images": TensorProto.UINT8, "rows": TensorProto.FLOAT, "numbers": TensorProto.DOUBLE}
+
+    def write(path, slopes, *, task="multiclass", classes=(), in_shape, weights=None, **about):
+        of = {"digest": digest_of(weights), "weights_size": weights.stat().st_size} if weights else {}
+        facts = {"digest": "0" * 64, "weights_size": 0, "weights_mtime_ns": 0, "run": "r", "model": "m"} | of | about
+        found = Description(task=task, classes=[*classes], in_shape=[*in_shape], weights="best", **facts)
+        [given], slopes = found.inputs, np.asarray(slopes, np.float32)
+        if given == "images":
+            slopes = slopes / np.float32(255)
+        nodes = [
+            helper.make_node("Cast", [given], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Flatten", ["floats"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "slopes"], ["scores"], transB=1),
+            helper.make_node(activations[task], ["scores"], [found.output]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "linear",
+            [helper.make_tensor_value_info(given, types[given], ["n", *in_shape])],
+            [helper.make_tensor_value_info(found.output, TensorProto.FLOAT, ["n", len(slopes)])],
+            [numpy_helper.from_array(slopes, "slopes")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        helper.set_model_props(model, {METADATA_KEY: found.to_text()})
+        onnx.save(model, path)
+        return path
+
+    return write

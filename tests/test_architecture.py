@@ -195,10 +195,13 @@ training/transfer: errors files/paths config data data/images models models/libr
 inference:
 inference/arrays: errors
 inference/averaging: engine/target_scale engine/tasks inference/base
+inference/backends: errors runs inference/base inference/onnx_predictor inference/predictor inference/stored
 inference/base: errors engine/tasks data/columns data/images inference/arrays inference/inputs inference/parallel
     inference/prediction inference/records inference/rows inference/samples
 inference/export: _version errors files/text files/writing registry/user_files data/columns runs/stored
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
+inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs
+    inference/base inference/export inference/stored
 inference/parallel:
 inference/prediction:
 inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns
@@ -278,11 +281,11 @@ cli/next_steps: errors files/text registry/user_code data data/images runs analy
 cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
     plotting/style runs models
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
-cli/predict: errors files/paths config/flags training/transfer inference/inputs inference/prediction inference/predictor
+cli/predict: errors files/paths config/flags training/transfer inference/base inference/inputs inference/prediction
     cli/command cli/options cli/predict_model cli/predict_text
-cli/predict_model: errors config data runs models models/weights training/sweep inference/averaging inference/inputs
-    inference/predictor cli/options
-cli/predict_text: files/numbers files/text data/images plotting plotting/grid inference/prediction inference/predictor
+cli/predict_model: errors config data runs models models/weights training/sweep inference/backends inference/base
+    inference/inputs inference/onnx_predictor inference/predictor cli/options
+cli/predict_text: files/numbers files/text data/images plotting plotting/grid inference/base inference/prediction
     cli/tables
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
     data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from dlworkflow.errors import DlwError as DlwError
     from dlworkflow.errors import ModelError as ModelError
     from dlworkflow.errors import RunError as RunError
+    from dlworkflow.inference.onnx_predictor import OnnxPredictor as OnnxPredictor
     from dlworkflow.inference.predictor import Prediction as Prediction
     from dlworkflow.inference.predictor import Predictor as Predictor
     from dlworkflow.inference.predictor import predict_images as predict_images
@@ -185,6 +186,7 @@ _HOMES = {  # where each public name lives
         "ModelError",
         "RunError",
     ),
+    "inference.onnx_predictor": ("OnnxPredictor",),
     "inference.predictor": (
         "Prediction",
         "Predictor",

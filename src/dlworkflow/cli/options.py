@@ -153,6 +153,14 @@ TtaOption = Annotated[
         "[default: none].",
     ),
 ]
+BackendOption = Annotated[
+    Literal["auto", "torch", "onnx"] | None,
+    typer.Option(
+        "--backend",
+        help="Library that predicts: torch, onnx (the run's model.onnx, see `dlw export`), or auto: onnx where that "
+        "file has the weights asked for [default: auto].",
+    ),
+]
 OverwriteOption = Annotated[
     bool,
     typer.Option(

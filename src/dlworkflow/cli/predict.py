@@ -13,6 +13,7 @@ import typer
 from dlworkflow.cli.command import Command, takes_code
 from dlworkflow.cli.options import (
     RUN_HELP,
+    BackendOption,
     DeviceOption,
     OfflineOption,
     OverwriteOption,
@@ -27,7 +28,7 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.cli.predict_model import from_published, from_runs, from_weights
+from dlworkflow.cli.predict_model import from_exported, from_published, from_runs, from_weights
 from dlworkflow.cli.predict_text import PredictFormat, drawn, print_predictions, stream
 from dlworkflow.config.flags import DATA, MODEL, OUTPUT
 from dlworkflow.errors import ConfigError
@@ -36,8 +37,8 @@ from dlworkflow.inference.inputs import Inputs, is_number, read_inputs
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
+    from dlworkflow.inference.base import BasePredictor
     from dlworkflow.inference.prediction import Prediction
-    from dlworkflow.inference.predictor import Predictor
 
 Input = TypeVar("Input")
 
@@ -101,8 +102,8 @@ def predict(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL",
-            help="Use this model with --weights FILE or default and no run [default: a run].",
+            metavar="MODEL|FILE.onnx",
+            help="Use this model with --weights FILE or default, or this exported file, and no run [default: a run].",
             autocompletion=complete_models,
             rich_help_panel=MODEL,
         ),
@@ -138,6 +139,7 @@ def predict(
         typer.Option("--batch-size", metavar="N", parser=count, help="Inputs per batch.", rich_help_panel=DATA),
     ] = 32,
     device: DeviceOption = None,
+    backend: BackendOption = None,
     offline: OfflineOption = False,
     runs_dir: RunsDirOption = None,
 ) -> None:
@@ -145,7 +147,8 @@ def predict(
 
     Uses the last run that takes such inputs, or --run, with the preprocessing of that run. Several runs are averaged,
     with a column of their disagreement: the share of models with another label, of numbers the standard deviation.
-    With --model there is no run: images are resized and scaled to [0, 1], or prepared as for the published weights. A
+    A run that was exported by `dlw export` predicts without torch, which starts sooner. With --model there is no run:
+    images are resized and scaled to [0, 1], or prepared as for the published weights, or as an exported file has it. A
     file that cannot be read is a row with the reason, and the exit code is 1.
 
     Examples:
@@ -155,23 +158,18 @@ def predict(
     dlw predict photos/ --run tinyvgg-sweep-001 --tta flip
     dlw predict photo.jpg --model tinyvgg --weights w.pth --classes pizza,steak,sushi
     dlw predict photo.jpg --model efficientnet_lite0 --weights default --top-k 5
+    dlw predict photo.jpg --model model.onnx
     """
-    from dlworkflow.training.transfer import is_file
-
     given = read_inputs(inputs, _stdin)
     target = figure_file("--plot", plot, overwrite, map(Path, given.names))
     alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
     if model is None:
         _refuse(alone, "only with --model; a run has its own")
-        predictor = from_runs(run or (), runs_dir, weights, device, tta, given)
+        predictor = from_runs(run or (), runs_dir, weights, backend or "auto", device, tta, given)
     else:
         _refuse({"--run": run or None, "--runs-dir": runs_dir}, "not with --model, which uses no run")
-        if weights in set(Weights) or is_file(weights) or user_path(weights).exists():
-            predictor = from_weights(model, weights, classes, image_size, settings, device)
-        else:
-            _refuse(alone, f"not with --weights {weights}, which have classes and preprocessing of their own")
-            predictor = from_published(model, weights, device, offline)
-        predictor = predictor.with_tta(tta)
+        _refuse({"--backend": backend}, "not with --model, which decides it")
+        predictor = _without_a_run(model, weights, alone, device, offline).with_tta(tta)
     n, predictions = _predictions(predictor, given, target, weights, limit, batch_size=batch_size, top_k=top_k)
     if output is PredictFormat.jsonl and target is None:
         bad = stream(predictions)
@@ -184,6 +182,22 @@ def predict(
     if bad:
         say(f"{bad} of {n} files could not be read")
         raise typer.Exit(1)
+
+
+def _without_a_run(
+    model: str, weights: str, options: Mapping[str, Any], device: str | None, offline: bool
+) -> BasePredictor:
+    """Return what predicts for `--model`: an exported file, a file of weights, or those that are published."""
+    if model.endswith(".onnx"):
+        _refuse(options, f"not with --model {model}, which has classes and preprocessing of its own")
+        return from_exported(model, weights, device)
+    from dlworkflow.training.transfer import is_file
+
+    if weights in set(Weights) or is_file(weights) or user_path(weights).exists():
+        classes, image_size, settings = options.values()
+        return from_weights(model, weights, classes, image_size, settings, device)
+    _refuse(options, f"not with --weights {weights}, which have classes and preprocessing of their own")
+    return from_published(model, weights, device, offline)
 
 
 class PredictCommand(Command):
@@ -226,7 +240,7 @@ def _refuse(options: Mapping[str, object], why: str) -> None:
 
 
 def _predictions(
-    predictor: Predictor,
+    predictor: BasePredictor,
     given: Inputs,
     target: FigureFile | None,
     weights: str,
@@ -263,7 +277,9 @@ def _first(inputs: list[Input], limit: int | None) -> list[Input]:
 
 
 def _with_bar(predictions: Iterable[Prediction], n: int, batch_size: int) -> Iterator[Prediction]:
+    if n <= batch_size or not sys.stderr.isatty():
+        yield from predictions
+        return
     from tqdm import tqdm
 
-    hidden = n <= batch_size or not sys.stderr.isatty()
-    yield from tqdm(predictions, total=n, unit="image", leave=False, disable=hidden, file=sys.stderr)
+    yield from tqdm(predictions, total=n, unit="image", leave=False, file=sys.stderr)

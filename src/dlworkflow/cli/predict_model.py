@@ -11,34 +11,45 @@ from dlworkflow.cli.options import Weights, say, typed_model
 from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
 
 if TYPE_CHECKING:
-    from dlworkflow.inference.averaging import TTA
+    from dlworkflow.inference.backends import Backend
+    from dlworkflow.inference.base import TTA, BasePredictor
     from dlworkflow.inference.inputs import Inputs
+    from dlworkflow.inference.onnx_predictor import OnnxPredictor
     from dlworkflow.inference.predictor import Predictor
     from dlworkflow.runs import Run
 
 
 def from_runs(
-    names: Sequence[str], runs_dir: str | None, weights: str, device: str | None, tta: TTA | None, given: Inputs
-) -> Predictor:
+    names: Sequence[str],
+    runs_dir: str | None,
+    weights: str,
+    backend: Backend,
+    device: str | None,
+    tta: TTA | None,
+    given: Inputs,
+) -> BasePredictor:
     """Find the runs that are named, or the last that takes such inputs, and report which they are."""
     if weights not in set(Weights):
         raise ConfigError(f"--weights: {unknown('weights', weights, set(Weights))} (a file of weights needs --model)")
     named = [run for name in names or ["last"] for run in _runs_called(name, runs_dir, given)]
     found = list({run.path.resolve(): run for run in named}.values())
 
-    from dlworkflow.inference.predictor import Predictor
+    from dlworkflow.inference.backends import predictor_of
 
-    predictor = Predictor.from_runs(found, weights=weights, device=device or "auto").with_tta(tta)
+    options: dict[str, Any] = {"backend": backend, "device": device or "auto"}
+    predictor = predictor_of(found, weights=weights, **options, on_note=lambda text: say(f"note    {text}"))
+    predictor = predictor.with_tta(tta)
     shown = few((run.name for run in found), 5, quoted=False)
     what = f"run {found[0].path}" if len(found) == 1 else f"mean of {len(found)} runs: {shown}"
-    say(f"{what} {chosen_weights(weights, tta)}")
+    say(f"{what} {chosen_weights(weights, tta, predictor.backend)}")
     warn_of_mirroring(found[0], tta)
     return predictor
 
 
-def chosen_weights(weights: str, tta: TTA | None) -> str:
-    """Return how a line about a run ends: which weights, and the test-time augmentation."""
-    return f"({weights} weights{f', --tta {tta}' if tta else ''})"
+def chosen_weights(weights: str, tta: TTA | None, backend: str = "torch") -> str:
+    """Return how a line about a run ends: which weights, what else than torch predicts, the test-time augmentation."""
+    rest = ([backend] if backend != "torch" else []) + ([f"--tta {tta}"] if tta else [])
+    return f"({', '.join([f'{weights} weights', *rest])})"
 
 
 def warn_of_mirroring(run: Run, tta: TTA | None) -> None:
@@ -94,6 +105,20 @@ def finished_runs(name: str, runs_dir: str | None) -> list[Run]:
     if left := len(found) - len(finished):
         say(f"note    left out of {name}: {left} run{'s that have' if left > 1 else ' that has'} not finished")
     return finished
+
+
+def from_exported(path: str, weights: str, device: str | None) -> OnnxPredictor:
+    """Open a file that `dlw export` wrote, and report what it is."""
+    if weights != Weights.best:
+        raise ConfigError(f"--weights: not with --model {path}, which has weights of its own")
+    if device not in (None, "auto", "cpu"):
+        raise ConfigError(f"--device: an ONNX file predicts on the CPU, not on {device!r}")
+    from dlworkflow.inference.onnx_predictor import OnnxPredictor
+
+    predictor = OnnxPredictor.from_file(path)
+    about = predictor.description
+    say(f"model {path}: {about.model} of run {about.run} {chosen_weights(about.weights, None, predictor.backend)}")
+    return predictor
 
 
 def from_weights(

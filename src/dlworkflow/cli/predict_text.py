@@ -14,8 +14,8 @@ from dlworkflow.files.text import LABEL_SEPARATOR, json_text, printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dlworkflow.inference.base import BasePredictor
     from dlworkflow.inference.prediction import Prediction
-    from dlworkflow.inference.predictor import Predictor
 
 
 class PredictFormat(StrEnum):
@@ -88,9 +88,9 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
     return row
 
 
-def drawn(predictor: Predictor, predictions: Sequence[Prediction], *, with_bars: bool) -> Figure:
+def drawn(predictor: BasePredictor, predictions: Sequence[Prediction], *, with_bars: bool) -> Figure:
     """Draw the images with their predictions, and bars of the probabilities; an unreadable one has its reason."""
-    from dlworkflow.data.images.dataset import load_image
+    from dlworkflow.data.images.decoding import load_image
     from dlworkflow.plotting import plot_predicted_images, plot_prediction_bars
     from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_IMAGES
 

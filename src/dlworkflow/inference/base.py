@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypedDict, Unpack, get_args, overload
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from PIL import Image
@@ -58,6 +58,8 @@ class BasePredictor(ABC):
     task are predicted, one for each class; `columns` are those of a table.
     """
 
+    backend: ClassVar[str]
+    """What computes: `torch` or `onnx`."""
     task: Task
     classes: tuple[str, ...]
     in_shape: tuple[int, ...]

@@ -44,6 +44,7 @@ class Predictor(BasePredictor):
     multilabel task are predicted, one for each class.
     """
 
+    backend = "torch"
     model: nn.Module
     task: Task
     classes: tuple[str, ...]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dlworkflow.data.columns import Columns
-from dlworkflow.data.images.transforms import Pipeline, parse
+from dlworkflow.data.images.transforms import Pipeline, Spec, parse
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import RunError
 from dlworkflow.runs import Run, Summary
@@ -15,8 +16,13 @@ def stored_transform(summary: Summary) -> Pipeline | None:
     """Return a run's preprocessing of images, None for numbers; where none was stored, it only resizes."""
     if summary.kind != "image":
         return None
-    channels, *size = summary.in_shape
-    return parse(summary.transform, image_size=size, channels=channels)
+    return pipeline_of(summary.transform, summary.in_shape)
+
+
+def pipeline_of(spec: Spec, in_shape: Sequence[int]) -> Pipeline:
+    """Return the preprocessing of images that become (channels, height, width)."""
+    channels, *size = in_shape
+    return parse(spec, image_size=size, channels=channels)
 
 
 def stored_target(summary: Summary) -> TargetScale | None:

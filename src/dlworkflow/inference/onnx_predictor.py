@@ -1,0 +1,144 @@
+"""Predictions of an exported ONNX file, that of a run or one alone, by onnxruntime on the CPU. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlworkflow.data.columns import Columns
+from dlworkflow.data.folders.class_names import nfc
+from dlworkflow.data.images.pipeline import Pipeline
+from dlworkflow.engine.tasks import Task, get_task
+from dlworkflow.errors import ConfigError, ModelError, RunError, few, first_line, not_installed
+from dlworkflow.files.paths import user_path
+from dlworkflow.files.text import shell_command
+from dlworkflow.inference.base import TTA, Answers, BasePredictor, check_tta
+from dlworkflow.inference.export.description import CATEGORIES, IMAGES, NUMBERS, ROWS, Description, read_description
+from dlworkflow.inference.stored import pipeline_of, stored_thresholds, stored_weights
+from dlworkflow.runs import Run, find_run
+
+
+@dataclass(frozen=True)
+class OnnxPredictor(BasePredictor):
+    """A model as `dlw export` wrote it, with what its file says of labels and preprocessing."""
+
+    backend = "onnx"
+    session: Any
+    description: Description
+    path: Path
+    task: Task
+    classes: tuple[str, ...]
+    in_shape: tuple[int, ...]
+    transform: Pipeline | None
+    thresholds: tuple[float, ...] = ()
+    columns: Columns | None = None
+    run: Run | None = field(default=None, compare=False)
+    tta: TTA | None = None
+
+    def __repr__(self) -> str:
+        classes = f", classes {few(self.classes)}" if self.classes else ""
+        about = self.description
+        return f"OnnxPredictor({about.model} of {about.run}: inputs {self.in_shape}{classes})"
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> OnnxPredictor:
+        """Open a file that `dlw export` wrote; it needs no run folder.
+
+        Raises ModelError for a file that is missing, or that is no such model, RunError for one of a newer version,
+        and ConfigError without onnxruntime.
+        """
+        path = user_path(path)
+        session = _session(path)
+        found = read_description(session.get_modelmeta().custom_metadata_map, source=repr(str(path)))
+        given = sorted(put.name for put in (*session.get_inputs(), *session.get_outputs()))
+        if given != (named := sorted([*found.inputs, found.output])):
+            raise ModelError(f"{str(path)!r} is damaged: it has {few(given)}, and describes {few(named)}")
+        return cls(
+            session,
+            found,
+            path,
+            task=get_task(found.task),
+            classes=tuple(map(nfc, found.classes)),
+            in_shape=tuple(found.in_shape),
+            transform=pipeline_of(found.transform, found.in_shape) if found.kind == "image" else None,
+            thresholds=tuple(found.thresholds or ()),
+            columns=Columns.from_data(found.columns) if found.columns else None,
+        )
+
+    @classmethod
+    def from_run(cls, run: Run | str | os.PathLike[str], *, weights: str = "best") -> OnnxPredictor:
+        """Open the file that a run, a `Run` or what `find_run` takes, was exported to, for its best or last weights.
+
+        Labels are predicted from the run's thresholds, which may be newer than the file. Raises RunError where there is
+        no file, or one of other weights, and otherwise as `from_file` does.
+        """
+        run = run if isinstance(run, Run) else find_run(os.fspath(run))
+        path, command = stored_weights(run, weights), _command(run, weights)
+        if not run.export_path().is_file():
+            raise RunError(f"run {run.name} has no {run.export_path().name}; make it: `{shell_command(command)}`")
+        found = cls.from_file(run.export_path())
+        if not found.description.is_of(path):
+            why = f"{found.path.name} of run {run.name} has other weights than {path.name}"
+            raise RunError(f"{why}; renew it: `{shell_command([*command, '--overwrite'])}`")
+        return replace(found, run=run, thresholds=stored_thresholds(run.summary()))
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message: `run 'x'`, or the file."""
+        return f"run {self.run.name!r}" if self.run is not None else f"model {str(self.path)!r}"
+
+    def with_tta(self, tta: TTA | None) -> OnnxPredictor:
+        """Return the same with test-time augmentation: `flip` predicts the mean of an image and its mirror image.
+
+        Raises ConfigError for an unknown one, and where the model takes numbers.
+        """
+        if tta is not None:
+            check_tta(tta, kind=self.kind, owner=self.name)
+        return replace(self, tta=tta)
+
+    def _of_pixels(self, images: np.ndarray) -> Answers:
+        ways = [images] if self.tta is None else [images, np.ascontiguousarray(images[..., ::-1])]
+        return Answers(np.mean([self._run({IMAGES: each}) for each in ways], axis=0))
+
+    def _of_numbers(self, rows: np.ndarray) -> Answers:
+        return Answers(self._run({ROWS: rows}))
+
+    def _of_cells(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Answers, Mapping[int, str]]:
+        assert self.columns is not None
+        numbers, texts, wrong = self.columns.raw(rows)
+        given = {NUMBERS: numbers, CATEGORIES: texts}
+        return Answers(self._run({name: given[name] for name in self.description.inputs})), wrong
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            [output] = self.session.run([self.description.output], inputs)
+        except Exception as error:  # noqa: BLE001 - onnxruntime has no class of its own for all errors
+            raise ModelError(f"{self.name}: onnxruntime fails: {first_line(error)}") from None
+        return np.asarray(output)
+
+
+def _session(path: Path) -> Any:
+    """Return onnxruntime's session for a model file. Raises ModelError where it cannot be read."""
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise ConfigError(not_installed("an ONNX file", "onnxruntime", "export")) from None
+    if not path.is_file():
+        raise ModelError(f"no file {str(path)!r}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a batch is predicted on each core
+    options.log_severity_level = 4  # what fails is raised
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime has no class of its own for all errors
+        raise ModelError(f"{str(path)!r} is no ONNX model that can be read: {first_line(error)}") from None
+
+
+def _command(run: Run, weights: str) -> list[str]:
+    """Return the command that exports a run with these weights."""
+    return ["dlw", "export", str(run.path), "--format", "onnx", *(["--weights", weights] if weights != "best" else [])]
