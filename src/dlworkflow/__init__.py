@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.diagnosis.of_run import diagnose_run as diagnose_run
     from dlworkflow.analysis.evaluation import evaluate_run as evaluate_run
     from dlworkflow.analysis.evaluation import report_run as report_run
+    from dlworkflow.analysis.export import ExportedModel as ExportedModel
+    from dlworkflow.analysis.export import export_run as export_run
     from dlworkflow.config import TrainConfig as TrainConfig
     from dlworkflow.course.figures import display_random_images as display_random_images
     from dlworkflow.course.figures import plot_accuracy_bars as plot_accuracy_bars
@@ -121,6 +123,10 @@ _HOMES = {  # where each public name lives
     "analysis.evaluation": (
         "evaluate_run",
         "report_run",
+    ),
+    "analysis.export": (
+        "ExportedModel",
+        "export_run",
     ),
     "config": ("TrainConfig",),
     "course.figures": (

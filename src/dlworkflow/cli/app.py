@@ -34,6 +34,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "lr-find": ("lr_find:lr_find", "Suggest a learning rate from a range test."),
     "predict": ("predict:predict", "Predict classes of images, or of rows of numbers."),
     "evaluate": ("evaluate:evaluate", "Evaluate a run: metrics, classes, baseline and figures."),
+    "export": ("export:export", "Export a run's model for other programs."),
     "compare": ("compare:compare", "Compare runs in one table."),
     "runs": ("runs:runs", "List the runs, oldest first."),
     "show": ("runs:show", "Show one run: its settings and its epochs, or its weights."),

@@ -165,7 +165,7 @@ OverwriteOption = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace an existing figure of that name, never an input [default: off, which is an error].",
+        help="Replace an existing file of that name, never an input [default: off, which is an error].",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -22,6 +22,8 @@ PROBABILITIES, VALUES = "probabilities", "values"
 """The output of a model: (n, classes) float32; of a regression (n, 1) float32, in the unit of the targets."""
 IMAGES, ROWS, NUMBERS, CATEGORIES = "images", "rows", "numbers", "categories"
 """The inputs of a model, see `Description.inputs`."""
+TEST, RANDOM = "test split", "random inputs"
+"""Where the samples of a comparison with the run are from."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Parity:
     """The largest difference of a probability; of a value, relative to the largest of the run's values."""
     changed: Size
     """Samples whose label, or set of labels, is another; 0 of a regression."""
+
+    def text(self, task: str) -> str:
+        """Return it as a sentence."""
+        of = f"{self.samples:,} samples of the test split" if self.source == TEST else f"{self.samples:,} {self.source}"
+        difference = f"{self.difference:.1e}" if self.difference else "0"
+        if task == "regression":
+            return f"{of}: largest difference of a value {difference} of the largest value"
+        return f"{of}: largest difference of a probability {difference}, changed labels {self.changed:,}"
 
 
 @dataclass(frozen=True, kw_only=True)

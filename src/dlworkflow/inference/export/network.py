@@ -1,0 +1,101 @@
+"""A run's model with all that is before and after it in one module: raw inputs in, probabilities or values out."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dlworkflow.data.columns import Columns
+from dlworkflow.inference.predictor import Predictor
+
+
+class Network(nn.Module):
+    """What a predictor computes of inputs that are read already: scaling, normalization, model, activation.
+
+    Takes the inputs that `Description.inputs` names, in that order; the categories of a table are their places among
+    `Column.categories`, (n, columns) int64, -1 for an unknown one. Returns probabilities (n, classes) or values (n, 1),
+    float32; nan where a value is missing or unknown.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(predictor.model).to("cpu", memory_format=torch.contiguous_format).eval()
+        self.task, self.target = predictor.task, predictor.target
+        self.n_outputs = 1 if predictor.task.name in ("binary", "regression") else len(predictor.classes)
+        self.transform = predictor.transform
+        self.table = Encoded(predictor.columns) if predictor.columns is not None else None
+
+    def forward(self, *given: Tensor) -> Tensor:
+        if self.transform is not None:
+            inputs = self.transform.to_float(*given)
+        else:
+            inputs = given[0] if self.table is None else self.table(*given)
+        logits = self.model(inputs).reshape(-1, self.n_outputs)
+        if not self.task.has_accuracy:
+            return self.target.undone(logits) if self.target else logits
+        return self.task.probabilities(logits)
+
+
+class Encoded(nn.Module):
+    """The columns of a table as inputs of a model, as `Columns.encode` makes them: standardised, one per category.
+
+    Takes numbers (n, k) float64 and the places of categories (n, m) int64, or the one of them that there is. Returns
+    (n, width) float32.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        super().__init__()
+        self.columns = columns
+        numbers = [column for column in columns.inputs if column.categories is None]
+        self.sizes = [len(column.categories) for column in columns.inputs if column.categories is not None]
+        self.are_filled = any(column.fill is not None for column in numbers)
+        statistics = [[column.mean, column.scale, _or_nan(column.fill)] for column in numbers]
+        self.register_buffer("statistics", torch.tensor(statistics, dtype=torch.float64).reshape(-1, 3).T.contiguous())
+        order = _order(columns)
+        self.is_in_order = order == sorted(order)
+        self.register_buffer("order", torch.tensor(order))
+
+    def forward(self, *given: Tensor) -> Tensor:
+        parts, rest = [], list(given)
+        if self.statistics.shape[1]:
+            numbers, (mean, scale, fill) = rest.pop(0), self.statistics
+            if self.are_filled:
+                numbers = torch.where(numbers.isnan(), fill, numbers)
+            parts.append(((numbers - mean) / scale).float())
+        for place, size in enumerate(self.sizes):
+            code = rest[0][:, place : place + 1]
+            one = (code == torch.arange(size)).float()
+            parts.append(torch.where(code < 0, math.nan, one))
+        inputs = torch.cat(parts, dim=1)
+        return inputs if self.is_in_order else inputs[:, self.order]
+
+
+def codes_of(columns: Columns, texts: np.ndarray) -> Tensor:
+    """Return the places (n, m) of categories (n, m) text, -1 for an unknown one; see `Columns.raw`."""
+    known = [column.categories for column in columns.inputs if column.categories is not None]
+    places = [{name: place for place, name in enumerate(names)} for names in known]
+    codes = [[places[j].get(text, -1) for j, text in enumerate(row)] for row in texts.tolist()]
+    return torch.tensor(codes, dtype=torch.int64).reshape(texts.shape)
+
+
+def _or_nan(fill: float | str | None) -> float:
+    return math.nan if fill is None else float(fill)
+
+
+def _order(columns: Columns) -> list[int]:
+    """Return where each input is among those of all numbers, followed by those of all categories."""
+    n_numbers = sum(column.categories is None for column in columns.inputs)
+    order: list[int] = []
+    number, category = 0, n_numbers
+    for column in columns.inputs:
+        if column.categories is None:
+            order.append(number)
+            number += 1
+        else:
+            order += range(category, category + column.width)
+            category += column.width
+    return order

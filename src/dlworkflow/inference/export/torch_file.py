@@ -1,0 +1,71 @@
+"""A model as a program of torch.export, `.pt2`: runs in torch alone, without the code of its class."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlworkflow.errors import ModelError, first_line
+from dlworkflow.inference.export.description import CATEGORIES, METADATA_KEY, Description
+from dlworkflow.inference.export.network import Network, codes_of
+
+
+
+class TorchFile:
+    """One module of raw inputs: `torch.export.load(file).module()`; the description is the extra file `dlworkflow`.
+
+    The categories of a table are their places in the description's lists, int64.
+    """
+
+    suffix, opset, has_labels_beside = "pt2", None, False
+
+    def __init__(self, network: Network, example: Mapping[str, np.ndarray]) -> None:
+        self._network = network
+        self._program = program_of(network, tensors_of(network, example))
+
+    def content(self, description: Description) -> bytes:
+        """Return the whole file, with a description in it."""
+        stream = io.BytesIO()
+        torch.export.save(self._program, stream, extra_files={METADATA_KEY: description.to_text()})
+        return stream.getvalue()
+
+    def answers(self, content: bytes, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return what the program predicts for raw inputs, (n, classes) or (n, 1)."""
+        module = torch.export.load(io.BytesIO(content)).module()
+        with torch.inference_mode():
+            found: Tensor = module(*tensors_of(self._network, raw))
+        return found.numpy()
+
+
+def program_of(network: Network, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    """Return a network as a program for any number of samples, without the paths of the files that its code is in.
+
+    Raises ModelError for a model that cannot be one: whose steps depend on the values of its inputs, say.
+    """
+    n = torch.export.Dim("n")
+    try:
+        program = torch.export.export(network, example, dynamic_shapes=(tuple({0: n} for _ in example),), strict=False)
+    except Exception as error:  # noqa: BLE001 - the model's own code may fail in any way
+        raise ModelError(
+            f"the model cannot be exported: torch.export cannot follow {type(network.model).__name__}: "
+            f"{first_line(error)}"
+        ) from error
+    for part in program.graph_module.modules():
+        for node in getattr(getattr(part, "graph", None), "nodes", ()):
+            node.meta.pop("stack_trace", None)
+    return program
+
+
+def tensors_of(network: Network, raw: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Return raw inputs as the network takes them."""
+    return tuple(
+        codes_of(network.table.columns, values)
+        if name == CATEGORIES and network.table is not None
+        else torch.from_numpy(np.ascontiguousarray(values))
+        for name, values in raw.items()
+    )
