@@ -198,7 +198,8 @@ inference/averaging: engine/target_scale engine/tasks inference/base
 inference/backends: errors runs inference/base inference/onnx_predictor inference/predictor inference/stored
 inference/base: errors engine/tasks data/columns data/images inference/arrays inference/inputs inference/parallel
     inference/prediction inference/records inference/rows inference/samples
-inference/export: _version errors files/text files/writing registry/user_files data/columns runs/stored
+inference/export: _version errors files/text files/writing registry registry/user_files data/columns runs/stored
+    inference/predictor
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs
     inference/base inference/export inference/stored
@@ -225,6 +226,8 @@ analysis/diagnosis: errors files/notebook files/text registry config config/comm
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
     data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
     analysis/scored_data
+analysis/export: errors files/paths files/text files/writing registry/user_files data data/protocol runs
+    inference/export inference/predictor inference/stored analysis/scored_data
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
@@ -269,6 +272,7 @@ cli/doctor: _version engine/device data runs cli/data_text cli/options cli/table
 cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
     runs/evaluation_text analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds cli/command
     cli/options cli/predict_model cli/tables
+cli/export: errors runs analysis/export cli/command cli/options cli/predict_model
 cli/fitting: files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dlworkflow import data
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.data.protocol import batch_of
-from dlworkflow.errors import CodeError, ConfigError, DlwError, ModelError, RunError
+from dlworkflow.errors import ConfigError, DlwError, ModelError, RunError
 from dlworkflow.files.paths import user_path
 from dlworkflow.files.text import json_text
 from dlworkflow.files.writing import check_output, write_output, write_text
@@ -63,7 +63,9 @@ def export_run(
     kind = _format(format)
     path = user_path(out) if out is not None else run.export_path(kind.suffix)
     labels = path.with_name("labels.json") if kind.has_labels_beside else None
-    _check_outputs(run, kind, [path] if labels is None else [path, labels], "--out" if out is not None else "", overwrite)
+    _check_outputs(
+        run, kind, [path] if labels is None else [path, labels], "--out" if out is not None else "", overwrite
+    )
     file = stored_weights(run, weights)
     description = _description(run, file, weights, kind)
     predictor = Predictor.from_run(run, weights=weights, device="cpu", model=model)
@@ -137,8 +139,6 @@ def _samples(run: Run, predictor: Predictor, data_dir: str | None) -> tuple[Samp
         if len(samples := samples_of(predictor, inputs, TEST)):
             return samples, ""
         reason = "no held-out row has known categories"
-    except CodeError:
-        raise
     except DlwError as error:
         reason = str(error)
     return random_samples(predictor, MOST_SAMPLES), f"compared over random inputs: {reason}"

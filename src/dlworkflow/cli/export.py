@@ -33,7 +33,9 @@ def export(
     ] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File to write [default: model.onnx, .pt2 or .safetensors in the run folder]."),
+        typer.Option(
+            metavar="FILE", help="File to write [default: model.onnx, .pt2 or .safetensors in the run folder]."
+        ),
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
     overwrite: OverwriteOption = False,
@@ -61,9 +63,7 @@ def export(
     from dlworkflow.analysis.export import export_run
 
     say(f"run {found.path} {chosen_weights(weights.value, None)}")
-    exported = export_run(
-        found, format=format_, out=out, weights=weights.value, overwrite=overwrite, data_dir=data_dir
-    )
+    exported = export_run(found, format=format_, out=out, weights=weights.value, overwrite=overwrite, data_dir=data_dir)
     for note in exported.notes:
         say(f"note: {note}")
     description = exported.description

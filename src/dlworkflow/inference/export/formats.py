@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Format(Protocol):
     """A run's model in one format; converted from the `Network`. `example` are raw inputs, of 2 samples.
 
-    Raises ModelError for a model that it cannot hold, and ConfigError for a package that is missing."""
+    Raises ModelError for a model that it cannot hold, and ConfigError for a package that is missing.
+    """
 
     suffix: str
     """The ending of a file's name, without the dot."""

@@ -23,7 +23,7 @@ class Network(nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        self.model = copy.deepcopy(predictor.model).to("cpu", memory_format=torch.contiguous_format).eval()
+        self.model = copy.deepcopy(predictor.model).cpu().to(memory_format=torch.contiguous_format).eval()
         self.task, self.target = predictor.task, predictor.target
         self.n_outputs = 1 if predictor.task.name in ("binary", "regression") else len(predictor.classes)
         self.transform = predictor.transform
@@ -46,6 +46,9 @@ class Encoded(nn.Module):
     Takes numbers (n, k) float64 and the places of categories (n, m) int64, or the one of them that there is. Returns
     (n, width) float32.
     """
+
+    statistics: Tensor
+    order: Tensor
 
     def __init__(self, columns: Columns) -> None:
         super().__init__()

@@ -26,7 +26,10 @@ _CODES = "places_of_categories"
 
 
 class OnnxFile:
-    """One graph of raw inputs; the description is the property `dlworkflow`."""
+    """ONNX, for other programs, and to predict without PyTorch.
+
+    One graph of raw inputs; the description is the property `dlworkflow`.
+    """
 
     suffix, opset, has_labels_beside = "onnx", OPSET, False
 
@@ -42,8 +45,8 @@ class OnnxFile:
                 found = torch.onnx.export(
                     program, input_names=names, output_names=[output], opset_version=OPSET, dynamo=True, verbose=False
                 )
-            except Exception as error:  # noqa: BLE001 - the exporter may fail in any way
-                raise ModelError(f"ONNX cannot hold the model: {_reason(error)}") from error
+            except Exception as error:
+                raise ModelError(f"ONNX cannot hold the model: {_reason(error)}; --format torch may") from error
         assert found is not None
         for node in found.model.graph.all_nodes():  # paths of this machine, and names of the exporter's own
             node.metadata_props.clear()

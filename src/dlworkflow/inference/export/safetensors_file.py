@@ -16,11 +16,14 @@ from dlworkflow.inference.export.torch_file import tensors_of
 
 
 class SafetensorsFile:
-    """The state_dict of the model, by the names of its parameters; the description is in the file's `__metadata__`."""
+    """Weights alone as safetensors, with labels.json beside them.
+
+    The state_dict of the model, by the names of its parameters; the description is in the file's `__metadata__`, too.
+    """
 
     suffix, opset, has_labels_beside = "safetensors", None, True
 
-    def __init__(self, network: Network, example: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, network: Network, example: Mapping[str, np.ndarray]) -> None:  # noqa: ARG002 - as others have it
         if find_spec("safetensors") is None:
             raise ConfigError(not_installed("--format safetensors", "safetensors", "safetensors"))
         self._network = network

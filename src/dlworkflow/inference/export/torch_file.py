@@ -15,9 +15,10 @@ from dlworkflow.inference.export.description import CATEGORIES, METADATA_KEY, De
 from dlworkflow.inference.export.network import Network, codes_of
 
 
-
 class TorchFile:
-    """One module of raw inputs: `torch.export.load(file).module()`; the description is the extra file `dlworkflow`.
+    """A program of torch.export, for PyTorch without the model's code.
+
+    One module of raw inputs, `torch.export.load(file).module()`; the description is the extra file `dlworkflow`.
 
     The categories of a table are their places in the description's lists, int64.
     """
@@ -50,7 +51,7 @@ def program_of(network: Network, example: tuple[Tensor, ...]) -> torch.export.Ex
     n = torch.export.Dim("n")
     try:
         program = torch.export.export(network, example, dynamic_shapes=(tuple({0: n} for _ in example),), strict=False)
-    except Exception as error:  # noqa: BLE001 - the model's own code may fail in any way
+    except Exception as error:
         raise ModelError(
             f"the model cannot be exported: torch.export cannot follow {type(network.model).__name__}: "
             f"{first_line(error)}"
