@@ -209,7 +209,7 @@ class Branching(nn.Module):
     ("model", "complaint"),
     [
         (Decomposed, "ONNX cannot hold the model: it has no operator for aten._linalg_eigh; --format torch may"),
-        (Branching, "torch.export cannot follow Branching"),
+        (Branching, "torch.export cannot follow Branching: its steps depend on the values of its inputs"),
     ],
 )
 def test_a_model_that_onnx_cannot_hold_names_what_it_lacks(in_tmp, dlw, model, complaint):

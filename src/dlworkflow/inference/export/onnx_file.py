@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,7 +14,7 @@ from dlworkflow.data.columns import Column, Columns
 from dlworkflow.errors import ConfigError, ModelError, first_line, not_installed
 from dlworkflow.inference.export.description import CATEGORIES, METADATA_KEY, Description
 from dlworkflow.inference.export.network import Network
-from dlworkflow.inference.export.torch_file import program_of, tensors_of
+from dlworkflow.inference.export.torch_file import program_of, quiet, tensors_of
 
 OPSET = 18
 """The version of ONNX's operators: that of torch's exporter, read by onnxruntime from 1.14 (2023) on."""
@@ -40,7 +37,7 @@ class OnnxFile:
         program = program_of(network, tensors_of(network, example))
         names = [_CODES if name == CATEGORIES else name for name in example]
         output = "probabilities" if network.task.has_accuracy else "values"
-        with _quiet():
+        with quiet():
             try:
                 found = torch.onnx.export(
                     program, input_names=names, output_names=[output], opset_version=OPSET, dynamo=True, verbose=False
@@ -76,20 +73,6 @@ class OnnxFile:
         [found] = session.run(None, dict(raw))
         answers: np.ndarray = found
         return answers
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what torch's exporter says to its developers from the user within the block."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(before)
 
 
 def _reason(error: BaseException) -> str:

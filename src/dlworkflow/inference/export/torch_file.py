@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,8 @@ class TorchFile:
     def content(self, description: Description) -> bytes:
         """Return the whole file, with a description in it."""
         stream = io.BytesIO()
-        torch.export.save(self._program, stream, extra_files={METADATA_KEY: description.to_text()})
+        with quiet():
+            torch.export.save(self._program, stream, extra_files={METADATA_KEY: description.to_text()})
         return stream.getvalue()
 
     def answers(self, content: bytes, raw: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -48,18 +52,38 @@ def program_of(network: Network, example: tuple[Tensor, ...]) -> torch.export.Ex
 
     Raises ModelError for a model that cannot be one: whose steps depend on the values of its inputs, say.
     """
-    n = torch.export.Dim("n")
+    shapes = (tuple({0: torch.export.Dim("n")} for _ in example),)
     try:
-        program = torch.export.export(network, example, dynamic_shapes=(tuple({0: n} for _ in example),), strict=False)
+        with quiet():
+            program = torch.export.export(network, example, dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise ModelError(
-            f"the model cannot be exported: torch.export cannot follow {type(network.model).__name__}: "
-            f"{first_line(error)}"
+            f"torch.export cannot follow {type(network.model).__name__}: {_reason(error)}; "
+            "--format safetensors holds its weights"
         ) from error
     for part in program.graph_module.modules():
         for node in getattr(getattr(part, "graph", None), "nodes", ()):
             node.meta.pop("stack_trace", None)
     return program
+
+
+def _reason(error: Exception) -> str:
+    if "data-dependent" in str(error):
+        return "its steps depend on the values of its inputs"
+    return "its steps depend on the number of samples" if "onstraints violated" in str(error) else first_line(error)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what torch's exporters print for their developers from the user within the block."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def tensors_of(network: Network, raw: Mapping[str, Any]) -> tuple[Tensor, ...]:
