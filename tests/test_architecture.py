@@ -122,16 +122,19 @@ plotting/scores: errors plotting/style
 plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
-runs: runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/stored runs/summary
+runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/notes runs/stored
+    runs/summary
 runs/averaging: runs/stored runs/summary
 runs/cells: files/numbers
-runs/comparison: errors files/notebook runs
+runs/comparison: errors files/notebook runs runs/notes
 runs/evaluation: files/notebook runs/stored
 runs/evaluation_text: files/numbers runs/evaluation
 runs/finding: errors files/paths runs/averaging runs/folder runs/summary
 runs/folder: errors files/locking files/notebook files/paths files/text files/writing runs/evaluation runs/history
-    runs/stored runs/summary
+    runs/notes runs/stored runs/summary
 runs/history: errors files/paths runs/stored
+runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/stored
+runs/notes: errors files/locking files/paths files/writing runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored
 models: errors registry registry/user_files models/libraries models/recipes
@@ -189,8 +192,8 @@ training/state: errors engine/early_stopping engine/ema engine/loop engine/rando
     models/weights
 training/sweep: errors files/notebook files/paths files/writing registry/user_code config engine/child_processes
     engine/device engine/loop engine/losses engine/random_state engine/signals data/loaders runs runs/comparison
-    runs/finding training/assembly training/job training/provenance training/recorder training/resume training/run
-    training/settings
+    runs/finding runs/keeping training/assembly training/job training/provenance training/recorder training/resume
+    training/run training/settings
 training/transfer: errors files/paths config data data/images models models/libraries models/published
 inference:
 inference/arrays: errors
@@ -294,8 +297,9 @@ cli/predict_text: files/numbers files/text data/images plotting plotting/grid in
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
     data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice
     training/job cli/options
-cli/runs: files/numbers files/text runs runs/cells runs/comparison runs/stored models/weights inference/stored
-    cli/options cli/tables
+cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
+    inference/stored cli/command cli/options cli/runs_keeping cli/tables
+cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparison training/sweep cli/options
 cli/streams:
 cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options
     cli/runs cli/sweep_lines cli/tables

@@ -281,7 +281,7 @@ def test_every_command_exists(path):
 def test_every_command_line_is_accepted(given):
     command, names = _command_tree(), list(given)
     path = ["dlw"]
-    while names and hasattr(command, "commands"):
+    while names and names[0] in getattr(command, "commands", {}):
         path.append(names.pop(0))
         command = command.commands[path[-1]]
 

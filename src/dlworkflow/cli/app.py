@@ -14,9 +14,9 @@ from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from dlworkflow._version import __version__
+from dlworkflow.cli.command import Command, Group
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.errors import CodeError, ConfigError, DlwError, first_line, naming_options
@@ -36,7 +36,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "evaluate": ("evaluate:evaluate", "Evaluate a run: metrics, classes, baseline and figures."),
     "export": ("export:export", "Export a run's model for other programs."),
     "compare": ("compare:compare", "Compare runs in one table."),
-    "runs": ("runs:runs", "List the runs, oldest first."),
+    "runs": ("runs:app", "List the runs, oldest first, and remove, rename, tag them or write a note."),
     "show": ("runs:show", "Show one run: its settings and its epochs, or its weights."),
     "plot": ("plot:plot", "Save the figures of a run."),
     "diagnose": ("diagnose:diagnose", "Diagnose the learning curves of a run."),
@@ -73,19 +73,12 @@ class _Commands(Mapping[str, Any]):
         return COMMANDS[name][1] if name in COMMANDS else str(self[name].get_short_help_str(200))
 
 
-class _Tree(TyperGroup):
+class _Tree(Group):
     """`dlw`, of which a command is imported when it is called."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands: _Commands = _Commands()  # type: ignore[assignment] # which is only read
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options. A flag that is not given is False: for None, Typer imports pydantic to make a bool."""
-        parameters = super().get_params(ctx)
-        for flag in parameters:
-            flag.default = flag.default or False
-        return parameters
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's own signature
         """Write each command with its line of help."""
@@ -101,8 +94,6 @@ def _own(name: str) -> Any:
 
 def _built(name: str, command: Any, cls: type | None = None) -> Any:
     """Return what Typer makes of a function or of a Typer app; the class of a command is `Command` by default."""
-    from dlworkflow.cli.command import Command
-
     if isinstance(command, typer.Typer):
         return typer.main.get_command(command)
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -11,7 +11,7 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from dlworkflow.cli.options import CodeOption, complete_data
 from dlworkflow.config.flags import FLAGS, HINTS, PANELS, Flag
@@ -24,38 +24,21 @@ Given = dict[str, tuple[str, Any]]
 """What was typed of the options of settings: {dotted key: (option, value or None)}."""
 
 
-class Commands(typer.Typer):
-    """A group of commands that are `Command`s."""
+class _Options:
+    """What commands and groups of them have in common: options in groups, and hints for those that there are not."""
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
-        """Add a command, as `typer.Typer.command` does."""
-        return super().command(name, **{"cls": Command, **options})
-
-
-class Command(TyperCommand):
-    """A command whose docstring may end in `Examples:`, and whose options show in groups."""
-
-    def __init__(self, name: str | None, *, help: str | None = None, **options: Any) -> None:
-        help, _, examples = (help or "").partition("\n\nExamples:\n")
-        self.examples = examples.splitlines()
-        super().__init__(name, help=help, **options)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's own signature
-        """Write the examples, a line each."""
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"  {example}\n")
+    params: list[Any]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, those of a group together, with the documentation of their settings."""
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{panel: [] for panel in PANELS}, "Options": []}
-        for parameter in self.get_params(ctx):
+        command: Any = self
+        for parameter in command.get_params(ctx):
             is_argument = parameter.param_type_name == "argument"
             panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
             flag = FLAGS.get(parameter.opts[0])
-            if flag is not None and not parameter.help:  # type: ignore[attr-defined] # options have one
-                parameter.help = documentation(flag)  # type: ignore[attr-defined]
+            if flag is not None and not parameter.help:
+                parameter.help = documentation(flag)
             if (record := parameter.get_help_record(ctx)) is not None:
                 groups[panel].append(record)
         for panel, records in groups.items():
@@ -66,8 +49,9 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments. Raises ConfigError for an option that is unknown, or given twice for its one value."""
         self._refuse_repeated(args)
+        typers: Any = super()
         try:
-            return super().parse_args(ctx, args)
+            return list(typers.parse_args(ctx, args))
         except typer.TyperException as error:
             if type(error).__name__ != "NoSuchOption":
                 raise
@@ -98,6 +82,50 @@ class Command(TyperCommand):
             if option.name in seen and not option.multiple:
                 raise ConfigError(f"{name}: given twice, {seen[option.name]!r} and {value!r}; leave one out")
             seen[option.name] = value
+
+
+class Command(_Options, TyperCommand):
+    """A command whose docstring may end in `Examples:`."""
+
+    def __init__(self, name: str | None, *, help: str | None = None, **options: Any) -> None:
+        help, _, examples = (help or "").partition("\n\nExamples:\n")
+        self.examples = examples.splitlines()
+        super().__init__(name, help=help, **options)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's own signature
+        """Write the examples, a line each."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"  {example}\n")
+
+
+class Group(_Options, TyperGroup):
+    """A command with commands of its own."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options. A flag that is not given is False: for None, Typer imports pydantic to make a bool."""
+        parameters = super().get_params(ctx)
+        for option in parameters:
+            if getattr(option, "is_flag", False):
+                option.default = option.default or False
+        return parameters
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options, then the commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class Commands(typer.Typer):
+    """A group of commands that are `Command`s."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"cls": Group, "rich_markup_mode": None, "add_completion": False, **options})
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        """Add a command, as `typer.Typer.command` does."""
+        return super().command(name, **{"cls": Command, **options})
 
 
 def _setting_called(option: str) -> str | None:

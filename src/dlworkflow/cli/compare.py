@@ -41,7 +41,9 @@ def compare(
     where: Annotated[
         list[str] | None,
         typer.Option(
-            "--filter", metavar="KEY=VALUE", help="Only runs with this value of a column or setting; may be repeated."
+            "--filter",
+            metavar="KEY=VALUE",
+            help="Only runs with this value of a column or setting, or with this tag (tag=good); may be repeated.",
         ),
     ] = None,
     columns: Annotated[
@@ -84,7 +86,7 @@ def compare(
     if at == "last" and by is not None:
         raise ConfigError(f"--by {by}: chooses an epoch, and --at last takes the last; leave one out (--sort sorts)")
     is_whole, columns = columns is not None, None if columns == "all" else columns
-    conditions = dict(_condition(text) for text in where or ())
+    conditions = _conditions(where or ())
     found = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
     if not found:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
@@ -173,8 +175,14 @@ def _with_deviations(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> lis
     return [name for key in keys for name in (key, f"{key}_sd") if name == key or name in have]
 
 
-def _condition(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"--filter {text}: write it as key=value, for example --filter model=tinyvgg")
-    return key.strip(), value.strip()
+def _conditions(where: Sequence[str]) -> dict[str, str]:
+    """Return {key: value} of the filters; of tags all, separated by commas."""
+    found: dict[str, str] = {}
+    for text in where:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not key:
+            raise ConfigError(f"--filter {text}: write it as key=value, for example --filter model=tinyvgg")
+        if key in found and key != "tag":
+            raise ConfigError(f"--filter {key}: given twice, {found[key]!r} and {value!r}; leave one out")
+        found[key] = f"{found[key]},{value}" if key in found else value
+    return found

@@ -30,12 +30,7 @@ from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.data.images.formats import is_image
 from dlworkflow.files.paths import user_path
 
-app = Commands(
-    help="List, inspect, check, shard and fetch data sets.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True)
 
 
 @app.command("list")

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlworkflow.cli.command import Commands
 from dlworkflow.cli.options import RunArgument, RunsDirOption, say
+from dlworkflow.cli.runs_keeping import note, rename, rm, tag
 from dlworkflow.cli.tables import Format, FormatOption, print_table
-from dlworkflow.files.numbers import number, short
+from dlworkflow.errors import ConfigError, RunError, few, unknown
+from dlworkflow.files.numbers import file_size, number, short
 from dlworkflow.files.text import json_text
 from dlworkflow.runs.cells import BY_BATCH, headings, pretty
 
@@ -20,21 +23,60 @@ MOST_NUMBERS = 50
 """Weights of a model up to which each is printed."""
 
 
-def runs(runs_dir: RunsDirOption = None, output: FormatOption = Format.table) -> None:
-    """List the runs, oldest first."""
+app = Commands(invoke_without_command=True)
+for _command in (rm, rename, tag, note):
+    app.command()(_command)
+
+_COLUMNS = ("run", "status", "model", "data", "epochs_done", "test_loss", "test_acc", "seconds", "size")
+_FIRST = ("run", "test_loss", "test_acc", "status", "tags")
+
+
+@app.callback()
+def runs(
+    context: typer.Context,
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag",
+            metavar="TAG",
+            help="Only runs with this tag; may be repeated [default: all runs].",
+            show_default=False,
+        ),
+    ] = None,
+    runs_dir: RunsDirOption = None,
+    output: FormatOption = Format.table,
+) -> None:
+    """List the runs, oldest first, and remove, rename, tag them or write a note."""
+    if context.invoked_subcommand is not None:
+        if tags or runs_dir is not None or output is not Format.table:
+            raise ConfigError(f"options stand behind the command: dlw runs {context.invoked_subcommand} RUN --option")
+        return
     from dlworkflow.runs import list_runs, runs_folder
     from dlworkflow.runs.comparison import compare_runs
 
     found = list_runs(runs_dir)
     if not found:
         say(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
-    keys = ("run", "status", "model", "data", "epochs_done", "test_loss", "test_acc", "seconds")
-    compared = compare_runs(found)
-    rows = [{key: row.get(key) for key in keys} for row in compared]
-    cells = [pretty(row) for row in compared]
-    print_table(cells, headings(keys), output, rows, first=keys[:1] + keys[5:7] + keys[1:2])
+    compared = compare_runs(found, where={"tag": ",".join(tags)} if tags else None)
+    if tags and found and not compared:
+        raise RunError(_no_such_runs(found, tags))
+    sizes = {str(run.path): run.size() for run in found}
+    every = [row | {"size": sizes[row["path"]]} for row in compared]
+    rows = [{key: row.get(key) for key in (*_COLUMNS, "tags", "note")} for row in every]
+    cells = [pretty(row) | {"size": file_size(row["size"])} for row in every]
+    keys = [*_COLUMNS, *(key for key in ("tags", "note") if any(row[key] for row in rows))]
+    if output not in (Format.table, Format.md):
+        keys = [*_COLUMNS, "tags", "note"]
+    print_table(cells, headings(keys), output, rows, first=_FIRST)
     if output in (Format.table, Format.md):
-        explain_marks({"over_batches": "*" if any("*" in c.get(k, "") for k in keys[5:7]) else ""} for c in cells)
+        explain_marks({"over_batches": "*" if any("*" in c.get(k, "") for k in _COLUMNS[5:7]) else ""} for c in cells)
+
+
+def _no_such_runs(found: Sequence[Run], tags: Sequence[str]) -> str:
+    """Return why no run has all of these tags."""
+    known = list(dict.fromkeys(tag for run in found for tag in run.notes().tags))
+    missing = [tag for tag in tags if tag not in known]
+    return unknown("tag", missing[0], known) if missing else f"no run has all of the tags {few(tags)}"
 
 
 def show(
@@ -58,7 +100,9 @@ def show(
         return
     summary, history = found.summary(), found.history()
     if output is Format.json:
-        typer.echo(json_text({"run": str(found.path), **summary.to_data(), "history": without_nan(history)}, indent=1))
+        kept = {"tags": found.notes().tags, "note": found.notes().note, "size": found.size()}
+        text = {"run": str(found.path), **kept, **summary.to_data(), "history": without_nan(history)}
+        typer.echo(json_text(text, indent=1))
         return
     if output is Format.table:
         _show_summary(found, summary)
@@ -78,6 +122,7 @@ def _show_summary(run: Run, summary: Summary) -> None:
     import json
 
     from dlworkflow.runs import leakage_warnings
+    from dlworkflow.runs.notes import SEPARATOR
 
     samples = ", ".join(f"{count:,} {split}" for split, count in summary.samples.items())
     lines = {
@@ -90,6 +135,9 @@ def _show_summary(run: Run, summary: Summary) -> None:
         "classes": ", ".join(summary.classes),
         "warning": "; ".join(leakage_warnings(summary)),
         "ran on": f"{summary.device}, {summary.threads} thread(s)",
+        "tags": SEPARATOR.join(run.notes().tags),
+        "note": run.notes().note,
+        "size": file_size(run.size()),
     }
     for section, values in summary.config.items():
         given = values if isinstance(values, dict) else {section: values}

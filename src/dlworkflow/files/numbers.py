@@ -29,3 +29,11 @@ def loss(value: float) -> str:
 def short(value: float) -> str:
     """Return a number with four decimals, or in powers of ten where that would hide it."""
     return f"{value + 0.0:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
+def file_size(size: int) -> str:
+    """Return a number of bytes as 31.4 kB, 12.3 MB or 1.2 GB: multiples of a thousand, as disks have them."""
+    for power, unit in ((9, "GB"), (6, "MB")):
+        if size >= 10**power:
+            return f"{size / 10**power:,.1f} {unit}"
+    return f"{size / 1000:.1f} kB"

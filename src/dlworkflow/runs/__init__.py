@@ -14,37 +14,49 @@ torch nor YAML. The format:
     .lock              held by the process that trains
     evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
     plots/             figures
+    notes.json         the user's tags and note; not there without any
     model.onnx ...     the exported model
 """
 
 from __future__ import annotations
 
-from dlworkflow.runs.averaging import epochs_over_samples, over_samples, shows_batch_means
-from dlworkflow.runs.evaluation import EvaluationSummary
-from dlworkflow.runs.finding import find_run, list_runs, runs_folder
-from dlworkflow.runs.folder import Run, now, safe_name
-from dlworkflow.runs.history import COLUMNS, VAL_COLUMNS, best_epoch, trained_epochs
-from dlworkflow.runs.stored import without_nan
-from dlworkflow.runs.summary import FORMAT, OVER_SAMPLES, Summary, leakage_warnings
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "COLUMNS",
-    "FORMAT",
-    "OVER_SAMPLES",
-    "VAL_COLUMNS",
-    "EvaluationSummary",
-    "Run",
-    "Summary",
-    "best_epoch",
-    "epochs_over_samples",
-    "find_run",
-    "leakage_warnings",
-    "list_runs",
-    "now",
-    "over_samples",
-    "runs_folder",
-    "safe_name",
-    "shows_batch_means",
-    "trained_epochs",
-    "without_nan",
-]
+from dlworkflow.registry import lazy_names
+
+if TYPE_CHECKING:
+    from dlworkflow.runs.averaging import epochs_over_samples as epochs_over_samples
+    from dlworkflow.runs.averaging import over_samples as over_samples
+    from dlworkflow.runs.averaging import shows_batch_means as shows_batch_means
+    from dlworkflow.runs.evaluation import EvaluationSummary as EvaluationSummary
+    from dlworkflow.runs.finding import find_run as find_run
+    from dlworkflow.runs.finding import list_runs as list_runs
+    from dlworkflow.runs.finding import runs_folder as runs_folder
+    from dlworkflow.runs.folder import Run as Run
+    from dlworkflow.runs.folder import now as now
+    from dlworkflow.runs.folder import safe_name as safe_name
+    from dlworkflow.runs.folder import size_of as size_of
+    from dlworkflow.runs.history import COLUMNS as COLUMNS
+    from dlworkflow.runs.history import VAL_COLUMNS as VAL_COLUMNS
+    from dlworkflow.runs.history import best_epoch as best_epoch
+    from dlworkflow.runs.history import trained_epochs as trained_epochs
+    from dlworkflow.runs.notes import Notes as Notes
+    from dlworkflow.runs.stored import without_nan as without_nan
+    from dlworkflow.runs.summary import FORMAT as FORMAT
+    from dlworkflow.runs.summary import OVER_SAMPLES as OVER_SAMPLES
+    from dlworkflow.runs.summary import Summary as Summary
+    from dlworkflow.runs.summary import leakage_warnings as leakage_warnings
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "averaging": ("epochs_over_samples", "over_samples", "shows_batch_means"),
+        "evaluation": ("EvaluationSummary",),
+        "finding": ("find_run", "list_runs", "runs_folder"),
+        "folder": ("Run", "now", "safe_name", "size_of"),
+        "history": ("COLUMNS", "VAL_COLUMNS", "best_epoch", "trained_epochs"),
+        "notes": ("Notes",),
+        "stored": ("without_nan",),
+        "summary": ("FORMAT", "OVER_SAMPLES", "Summary", "leakage_warnings"),
+    },
+)

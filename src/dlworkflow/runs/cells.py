@@ -10,7 +10,7 @@ from dlworkflow.files.numbers import number, percent
 BY_BATCH = "* a mean over batches, which overweights a short last batch: the run kept none over samples"
 """What the mark of a cell means."""
 
-_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches")
+_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches", "note")
 
 
 def shown_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from dlworkflow.errors import ConfigError, RunError, unknown
 from dlworkflow.files.notebook import Rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epochs_over_samples, over_samples
+from dlworkflow.runs.notes import SEPARATOR
 
 Row = dict[str, Any]
 
@@ -41,12 +42,13 @@ def compare_runs(
 
     Keys: run, path, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss
     and val_acc where there are any), baseline, baseline_metric, boosting (of tables), parameters, seconds, chosen_on,
-    over_batches, then `section.setting` for each difference. Scores are means over samples; `over_batches` names those
-    (separated by spaces) of which an older run with `averaging: batch` kept only the mean over batches.
+    over_batches, tags and note (of a run that has any), then `section.setting` for each difference. Scores are means
+    over samples; `over_batches` names those (separated by spaces) of which an older run with `averaging: batch` kept
+    only the mean over batches.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
-    these values of columns or settings. A damaged run is a row with that status. Raises ConfigError for an unknown
-    metric or key.
+    these values of columns or settings; `tag` keeps those with all of these tags, separated by commas. A damaged run is
+    a row with that status. Raises ConfigError for an unknown metric or key.
     """
     entries = _entries(runs, by, where or {}, at)
     differing = _differing(entries)
@@ -120,15 +122,17 @@ def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: 
         raise ConfigError(f"--by: {unknown('metric', by, SCORES)}")
     if not where:
         return entries
-    known = list(dict.fromkeys(key for entry in entries for key in (*entry.row, *entry.settings)))
+    known = list(dict.fromkeys(["tag", *(key for entry in entries for key in (*entry.row, *entry.settings))]))
     for key in where:
         if key not in known:
             raise ConfigError(f"--filter: {unknown('column or setting', key, known)}")
-    return [
-        entry
-        for entry in entries
-        if all(_equal((entry.settings | entry.row).get(key), text) for key, text in where.items())
-    ]
+    return [entry for entry in entries if all(_fits(entry, key, text) for key, text in where.items())]
+
+
+def _fits(entry: _Entry, key: str, text: str) -> bool:
+    if key == "tag":
+        return {*map(str.strip, text.split(","))} <= {*entry.row.get("tags", "").split(SEPARATOR)}
+    return _equal((entry.settings | entry.row).get(key), text)
 
 
 def _entry(run: Run, by: str | None, at: str) -> _Entry:
@@ -137,6 +141,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         status = run.status()
         ended = status not in ("running", "killed") and summary.best and summary.last
         history = run.history() if by or at == "last" or not ended else []
+        notes = run.notes()
         epochs_done = int(history[-1]["epoch"]) if history else run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
@@ -168,6 +173,8 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         "seconds": summary.seconds or sum(epoch["seconds"] for epoch in history),
         "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary.chosen_on,
         "over_batches": " ".join(key for key in over_batches if row.get(key) is not None),
+        **({"tags": SEPARATOR.join(notes.tags)} if notes.tags else {}),
+        **({"note": notes.note} if notes.note else {}),
     }
     return _Entry(run, row, _flatten(config))
 

@@ -6,9 +6,10 @@ import csv
 import errno
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,11 +23,12 @@ from dlworkflow.files.text import csv_cell
 from dlworkflow.files.writing import clear_leftovers, unfinished_folder, write_text
 from dlworkflow.runs.evaluation import EvaluationSummary, read_evaluation
 from dlworkflow.runs.history import append_history, first_epochs, read_history, sync_history
+from dlworkflow.runs.notes import Notes, change_notes, read_notes
 from dlworkflow.runs.stored import Size, as_json, check_of, damaged
 from dlworkflow.runs.summary import Summary, read_summary
 
 SUMMARY, CONFIG = "summary.json", "config.yaml"
-_HISTORY, _ENVIRONMENT, _SPLITS, _LOCK = "history.csv", "environment.json", "splits.json", ".lock"
+_HISTORY, _ENVIRONMENT, _SPLITS, LOCK = "history.csv", "environment.json", "splits.json", ".lock"
 _PLOTS = "plots"
 _LONGEST = 200  # bytes of a run's name without its number; file systems take 255
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)\.", re.IGNORECASE)
@@ -116,19 +118,39 @@ class Run(Shown):
 
         Raises RunError when another process trains it. On a file system without locks nothing is locked.
         """
-        with locked_file(self.path / _LOCK) as held:
+        with locked_file(self.path / LOCK) as held:
             if held is False:
                 raise RunError(f"{self.name} is being trained by another process")
             yield
 
     def is_being_trained(self) -> bool:
         """Return whether a process trains this run now; True, as the summary has it, where locks do not tell."""
-        return is_locked(self.path / _LOCK) is not False
+        return is_locked(self.path / LOCK) is not False
 
     def status(self) -> str:
         """Return the status: `killed` for a run that was not ended and that no process trains."""
         status = self.summary().status
         return "killed" if status == "running" and not self.is_being_trained() else status
+
+    def notes(self) -> Notes:
+        """Return the tags and the note that a user gave the run. Raises RunError when they are damaged."""
+        return read_notes(self.path)
+
+    def tag(self, *tags: str) -> Notes:
+        """Give the run these tags, and return its notes. Raises ConfigError for what is no tag."""
+        return change_notes(self.path, lambda notes: notes.with_tags(*tags))
+
+    def untag(self, *tags: str) -> Notes:
+        """Take these tags from the run, and return its notes. Raises ConfigError for one that it does not have."""
+        return change_notes(self.path, lambda notes: notes.without_tags(*tags))
+
+    def write_note(self, text: str) -> Notes:
+        """Replace the note of the run, one line; an empty text removes it."""
+        return change_notes(self.path, lambda notes: notes.with_note(text))
+
+    def size(self) -> int:
+        """Return how many bytes the files of the run have; a link counts as itself."""
+        return size_of(self.path)
 
     def sweep(self) -> None:
         """Remove the unfinished files of processes that were killed while writing."""
@@ -283,6 +305,17 @@ def _number_folder(new: Path, stem: str) -> Path:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not path.exists():
                 raise
             number += 1
+
+
+def size_of(folder: Path) -> int:
+    """Return how many bytes the files of a folder have; those that are gone meanwhile count nothing."""
+    total = 0
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                total += size_of(Path(entry.path)) if is_folder else entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def safe_name(stem: str) -> str:

@@ -23,6 +23,7 @@ from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
 from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder, safe_name
 from dlworkflow.runs.finding import find_folder, is_run, run_names
+from dlworkflow.runs.keeping import check_folder, remove_folder, rename_in_evaluations, rename_run
 
 FORMAT = 1
 _FILE = "sweep.json"
@@ -141,6 +142,16 @@ class Sweep(Shown):
         """Return one of its runs by name."""
         return Run(self.path / name)
 
+    def replace_run(self, name: str, new: str | None) -> None:
+        """Give a run another name in the plan and in the evaluation; None where it has been removed."""
+        plan = self.read()
+        for point in plan.points:
+            if point.run == name:
+                point.run, point.reason = new, point.reason if new is not None else "removed"
+        self.write(plan)
+        if new is not None:
+            rename_in_evaluations(self.path, name, new)
+
     def membership(self, point: Point) -> dict[str, Any]:
         """Return the entry `sweep` of the summary of a point's run."""
         return {"name": self.name, "point": point.number, "values": point.values}
@@ -204,8 +215,18 @@ def find_runs(given: str, runs_dir: str | os.PathLike[str] | None = None) -> lis
 
     Raises RunError for a sweep without a run, and as `find_run` does.
     """
+    found = find_run_or_sweep(given, runs_dir)
+    if isinstance(found, Run):
+        return [found]
+    if not (runs := found.runs()):
+        raise RunError(f"the sweep {found.name} has no run yet")
+    return runs
+
+
+def find_run_or_sweep(given: str, runs_dir: str | os.PathLike[str] | None = None) -> Run | Sweep:
+    """Return the run or the sweep that `given` means, as `find_run` does."""
     if given in ("last", "best"):
-        return [find_run(given, runs_dir)]
+        return find_run(given, runs_dir)
     found = find_folder(
         given,
         runs_dir,
@@ -213,10 +234,48 @@ def find_runs(given: str, runs_dir: str | os.PathLike[str] | None = None) -> lis
         lambda folder: [*_sweep_names(folder), *run_names(folder)],
     )
     if found is None or not _is_sweep(found):
-        return [find_run(given if found is None else str(found), runs_dir)]
-    if not (runs := Sweep(found).runs()):
-        raise RunError(f"the sweep {found.name} has no run yet")
-    return runs
+        return find_run(given if found is None else str(found), runs_dir)
+    return Sweep(found)
+
+
+def check_removable(found: Run | Sweep) -> None:
+    """Raise RunError where `remove` would."""
+    check_folder(found.path, found.runs() if isinstance(found, Sweep) else ())
+
+
+def remove(found: Run | Sweep) -> None:
+    """Remove a run, or a sweep with all its runs; the sweep of a removed run goes on without it.
+
+    Raises RunError as `remove_folder` does, and where the sweep is being trained.
+    """
+    if isinstance(found, Sweep):
+        remove_folder(found.path, found.runs())
+        return
+    with _sweep_of(found) as sweep:
+        remove_folder(found.path)
+        if sweep is not None:
+            sweep.replace_run(found.name, None)
+
+
+def rename(run: Run, name: str) -> Run:
+    """Rename a run, in its sweep too. Raises as `rename_run` does, and RunError where the sweep is being trained."""
+    with _sweep_of(run) as sweep:
+        new = rename_run(run, name)
+        if sweep is not None:
+            sweep.replace_run(run.name, name)
+    return new
+
+
+@contextmanager
+def _sweep_of(run: Run) -> Iterator[Sweep | None]:
+    """Yield the sweep that a run belongs to, which nobody trains meanwhile; None of a run on its own."""
+    sweep = Sweep(run.path.parent)
+    if not _is_sweep(sweep.path):
+        yield None
+        return
+    with sweep.locked():
+        sweep.read()  # a damaged plan is reported before anything is changed
+        yield sweep
 
 
 def _fits(sweep: Sweep, fits: Callable[[Plan], bool]) -> bool:
