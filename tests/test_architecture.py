@@ -233,6 +233,10 @@ analysis/export: errors files/paths files/text files/writing registry/user_files
     inference/export inference/predictor inference/stored analysis/scored_data
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
+analysis/report: _version errors files/numbers files/paths files/text files/writing registry registry/user_code
+    config/command_line data data/first_rows data/protocol data/splits metrics/functions metrics/multilabel
+    metrics/report plotting/grid runs runs/cells runs/comparison runs/evaluation_text analysis/comparison_figures
+    analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
     analysis/data_figures analysis/scored_data
@@ -276,7 +280,8 @@ cli/evaluate: errors files/numbers files/text config data/splits metrics/functio
     runs/evaluation_text analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds cli/command
     cli/options cli/predict_model cli/tables
 cli/export: errors runs analysis/export cli/command cli/options cli/predict_model
-cli/fitting: files/text
+cli/fitting: files/numbers files/text
+cli/fitting: files/numbers files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables
 cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
@@ -300,11 +305,14 @@ cli/progress: errors files/numbers files/text registry/user_code engine/device e
 cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
     inference/stored cli/command cli/options cli/runs_keeping cli/tables
 cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparison training/sweep cli/options
+cli/report: errors training/sweep analysis/report cli/command cli/options
+cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
+    inference/stored cli/command cli/options cli/runs_keeping cli/tables
 cli/streams:
 cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options
     cli/runs cli/sweep_lines cli/tables
 cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
-cli/tables: errors files/text cli/fitting cli/options
+cli/tables: errors files/numbers files/text cli/fitting cli/options
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
     cli/model_trace cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/choice training/distributed

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.evaluation import report_run as report_run
     from dlworkflow.analysis.export import ExportedModel as ExportedModel
     from dlworkflow.analysis.export import export_run as export_run
+    from dlworkflow.analysis.report import write_report as write_report
     from dlworkflow.config import TrainConfig as TrainConfig
     from dlworkflow.course.figures import display_random_images as display_random_images
     from dlworkflow.course.figures import plot_accuracy_bars as plot_accuracy_bars
@@ -128,6 +129,7 @@ _HOMES = {  # where each public name lives
         "ExportedModel",
         "export_run",
     ),
+    "analysis.report": ("write_report",),
     "config": ("TrainConfig",),
     "course.figures": (
         "display_random_images",

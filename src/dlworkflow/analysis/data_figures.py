@@ -38,7 +38,7 @@ def draw_data(
         _refuse(n=n, split=split, why="the balance is of all samples")
         return _draw_balance(splits)
     if splits.kind == "image" or what == "transforms":
-        part = _held(splits.part(split or "train"))
+        part = held_part(splits.part(split or "train"))
         return (
             _draw_images(splits, part, n or 10, seed) if what == "samples" else _draw_pairs(splits, part, n or 3, seed)
         )
@@ -119,7 +119,7 @@ def with_names(figure: Figure, splits: Splits) -> Figure:
     return settle(figure)
 
 
-def _held(part: Any) -> Any:
+def held_part(part: Any) -> Any:
     """Return a split of which some samples can be looked at: of shards, which mix the classes, the first."""
     return part.at(range(min(HELD, len(part)))) if isinstance(part, ShardData) else part
 

@@ -147,7 +147,7 @@ def report_run(
     return report_part(run, part, evaluate_part(run, part, weights=weights, device=device, tta=tta))
 
 
-def write_report(
+def write_evaluation(
     run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None
 ) -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""

@@ -40,6 +40,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "show": ("runs:show", "Show one run: its settings and its epochs, or its weights."),
     "plot": ("plot:plot", "Save the figures of a run."),
     "diagnose": ("diagnose:diagnose", "Diagnose the learning curves of a run."),
+    "report": ("report:report", "Write a report of runs to be sent to others."),
     "trace": ("trace:trace", "Work out an example step by step, with all its numbers."),
     "list": ("list:list_", "List all that can be named, with one line of help each."),
     "models": ("models:models", "List the models."),

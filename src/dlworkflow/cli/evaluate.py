@@ -100,7 +100,7 @@ def evaluate(
     runs = finished_runs(run, runs_dir) if run not in (None, "last", "best") else []
     found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
-    from dlworkflow.analysis.evaluation import evaluate_part, report_data, report_part, write_report
+    from dlworkflow.analysis.evaluation import evaluate_part, report_data, report_part, write_evaluation
     from dlworkflow.analysis.scored_data import load_part
     from dlworkflow.config import from_overrides
     from dlworkflow.data.splits import ONLY_NAMES
@@ -136,7 +136,7 @@ def evaluate(
         say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
     report = report_part(found, part, result, chosen)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
-        paths = write_report(found, part, report, weights=weights.value, tta=tta)
+        paths = write_evaluation(found, part, report, weights=weights.value, tta=tta)
     finally:
         _print(report_data(found, part, report, weights=weights.value, tta=tta), report, output)
     leaked = leakage_warnings(found.summary()) if data is None else []

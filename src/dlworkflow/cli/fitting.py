@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 
+from dlworkflow.files.numbers import is_number
 from dlworkflow.files.text import display_width
 
 Cells = Mapping[str, str]
@@ -97,8 +98,3 @@ def _pieces(text: str, width: int) -> list[str]:
             pieces.append("")
         pieces[-1] += letter
     return pieces
-
-
-def is_number(cell: str) -> bool:
-    """Return whether a cell is a number or empty."""
-    return not cell or cell[0].isdigit() or (cell[0] == "-" and cell[1:2].isdigit())

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from dlworkflow.cli.fitting import fitted, is_number, output_width
+from dlworkflow.cli.fitting import fitted, output_width
 from dlworkflow.cli.options import say
 from dlworkflow.errors import few
+from dlworkflow.files.numbers import is_number
 from dlworkflow.files.text import csv_cell, display_width, json_text, padded, printable
 
 Row = Mapping[str, Any]

@@ -14,8 +14,10 @@ Tree = Mapping[str, Any]
 
 _OPENING = ("model.name", "data.name", "data.path", "recipe")  # what the command opens with
 _BY_SET = ("data.transform", "loss.name")  # lists and settings of their own, which --set takes
-_OF_THE_MACHINE = ("device", "threads")
-_FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_OPENING, *_BY_SET, *_OF_THE_MACHINE)}
+OF_THE_MACHINE = ("device", "threads")
+"""Settings that a command leaves out: another machine has its own."""
+
+_FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_OPENING, *_BY_SET, *OF_THE_MACHINE)}
 _SECTIONS = ("model", "data", "optimizer", "schedule", "loss", "early_stopping")
 _NOT_OF_LR_FIND = (  # what a range test leaves out, or what makes sense with a number of epochs only
     *("optimizer.lr", "epochs", "schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema"),
@@ -65,7 +67,7 @@ def _differing(settings: Tree, usual: Tree | None, changed: Collection[str]) -> 
     return {
         key: value
         for key, value in flat(settings).items()
-        if key not in (*_OPENING, *_OF_THE_MACHINE) and (key not in base or base[key] != value or _among(key, changed))
+        if key not in (*_OPENING, *OF_THE_MACHINE) and (key not in base or base[key] != value or _among(key, changed))
     }
 
 

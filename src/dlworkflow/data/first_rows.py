@@ -21,7 +21,7 @@ def first_rows(splits: Splits, n: int, split: str | None = None) -> list[Row]:
     """
     parts = {split: splits.part(split)} if split else splits.parts()
     return [
-        {"index": index, "split": name, **_sample(splits, parts[name], place)}
+        {"index": index, "split": name, **sample_row(splits, parts[name], place)}
         for index, name, place in _places(splits, {name: len(part) for name, part in parts.items()}, n)  # type: ignore[arg-type]
     ]
 
@@ -38,7 +38,8 @@ def _in_turn(sizes: dict[str, int]) -> Iterable[tuple[str, int]]:
     return ((name, place) for name, size in sizes.items() for place in range(size))
 
 
-def _sample(splits: Splits, part: Any, place: int) -> Row:
+def sample_row(splits: Splits, part: Any, place: int) -> Row:
+    """Return one sample of a split as a row: its inputs as `first_rows` has them, then its label."""
     given: Row
     files, labels = files_of(part), labels_of(part)
     if splits.kind == "image":

@@ -37,3 +37,8 @@ def file_size(size: int) -> str:
         if size >= 10**power:
             return f"{size / 10**power:,.1f} {unit}"
     return f"{size / 1000:.1f} kB"
+
+
+def is_number(cell: str) -> bool:
+    """Return whether a cell is a number or empty."""
+    return not cell or cell[0].isdigit() or (cell[0] == "-" and cell[1:2].isdigit())

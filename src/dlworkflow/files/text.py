@@ -32,6 +32,19 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     return gap + text if right else text + gap
 
 
+_ROOT = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\\\\|/(?!/))"
+_QUOTED_PATH = re.compile(rf"""(?P<quote>['"`]){_ROOT}(?:(?!(?P=quote))[^\n])*?(?P<last>[^/\\'"`]+)[/\\]?(?P=quote)""")
+_BARE_PATH = re.compile(rf"(?<![\w./\\<~-]){_ROOT}(?:[^\s/\\'\"`,;:()<>]+[/\\])+(?P<last>[^\s/\\'\"`,;:()<>]*)")
+
+
+def without_places(text: str) -> str:
+    """Return a text in which each absolute path is cut to its last name: whose machine it was is nobody's business."""
+    text = _QUOTED_PATH.sub(lambda found: f"{found['quote']}{found['last']}{found['quote']}", text)
+    return _BARE_PATH.sub(
+        lambda found: found["last"] or found[0].rstrip("/\\").replace("\\", "/").rpartition("/")[2], text
+    )
+
+
 def json_text(data: object, *, indent: int | None = None) -> str:
     """Return JSON with all letters as they are and control characters as escapes, which read back the same."""
     lines = json.dumps(data, indent=indent, ensure_ascii=False).split("\n")

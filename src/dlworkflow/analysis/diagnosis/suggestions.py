@@ -98,6 +98,11 @@ def suggested_commands(suggestions: Sequence[Suggestion], run: Situation) -> lis
     return [(why, command) for command, why in found.items()]
 
 
+def own_command(run: Situation) -> str:
+    """Return the command that trains with the run's own settings."""
+    return train_command(_over_recipe(run.config, run), run.usual)
+
+
 def _change(suggestion: Suggestion, run: Situation) -> Command:
     """Return the run's own command with the suggested settings changed."""
     settings, why = suggestion.settings, suggestion.why

@@ -1,0 +1,97 @@
+"""A report as a file: whole or not at all, and over another file only where the user says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Literal
+
+from dlworkflow.analysis.report.document import Document
+from dlworkflow.analysis.report.rendering import as_html, as_markdown, picture_names
+from dlworkflow.data import input_files
+from dlworkflow.errors import ConfigError, DlwError, RunError, first_line
+from dlworkflow.files.paths import user_path
+from dlworkflow.files.writing import check_output, is_device, write_output, write_whole
+from dlworkflow.runs import Run
+
+Form = Literal["html", "md"]
+
+_SUFFIXES: dict[str, Form] = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md"}
+
+
+def write_report(
+    runs: Run | Sequence[Run],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    form: Form | None = None,
+    overwrite: bool = False,
+    data_dir: str | None = None,
+) -> Path:
+    """Write a report of runs as one HTML file, or as Markdown with its pictures in a folder `NAME_files` beside it.
+
+    `out` is by default `report.html`, or `report.md` for `form` "md"; without `form` its name says which. The best
+    weights of each run are scored on its test split; where that cannot be done, the report has what is stored. Nothing
+    is written into a run. Raises ConfigError for a file that is there (without `overwrite`) or a name that is neither,
+    RunError for a run that is damaged or a file that cannot be written, DlwError without jinja2.
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    if not runs:
+        raise RunError("no runs to report")
+    path, form = report_file(out, form)
+    inputs = [file for run in runs for file in _inputs(run)]
+    folder = _folder(path) if form == "md" and not is_device(path) else None
+    check_output(path, option="--out", overwrite=overwrite, inputs=inputs)
+    if folder is not None and os.path.lexists(folder) and not overwrite:
+        raise ConfigError(f"--out: {str(folder)!r} exists already; name another file, or replace it with --overwrite")
+    from dlworkflow.analysis.report.of_runs import document_of  # all else needs no torch, and fails at once
+
+    document = document_of(runs, data_dir=data_dir)
+    text = as_html(document) if form == "html" else _with_pictures(document, folder)
+    return write_output(path, partial(_write, text.encode(errors="backslashreplace")), overwrite=overwrite)
+
+
+def report_file(out: str | os.PathLike[str] | None, form: Form | None) -> tuple[Path, Form]:
+    """Return the path of a report and its format. Raises ConfigError where the name is of none, or of another."""
+    path = user_path(out if out is not None else f"report.{form or 'html'}")
+    if is_device(path):
+        return path, form or "html"
+    named = _SUFFIXES.get(path.suffix.casefold())
+    if named is None:
+        hint = "; print the .html in a browser for a PDF" if path.suffix.casefold() == ".pdf" else ""
+        raise ConfigError(f"--out: a report is *.html or *.md, not {str(path)!r}{hint}")
+    if form is not None and form != named:
+        raise ConfigError(f"--format {form}: contradicts --out {str(path)!r}; leave one out")
+    return path, named
+
+
+def _inputs(run: Run) -> list[Path]:
+    """Return the files that a run's data is read from; none where that is not known."""
+    try:
+        return list(input_files(run.summary().config["data"]))
+    except DlwError:
+        return []
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_files")
+
+
+def _with_pictures(document: Document, folder: Path | None) -> str:
+    """Write the pictures into a folder and return the Markdown; without a folder they are left out."""
+    if folder is None:
+        return as_markdown(document, {})
+    names = picture_names(document)
+    text = as_markdown(document, {picture: f"{folder.name}/{name}" for picture, name in names.items()})
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot write {str(folder)!r}: {first_line(error)}") from None
+    for picture, name in names.items():
+        write_whole(folder / name, partial(_write, picture.content))
+    return text
+
+
+def _write(content: bytes, stream: IO[bytes]) -> None:
+    stream.write(content)
