@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlworkflow.analysis.report.document import Document, Picture, pictures_in
-from dlworkflow.errors import DlwError
+from dlworkflow.errors import DlwError, not_installed
 from dlworkflow.files.text import printable, without_places
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ def _environment(as_text: Callable[[str], str], as_code: Callable[[str], str]) -
     try:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
     except ImportError:
-        raise DlwError(
-            "a report needs jinja2, which is not installed; get it with: pip install 'dlworkflow[report]'"
-        ) from None
+        raise DlwError(not_installed("a report", "jinja2", "report")) from None
 
     def written(value: object) -> object:
         return value if hasattr(value, "__html__") else _Written(as_text(_safe(value)))
