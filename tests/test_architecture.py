@@ -175,7 +175,7 @@ training/lr_finder: errors files/notebook config engine/device engine/loop engin
 training/optimization: errors config engine/early_stopping engine/ema engine/optimizers engine/random_state
     engine/schedules engine/update models/backbone training/state
 training/own_code: errors registry config engine/losses engine/optimizers engine/schedules data data/images
-    metrics/functions models
+    metrics/functions models training/trackers
 training/provenance: _version registry/user_code engine/data_parallel engine/device engine/loop data/check data/loaders
     data/protocol data/tables metrics/functions metrics/multilabel runs models/weights training/job training/own_code
 training/recorder: errors engine/loop runs models/weights training/state
@@ -184,16 +184,18 @@ training/resume: errors registry/user_code registry/user_files config engine/dat
     training/settings
 training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
     training/assembly training/changed_data training/job training/provenance training/recorder training/settings
-    training/state
+    training/state training/trackers
 training/settings: errors registry/user_code config config/conflicts config/flags engine/losses engine/optimizers
     engine/schedules data data/splits metrics/functions models training/choice training/own_code
-    training/transfer
+    training/trackers training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
 training/sweep: errors files/notebook files/paths files/writing registry/user_code config engine/child_processes
     engine/device engine/loop engine/losses engine/random_state engine/signals data/loaders runs runs/comparison
     runs/finding runs/keeping training/assembly training/job training/provenance training/recorder training/resume
-    training/run training/settings
+    training/run training/settings training/trackers
+training/trackers: errors files/locking registry config/command_line config/settings engine/random_state
+    metrics/functions runs runs/stored
 training/transfer: errors files/paths config data data/images models models/libraries models/published
 inference:
 inference/arrays: errors
@@ -277,8 +279,8 @@ cli/data_text: files/numbers files/text data data/check data/images data/protoco
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
-    runs/evaluation_text analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds cli/command
-    cli/options cli/predict_model cli/tables
+    runs/evaluation_text training/trackers analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds
+    cli/command cli/options cli/predict_model cli/tables
 cli/export: errors runs analysis/export cli/command cli/options cli/predict_model
 cli/fitting: files/numbers files/text
 cli/fitting: files/numbers files/text

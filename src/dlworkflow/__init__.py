@@ -108,6 +108,9 @@ if TYPE_CHECKING:
     from dlworkflow.runs.comparison import compare_runs as compare_runs
     from dlworkflow.runs.comparison import compare_seeds as compare_seeds
     from dlworkflow.training.settings import resolve_config as resolve_config
+    from dlworkflow.training.trackers import Tracked as Tracked
+    from dlworkflow.training.trackers import Tracker as Tracker
+    from dlworkflow.training.trackers import register_tracker as register_tracker
 
 _ROOMS = ("data", "engine", "models", "plotting", "runs", "training")  # reached as dlworkflow.data and so on
 
@@ -238,6 +241,11 @@ _HOMES = {  # where each public name lives
         "compare_seeds",
     ),
     "training.settings": ("resolve_config",),
+    "training.trackers": (
+        "Tracked",
+        "Tracker",
+        "register_tracker",
+    ),
 }
 __getattr__, __dir__, _names = lazy_names(__name__, _HOMES, rooms=_ROOMS)
 

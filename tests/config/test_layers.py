@@ -406,3 +406,9 @@ def test_a_number_beyond_any_use_is_refused_with_its_bounds(pair, words):
     with pytest.raises(ConfigError) as caught:
         resolve_config([LINE, c.from_overrides([pair])])
     assert words in str(caught.value)
+
+
+def test_a_tracker_and_a_setting_of_it_are_typed_side_by_side():
+    named, of_one = flags(track=["tensorboard", "mlflow"]), c.from_overrides(["track.mlflow.log_model=true"])
+
+    assert c.together(of_one, named).values == {"track": ["tensorboard", {"mlflow": {"log_model": True}}]}

@@ -219,6 +219,8 @@ def _option(flag: Flag) -> Any:
     completed = complete_data if flag.key == "data.name" else None
     if flag.kind == "switch":
         return Annotated[bool | None, typer.Option(flag.name, rich_help_panel=flag.panel)]
+    if flag.kind == "names":
+        return Annotated[list[str] | None, typer.Option(flag.name, metavar=flag.metavar, rich_help_panel=flag.panel)]
     return Annotated[
         str | None,
         typer.Option(flag.name, metavar=flag.metavar, rich_help_panel=flag.panel, autocompletion=completed),
@@ -226,7 +228,12 @@ def _option(flag: Flag) -> Any:
 
 
 def _value(flag: Flag, text: Any) -> Any:
-    """Read a number; leave `full`, `auto` and whatever is wrong to the check of all settings."""
+    """Read a number; leave `full`, `auto` and whatever is wrong to the check of all settings.
+
+    Names that were not given are None.
+    """
+    if flag.kind == "names":
+        return list(text) if text else None
     for number in (int, float) if flag.kind == "number" and text is not None else ():
         try:
             return number(text)

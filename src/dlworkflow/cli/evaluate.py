@@ -142,10 +142,16 @@ def evaluate(
     leaked = leakage_warnings(found.summary()) if data is None else []
     for warning in (*report.warnings, *leaked):
         say(f"warning: {warning}")
+    figures = []
     if plots:
         from dlworkflow.analysis.figures import draw_evaluation
 
-        paths += draw_evaluation(found, part, result, report, weights=weights.value)
+        figures = draw_evaluation(found, part, result, report, weights=weights.value)
+        paths += figures
+    if found.summary().config.get("track"):
+        from dlworkflow.training.trackers.tracking import track_evaluation
+
+        track_evaluation(found, report_data(found, part, report, weights=weights.value, tta=tta), figures)
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
 
 

@@ -26,6 +26,7 @@ KINDS = {  # name a user types -> where its registry is, and what it is for
     "schedules": ("dlworkflow.engine.schedules:SCHEDULES", "schedules of the learning rate: --schedule NAME"),
     "losses": ("dlworkflow.engine.losses:LOSSES", "training losses: --set loss=NAME"),
     "metrics": ("dlworkflow.metrics.functions:METRICS", "metrics of an evaluation: dlw evaluate RUN"),
+    "trackers": ("dlworkflow.training.trackers:TRACKERS", "where curves and results are reported: --track NAME"),
     "figures": ("dlworkflow.analysis.run_figures:FIGURES", "figures of a run: dlw plot RUN NAME"),
     "formats": ("dlworkflow.inference.export.formats:FORMATS", "formats of exported models: dlw export --format NAME"),
     "rules": ("dlworkflow.analysis.diagnosis:RULES", "rules of a diagnosis: dlw diagnose RUN"),

@@ -21,7 +21,7 @@ _FLAGS = {key: name for name in OF_TRAIN if (key := FLAGS[name].key) not in (*_O
 _SECTIONS = ("model", "data", "optimizer", "schedule", "loss", "early_stopping")
 _NOT_OF_LR_FIND = (  # what a range test leaves out, or what makes sense with a number of epochs only
     *("optimizer.lr", "epochs", "schedule", "early_stopping", "accumulate", "clip_norm", "clip_value", "ema"),
-    *("mixup", "cutmix", "precision", "averaging", "freeze_epochs", "compile", "reseed"),
+    *("mixup", "cutmix", "precision", "averaging", "freeze_epochs", "compile", "reseed", "track"),
 )
 
 
@@ -81,10 +81,16 @@ def _said(settings: Tree, names: Collection[str] = OF_TRAIN) -> list[str]:
     words, rest = [], dict(settings)
     for key, name in _FLAGS.items():
         value = rest.get(key)
-        if name in names and value is not None and value is not False and not isinstance(value, list):
+        if name in names and FLAGS[name].kind == "names" and _are_names(value):
+            words += [word for each in rest.pop(key) for word in (name, each)]
+        elif name in names and value is not None and value is not False and not isinstance(value, list):
             del rest[key]
             words += [name] if value is True else [name, str(value)]
     return words + [word for key, value in rest.items() for word in ("--set", f"{key}={_text(value)}")]
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _text(value: Any) -> str:

@@ -16,14 +16,15 @@ class Flag:
     """An option that sets `key`.
 
     Its help is the setting's own line of documentation, or `about` where the setting is of a signature. `kind` is how
-    its text is read: `switch` takes none. `also` are names of such an option in other tools, which get a hint.
+    its text is read: `switch` takes none, `names` may be repeated. `also` are names of such an option in other tools,
+    which get a hint.
     """
 
     name: str
     key: str
     metavar: str
     panel: str
-    kind: Literal["text", "number", "switch"] = "text"
+    kind: Literal["text", "number", "switch", "names"] = "text"
     about: str = ""
     also: str = ""
 
@@ -102,6 +103,7 @@ FLAGS = {
         Flag("--threads", "threads", "N|auto", RUN, "number", also="--num-threads"),
         Flag("--channels-last", "channels_last", "", RUN, "switch"),
         Flag("--compile", "compile", "", RUN, "switch"),
+        Flag("--track", "track", "NAME", OUTPUT, "names", also="--logger --report-to --log-wandb"),
         Flag("--seeds", "sweep.seeds", "N", SEARCH, "number"),
         Flag("--random", "sweep.random", "N", SEARCH, "number"),
         Flag("--sampler", "sweep.sampler", "random|tpe", SEARCH),
@@ -163,7 +165,7 @@ OF_SWEEP = (
         "--epochs",
         "--device",
     ),
-    *("--model", "--loss", "--transform"),
+    *("--model", "--loss", "--transform", "--track"),
     *(flag.name for flag in FLAGS.values() if flag.panel == SEARCH),
 )
 OF_TRAIN = tuple(flag.name for flag in FLAGS.values() if flag.panel != SEARCH)

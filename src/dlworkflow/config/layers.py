@@ -27,7 +27,7 @@ SECTIONS = (*NAMED, "early_stopping")
 _OF_RUNS = ("summary.json", "sweep.json")
 """Files beside the settings of a run or a sweep: these are not a user's own, and no code is imported on their word."""
 
-_NO_TRAINING = ("recipe", "model", "data", "sweep", "seed", "device", "threads")
+_NO_TRAINING = ("recipe", "model", "data", "sweep", "seed", "device", "threads", "track")
 """Settings that do not say how to train, apart from some of these sections."""
 
 _SERVING = ("batch_size", "shuffle", "sampler", "transform", "image_size", "standardize")
@@ -212,10 +212,24 @@ def together(*layers: Layer) -> Layer:
                     raise ConfigError(f"{labels.get(key, key)}: must be a name or settings, not {below!r}")
                 _refuse_another_name(key, Layer(below, labels), Layer(value, layer.labels))
                 values[key] = below | copy_tree(value)
+            elif isinstance(below, dict) and isinstance(value, list):
+                values[key] = _with_settings(value, Layer({key: below}, labels), layer.labels.get(key, key))
             else:
                 values[key] = copy_tree(value)
         labels |= layer.labels
     return Layer(values, labels)
+
+
+def _with_settings(names: list[Any], below: Layer, said: str) -> list[Any]:
+    """Return names as `--track mlflow` gives them, each with its settings as `--set track.mlflow.log_model=true` does.
+
+    Raises ConfigError for settings of a name that is not among them.
+    """
+    [(key, settings)] = below.values.items()
+    if others := [name for name in settings if name not in names]:
+        label = below.labels.get(f"{key}.{others[0]}", key)
+        raise ConfigError(f"{label}: {others[0]!r} is not among the names of {said}; add it, or leave this out")
+    return [{name: settings[name]} if name in settings else name for name in names]
 
 
 def _refuse_another_name(section: str, below: Layer, above: Layer) -> None:

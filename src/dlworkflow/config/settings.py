@@ -160,6 +160,28 @@ def _checked_weights(given: Any) -> Any:
     return {str(name): float(weight) for name, weight in given.items()}
 
 
+def _checked_trackers(given: Any) -> Any:
+    """Take names, each alone or with settings, {name: settings}; return them as a list."""
+    if isinstance(given, str):
+        given = [part.strip() for part in given.split(",")]
+    steps = [{name: part} for name, part in given.items()] if isinstance(given, Mapping) else given or []
+    found: Tree = {}
+    for step in steps if isinstance(steps, list | tuple) else [None]:
+        named = {step: None} if isinstance(step, str) else step
+        if not isinstance(named, Mapping) or not all(
+            isinstance(name, str) and name and isinstance(part, Mapping | None) for name, part in named.items()
+        ):
+            raise ValueError("must be names, as [tensorboard], or names with settings, as {mlflow: {log_model: true}}")
+        found |= named
+    return [{name: dict(part)} if part else name for name, part in found.items()] or None
+
+
+def trackers_in(track: Any) -> dict[str, Tree]:
+    """Return the settings of each tracker by its name; `track` is the setting of this name. Raises ValueError."""
+    steps = _checked_trackers(track) or []
+    return {name: part for step in steps for name, part in ({step: {}} if isinstance(step, str) else step).items()}
+
+
 def _checked_blend(alpha: float) -> float:
     """Take a parameter of a beta distribution, or 0; of a smaller one no number can be drawn."""
     if alpha != 0 and not 0.001 <= alpha <= 1e6:
@@ -278,6 +300,11 @@ class TrainConfig(_Settings):
         False, description="Memory format channels last: faster convolutions, slightly different sums."
     )
     compile: bool = Field(False, description="Compile the model with torch.compile: slow to start, faster per epoch.")
+    track: Annotated[Any, BeforeValidator(_checked_trackers)] = Field(
+        None,
+        description="Trackers that get the curves and results: tensorboard, mlflow, wandb or your own, with settings "
+        "as {mlflow: {log_model: true}}; --track may be repeated [default: none].",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -288,6 +315,11 @@ class TrainConfig(_Settings):
             return values
         seed, usual = values.get("seed"), cls.model_fields["seed"].default
         return {**values, "data": {**dataset, "val_seed": seed if isinstance(seed, int) else usual}}
+
+    @property
+    def trackers(self) -> dict[str, Tree]:
+        """The settings of each tracker by its name."""
+        return trackers_in(self.track)
 
     def to_tree(self) -> Tree:
         """Return the settings as plain nested dictionaries, in the order of the classes."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -70,6 +71,17 @@ class Generators:
         random.setstate((version, tuple(internal.tolist()), python_gauss))
         for name, generator in self.own.items():
             generator.set_state(state["more"][name])
+
+
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the generators of torch, numpy and Python as they are, whatever draws from them within the block."""
+    generators = Generators({})
+    before = generators.state_dict()
+    try:
+        yield
+    finally:
+        generators.load_state_dict(before)
 
 
 def _as_tensors(numpy_state: Any, python_state: Any) -> dict[str, Any]:

@@ -20,7 +20,9 @@ class Stopped(BaseException):
 
 
 class Halt(BaseException):
-    """Raised by a handler of epochs: training ends as if it had been interrupted after this epoch."""
+    """Raised by a handler of epochs: training ends after this epoch, and `status` is that of the run."""
+
+    status = "interrupted"
 
 
 class StopRequest:

@@ -63,15 +63,18 @@ def wait_for_lock(descriptor: int, seconds: float = float("inf")) -> bool | None
 
 
 @contextmanager
-def locked_file(path: Path) -> Iterator[bool | None]:
-    """Lock a file within the block and yield what `try_lock` returns; None where the folder is read-only."""
+def locked_file(path: Path, seconds: float = _PATIENCE) -> Iterator[bool | None]:
+    """Lock a file within the block and yield what `try_lock` returns; None where the folder is read-only.
+
+    A process that holds it is waited for so many seconds.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _AT_ONCE, 0o666)
     except OSError:
         yield None
         return
     try:
-        yield wait_for_lock(descriptor, _PATIENCE)
+        yield wait_for_lock(descriptor, seconds)
     finally:
         os.close(descriptor)
 

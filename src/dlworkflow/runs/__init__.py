@@ -15,6 +15,7 @@ torch nor YAML. The format:
     evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
     plots/             figures
     notes.json         the user's tags and note; not there without any
+    tensorboard/ wandb/   what these trackers wrote
     model.onnx ...     the exported model
 """
 

@@ -24,6 +24,13 @@ OVER_SAMPLES = "_over_samples"
 """Suffix of the columns with means over samples, in a run whose own columns are means over batches."""
 
 
+def _are_tracked(trackers: dict[str, dict[str, Any]] | None) -> bool:
+    return all(
+        isinstance(kept.get("id"), str | None) and isinstance(kept.get("epoch"), int)
+        for kept in (trackers or {}).values()
+    )
+
+
 @dataclass(frozen=True)
 class Baseline:
     """What `answer`, given for every sample, scores on the test split: an accuracy in [0, 1], or a loss."""
@@ -81,6 +88,8 @@ class Summary(Stored):
     code: list[dict[str, Any]] | None = None
     """The user's own code, a thing each: `kind`, `name`, `path`, `sha256`, `attribute`; not imported on this word."""
     sweep: dict[str, Any] | None = None
+    trackers: Annotated[dict[str, dict[str, Any]] | None, _are_tracked] = None
+    """Of each tracker by name its `id` for the run, and `epoch`, the last that it has."""
     vectorized: int | None = None
     """How many runs were trained together with this one."""
     chosen_on: Literal["test", "val"]
@@ -172,6 +181,7 @@ _LAYOUT = Layout(
     },
     possible={
         "config.metrics": list[str] | None,
+        "config.track": list[str | dict[str, dict[str, Any]]] | None,
         "config.data.limit": float | None,
         "config.data.folds": Count | None,
         "config.data.fold": Count | None,

@@ -14,6 +14,7 @@ from dlworkflow.engine.schedules import SCHEDULES
 from dlworkflow.errors import ConfigError
 from dlworkflow.metrics.functions import METRICS
 from dlworkflow.registry import Registry
+from dlworkflow.training.trackers import TRACKERS
 
 _SECTIONS: dict[str, Registry[Any]] = {
     "model": models.REGISTRY,
@@ -67,6 +68,8 @@ def _renamed(tree: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
         values["data"] = {**dataset, "transform": _renamed_steps(dataset["transform"], rename)}
     if isinstance(metrics := values.get("metrics"), list):
         values["metrics"] = [rename(METRICS, each) if isinstance(each, str) else each for each in metrics]
+    if track := values.get("track"):
+        values["track"] = _renamed_keys(track, rename)
     return values
 
 
@@ -83,6 +86,15 @@ def _renamed_step(step: Any, rename: Rename) -> Any:
     if isinstance(step, Mapping) and isinstance(step.get("name"), str):
         return {**step, "name": rename(AUGMENTATIONS, step["name"])}
     return {_named(key, rename): value for key, value in step.items()} if isinstance(step, Mapping) else step
+
+
+def _renamed_keys(track: Any, rename: Rename) -> Any:
+    """Return trackers, in any way that `track` takes them, with their names renamed."""
+    if isinstance(track, str):
+        return ",".join(rename(TRACKERS, name.strip()) for name in track.split(","))
+    if isinstance(track, Mapping):
+        return {rename(TRACKERS, key) if isinstance(key, str) else key: part for key, part in track.items()}
+    return [_renamed_keys(each, rename) for each in track] if isinstance(track, list | tuple) else track
 
 
 def _named(key: Any, rename: Rename) -> Any:

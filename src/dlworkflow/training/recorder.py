@@ -36,6 +36,8 @@ class Recorder:
         self.last: dict[str, Any] | None = None
         self.weights: dict[str, Mapping[str, Tensor]] = {}
         """The weights `best` and `last`, on the model's device."""
+        self.written = 0
+        """The last epoch that the state on disk has: 0 before the first."""
         self._snapshot: dict[str, Any] = {}
         self._unwritten: set[str] = set()
         self._lines: list[dict[str, Any]] = []
@@ -110,6 +112,7 @@ class Recorder:
         self.best, self.last, self._seconds_before = state["best_row"], state["last_row"], state["seconds"]
         self._started_at = time.monotonic()
         self._take_snapshot()
+        self.written = self.epochs_done
         self.weights["best"] = state["best"]
         self._unwritten.add("best")
 
@@ -146,6 +149,7 @@ class Recorder:
         for which in sorted(self._unwritten):
             save_weights(self.weights[which], self._run.weights_path(which))
         self._unwritten.clear()
+        self.written = self.epochs_done
         scored = {"best": self.best, "last": self.last} if self.last else {}  # none yet: those of the run stay
         self._run.update_summary(**scored, **more)
         self._written_at = time.monotonic()

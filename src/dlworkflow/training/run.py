@@ -17,7 +17,7 @@ import torch
 from dlworkflow.config import TrainConfig
 from dlworkflow.data.loaders import explained_workers
 from dlworkflow.engine.device import repeatable_convolutions, thread_count
-from dlworkflow.engine.loop import BatchHandler, EpochHandler, train_epochs
+from dlworkflow.engine.loop import BatchHandler, Epoch, EpochHandler, train_epochs
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.signals import Halt, Stopped, StopRequest, noted_signals
 from dlworkflow.errors import DlwError, reason_of
@@ -29,6 +29,7 @@ from dlworkflow.training.provenance import best_on_test, boosting, create_run
 from dlworkflow.training.recorder import Recorder
 from dlworkflow.training.settings import resolve_config
 from dlworkflow.training.state import TrainState
+from dlworkflow.training.trackers.tracking import Tracking
 
 
 def run_training(
@@ -84,10 +85,12 @@ def train_recorded(
 ) -> None:
     """Train in a run's folder. However training ends, the folder holds whole epochs and the summary its status."""
     group = job.group
-    recorder = Recorder(run, state, writes=group is None or group.rank == 0)
+    writes = group is None or group.rank == 0
+    recorder = Recorder(run, state, writes=writes)
+    tracking = Tracking(run, job.config.track, on=writes)
     with (
         noted_signals(group.highest if group is not None else None) as request,
-        _early_end_recorded(recorder, request),
+        _early_end_recorded(recorder, tracking, request),
         thread_count(job.threads),
         repeatable_convolutions(),
         explained_workers(),
@@ -99,13 +102,15 @@ def train_recorded(
             torch.set_rng_state(job.drawn)
         if resume:
             _continue(run, recorder, state)
+        tracking.start()
         shown: Any = {"on_epoch": on_epoch, "on_batch": on_batch}
-        _train(job, run, state, recorder, request, compare=resume and not force, **shown)
+        _train(job, run, state, recorder, tracking, request, compare=resume and not force, **shown)
         run.update_summary(**best_on_test(job, recorder.best, recorder.weights))
         if state.early_stopping is not None:
             run.update_summary(stopped_early=recorder.epochs_done < job.config.epochs)
     recorder.finish("finished")
     run.update_summary(**boosting(job))
+    tracking.end(recorder.written)
 
 
 def _train(
@@ -113,6 +118,7 @@ def _train(
     run: Run,
     state: TrainState,
     recorder: Recorder,
+    tracking: Tracking,
     request: StopRequest,
     *,
     compare: bool,
@@ -122,12 +128,17 @@ def _train(
     """Train the epochs that are left and call the handlers of the end of an epoch, in their order.
 
     Data read for the first time is compared with the run's; schedule and early stopping advance; the recorder takes
-    the state and writes; a backbone is unfrozen; `on_epoch` shows progress. A handler that raises ends training: the
-    epoch is kept if the recorder has seen it.
+    the state and writes; a backbone is unfrozen; trackers report; `on_epoch` shows progress. A handler that raises
+    ends training: the epoch is kept if the recorder has seen it.
     """
+
+    def track(_: Epoch) -> None:
+        tracking.note(recorder.last)
+        tracking.report(until=recorder.written)
+
     parts = assemble(job, state, request, recorder.epochs_done, on_batch)
     handlers: list[EpochHandler] = [*read_through(job, run, compare=compare), state.end_epoch, recorder]
-    handlers += parts.handlers
+    handlers += [*parts.handlers, track]
     handlers += [on_epoch] if on_epoch is not None else []
     left = range(recorder.epochs_done + 1, job.config.epochs + 1) if job.config.epochs else (0,)
     numbers = takewhile(lambda _: not state.should_stop(), left)
@@ -147,12 +158,13 @@ def _continue(run: Run, recorder: Recorder, state: TrainState) -> None:
 
 
 @contextmanager
-def _early_end_recorded(recorder: Recorder, request: StopRequest) -> Iterator[None]:
-    """Record the end of training where an exception is that: an interruption, or a failure and its reason."""
+def _early_end_recorded(recorder: Recorder, tracking: Tracking, request: StopRequest) -> Iterator[None]:
+    """Record and report the end of training where an exception is that: an interruption, or a failure with a reason."""
     try:
         yield
     except (Stopped, Halt, KeyboardInterrupt, BrokenPipeError) as stop:
-        recorder.finish("interrupted")
+        recorder.finish(stop.status if isinstance(stop, Halt) else "interrupted")
+        tracking.end(recorder.written)
         if isinstance(stop, Stopped):
             request.raise_as_asked()
         raise
@@ -163,4 +175,5 @@ def _early_end_recorded(recorder: Recorder, request: StopRequest) -> Iterator[No
             recorder.finish("failed" if failed else "interrupted", **why)
         except DlwError as another:  # the first error is the one to report
             error.add_note(str(another))
+        tracking.end(recorder.written)
         raise

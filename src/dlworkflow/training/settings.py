@@ -34,6 +34,7 @@ from dlworkflow.metrics.functions import epoch_fault
 from dlworkflow.registry.user_code import is_code
 from dlworkflow.training.choice import is_of_recipe, recipe_for
 from dlworkflow.training.own_code import resolve_code
+from dlworkflow.training.trackers import tracker_fault
 from dlworkflow.training.transfer import settle
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _checked(layer: Layer, faults: dict[str, str]) -> TrainConfig:
         faults["metrics"] = fault
     config, wrong = right_part(values)
     if config is not None:
+        if "track" not in wrong and (fault := tracker_fault(config.trackers)):
+            faults["track"] = fault
         wrong |= faults.keys()
         _check_together(config, wrong, faults)
         faults |= contradictions(config, layer.values, wrong | faults.keys())

@@ -13,7 +13,7 @@ from dlworkflow.training.job import prepare
 from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
-from dlworkflow.training.sweep.folder import Point, Sweep
+from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 from dlworkflow.training.sweep.recording import StackedRun
 from dlworkflow.training.sweep.vectorized import _Stack, group_of, obstacle, train_stacked
 
@@ -40,7 +40,7 @@ def columns(rows):
 
 def recorded(job, trained, status, folder):
     point = Point(1, {}, job.config.seed)
-    record = StackedRun(Sweep(folder / "together"), point, job, 2)
+    record = StackedRun(Sweep(folder / "together"), Plan({}, {}, []), point, job, 2)
     record.write(trained, status)
     record.close()
     return Run(folder / "together" / point.run)

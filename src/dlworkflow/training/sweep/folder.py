@@ -55,6 +55,8 @@ class Plan:
     status: str = "running"
     started: str = field(default_factory=now)
     offline: bool = False
+    trackers: dict[str, str | None] | None = None
+    """What each of its trackers returned for the sweep; one that failed is left out of its runs."""
 
     def stem(self, kind: str) -> str:
         """Return the name of its folder without a number: the model's, of one in a file the class, and `kind`."""
@@ -152,9 +154,10 @@ class Sweep(Shown):
         if new is not None:
             rename_in_evaluations(self.path, name, new)
 
-    def membership(self, point: Point) -> dict[str, Any]:
+    def membership(self, point: Point, plan: Plan) -> dict[str, Any]:
         """Return the entry `sweep` of the summary of a point's run."""
-        return {"name": self.name, "point": point.number, "values": point.values}
+        found = {"name": self.name, "point": point.number, "values": point.values}
+        return found | ({"trackers": plan.trackers} if plan.trackers is not None else {})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -166,6 +169,7 @@ class Sweep(Shown):
 _KINDS: dict[str, Any] = {  # what each part of a plan, and of a point, is
     **{"base": dict, "sweep": dict, "keys": list, "points": list, "status": str, "started": str, "offline": bool},
     **{"number": int, "values": dict, "seed": int, "run": (str, NoneType), "reason": (str, NoneType)},
+    "trackers": (dict, NoneType),
 }
 
 

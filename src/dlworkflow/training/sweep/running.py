@@ -25,6 +25,7 @@ from dlworkflow.training.sweep.pool import Pool
 from dlworkflow.training.sweep.queue import Listed, Source, Stop, SweepProgress, Work
 from dlworkflow.training.sweep.training import train_task
 from dlworkflow.training.sweep.vectorized import AT_ONCE, group_of, obstacle, obstacle_in_settings
+from dlworkflow.training.trackers.sweeps import SweepTracking
 
 WORKER_BYTES = 2**30
 """Free memory per worker process with `jobs: auto`."""
@@ -54,6 +55,8 @@ def run_sweep(
         if settings.max_minutes is not None:
             progress.deadline = time.monotonic() + 60 * settings.max_minutes
         plan.status = "running"
+        tracking = SweepTracking(sweep.path, plan.base, plan.sweep, kept=plan.trackers)
+        plan.trackers = tracking.start()
         sweep.write(plan)
         if on_start is not None:
             on_start(plan, jobs)
@@ -63,6 +66,7 @@ def run_sweep(
             done = not plan.waiting() and not progress.stop
             plan.status = "finished" if done else INTERRUPTED
             sweep.write(plan)
+            tracking.end(plan.status)
         return plan, progress.stop
 
 

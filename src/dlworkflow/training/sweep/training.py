@@ -32,6 +32,8 @@ Watch = Callable[[Point, int, float], bool]
 class _Pruned(Halt):
     """The search has pruned this point."""
 
+    status = PRUNED
+
 
 def train_task(
     sweep: Sweep, plan: Plan, task: Work, watch: Watch, *, is_late: Callable[[], bool] = lambda: False
@@ -54,7 +56,7 @@ def train_task(
 def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
     def start(_: Job, run: Any) -> None:
         point.run = run.name
-        run.update_summary(sweep=sweep.membership(point))
+        run.update_summary(sweep=sweep.membership(point, plan))
 
     def end_of(epoch: Epoch) -> None:
         if watch(point, epoch.number, epoch.compared.loss):
@@ -65,7 +67,7 @@ def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
         return
     try:
         if point.run is not None:
-            resume_training(sweep.run(point.run), offline=plan.offline, on_epoch=end_of)
+            resume_training(sweep.run(point.run), offline=plan.offline, on_start=start, on_epoch=end_of)
         else:
             run_training(
                 config_of(plan, point),
@@ -77,8 +79,6 @@ def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
             )
         point.status = FINISHED
     except _Pruned:
-        assert point.run is not None
-        sweep.run(point.run).update_summary(status=PRUNED)
         point.status, point.reason = PRUNED, "worse than the median of the others at the same epoch"
     except (Halt, KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         point.status = INTERRUPTED
@@ -105,7 +105,7 @@ def _train_stack(sweep: Sweep, plan: Plan, points: list[Point], is_late: Callabl
         def stop() -> bool:
             return request.signal is not None or is_late()
 
-        runs = [StackedRun(sweep, point, job, len(jobs)) for point, job in zip(points, jobs, strict=True)]
+        runs = [StackedRun(sweep, plan, point, job, len(jobs)) for point, job in zip(points, jobs, strict=True)]
         pause = _Pause(KEEP_SECONDS)
 
         def keep(results: Callable[[], Iterable[Left]]) -> None:

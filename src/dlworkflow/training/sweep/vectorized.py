@@ -54,7 +54,19 @@ def group_of(config: TrainConfig) -> str:
     return json.dumps(tree, sort_keys=True)
 
 
-_KNOWN = {"model", "data", "optimizer", "loss", "epochs", "seed", "device", "threads", "averaging", "init_from"}
+_KNOWN = {
+    "model",
+    "data",
+    "optimizer",
+    "loss",
+    "epochs",
+    "seed",
+    "device",
+    "threads",
+    "averaging",
+    "init_from",
+    "track",
+}
 _LEFT_ALONE = [name for name in TrainConfig.model_fields if name not in {"recipe", *_KNOWN}]
 """Settings that must have their defaults, as their effect is not implemented here; future ones are among them."""
 

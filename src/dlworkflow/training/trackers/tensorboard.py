@@ -1,0 +1,77 @@
+"""TensorBoard: event files in the run folder, which `tensorboard --logdir runs` shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.training.trackers.tracker import Tracked, Tracker
+
+SPLITS = ("train", "val", "test")
+
+
+class TensorBoard(Tracker):
+    """Event files in RUN/tensorboard: curves, settings, results and figures."""
+
+    package = "tensorboard"
+
+    def start(self, run: Tracked) -> str | None:
+        """Open a file of events; those of a run that was killed in the middle of a report are purged by it."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        continues = run.is_training and run.epochs >= 0
+        folder = str(run.folder / "tensorboard")
+        self._writer = SummaryWriter(folder, purge_step=run.epochs + 1 if continues else None)
+        self._settings = {key: _plain(value) for key, value in run.settings.items() if value is not None}
+        self._scores: dict[str, float] = {}
+        if run.epochs < 0:
+            self._writer.add_text("settings", _table(self._settings))
+        return None
+
+    def log_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Write a scalar for each number of each epoch."""
+        for row in rows:
+            for key, value in row.items():
+                if key != "epoch":
+                    self._writer.add_scalar(tag_of(key), value, int(row["epoch"]))
+        self._writer.flush()
+
+    def log_scores(self, scores: Mapping[str, float], *, epoch: int, figures: Sequence[Path] = ()) -> None:
+        """Write a scalar for each score, and the figures as images."""
+        import numpy as np
+        from PIL import Image
+
+        for key, value in scores.items():
+            self._writer.add_scalar(key, value, epoch)
+        for path in figures:
+            with Image.open(path) as image:
+                self._writer.add_image(
+                    f"figures/{path.stem}", np.asarray(image.convert("RGB")), epoch, dataformats="HWC"
+                )
+        self._scores.update(scores)
+        self._writer.flush()
+
+    def end(self, status: str | None, model: Path) -> None:  # noqa: ARG002 - event files hold no weights
+        """Write the settings beside the result, for the page HPARAMS, and close the file."""
+        if status is not None:
+            self._writer.add_text("status", status)
+            self._writer.add_hparams(self._settings, self._scores, run_name=".")
+        self._writer.close()
+
+
+def tag_of(column: str) -> str:
+    """Return the tag of a column of the history, by which TensorBoard puts splits together: `loss/train`."""
+    split, _, measure = column.partition("_")
+    return f"{measure}/{split}" if split in SPLITS else column
+
+
+def _plain(value: Any) -> str | float | bool:
+    return value if isinstance(value, str | int | float) else json.dumps(value, ensure_ascii=False)
+
+
+def _table(settings: Mapping[str, Any]) -> str:
+    """Return settings as a table in Markdown."""
+    rows = [f"| {key} | {str(value).replace('|', '&#124;')} |" for key, value in settings.items()]
+    return "\n".join(["| setting | value |", "|---|---|", *rows])

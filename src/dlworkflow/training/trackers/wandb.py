@@ -1,0 +1,89 @@
+"""Weights & Biases: a run of theirs for each run, offline unless somebody is logged in."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dlworkflow.training.trackers.tracker import Tracked, Tracker
+
+PROJECT = "dlworkflow"
+_START_SECONDS, _END_SECONDS = 10, 60  # to reach the server, and to send it what is left
+
+
+class WandB(Tracker):
+    """Weights & Biases, offline in RUN/wandb unless WANDB_API_KEY, a netrc file or WANDB_MODE log in."""
+
+    package = "wandb"
+    environment = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}  # noqa: RUF012 - read only
+
+    def __init__(self, project: str | None = None, entity: str | None = None, log_model: bool = False) -> None:
+        self._project = project or os.environ.get("WANDB_PROJECT") or PROJECT
+        self._entity, self._log_model = entity, log_model
+
+    def start(self, run: Tracked) -> str | None:
+        """Begin a run with the settings as its config, in the group of its sweep; or continue one."""
+        import wandb
+
+        quiet = wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            init_timeout=_START_SECONDS,
+            finish_timeout=_END_SECONDS,
+            finish_timeout_raises=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_disable_machine_info=True,
+            x_update_finish_state=run.is_training,
+        )
+        self._image = wandb.Image
+        self._run = wandb.init(
+            project=self._project,
+            entity=self._entity,
+            dir=str(run.folder),
+            id=run.id,
+            resume="allow" if run.id else None,
+            name=run.name,
+            group=run.sweep,
+            config={key: value for key, value in run.settings.items() if value is not None},
+            allow_val_change=True,
+            mode=None if "WANDB_MODE" in os.environ else "online" if is_logged_in() else "offline",
+            reinit="create_new",
+            settings=quiet,
+        )
+        return str(self._run.id)
+
+    def log_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Log a step for each epoch."""
+        for row in rows:
+            self._run.log(dict(row), step=int(row["epoch"]))
+
+    def log_scores(self, scores: Mapping[str, float], *, epoch: int, figures: Sequence[Path] = ()) -> None:  # noqa: ARG002 - the scores say it
+        """Set scores in the summary of the run, and log figures as images."""
+        self._run.summary.update(dict(scores))
+        if figures:
+            self._run.log({f"figures/{path.stem}": self._image(str(path)) for path in figures})
+
+    def end(self, status: str | None, model: Path) -> None:
+        """Save the weights where they are wanted, and end the run."""
+        if status is not None:
+            self._run.summary["status"] = status
+            if self._log_model and model.is_file():
+                self._run.save(str(model), base_path=str(model.parent), policy="now")
+        self._run.finish(exit_code=0 if status in (None, "finished") else 1)
+
+
+def is_logged_in() -> bool:
+    """Return whether there is a key for W&B's server: in WANDB_API_KEY or in a netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host or "") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
