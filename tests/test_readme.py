@@ -229,7 +229,7 @@ def test_the_package_that_extending_builds_adds_one_thing_of_each_kind_to_dlw(in
         assert not ended.value.code, line
 
     out = capsys.readouterr().out
-    assert all(word in out for word in ("sign_sgd", "worst recall", "confidence.png", "hello world"))
+    assert all(word in out for word in ("sign_sgd", "worst recall", "confidence.png", "ACCURACY", "hello world"))
     assert "every held-out sample" in out
 
 
