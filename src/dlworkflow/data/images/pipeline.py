@@ -73,15 +73,23 @@ class Pipeline:
         steps = ((name, values) for step in self.to_spec() for name, values in step.items())
         return ", ".join(" ".join([name, *(f"{key}={value}" for key, value in own.items())]) for name, own in steps)
 
-    def read(self, path: str | os.PathLike[str], channels: int, content: bytes | None = None) -> Image.Image:
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        channels: int,
+        content: bytes | None = None,
+        *,
+        max_pixels: int | None = None,
+    ) -> Image.Image:
         """Open an image file, or its `content`, grey (1 channel) or RGB (3), resized and cropped.
 
-        Raises ImageError naming the file.
+        Raises ImageError naming the file, also for more than `max_pixels` (see `decoding.pixel_limit`).
         """
         from dlworkflow.data.images.decoding import decoded
 
         least = 2 * max(*self.size, self.shorter or 0) if self.fast_decode else None  # antialiasing needs some to spare
-        with decoded(path, channels, least=least, content=content, value_range=self.value_range) as image:
+        limits = {"max_pixels": max_pixels, "least": least}
+        with decoded(path, channels, **limits, content=content, value_range=self.value_range) as image:
             return self.resize(image)
 
     def prepare(self, image: Image.Image, channels: int) -> Image.Image:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -31,39 +30,23 @@ class Batches(Generic[Item, Answer]):
     def __init__(self, work: Callable[[list[Item]], Sequence[Answer]], size: int) -> None:
         self._work, self._size = work, size
         self._waiting: deque[_Part[Item, Answer]] = deque()
-        self._arrived = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "batches")
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Work within the block."""
-        worker = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            worker.cancel()
-            with suppress(asyncio.CancelledError):
-                await worker
-            self._thread.shutdown(wait=False)
 
     async def answers(self, items: Sequence[Item]) -> list[Answer]:
         """Return the answers for some items. If the caller is cancelled, those that still wait are dropped."""
-        loop = asyncio.get_running_loop()
-        parts = [
-            _Part(items[start : start + self._size], loop.create_future()) for start in range(0, len(items), self._size)
-        ]
+        future, size = asyncio.get_running_loop().create_future, self._size
+        parts = [_Part(items[start : start + size], future()) for start in range(0, len(items), size)]
         self._waiting.extend(parts)
-        self._arrived.set()
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work_off())
         found = await asyncio.gather(*(part.answers for part in parts))
         return [answer for answers in found for answer in answers]
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            if parts := self._next_batch():
-                await self._answer(parts)
-            else:
-                self._arrived.clear()
+    async def _work_off(self) -> None:
+        """Answer all that waits, and what arrives meanwhile."""
+        while parts := self._next_batch():
+            await self._answer(parts)
 
     def _next_batch(self) -> list[_Part[Item, Answer]]:
         """Take the parts that fit into one batch, oldest first, without those that nobody waits for any more."""

@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from dlworkflow.errors import few, short
 from dlworkflow.files.text import printable
 from dlworkflow.inference.server.limits import Limits
-from dlworkflow.inference.server.refused import Refused
+from dlworkflow.inference.server.answers import Refused
 
 _FIELD = "file"
 _FORM, _JSON = "multipart/form-data", "application/json"

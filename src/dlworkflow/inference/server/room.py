@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dlworkflow.inference.server.limits import Limits
-from dlworkflow.inference.server.refused import BUSY, Refused
+from dlworkflow.inference.server.answers import BUSY, Refused
 
 
 class Room:
