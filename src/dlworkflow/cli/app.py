@@ -33,6 +33,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "crossval": ("crossval:crossval", "Cross-validate a model on its training data."),
     "lr-find": ("lr_find:lr_find", "Suggest a learning rate from a range test."),
     "predict": ("predict:predict", "Predict classes of images, or of rows of numbers."),
+    "serve": ("serve:serve", "Serve the predictions of a run over HTTP, with a web page."),
     "evaluate": ("evaluate:evaluate", "Evaluate a run: metrics, classes, baseline and figures."),
     "export": ("export:export", "Export a run's model for other programs."),
     "compare": ("compare:compare", "Compare runs in one table."),

@@ -26,8 +26,8 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """Return JSON in UTF-8; what UTF-8 cannot hold is escaped."""
-        return json_text(content).encode()
+        """Return a line of JSON in UTF-8; what UTF-8 cannot hold is escaped."""
+        return f"{json_text(content)}\n".encode()
 
 
 def failed(status: int, text: str) -> Json:

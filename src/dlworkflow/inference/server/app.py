@@ -6,7 +6,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -25,12 +24,11 @@ from dlworkflow.inference.server.description import HEALTH, INFO, PREDICT
 from dlworkflow.inference.server.guard import Guard
 from dlworkflow.inference.server.limits import Limits
 from dlworkflow.inference.server.pages import PageFile, api_page, page_files
-from dlworkflow.inference.server.reading import read_rows, read_uploads
+from dlworkflow.inference.server.reading import Body, read_rows, read_uploads
 from dlworkflow.inference.server.room import Room
 from dlworkflow.inference.server.service import Service
 
 _log = logging.getLogger("dlworkflow")
-_SECONDS_FOR_THE_REST = 5  # of a body that is refused, so that its client gets to read the answer
 
 
 def make_app(
@@ -72,13 +70,14 @@ def _add_addresses(app: FastAPI, predictor: BasePredictor, limits: Limits, about
         request: Request,
         top_k: Annotated[str, Query(description="Number of likeliest classes to answer, or all.")] = "5",
     ) -> Response:
+        body = Body(request, limits)
         try:
             with room.taken() as hold:
                 most = _count(top_k)
                 if predictor.kind == "image":
-                    found = service.of_images(await read_uploads(request, limits, hold), most)
+                    found = service.of_images(await read_uploads(body, hold), most)
                 else:
-                    found = service.of_rows(await read_rows(request, limits, hold), most)
+                    found = service.of_rows(await read_rows(body, hold), most)
                 async with asyncio.timeout(limits.seconds):
                     return _answer(await found)
         except TimeoutError:
@@ -86,7 +85,7 @@ def _add_addresses(app: FastAPI, predictor: BasePredictor, limits: Limits, about
         except DataError as error:
             raise Refused(422, str(error)) from None
         except Refused:
-            await _read_rest(request)
+            await body.drop_rest()
             raise
         except ClientDisconnect:
             return Response()  # to nobody
@@ -126,15 +125,6 @@ def _answer(predictions: list[Prediction]) -> Response:
     if len(predictions) == 1 and predictions[0].error is not None:
         raise Refused(422, f"{predictions[0].source!r}: {predictions[0].error}")
     return Json({"predictions": [prediction.as_object() for prediction in predictions]})
-
-
-async def _read_rest(request: Request) -> None:
-    """Throw the rest of a body away, for a while; a client that waits with it until it is asked for keeps it."""
-    if "expect" not in request.headers:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_SECONDS_FOR_THE_REST):
-                while (await request.receive()).get("more_body"):
-                    continue
 
 
 def _add_page(app: FastAPI) -> None:

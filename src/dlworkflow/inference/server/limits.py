@@ -14,7 +14,7 @@ class Limits:
 
     A request has at most `bytes` in its body, `files` images of `pixels` each, or `rows`. It is read in `seconds` and
     predicted in as many. At most `queue` requests are handled at once, with `memory` bytes in their bodies together.
-    A batch of the model is at most `batch_size` images. Raises ConfigError for a limit below 1.
+    A batch of the model is at most `batch_size` images. Raises ConfigError for a limit that is not above 0.
     """
 
     bytes: int = 64 * 1024**2
@@ -28,5 +28,6 @@ class Limits:
 
     def __post_init__(self) -> None:
         """Check every limit."""
-        if wrong := [f"{name}: must be at least 1, not {plain(value)}" for name, value in asdict(self).items() if value < 1]:
+        given = asdict(self).items()
+        if wrong := [f"{name}: must be above 0, not {plain(value)}" for name, value in given if not value > 0]:
             raise ConfigError(*wrong)

@@ -52,7 +52,7 @@ def api_page(description: dict[str, Any]) -> str:
 <body>
 <header>
 <h1>Addresses</h1>
-<p class="note">{title}. As a file for programs: <a href="openapi.json">openapi.json</a>. <a href=".">To the page</a>.</p>
+<p class="note">{title}. For programs: <a href="openapi.json">openapi.json</a>. <a href=".">To the page</a>.</p>
 </header>
 <main>
 {sections}
@@ -63,9 +63,7 @@ def api_page(description: dict[str, Any]) -> str:
 
 
 def _section(method: str, path: str, operation: dict[str, Any]) -> str:
-    rows = [
-        (f"{each['name']} ({each['in']})", each.get("description", "")) for each in operation.get("parameters", ())
-    ]
+    rows = [(f"{each['name']} ({each['in']})", each.get("description", "")) for each in operation.get("parameters", ())]
     rows += [(kind, each["schema"].get("description", "")) for kind, each in _bodies(operation)]
     rows += [(status, each["description"]) for status, each in operation["responses"].items()]
     table = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from dlworkflow.errors import few, short
 from dlworkflow.files.text import printable
-from dlworkflow.inference.server.limits import Limits
 from dlworkflow.inference.server.answers import Refused
+from dlworkflow.inference.server.limits import Limits
 
 _FIELD = "file"
 _FORM, _JSON = "multipart/form-data", "application/json"
 _LONGEST_NAME = 200  # characters of a file's name in an answer
+_SECONDS_FOR_THE_REST = 5
+
+Content = TypeVar("Content")
 
 Hold = Callable[[int], None]
 """Called with how many bytes of a body have arrived; raises Refused where there is no room for them."""
@@ -31,29 +36,71 @@ class Upload(NamedTuple):
     content: bytes
 
 
-async def read_uploads(request: Request, limits: Limits, hold: Hold) -> list[Upload]:
+class Body:
+    """The body of a request as it arrives. Raises Refused as soon as it is known to be too large or too slow."""
+
+    def __init__(self, request: Request, limits: Limits) -> None:
+        self.headers, self.limits = request.headers, limits
+        self._stream, self._is_whole = request.stream, False
+
+    def check_type(self, wanted: str, way_out: str) -> None:
+        """Raise Refused, with the way out, for a body of another content type."""
+        given = self.headers.get("content-type", "")
+        if given.partition(";")[0].strip().casefold() != wanted:
+            found = f"content type {short(printable(given), 60)!r}" if given else "no content type"
+            raise Refused(415, f"{found}; {way_out}")
+
+    async def chunks(self, hold: Hold) -> AsyncGenerator[bytes, None]:
+        """Yield the body in parts, each after a call of `hold`."""
+        too_large = Refused(413, f"the request is too large; at most {self.limits.bytes:,} bytes")
+        length = self.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self.limits.bytes:
+            raise too_large
+        n_bytes = 0
+        async for chunk in self._stream():
+            n_bytes += len(chunk)
+            if n_bytes > self.limits.bytes:
+                raise too_large
+            hold(len(chunk))
+            yield chunk
+        self._is_whole = True
+
+    async def in_time(self, reading: Awaitable[Content]) -> Content:
+        """Return what is awaited, which reads the body."""
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await reading
+        except TimeoutError:
+            raise Refused(408, f"the request did not arrive within {self.limits.seconds:g} s") from None
+
+    async def drop_rest(self) -> None:
+        """Throw away what is still to come, for some seconds: a client that is sending reads no answer.
+
+        One that waits with the body until it is asked for (`Expect: 100-continue`) keeps it.
+        """
+        if not self._is_whole and "expect" not in self.headers:
+            with suppress(TimeoutError, ClientDisconnect):
+                async with asyncio.timeout(_SECONDS_FOR_THE_REST):
+                    async for _ in self._stream():
+                        continue
+
+
+async def read_uploads(body: Body, hold: Hold) -> list[Upload]:
     """Return the image files of a form. Raises Refused for any other body."""
-    _check_type(request, _FORM, f"send images as {_FORM} in the field {_FIELD!r}, as `curl -F {_FIELD}=@photo.jpg`")
-    form = await _in_time(_form(request, limits, hold), limits)
-    uploads = []
-    for name, value in form.multi_items():
-        if name != _FIELD:
-            raise Refused(400, f"unknown field {short(printable(name), 60)!r}; send images in the field {_FIELD!r}")
-        if not isinstance(value, UploadFile):
-            raise Refused(400, f"the field {_FIELD!r} has text and no file; with curl: -F {_FIELD}=@photo.jpg")
-        uploads.append(Upload(_shown(value.filename, len(uploads)), value.file.read()))
-        value.file.close()
-    if not uploads:
-        raise Refused(400, f"no file; send images in the field {_FIELD!r}")
-    return uploads
-
-
-async def read_rows(request: Request, limits: Limits, hold: Hold) -> list[Any]:
-    """Return the `rows` of a JSON object, one or more, whatever each may be. Raises Refused for any other body."""
-    _check_type(request, _JSON, f'send rows as {_JSON}: {{"rows": [...]}}')
-    body = await _in_time(_whole(request, limits, hold), limits)
+    body.check_type(_FORM, f"send images as {_FORM} in the field {_FIELD!r}, as `curl -F {_FIELD}=@photo.jpg`")
+    form = await body.in_time(_form(body, hold))
     try:
-        given = await asyncio.to_thread(json.loads, body)
+        return list(_uploads(form))
+    finally:
+        await form.close()
+
+
+async def read_rows(body: Body, hold: Hold) -> list[Any]:
+    """Return the `rows` of a JSON object, one or more, whatever each may be. Raises Refused for any other body."""
+    body.check_type(_JSON, f'send rows as {_JSON}: {{"rows": [...]}}')
+    content = await body.in_time(_whole(body, hold))
+    try:
+        given = await asyncio.to_thread(json.loads, content)
     except (ValueError, RecursionError) as error:
         reason = "is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise Refused(400, f"the body is no JSON: {short(printable(reason), 120)}") from None
@@ -63,42 +110,13 @@ async def read_rows(request: Request, limits: Limits, hold: Hold) -> list[Any]:
     rows = given["rows"]
     if not isinstance(rows, list) or not rows:
         raise Refused(400, f"rows: must be a list of at least one row, not {short(printable(repr(rows)), 60)}")
-    if len(rows) > limits.rows:
-        raise Refused(413, f"{len(rows):,} rows; at most {limits.rows:,} in a request")
+    if len(rows) > body.limits.rows:
+        raise Refused(413, f"{len(rows):,} rows; at most {body.limits.rows:,} in a request")
     return rows
 
 
-def _check_type(request: Request, wanted: str, way_out: str) -> None:
-    given = request.headers.get("content-type", "")
-    if given.partition(";")[0].strip().casefold() != wanted:
-        raise Refused(415, f"content type {short(printable(given), 60) or 'missing'}; {way_out}")
-
-
-async def _in_time(reading: Awaitable[Any], limits: Limits) -> Any:
-    try:
-        async with asyncio.timeout(limits.seconds):
-            return await reading
-    except TimeoutError:
-        raise Refused(408, f"the request did not arrive within {limits.seconds:g} s") from None
-
-
-async def _chunks(request: Request, limits: Limits, hold: Hold) -> AsyncGenerator[bytes, None]:
-    """Yield a body as it arrives. Raises Refused as soon as it is known to be too large."""
-    too_large = Refused(413, f"the request is too large; at most {limits.bytes:,} bytes")
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limits.bytes:
-        raise too_large
-    n_bytes = 0
-    async for chunk in request.stream():
-        n_bytes += len(chunk)
-        if n_bytes > limits.bytes:
-            raise too_large
-        hold(len(chunk))
-        yield chunk
-
-
-async def _whole(request: Request, limits: Limits, hold: Hold) -> bytes:
-    return b"".join([chunk async for chunk in _chunks(request, limits, hold)])
+async def _whole(body: Body, hold: Hold) -> bytes:
+    return b"".join([chunk async for chunk in body.chunks(hold)])
 
 
 class _InMemory(MultiPartParser):
@@ -107,14 +125,27 @@ class _InMemory(MultiPartParser):
     spool_max_size = max_file_size = 2**62  # the second is its name before Starlette 0.46
 
 
-async def _form(request: Request, limits: Limits, hold: Hold) -> FormData:
-    parser = _InMemory(request.headers, _chunks(request, limits, hold), max_files=limits.files, max_fields=limits.files)
+async def _form(body: Body, hold: Hold) -> FormData:
+    most = body.limits.files
+    parser = _InMemory(body.headers, body.chunks(hold), max_files=most, max_fields=most)
     try:
         return await parser.parse()
     except MultiPartException as error:
         if error.message.startswith("Too many files"):
-            raise Refused(413, f"too many files; at most {limits.files} in a request") from None
+            raise Refused(413, f"too many files; at most {most} in a request") from None
         raise Refused(400, f"the form cannot be read: {short(printable(error.message), 120)}") from None
+
+
+def _uploads(form: FormData) -> Iterator[Upload]:
+    """Yield the files of a form. Raises Refused for one with anything else, or without a file."""
+    for index, (name, value) in enumerate(form.multi_items()):
+        if name != _FIELD:
+            raise Refused(400, f"unknown field {short(printable(name), 60)!r}; send images in the field {_FIELD!r}")
+        if not isinstance(value, UploadFile):
+            raise Refused(400, f"the field {_FIELD!r} has text and no file; with curl: -F {_FIELD}=@photo.jpg")
+        yield Upload(_shown(value.filename, index), value.file.read())
+    if not form:
+        raise Refused(400, f"no file; send images in the field {_FIELD!r}")
 
 
 def _shown(name: str | None, index: int) -> str:

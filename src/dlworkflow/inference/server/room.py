@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dlworkflow.inference.server.limits import Limits
 from dlworkflow.inference.server.answers import BUSY, Refused
+from dlworkflow.inference.server.limits import Limits
 
 
 class Room:

@@ -71,7 +71,7 @@ class Service:
         return to_bytes(image)
 
     def _checked(self, rows: Sequence[Any]) -> list[Any]:
-        """Return rows of numbers as such, and those of a table as {column: value}. No text in them is read as a file."""
+        """Return rows of numbers as such, those of a table as {column: value}; no text is taken for a file's name."""
         columns, owner = self.predictor.columns, self.predictor.name
         if not all(isinstance(row, list if columns is None else dict | list) for row in rows):
             wanted = "lists of numbers" if columns is None else "objects {column: value}, or all lists of numbers"
