@@ -217,6 +217,8 @@ inference/rebuild: errors registry/user_code registry/user_files runs models mod
 inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
 inference/samples: errors files/paths data/images inference/arrays inference/inputs
+inference/server: _version errors files/text registry data/images inference/base inference/prediction
+    inference/records inference/rows
 inference/stored: errors engine/target_scale data/columns data/images runs
 inference/weights: errors engine/device engine/tasks data/folders data/images models models/libraries
     models/torchvision_models models/weights inference/rebuild

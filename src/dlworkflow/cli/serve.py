@@ -57,9 +57,8 @@ def serve(
     batch. Nothing is written. Ctrl-C or SIGTERM ends it when all requests are answered, with exit code 0.
 
     Examples:
-    dlw serve tinyvgg                                               # then open http://127.0.0.1:8000
-    curl -F file=@photo.jpg http://127.0.0.1:8000/predict           # {"predictions": [{"label": "pizza", ...
-    dlw serve best --host 0.0.0.0 --port 80
+    dlw serve tinyvgg                         # then open http://127.0.0.1:8000
+    dlw serve best --host 0.0.0.0 --port 80   # for the network
     """
     from importlib.util import find_spec
 
