@@ -308,6 +308,7 @@ cli/progress: errors files/numbers files/text registry/user_code engine/device e
     training/job cli/options
 cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
     inference/stored cli/command cli/options cli/runs_keeping cli/tables
+cli/serve: errors runs inference/backends inference/server cli/command cli/options cli/predict_model
 cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparison training/sweep cli/options
 cli/report: errors training/sweep analysis/report cli/command cli/options
 cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights

@@ -88,7 +88,7 @@ def served(run: str, *options: str):
     try:
         assert process.stderr is not None
         for line in process.stderr:
-            if found := re.search(r"http://\S+(?=;)", line):
+            if found := re.search(r"http://\S+", line):
                 yield found[0]
                 break
     finally:

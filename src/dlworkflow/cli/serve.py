@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dlworkflow.cli.command import takes_code
-from dlworkflow.cli.options import DeviceOption, RunArgument, RunsDirOption, Weights, count, say
+from dlworkflow.cli.options import BackendOption, DeviceOption, RunArgument, RunsDirOption, Weights, count, say
 
 
 def port_number(text: str) -> int:
@@ -31,6 +31,7 @@ def serve(
         int, typer.Option(metavar="PORT", parser=port_number, help="Port to listen at; 0 takes a free one.")
     ] = 8000,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
+    backend: BackendOption = None,
     device: DeviceOption = None,
     batch_size: Annotated[
         int,
@@ -62,6 +63,7 @@ def serve(
     """
     from importlib.util import find_spec
 
+    from dlworkflow.cli.predict_model import chosen_weights
     from dlworkflow.errors import ConfigError, not_installed
     from dlworkflow.runs import find_run
 
@@ -69,16 +71,18 @@ def serve(
         raise ConfigError(not_installed("dlw serve", missing[0], "serve"))
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
-    from dlworkflow.inference.predictor import Predictor
+    from dlworkflow.inference.backends import predictor_of
     from dlworkflow.inference.server import Limits, make_app
     from dlworkflow.inference.server.running import address_of, is_local, listen, own_names
     from dlworkflow.inference.server.running import serve as answer
 
     limits = Limits(bytes=max_mb * 10**6, files=max_files, seconds=timeout, queue=queue, batch_size=batch_size)
     with listen(host, port) as listening:
-        predictor = Predictor.from_run(found, weights=weights.value, device=device or "auto")
+        options: dict[str, Any] = {"backend": backend or "auto", "device": device or "auto"}
+        predictor = predictor_of([found], weights=weights.value, **options, on_note=lambda text: say(f"note    {text}"))
         app = make_app(predictor, limits, about={"run": found.name}, hosts=own_names(listening, host))
-        say(f"run {found.path} ({weights.value} weights) at {address_of(listening)}; Ctrl-C ends it")
+        which = chosen_weights(weights.value, None, predictor.backend)
+        say(f"run {found.path} {which} at {address_of(listening)} (Ctrl-C ends it)")
         if not is_local(listening):
             say("note    whoever reaches this machine can use it: there is no password and no encryption")
         answer(app, listening, limits)

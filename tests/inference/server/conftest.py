@@ -22,7 +22,7 @@ class Brightness(BasePredictor):
 
     task, classes, in_shape = get_task("multiclass"), ("dark", "light"), (3, 4, 4)
     transform, thresholds, columns = Pipeline(size=(4, 4)), (), None
-    name = "run 'brightness-001'"
+    name, backend = "run 'brightness-001'", "numpy"
 
     def __init__(self, before=lambda: None):
         self.batches, self.before = [], before

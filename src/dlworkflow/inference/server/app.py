@@ -100,6 +100,7 @@ def _facts(predictor: BasePredictor) -> dict[str, Any]:
     columns = predictor.columns
     return {
         "version": __version__,
+        "backend": predictor.backend,
         "model": predictor.name,
         "kind": predictor.kind,
         "task": predictor.task.name,
