@@ -38,9 +38,10 @@ def in_tmp(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def no_terminal_width(monkeypatch):
-    """Print tables as into a pipe, however wide the terminal is in which the tests run."""
-    monkeypatch.delenv("COLUMNS", raising=False)
+def no_terminal(monkeypatch):
+    """Print as into a pipe, however wide and coloured the terminal is in which the tests run."""
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -155,8 +155,8 @@ models/torchvision_models: errors models/published
 models/weights: errors files/paths files/writing data/download models models/backbone models/libraries
     models/published models/torchvision_models
 training: registry
-training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/signals
-    engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
+training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/scores
+    engine/signals engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
     training/frozen_features training/job training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
 training/choice: errors config data models models/weights
@@ -264,6 +264,7 @@ course/training: engine/given_accuracy engine/loop engine/scores engine/tasks me
 guide: errors
 cli:
 cli/app: _version errors files/text registry registry/user_files data/shards cli/command cli/options cli/streams
+cli/colours:
 cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
     models/recipes cli/options
 cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs
@@ -283,8 +284,8 @@ cli/doctor: _version engine/device data runs cli/data_text cli/options cli/table
 cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
     runs/evaluation_text training/trackers analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds
     cli/command cli/options cli/predict_model cli/tables
+cli/expected_time:
 cli/export: errors runs analysis/export cli/command cli/options cli/predict_model
-cli/fitting: files/numbers files/text
 cli/fitting: files/numbers files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables
@@ -295,7 +296,7 @@ cli/model_trace: errors engine/losses engine/random_state engine/tasks data data
     inference/inputs inference/rebuild analysis/scored_data course/trace cli/options
 cli/next_steps: errors files/text registry/user_code data data/images runs analysis/diagnosis cli/options
 cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
-    plotting/style runs models
+    plotting/style runs models cli/colours
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
 cli/predict: errors files/paths config/flags training/transfer inference/base inference/inputs inference/prediction
     cli/command cli/options cli/predict_model cli/predict_text
@@ -305,7 +306,7 @@ cli/predict_text: files/numbers files/text data/images plotting plotting/grid in
     cli/tables
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
     data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice
-    training/job cli/options
+    training/job cli/colours cli/expected_time cli/options
 cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
     inference/stored cli/command cli/options cli/runs_keeping cli/tables
 cli/serve: errors runs inference/backends inference/server cli/command cli/options cli/predict_model
@@ -317,7 +318,7 @@ cli/streams:
 cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options
     cli/runs cli/sweep_lines cli/tables
 cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
-cli/tables: errors files/numbers files/text cli/fitting cli/options
+cli/tables: errors files/numbers files/text cli/colours cli/fitting cli/options
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
     cli/model_trace cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/choice training/distributed

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from dlworkflow.cli.progress import Expected, duration
+from dlworkflow.cli.expected_time import Expected, duration
 
 
 def after(expected, seconds):
@@ -29,6 +29,12 @@ def test_the_time_is_said_again_where_epochs_become_longer():
     said = after(Expected(20), [2.0] * 3 + [20.0] * 3)
 
     assert [bool(text) for text in said] == [True, False, False, False, True, False]
+
+
+def test_tiny_epochs_on_a_busy_machine_do_not_repeat_the_time():
+    busy = [0.004 if number // 50 % 2 else 0.001 for number in range(12_000)]
+
+    assert len([text for text in after(Expected(12_000), busy) if text]) <= 2
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(42.0, "40 s"), (150.0, "2 min"), (7300.0, "2.0 h")])

@@ -732,7 +732,8 @@ def test_the_bar_moves_within_a_long_epoch(dlw, in_tmp, monkeypatch):
     monkeypatch.setattr("dlworkflow.cli.progress.BATCH_SECONDS", 0.0)
     answer = dlw("train", "circles_v2", "--epochs", "2", "--set", "data.batch_size=400")
 
-    assert re.search(r"epoch 2/2  75%\|.*train batch 1 of 2, test loss 0\.6\d{4}\]", answer.err)
+    assert re.search(r"epoch 2/2  75%\|.*train batch 1 of 2, loss 0\.6\d{3}, test loss 0\.6\d{4}\]", answer.err)
+    assert re.search(r"train batch 2 of 2, loss 0\.6\d{3}, [\d,.]+ batches/s, test loss 0\.6\d{4}\]", answer.err)
 
 
 def test_the_bar_shows_no_batch_of_a_short_epoch(dlw, in_tmp, monkeypatch):

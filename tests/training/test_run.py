@@ -339,6 +339,9 @@ def test_a_worker_that_was_killed_ends_the_run_as_failed_with_a_plain_reason(tmp
 def test_on_batch_is_called_after_each_batch_of_each_split(tmp_path):
     seen = []
     job = prepare(settings("circles_v2", "epochs=1", "data.batch_size=400", "data.val_fraction=0.1"))
-    workflow.train_job(job, runs_dir=tmp_path, on_batch=lambda *batch: seen.append(batch))
+    workflow.train_job(job, runs_dir=tmp_path, on_batch=lambda *batch: seen.append((*batch[:3], batch[3]())))
 
-    assert seen == [("train", 1, 2), ("train", 2, 2), ("test", 1, 1), ("val", 1, 1)]
+    assert [batch[:3] for batch in seen] == [("train", 1, 2), ("train", 2, 2), ("test", 1, 1), ("val", 1, 1)]
+    [row] = list_runs(tmp_path)[0].history()
+    by_split = {split: loss for split, _, _, loss in seen}  # of the last batch, the mean over the pass
+    assert by_split == pytest.approx({split: row[f"{split}_loss"] for split in by_split}, rel=1e-2)

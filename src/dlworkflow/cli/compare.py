@@ -141,7 +141,7 @@ def _print(
     cells: Callable[[dict[str, Any]], dict[str, Any]],
     is_whole: bool,
 ) -> None:
-    from dlworkflow.runs.comparison import sort_rows
+    from dlworkflow.runs.comparison import best_row, sort_rows
 
     column = ""
     if sort is not None:
@@ -157,7 +157,8 @@ def _print(
     columns = headings(keys if output in (Format.table, Format.md) else apart)
     first = [column, *_important(keys)]
     shown = [cells(row) for row in rows]
-    print_table(shown, columns, output, raw, first=first, whole=is_whole, every="`--columns all` prints every column")
+    look: Any = {"first": first, "whole": is_whole, "best": best_row(rows, column)}
+    print_table(shown, columns, output, raw, **look, every="`--columns all` prints every column")
     if output in (Format.table, Format.md):
         explain_marks(row for row in rows if set(row.get("over_batches", "").split()) & set(keys))
 

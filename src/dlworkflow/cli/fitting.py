@@ -37,7 +37,8 @@ def fitted(
     """Return rows and {key: heading} that take at most `width` columns of a terminal, and the keys left out for that.
 
     Without `first` text is wrapped to make room. With it, or where that is not enough, columns are kept as they fit:
-    the leftmost, `first`, those in which the rows differ, the others. A cell over several lines becomes several rows.
+    the leftmost, `first`, those in which the rows differ, the others. A cell over several lines becomes several rows;
+    what a row has beside the columns, each of them has.
     """
     by_column = {key: [row.get(key, "") for row in rows] for key in columns}
     least = {key: display_width(heading) for key, heading in columns.items()}
@@ -58,7 +59,11 @@ def fitted(
             narrowed[key] = min(widths[key], width, max(room, least[key]))
         differing = [key for key, cells in by_column.items() if len(set(cells)) > 1]
         kept = _kept(dict.fromkeys([leftmost, *first, *differing, *columns]), narrowed, width)
-    wrapped_rows = [line for row in rows for line in _over_lines({key: row.get(key, "") for key in kept}, narrowed)]
+    wrapped_rows: list[Cells] = []
+    for row in rows:
+        beside = {key: row[key] for key in row.keys() - columns.keys()}
+        lines = _over_lines({key: row.get(key, "") for key in kept}, narrowed)
+        wrapped_rows += [{**line, **beside} for line in lines]
     return wrapped_rows, {key: columns[key] for key in columns if key in kept}, [k for k in columns if k not in kept]
 
 

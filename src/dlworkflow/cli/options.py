@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from dlworkflow.cli.colours import echo, with_painted_start
 from dlworkflow.config.flags import DATA, OUTPUT, RUN
 from dlworkflow.errors import ConfigError, FileTakenError
 
@@ -285,7 +286,7 @@ def say(text: str) -> None:
     from dlworkflow.files.text import printable
 
     with suppress(OSError):  # the terminal was closed, or the pipe
-        typer.echo(printable(text), err=True)
+        echo(with_painted_start(printable(text), sys.stderr), sys.stderr)
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
-from statistics import median
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dlworkflow.cli.colours import BEST, echo, painted
+from dlworkflow.cli.expected_time import Expected
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.errors import DivergedError, few
 from dlworkflow.files.numbers import loss, number, percent
@@ -27,8 +30,8 @@ QUIET_SECONDS, BATCH_SECONDS = 1.0, 0.2
 
 _BAR = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
 
-WORTH_SAYING, MEASURED = 5.0, 0.5
-"""How many seconds a training takes at least for that to be said, and how many its epochs so far: tiny ones vary."""
+BESIDE_PARTS = 45
+"""Columns of a terminal for the epoch, a short bar and the times, beside which the rest is shown as it fits."""
 
 LINES_BESIDE_BAR = 50
 """A terminal shows a line per epoch above its bar up to this many epochs; beyond, the bar alone."""
@@ -41,7 +44,7 @@ class TrainingProgress:
         self._epochs, self._ended, self._quiet = 0, 0, quiet
         self._bar: Any = None
         self._run: Run | None = None
-        self._loss, self._due = "", 0.0
+        self._loss, self._due, self._first = "", 0.0, 0.0
         self._time: Expected | None = None
 
     def handlers(self) -> dict[str, Any]:
@@ -113,46 +116,37 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.clear()
 
-    def show_batch(self, split: str, number: int, batches: int) -> None:
-        """Move the bar within a long epoch."""
-        if time.monotonic() < self._due or self._bar is None:
+    def show_batch(self, split: str, number: int, batches: int, recent_loss: Callable[[], float]) -> None:
+        """Move the bar within a long epoch; the loss is read as rarely as the bar moves."""
+        at = time.monotonic()
+        if number == 1:
+            self._first = at
+        if at < self._due or self._bar is None:
             return
-        self._due = time.monotonic() + BATCH_SECONDS
+        self._due = at + BATCH_SECONDS
         self._bar.n = self._ended + (number / batches if split == "train" else 1)
         self._bar.set_description_str(f"epoch {self._ended + 1}/{self._epochs} ", refresh=False)
-        which = f"{split} batch {number:,} of {batches:,}"
-        self._bar.set_postfix_str(f"{which}, {self._loss}" if self._loss else which)
+        parts = [f"{split} batch {number:,} of {batches:,}", f"loss {recent_loss():.4f}"]
+        if number > 1:
+            parts.append(_rate((number - 1) / max(at - self._first, 1e-9)))
+        self._bar.set_postfix_str(_that_fit([*parts, *filter(None, [self._loss])]))
 
 
-class Expected:
-    """How long `epochs` epochs will take, from those that have ended; those before the `first` measure nothing."""
-
-    def __init__(self, epochs: int, *, first: int = 1) -> None:
-        self._epochs, self._first = epochs, first
-        self._seconds: list[float] = []
-        self._said = 0.0
-
-    def after(self, seconds: float) -> str:
-        """Return a sentence after an epoch of so many seconds, "" where it is not worth one or has been said.
-
-        It is said again where the epochs have become twice as long or short, as after a backbone is unfrozen.
-        """
-        self._seconds.append(seconds)
-        done = len(self._seconds)
-        if done < self._first or done == self._epochs or sum(self._seconds) < MEASURED:
-            return ""
-        expected = sum(self._seconds) + median(self._seconds[-3:]) * (self._epochs - done)
-        if expected < WORTH_SAYING or (self._said and 0.5 <= expected / self._said <= 2):
-            return ""
-        self._said = expected
-        return f"about {duration(expected)} in all, for {self._epochs:,} epochs"
+def _rate(batches: float) -> str:
+    """Return how many batches a second there are, or how many seconds one takes."""
+    return f"{float(f'{batches:.3g}'):,g} batches/s" if batches >= 1 else f"{1 / batches:.1f} s a batch"
 
 
-def duration(seconds: float) -> str:
-    """Return seconds as people say them: 40 s, 3 min, 2 h."""
-    if seconds < 100:
-        return f"{max(1, round(seconds / 5) * 5 if seconds >= 10 else round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+def _that_fit(parts: Sequence[str]) -> str:
+    """Return the first parts of what stands behind a bar that leave room for the bar on this terminal."""
+    try:
+        room = os.get_terminal_size(sys.stderr.fileno()).columns - BESIDE_PARTS
+    except (OSError, ValueError):  # a test's stream
+        room = len(", ".join(parts))
+    kept = list(parts)
+    while len(kept) > 1 and len(", ".join(kept)) > room:
+        del kept[-1]
+    return ", ".join(kept)
 
 
 def describe_epoch(epoch: Epoch, epochs: int) -> str:
@@ -267,7 +261,8 @@ def print_end(run: Run) -> None:
         marks = ", over samples"
     averaged = " of the averaged weights" if summary.scored == "averaged weights" else ""
     scored = f"best epoch {best['epoch']} (by {split} loss{averaged})" if best["epoch"] else f"untrained, {split} split"
-    typer.echo(f"{scored}: loss {best[f'{split}_loss']:.5f}" + (f", accuracy {acc}" if acc else "") + marks)
+    line = f"{scored}: loss {best[f'{split}_loss']:.5f}" + (f", accuracy {acc}" if acc else "") + marks
+    echo(painted(line, BEST, sys.stdout) if best["epoch"] else line, sys.stdout)
     if baseline is not None and baseline.metric == "accuracy":
         typer.echo(f"always answering {baseline.answer!r} scores {percent(baseline.score)} on the test split")
     elif baseline is not None:

@@ -115,7 +115,9 @@ def show(
         if shows_batch_means(summary):
             say("losses and accuracies are means over batches (averaging: batch); `dlw compare` has those over samples")
     cells = [pretty(row | {"epoch": int(row["epoch"])}) for row in rows]
-    print_table(cells, headings(rows[0]), output, without_nan(rows), first=("test_loss", "test_acc"))
+    best = summary.best["epoch"] if summary.best and len(rows) > 1 else None
+    at = next((index for index, row in enumerate(rows) if row["epoch"] == best), None)
+    print_table(cells, headings(rows[0]), output, without_nan(rows), first=("test_loss", "test_acc"), best=at)
 
 
 def _show_summary(run: Run, summary: Summary) -> None:

@@ -208,12 +208,12 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: Figu
     else:
         columns = headings(dict.fromkeys(key for row in rows for key in row))
     raw = rows if output is Format.json else [row | {"runs": " ".join(row["runs"])} for row in rows]
-    print_table([_cells(row) for row in rows], columns, output, raw, first=(metric,))
+    best = 0 if len(rows) > 1 and rows[0][metric] is not None else None
+    print_table([_cells(row) for row in rows], columns, output, raw, first=(metric,), best=best)
     if output in (Format.table, Format.md):
         explain_marks(rows)
-    best = best_run(found, rows, metric, settings.by)
-    if best is not None:
-        say(f"best run {found.run(best).path}")
+    if (name := best_run(found, rows, metric, settings.by)) is not None:
+        say(f"best run {found.run(name).path}")
     if metric.startswith("test_") and settings.at == "last":
         say("scores of each run's last epoch: none was chosen by the test data, only the order of the rows is")
     elif metric.startswith("test_"):

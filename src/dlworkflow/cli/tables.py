@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dlworkflow.cli.colours import BEST, echo, painted
 from dlworkflow.cli.fitting import fitted, output_width
 from dlworkflow.cli.options import say
 from dlworkflow.errors import few
@@ -16,6 +17,8 @@ from dlworkflow.files.numbers import is_number
 from dlworkflow.files.text import csv_cell, display_width, json_text, padded, printable
 
 Row = Mapping[str, Any]
+_BEST = "\0best"
+"""Beside the columns of a row that is in colour."""
 
 
 class Format(StrEnum):
@@ -42,21 +45,32 @@ def print_table(
     first: Sequence[str] = (),
     whole: bool = False,
     headed: bool = True,
+    best: int | None = None,
     every: str = "a wider terminal or `--format csv` shows every column",
 ) -> None:
     """Print rows as `render` does, a table no wider than the terminal.
 
     Columns that do not fit are left out, last those of `first`; a line on stderr says which, and how to see `every`
-    column. With `whole` nothing is left out; without `headed` the table has no headings.
+    column. With `whole` nothing is left out; without `headed` the table has no headings. The row with the index `best`
+    is in colour on a terminal that has colours.
     """
+    if best is not None:
+        rows = [{**row, _BEST: "yes"} if index == best else row for index, row in enumerate(rows)]
     width = output_width() if form is Format.table and not whole else None
     left_out: list[str] = []
     if width is not None:
-        cells = [{key: printable(row.get(key, "")) for key in columns} for row in rows]
+        cells = [{key: printable(row.get(key, "")) for key in (*columns, *({_BEST} & row.keys()))} for row in rows]
         rows, columns, left_out = fitted(cells, columns, width, first)
     text = render(rows, columns, form, raw)
-    text = text if headed else text.split("\n", 2)[2]
-    typer.echo(text.encode("utf-8-sig") if form is Format.csv_bom else text)
+    lines = text.split("\n") if form is Format.table else []
+    for index, row in enumerate(rows if lines else (), start=2):
+        if row.get(_BEST):
+            lines[index] = painted(lines[index], BEST, sys.stdout)
+    text = "\n".join(lines if headed else lines[2:]) if lines else text
+    if form is Format.csv_bom:
+        typer.echo(text.encode("utf-8-sig"))
+    else:
+        echo(text, sys.stdout)
     if left_out:
         say(f"note    left out to fit {width} columns of the terminal: {few(left_out, quoted=False)}; {every}")
 

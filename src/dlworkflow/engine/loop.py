@@ -70,8 +70,9 @@ class Epoch:
 EpochHandler = Callable[[Epoch], object]
 """What is called with each epoch as it ends. One that raises ends training."""
 
-BatchHandler = Callable[[str, int, int], object]
-"""What is called with each batch as it ends: the split, the number of the batch from 1, how many batches there are."""
+BatchHandler = Callable[[str, int, int, Callable[[], float]], object]
+"""What is called with each batch as it ends: the split, the number of the batch from 1, how many batches there are, and
+a function that returns the mean loss of the latest batches: that waits for the device."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def train_epochs(
 class Pass:
     """All that one pass over batches needs besides the batches: a model on its `device`, a loss, what to average.
 
-    `group` are the processes that share each batch.
+    `group` are the processes that share each batch. The total of the pass that runs is put into `running`, if any.
     """
 
     model: nn.Module
@@ -250,6 +251,7 @@ class Pass:
     averaging: Averaging = "sample"
     accuracy_fn: AccuracyFn | None = None
     group: Group | None = None
+    running: list[Total] | None = None
 
     def train(self, batches: Iterable[Batch], update: Update) -> tuple[Scores, Scores]:
         """Call `update` with the loss of each batch; return the scores before the updates, and those over samples."""
@@ -291,7 +293,10 @@ class Pass:
             return total.scores(), total.over_samples
 
     def _total(self) -> Total:
-        return Total(self.task, self.averaging, self.loss_fn, self.accuracy_fn, self.group)
+        total = Total(self.task, self.averaging, self.loss_fn, self.accuracy_fn, self.group)
+        if self.running is not None:
+            self.running[:] = [total]
+        return total
 
 
 def _with_outputs(task: Task, model: nn.Module, X: Tensor) -> Task:

@@ -116,6 +116,20 @@ def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
     return have + [row for row in rows if row.get(column) is None]
 
 
+def best_row(rows: Sequence[Row], column: str = "") -> int | None:
+    """Return the index of the best of several rows by a metric, by default the validation loss, else the test loss.
+
+    None where none is best: the rows are of several data sets, by default of several losses, or have no such number.
+    """
+    metric = column or ("val_loss" if any(row.get("val_loss") is not None for row in rows) else "test_loss")
+    scored = [row for row in rows if isinstance(row.get(metric), float)]
+    kinds = {(row.get("data"), None if column else row.get("loss")) for row in scored}
+    if len(scored) < 2 or len(kinds) > 1 or not metric.startswith(("train_", *_HELD_OUT)):
+        return None
+    best = sort_rows(scored, metric)[0]
+    return next(index for index, row in enumerate(rows) if row is best)
+
+
 def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:
     entries = [_entry(run, by, at) for run in runs]
     if by is not None and by not in SCORES and not any(by in entry.row for entry in entries):

@@ -19,6 +19,7 @@ from dlworkflow.engine.data_parallel import OwnDraws, OwnEpoch, SharedLoss, samp
 from dlworkflow.engine.loop import BatchHandler, Epoch, EpochHandler, Pass
 from dlworkflow.engine.mixup import Mixed, MixedLoss, Mixing
 from dlworkflow.engine.precision import Autocast
+from dlworkflow.engine.scores import Total
 from dlworkflow.engine.signals import Stoppable, StopRequest
 from dlworkflow.engine.tasks import LossFn, get_task
 from dlworkflow.models.backbone import Classifier, Staged
@@ -48,14 +49,14 @@ class Assembly:
 class _Watched:
     """Batches of a split; after each, `on_batch` is called."""
 
-    def __init__(self, batches: Any, split: str, on_batch: BatchHandler) -> None:
-        self._batches, self._split, self._on_batch = batches, split, on_batch
+    def __init__(self, batches: Any, split: str, on_batch: BatchHandler, running: list[Total]) -> None:
+        self._batches, self._split, self._on_batch, self._running = batches, split, on_batch, running
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         total = len(self._batches)
         for number, batch in enumerate(self._batches, start=1):
             yield batch
-            self._on_batch(self._split, number, total)
+            self._on_batch(self._split, number, total, self._running[0].recent_loss)
 
 
 def new_state(job: Job) -> TrainState:
@@ -75,13 +76,13 @@ def assemble(
     seen = _on_features(job, request)
     loaders = _loaders(seen, state.generators.own["val"], draws, epochs_done)
     batches: dict[str, Any] = {split: Stoppable(loader, request) for split, loader in loaders.items()}
+    running: list[Total] = []
     if on_batch is not None:
-        batches = {split: _Watched(each, split, on_batch) for split, each in batches.items()}
+        batches = {split: _Watched(each, split, on_batch, running) for split, each in batches.items()}
     model, training_loss, handlers = _wrapped(seen, draws, epochs_done)
     loss_fn = job.loss_fn if group is None else SharedLoss(job.loss_fn, group)
-    trained = Pass(
-        model, training_loss, get_task(job.task, job.loss_fn), job.device, averaging=job.config.averaging, group=group
-    )
+    task, averaging = get_task(job.task, job.loss_fn), job.config.averaging
+    trained = Pass(model, training_loss, task, job.device, averaging, group=group, running=running)
     tested = model if state.average is None else state.average.averaged
     if state.average is not None and isinstance(seen.model, Classifier):
         tested = Classifier(tested)
