@@ -175,3 +175,19 @@ def test_an_exported_run_is_predicted_without_torch(exported):
 
     assert found.stdout.splitlines()[-1] == "0"
     assert found.stderr == f"run runs/{RUN} (best weights, onnx)\n"
+
+
+# As torch does, from the real exporter
+
+
+@pytest.mark.slow
+def test_texts_and_numbers_of_a_table_are_predicted_as_with_torch(dlw, in_tmp):
+    rows = [f"{city},{age},{'yes' if age > 40 else 'no'}" for age in range(20, 60) for city in ("Zürich", "北京", "")]
+    (in_tmp / "pays.csv").write_text("\n".join(["city,age,pays", *rows]), encoding="utf-8")
+    dlw("train", "mlp", "--data", "pays.csv", "--epochs", 2, "--set", "data.missing=most_frequent")
+    assert dlw("export", "last").code == 0
+
+    torch, onnx = (dlw("predict", "pays.csv", "--format", "json", "--backend", name) for name in ("torch", "onnx"))
+
+    found, expected = (([one["label"], one["probability"]] for one in json.loads(each.out)) for each in (onnx, torch))
+    assert [pytest.approx(probability, abs=1e-5) for _, probability in expected] == [value for _, value in found]

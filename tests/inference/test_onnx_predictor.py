@@ -177,6 +177,16 @@ def test_a_model_of_a_newer_version(exported):
         exported(format=2)
 
 
+def test_a_model_whose_preprocessing_cannot_be_read(exported):
+    with pytest.raises(ModelError, match=r"model\.onnx' is damaged: data\.image_size: must be"):
+        exported(transform=[{"resize": {"size": [0, 5]}}])
+
+
+def test_a_model_of_other_classes_than_it_describes(exported, photos_here):
+    with pytest.raises(ModelError, match=r"model\.onnx': the file gives \(1, 3\) and describes \(1, 2\)"):
+        exported(classes=("a", "b")).predict(photos_here[0])
+
+
 def test_a_model_that_fails_while_it_runs_is_an_error_of_one_line(exported):
     with pytest.raises(ModelError, match=r"^model '.*model.onnx': onnxruntime fails: "):
         exported().predict_pixels(np.zeros((1, 2, 2), np.uint8), sources=["x"])

@@ -53,8 +53,8 @@ class OnnxPredictor(BasePredictor):
         and ConfigError without onnxruntime.
         """
         path = user_path(path)
-        session = _session(path)
-        found = read_description(session.get_modelmeta().custom_metadata_map, source=repr(str(path)))
+        session, properties = _opened(path)
+        found = read_description(properties, source=repr(str(path)))
         given = sorted(put.name for put in (*session.get_inputs(), *session.get_outputs()))
         if given != (named := sorted([*found.inputs, found.output])):
             raise ModelError(f"{str(path)!r} is damaged: it has {few(given)}, and describes {few(named)}")
@@ -65,7 +65,7 @@ class OnnxPredictor(BasePredictor):
             task=get_task(found.task),
             classes=tuple(map(nfc, found.classes)),
             in_shape=tuple(found.in_shape),
-            transform=pipeline_of(found.transform, found.in_shape) if found.kind == "image" else None,
+            transform=_transform(found, path) if found.kind == "image" else None,
             thresholds=tuple(found.thresholds or ()),
             columns=Columns.from_data(found.columns) if found.columns else None,
         )
@@ -116,14 +116,17 @@ class OnnxPredictor(BasePredictor):
 
     def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         try:
-            [output] = self.session.run([self.description.output], inputs)
+            output = np.asarray(self.session.run([self.description.output], inputs)[0], dtype=np.float32)
         except Exception as error:  # noqa: BLE001 - onnxruntime has no class of its own for all errors
             raise ModelError(f"{self.name}: onnxruntime fails: {first_line(error)}") from None
-        return np.asarray(output)
+        n, n_outputs = len(next(iter(inputs.values()))), len(self.classes) or 1
+        if output.shape != (n, n_outputs):
+            raise ModelError(f"{self.name}: the file gives {output.shape} and describes ({n}, {n_outputs})")
+        return output
 
 
-def _session(path: Path) -> Any:
-    """Return onnxruntime's session for a model file. Raises ModelError where it cannot be read."""
+def _opened(path: Path) -> tuple[Any, dict[str, str]]:
+    """Return onnxruntime's session for a model file, and the file's properties. Raises ModelError for another file."""
     try:
         import onnxruntime
     except ModuleNotFoundError:
@@ -134,9 +137,18 @@ def _session(path: Path) -> Any:
     options.intra_op_num_threads = 1  # a batch is predicted on each core
     options.log_severity_level = 4  # what fails is raised
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        cpu: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which prints on stdout
+        session = onnxruntime.InferenceSession(str(path), options, **cpu)
+        return session, session.get_modelmeta().custom_metadata_map
     except Exception as error:  # noqa: BLE001 - onnxruntime has no class of its own for all errors
         raise ModelError(f"{str(path)!r} is no ONNX model that can be read: {first_line(error)}") from None
+
+
+def _transform(description: Description, path: Path) -> Pipeline:
+    try:
+        return pipeline_of(description.transform, description.in_shape)
+    except ConfigError as error:
+        raise ModelError(f"{str(path)!r} is damaged: {error}") from None
 
 
 def _command(run: Run, weights: str) -> list[str]:
