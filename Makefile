@@ -9,7 +9,7 @@ QUICK := -n auto --dist worksteal -m "not slow and not faults"
 export PYTHONDONTWRITEBYTECODE = # tests start many processes: what one has compiled, the next one reads
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults test-oldest bench bench-scale lint types cov figures wheel-smoke check clean
+.PHONY: help setup demo test test-slow test-faults test-oldest bench bench-scale bench-ship lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,6 +44,9 @@ bench: $(READY) ## time the work against the notes' way and the floor; ARGS="--j
 
 bench-scale: $(READY) ## print time and memory against the size of the data (about ten minutes; ARGS=--quick)
 	@$(BIN)/python tests/bench/scale.py $(ARGS)
+
+bench-ship: $(READY) ## time exported models, cold and as a server (about three minutes; needs the photos)
+	@$(BIN)/python tests/bench/ship.py $(ARGS)
 
 lint: $(READY) ## check style and format
 	$(BIN)/ruff check .
