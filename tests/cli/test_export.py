@@ -226,3 +226,11 @@ def test_a_full_disk_leaves_no_file(runs, dlw):
     answer = dlw("export", "circles", "--format", "safetensors", "--out", "/dev/full")
 
     assert (answer.code, "No space left on device" in answer.err) == (1, True)
+
+
+@pytest.mark.parametrize("others", [["--format", "torch"], ["--out", "m.onnx"]], ids=" ".join)
+def test_a_package_has_no_other_format_and_no_file_beside_it(others, dlw, trained, in_tmp):
+    ended = dlw("export", trained / CIRCLES, "--package", "p", *others)
+
+    assert (ended.code, [*in_tmp.iterdir()]) == (2, [])
+    assert "--package: it is a folder with an ONNX file, model.onnx; leave out --format and --out" in ended.err

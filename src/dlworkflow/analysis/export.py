@@ -17,6 +17,7 @@ from dlworkflow.files.writing import check_output, write_output, write_text
 from dlworkflow.inference.export.description import TEST, Description
 from dlworkflow.inference.export.formats import FORMATS, Format
 from dlworkflow.inference.export.network import Network
+from dlworkflow.inference.export.package import check_package, write_package
 from dlworkflow.inference.export.parity import TOLERANCE, answers_of_file, answers_of_run, check_finite, compare
 from dlworkflow.inference.export.samples import Samples, random_samples, samples_of
 from dlworkflow.inference.predictor import Predictor
@@ -45,6 +46,7 @@ def export_run(
     *,
     format: str = "onnx",
     out: str | os.PathLike[str] | None = None,
+    package: str | os.PathLike[str] | None = None,
     weights: str = "best",
     overwrite: bool = False,
     data_dir: str | None = None,
@@ -54,24 +56,31 @@ def export_run(
 
     The file is `model.<suffix>` in the run folder, or `out`; an existing one stays without `overwrite`. Of safetensors,
     `labels.json` is written beside it. First, the file's predictions of up to 256 held-out samples are compared with
-    those of the run; where the data is not there, of random inputs. `model` is as for `Predictor.from_run`. Raises
-    ModelError for a model that the format cannot hold, or whose predictions differ by more than 1e-4 of a probability
-    (of a regression's largest value): nothing is written then. Raises RunError for a run without weights, and
-    ConfigError for an unknown format and for a file that must not be written.
+    those of the run; where the data is not there, of random inputs. With `package`, the new folder of that name is
+    written instead: an ONNX file and a script that runs it without dlworkflow, see `write_package`. `model` is as for
+    `Predictor.from_run`.
+
+    Raises ModelError for a model that the format cannot hold, or whose predictions differ by more than 1e-4 of a
+    probability (of a regression's largest value): nothing is written then. Raises RunError for a run without weights,
+    and ConfigError for an unknown format and for a file that must not be written.
     """
     run = run if isinstance(run, Run) else find_run(os.fspath(run))
+    if package is not None and (format != "onnx" or out is not None):
+        raise ConfigError("--package: it is a folder with an ONNX file, model.onnx; leave out --format and --out")
     kind = _format(format)
     path = user_path(out) if out is not None else run.export_path(kind.suffix)
     labels = path.with_name("labels.json") if kind.has_labels_beside else None
-    _check_outputs(
-        run, kind, [path] if labels is None else [path, labels], "--out" if out is not None else "", overwrite
-    )
+    if package is None:
+        paths = [path] if labels is None else [path, labels]
+        _check_outputs(run, kind, paths, "--out" if out is not None else "", overwrite)
     file = stored_weights(run, weights)
     description = _description(run, file, weights, kind)
     predictor = Predictor.from_run(run, weights=weights, device="cpu", model=model)
     if file.stat().st_mtime_ns != description.weights_mtime_ns:
         raise RunError(f"{run.name} wrote new {weights} weights meanwhile; export it again")
     description = replace(description, **_facts(predictor))
+    if package is not None:
+        check_package(user_path(package), description)
     samples, note = _samples(run, predictor, data_dir)
     converted = kind(Network(predictor), random_samples(predictor, 2).raw)
     content = converted.content(description)
@@ -90,7 +99,10 @@ def export_run(
         if labels is not None:  # before the other has its name: where one of them fails, neither is there
             write_text(labels, json_text(description.to_data(), indent=1) + "\n")
 
-    write_output(path, write, overwrite=overwrite)
+    if package is not None:
+        path = write_package(user_path(package), converted.content(description), description)
+    else:
+        write_output(path, write, overwrite=overwrite)
     notes = [note] if note else []
     if run.status() == "running":
         notes.append(f"{run.name} still trains: these are its {weights} weights up to now")

@@ -37,6 +37,13 @@ def export(
             metavar="FILE", help="File to write [default: model.onnx, .pt2 or .safetensors in the run folder]."
         ),
     ] = None,
+    package: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="New folder to write instead: model.onnx, a script that runs it without dlworkflow, a Dockerfile.",
+        ),
+    ] = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
     overwrite: OverwriteOption = False,
     data_dir: DataDirOption = None,
@@ -51,6 +58,7 @@ def export(
     Examples:
     dlw export
     dlw export circles --format torch --out circles.pt2
+    dlw export --package for-you
     """
     from dlworkflow.errors import ConfigError
     from dlworkflow.runs import find_run
@@ -63,7 +71,15 @@ def export(
     from dlworkflow.analysis.export import export_run
 
     say(f"run {found.path} {chosen_weights(weights.value, None)}")
-    exported = export_run(found, format=format_, out=out, weights=weights.value, overwrite=overwrite, data_dir=data_dir)
+    exported = export_run(
+        found,
+        format=format_,
+        out=out,
+        package=package,
+        weights=weights.value,
+        overwrite=overwrite,
+        data_dir=data_dir,
+    )
     for note in exported.notes:
         say(f"note: {note}")
     description = exported.description

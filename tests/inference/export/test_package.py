@@ -1,8 +1,11 @@
 """The folder to send: what is in it, and that its script reads files as the run does."""
 
 import json
+import shutil
+import subprocess
 import sys
 import tomllib
+import venv
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
+import dlworkflow as dlw
 from dlworkflow.data.columns import Column, Columns
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_bytes
@@ -60,6 +64,43 @@ def run(folder, monkeypatch, *arguments):
         spec.loader.exec_module(module)
     module.exit_code = end.value.code
     return module
+
+
+def command_of(folder, place):
+    """Install a package as its Dockerfile does, by Docker where it runs; return the command that predicts."""
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
+        built = subprocess.run(["docker", "build", "-q", folder], capture_output=True, text=True, check=True)
+        return ["docker", "run", "--rm", "--network", "none", "-v", f"{place}:{place}:ro", built.stdout.strip()]
+    venv.create(place / "env", with_pip=True)
+    model = place / "model"
+    model.mkdir()
+    python = str(place / "env" / "bin" / "python")
+    for line in (folder / "Dockerfile").read_text().splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "COPY":
+            for name in rest.split()[:-1]:
+                shutil.copy(folder / name, model)
+        elif word == "RUN":
+            subprocess.run([python, *rest.removeprefix("python ").split()], cwd=model, check=True, env={})
+        elif word == "ENTRYPOINT":
+            return [part.replace("/model", str(model)).replace("python", python, 1) for part in json.loads(rest)]
+    raise AssertionError("no ENTRYPOINT")
+
+
+@pytest.mark.slow
+def test_a_package_predicts_without_torch_and_dlworkflow_what_its_run_predicts(photos, in_tmp):
+    run = dlw.run_training(model="tinyvgg", data=str(photos), epochs=1)
+    given = sorted(photos.rglob("*.jpg"))
+    command = command_of(dlw.export_run(run, package="for-you").path, in_tmp)
+
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=True, env={})
+
+    found, expected = (
+        [json.loads(line) for line in done.stdout.splitlines()],
+        dlw.Predictor.from_run(run).predict(given),
+    )
+    assert [each["label"] for each in found] == [each.label for each in expected]
+    assert [each["probability"] for each in found] == pytest.approx([each.probability for each in expected], abs=1e-5)
 
 
 def test_a_package_is_five_files(tmp_path):

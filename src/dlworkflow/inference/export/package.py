@@ -81,12 +81,7 @@ def _facts(description: Description) -> str:
     if description.classes:
         parts += [f"The classes ({description.task}):", _lines(description.classes)]
     if description.parity:
-        parity = description.parity
-        what = "probability" if description.classes else "value, relative to the largest,"
-        parts.append(
-            f"Checked with {parity.samples:,} samples ({parity.source}) against the trained model: the largest "
-            f"difference of a {what} is {parity.difference:.1e}; {parity.changed:,} labels differ."
-        )
+        parts.append(f"Compared with the trained model over {description.parity.text(description.task)}.")
     return "\n\n".join(parts)
 
 
