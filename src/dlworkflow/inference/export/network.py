@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dlworkflow.data.columns import Columns
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.inference.predictor import Predictor
 
 
@@ -26,18 +27,32 @@ class Network(nn.Module):
         self.model = copy.deepcopy(predictor.model).cpu().to(memory_format=torch.contiguous_format).eval()
         self.task, self.target = predictor.task, predictor.target
         self.n_outputs = 1 if predictor.task.name in ("binary", "regression") else len(predictor.classes)
-        self.transform = predictor.transform
-        self.table = Encoded(predictor.columns) if predictor.columns is not None else None
+        self.prepared: nn.Module = nn.Identity()
+        if predictor.transform is not None:
+            self.prepared = Scaled(predictor.transform)
+        elif predictor.columns is not None:
+            self.prepared = Encoded(predictor.columns)
 
     def forward(self, *given: Tensor) -> Tensor:
-        if self.transform is not None:
-            inputs = self.transform.to_float(*given)
-        else:
-            inputs = given[0] if self.table is None else self.table(*given)
-        logits = self.model(inputs).reshape(-1, self.n_outputs)
+        logits = self.model(self.prepared(*given)).reshape(-1, self.n_outputs)
         if not self.task.has_accuracy:
             return self.target.undone(logits) if self.target else logits
         return self.task.probabilities(logits)
+
+
+class Scaled(nn.Module):
+    """Images as `Pipeline.to_float` makes them, in operations that torch.export has: uint8 in, float32 out."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        for name, values in (("mean", pipeline.mean or (0.0,)), ("std", pipeline.std or (1.0,))):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images.float() / 255 - self.mean) / self.std
 
 
 class Encoded(nn.Module):

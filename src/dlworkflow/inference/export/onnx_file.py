@@ -13,7 +13,7 @@ import torch
 from dlworkflow.data.columns import Column, Columns
 from dlworkflow.errors import ConfigError, ModelError, first_line, not_installed
 from dlworkflow.inference.export.description import CATEGORIES, METADATA_KEY, Description
-from dlworkflow.inference.export.network import Network
+from dlworkflow.inference.export.network import Encoded, Network
 from dlworkflow.inference.export.torch_file import program_of, quiet, tensors_of
 
 OPSET = 18
@@ -45,15 +45,13 @@ class OnnxFile:
             except Exception as error:
                 raise ModelError(f"ONNX cannot hold the model: {_reason(error)}; --format torch may") from error
         assert found is not None
-        for node in found.model.graph.all_nodes():  # paths of this machine, and names of the exporter's own
-            node.metadata_props.clear()
-            node.doc_string = None
         self._model: Any = found.model_proto
+        for graph in (self._model.graph, *self._model.functions):
+            _strip(graph)
         if self._model.ByteSize() > _MOST_BYTES:
             raise ModelError("ONNX cannot hold the model in one file: it has more than 2 GiB; use --format torch")
-        if CATEGORIES in example:
-            assert network.table is not None
-            _take_texts(self._model, network.table.columns)
+        if CATEGORIES in example and isinstance(network.prepared, Encoded):
+            _take_texts(self._model, network.prepared.columns)
 
     def content(self, description: Description) -> bytes:
         """Return the whole file, with a description in it."""
@@ -73,6 +71,17 @@ class OnnxFile:
         [found] = session.run(None, dict(raw))
         answers: np.ndarray = found
         return answers
+
+
+def _strip(graph: Any) -> None:
+    """Remove the exporter's notes, which name paths of this machine, from a graph and those within its nodes."""
+    for part in (graph, *graph.node, *graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _strip(inner)
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from dlworkflow.errors import ModelError, first_line
 from dlworkflow.inference.export.description import CATEGORIES, METADATA_KEY, Description
-from dlworkflow.inference.export.network import Network, codes_of
+from dlworkflow.inference.export.network import Encoded, Network, codes_of
+
+_MOST = 2**31 - 1  # samples in a batch: torch before 2.7 takes 2**63 - 1 for a limit of the model's
 
 
 class TorchFile:
@@ -52,7 +54,7 @@ def program_of(network: Network, example: tuple[Tensor, ...]) -> torch.export.Ex
 
     Raises ModelError for a model that cannot be one: whose steps depend on the values of its inputs, say.
     """
-    shapes = (tuple({0: torch.export.Dim("n")} for _ in example),)
+    shapes = (tuple({0: torch.export.Dim("n", max=_MOST)} for _ in example),)
     try:
         with quiet():
             program = torch.export.export(network, example, dynamic_shapes=shapes, strict=False)
@@ -89,8 +91,8 @@ def quiet() -> Iterator[None]:
 def tensors_of(network: Network, raw: Mapping[str, Any]) -> tuple[Tensor, ...]:
     """Return raw inputs as the network takes them."""
     return tuple(
-        codes_of(network.table.columns, values)
-        if name == CATEGORIES and network.table is not None
+        codes_of(network.prepared.columns, values)
+        if name == CATEGORIES and isinstance(network.prepared, Encoded)
         else torch.from_numpy(np.ascontiguousarray(values))
         for name, values in raw.items()
     )
