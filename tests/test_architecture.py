@@ -203,8 +203,8 @@ inference/averaging: engine/target_scale engine/tasks inference/base
 inference/backends: errors runs inference/base inference/onnx_predictor inference/predictor inference/stored
 inference/base: errors engine/tasks data/columns data/images inference/arrays inference/inputs inference/parallel
     inference/prediction inference/records inference/rows inference/samples
-inference/export: _version errors files/text files/writing registry registry/user_files data/columns runs/stored
-    inference/predictor
+inference/export: _version errors files/text files/writing registry registry/user_files data/columns data/images
+    runs/stored inference/predictor
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs
     inference/base inference/export inference/stored
