@@ -110,7 +110,7 @@ metrics/report: files/notebook engine/losses engine/target_scale engine/tasks me
     metrics/per_class
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
-plotting/curves: errors plotting/style
+plotting/curves: errors plotting/points plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
 plotting/fonts:
 plotting/grid: errors plotting/style

@@ -53,6 +53,14 @@ def test_a_validation_split_has_a_curve_and_each_split_its_colour():
     assert {x.get_label(): to_hex(x.get_color()) for x in figure.axes[0].lines} == SPLIT_COLOURS
 
 
+@pytest.mark.parametrize("n", [3, 300])
+def test_curves_are_told_apart_without_their_colours(n):
+    splits = plot_loss_curves(history(n, val_loss=[1.0] * n, val_acc=[0.5] * n)).axes[0].lines
+    runs = plot_run_curves({f"r{i}": history(n, train_loss=[i + 1.0] * n) for i in range(8)}).axes[0].lines
+
+    assert [len({line.get_marker() for line in lines} - {""}) for lines in (splits, runs)] == [3, 8]
+
+
 def test_the_best_epoch_is_a_line_in_both_panels_and_named_in_the_legend():
     figure = plot_loss_curves(history(), best_epoch=2)
 
@@ -85,10 +93,10 @@ def test_one_epoch_is_a_dot_and_its_tick_is_1():
     assert [tick for tick in axis.get_xticks() if 0.5 <= tick <= 1.5] == [1]
 
 
-def test_1000_epochs_are_a_line_without_dots_over_whole_epochs():
+def test_1000_epochs_are_a_line_with_a_few_marks_over_whole_epochs():
     axis = plot_loss_curves(history(1000)).axes[0]
 
-    assert axis.lines[0].get_marker() == ""
+    assert axis.lines[0].get_markevery() == (0, 125)
     assert len(axis.lines[0].get_ydata()) == 1000
     assert all(float(tick).is_integer() for tick in axis.get_xticks())
 
@@ -103,7 +111,7 @@ def test_an_epoch_between_two_gaps_is_a_dot():
     values = np.full(40, np.nan)
     values[7] = 0.5
     axis = plot_loss_curves({"train_loss": values}).axes[0]
-    [dot] = [line for line in axis.lines if line.get_marker() == "o"]
+    [dot] = [line for line in axis.lines if line.get_label() == "_alone"]
 
     assert (dot.get_xdata().tolist(), dot.get_ydata().tolist()) == ([8], [0.5])
 

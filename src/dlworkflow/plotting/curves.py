@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from dlworkflow.errors import DlwError
+from dlworkflow.plotting.points import class_marker
 from dlworkflow.plotting.style import (
     BLACK,
     BLUE,
@@ -27,7 +29,10 @@ from dlworkflow.plotting.style import (
 
 SPLITS = ("train", "val", "test")
 MOST_RUNS = 24  # eight colours with three kinds of line
-MARKED = 25  # up to this many epochs each is a dot
+MARKED = 25  # up to this many epochs each has a mark
+MARKS = 8  # on a longer curve
+SHAPES = {"train": "o", "val": "^", "test": "s"}
+"""The marks of the splits: with them, curves are told apart without their colours."""
 LINES = ("-", "--", ":")
 DASH = 9  # length of a dash of curves that coincide, in widths of the line
 COINCIDE = "dashes in several colours: curves that coincide"
@@ -62,9 +67,10 @@ def plot_loss_curves(
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     handles: dict[str, Any] = {}
     for axis, (measure, curves) in zip(axes, panels, strict=True):
-        for (split, values), turn in zip(curves.items(), _turns(list(curves.values())), strict=True):
-            _draw_curve(axis, values, n, color=SPLIT_COLOURS[split], label=split, **turn)
-            handles.setdefault(split, Line2D([], [], color=SPLIT_COLOURS[split], marker=_marker(n), markersize=4))
+        for i, ((split, values), turn) in enumerate(zip(curves.items(), _turns(list(curves.values())), strict=True)):
+            look: dict[str, Any] = {"color": SPLIT_COLOURS[split], "marker": SHAPES[split]}
+            _draw_curve(axis, values, n, place=i / len(curves), label=split, **look | turn)
+            handles.setdefault(split, Line2D([], [], markersize=5, **look))
         if best_epoch is not None:
             line = axis.axvline(best_epoch, color=GREY, linestyle="--", linewidth=1.2, zorder=1, label="best epoch")
             handles[f"best epoch: {best_epoch}"] = line
@@ -86,7 +92,8 @@ def plot_learning_rate(rates: Sequence[float], *, ax: Axes | None = None) -> Fig
     if not len(values):
         raise DlwError("an empty history: no learning rate to draw")
     figure, axis, _ = axes_for(ax, 6.2, 3.6)
-    _draw_curve(axis, values, len(values), color=BLUE, label="learning rate", drawstyle="steps-mid")
+    marks: dict[str, Any] = {"marker": ""} if len(values) > MARKED else {}
+    _draw_curve(axis, values, len(values), color=BLUE, label="learning rate", drawstyle="steps-mid", **marks)
     _frame(axis, "lr", [values], len(values), "learning rate")
     return figure
 
@@ -109,7 +116,8 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
     figure = new_figure(10.4, 3.4 * len(measures) + 0.6)
     axes = figure.subplots(len(measures), 2, sharey="row", sharex=True, squeeze=False)
     styles: list[dict[str, Any]] = [
-        {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i // len(COLOURS)]} for i in range(len(curves))
+        {"color": COLOURS[i % len(COLOURS)], "marker": class_marker(i), "linestyle": LINES[i // len(COLOURS)]}
+        for i in range(len(curves))
     ]
     coincide = False
     for row, (measure, of_runs) in zip(axes, measures.items(), strict=True):
@@ -117,8 +125,8 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
         for axis, (split, drawn) in zip(row, both.items(), strict=True):
             turns = _turns(drawn)
             coincide = coincide or any(turns)
-            for (name, *_), values, style, turn in zip(curves, drawn, styles, turns, strict=True):
-                _draw_curve(axis, values, n, label=name, **style | turn)
+            for i, ((name, *_), values, style, turn) in enumerate(zip(curves, drawn, styles, turns, strict=True)):
+                _draw_curve(axis, values, n, place=i / len(curves), label=name, **style | turn)
             _frame(axis, measure, [*both["train"], *both["test"]], n, loss_label)
             axis.set_title(f"{split.capitalize()} {'loss' if measure == 'loss' else 'accuracy'}", fontsize=11)
             axis.label_outer()
@@ -126,7 +134,7 @@ def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_l
     notes = [f"the first {len(shown)} of {len(runs)} runs"] * (len(runs) > len(shown)) + [COINCIDE] * coincide
     if notes:
         figure.suptitle("; ".join(notes), fontsize=9)
-    legend_below(figure, [Line2D([], [], marker=_marker(n), markersize=4, **style) for style in styles], names)
+    legend_below(figure, [Line2D([], [], markersize=5, **style) for style in styles], names)
     return figure
 
 
@@ -176,19 +184,21 @@ def _finite(curves: Curves) -> Curves:
     return {split: values for split, values in curves.items() if np.isfinite(values).any()}
 
 
-def _draw_curve(axis: Axes, values: np.ndarray, n: int, **style: Any) -> None:
-    """Draw a curve over epochs 1, 2, ...; an epoch between two gaps is a dot, since it has no line."""
+def _draw_curve(axis: Axes, values: np.ndarray, n: int, *, place: float = 0.0, **style: Any) -> None:
+    """Draw a curve over epochs 1, 2, ...; an epoch between two gaps is a mark, since it has no line.
+
+    Each epoch of a few has a mark, of many some have: from `place` on, a fraction of the way from one to the next.
+    """
     epochs = np.arange(1, len(values) + 1)
-    style = {"linewidth": 1.8 if n <= 200 else 1.2, "marker": _marker(n), "markersize": 4, **style}
+    style = {"linewidth": 1.8 if n <= 200 else 1.2, "marker": "o", "markersize": 4, **style}
+    if len(values) > MARKED:
+        step = math.ceil(len(values) / MARKS)
+        style["markevery"] = (round(place * step), step)
     [line] = axis.plot(epochs, values, **style)
     gap = np.isnan(np.concatenate([[np.nan], values, [np.nan]]))
     alone = ~gap[1:-1] & gap[:-2] & gap[2:]
-    if alone.any() and not _marker(n):
-        axis.plot(epochs[alone], values[alone], "o", markersize=3, color=line.get_color(), label="_alone")
-
-
-def _marker(n: int) -> str:
-    return "o" if n <= MARKED else ""
+    if alone.any() and len(values) > MARKED:
+        axis.plot(epochs[alone], values[alone], style["marker"], markersize=3, color=line.get_color(), label="_alone")
 
 
 def _frame(axis: Axes, measure: str, curves: Sequence[np.ndarray], n: int, loss_label: str) -> None:

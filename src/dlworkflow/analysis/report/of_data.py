@@ -13,6 +13,7 @@ from dlworkflow.analysis.report.of_scores import samples_of
 from dlworkflow.analysis.report.pictures import of_figure, of_image
 from dlworkflow.errors import CodeError, DlwError, few
 from dlworkflow.files.numbers import number
+from dlworkflow.files.text import without_places
 from dlworkflow.runs import Summary
 
 EXAMPLES = 12
@@ -45,7 +46,8 @@ def _about(summary: Summary) -> str:
     task = {"regression": "a number is predicted for each", "multilabel": "each has any number of the classes"}
     classes = f" {len(summary.classes):,} classes: {few(summary.classes, 12, quoted=False)}." if summary.classes else ""
     each = task.get(summary.task, "each has one class")
-    source = f", from {summary.source}" if summary.source not in ("", "made on the spot") else f" ({summary.source})"
+    place = without_places(summary.source)
+    source = "" if place == summary.data else f" ({place})"
     return f"{summary.data}{source}: {samples_of(summary)}{size}; {each}.{classes}"
 
 

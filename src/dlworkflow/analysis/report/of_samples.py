@@ -29,14 +29,19 @@ def samples_section(material: Material, scored: Scored) -> Section | None:
     worst, best = report.errors(), _best(report)
     what = samples_of(material.run.summary())
     if report.classes:
-        worst_title = f"The {min(SHOWN, len(worst))} of {len(worst):,} errors with the highest loss"
+        worst_title = _title(len(worst), "errors", "with the highest loss")
         best_title = "Right predictions with the lowest loss, of each class in turn"
     else:
-        worst_title = f"The {min(SHOWN, len(worst))} {what} that are furthest from the truth"
+        worst_title = _title(len(worst), what, "that are furthest from the truth")
         best_title = f"The {len(best)} {what} that are closest to the truth"
     show = _gallery if material.run.summary().kind == "image" else _table
     blocks = [show(material, title, rows[:SHOWN]) for title, rows in ((worst_title, worst), (best_title, best)) if rows]
     return Section("Worst and best predictions", blocks)
+
+
+def _title(n: int, what: str, which: str) -> str:
+    one = what.removesuffix("s")
+    return f"The {SHOWN} of {n:,} {what} {which}" if n > SHOWN else f"All {n} {what}" if n > 1 else f"The only {one}"
 
 
 def _best(report: EvaluationReport) -> list[Row]:
