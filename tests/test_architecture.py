@@ -239,8 +239,9 @@ analysis/figures: errors engine/loop data/splits metrics/report plotting plottin
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
 analysis/report: _version errors files/numbers files/paths files/text files/writing registry registry/user_code
     config/command_line data data/first_rows data/protocol data/splits metrics/functions metrics/multilabel
-    metrics/report plotting/grid runs runs/cells runs/comparison runs/evaluation_text analysis/comparison_figures
-    analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures analysis/run_figures
+    metrics/report plotting/grid runs runs/cells runs/comparison runs/evaluation_text runs/notes
+    analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures
+    analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
     analysis/data_figures analysis/scored_data

@@ -18,6 +18,7 @@ from dlworkflow.analysis.evaluation import evaluate_part, report_part, write_eva
 from dlworkflow.analysis.figures import Material
 from dlworkflow.analysis.report import of_runs
 from dlworkflow.analysis.report.document import Command, Document, Section, Table, Text
+from dlworkflow.analysis.report.of_settings import repeat_section
 from dlworkflow.analysis.report.pictures import of_image
 from dlworkflow.analysis.report.rendering import as_html, as_markdown
 from dlworkflow.analysis.scored_data import load_part
@@ -242,6 +243,24 @@ def test_a_run_that_failed_before_its_first_epoch_says_why(runs, page, tmp_path)
 
     assert "has no score: it is failed, and no epoch has ended: the loss became nan" in found
     assert "The run is failed after 0 of 3 epochs" in found
+
+
+def test_the_note_and_the_tags_of_a_run_are_at_the_top(runs, page, tmp_path):
+    run = Run(shutil.copytree(runs["line"].path, tmp_path / "noted"))
+    run.tag("good", "<i>")
+    run.write_note("tried at night")
+
+    assert re.search(r"Note: tried at night\s+Tags: good, <i>\.", page(run).text)
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"packages": 7, "machine": [], "data_fingerprint": "x"}', ""])
+def test_versions_that_are_damaged_are_left_out(content, runs, tmp_path):
+    run = Run(shutil.copytree(runs["line"].path, tmp_path / "damaged"))
+    (run.path / "environment.json").write_text(content)
+
+    versions = repeat_section(run).blocks[-1]
+
+    assert [row["name"] for row in versions.rows] == ["device", "threads"]
 
 
 def test_nothing_is_written_into_a_run(runs, page, state_of):

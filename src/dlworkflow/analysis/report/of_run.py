@@ -9,8 +9,9 @@ from dlworkflow.analysis.report.of_data import data_section
 from dlworkflow.analysis.report.of_samples import samples_section
 from dlworkflow.analysis.report.of_scores import headline, picture_of, score, scores_section, warnings_of
 from dlworkflow.analysis.report.of_settings import repeat_section, settings_section
-from dlworkflow.errors import CodeError, DlwError
+from dlworkflow.errors import CodeError, DlwError, RunError
 from dlworkflow.runs import Run, shows_batch_means, trained_epochs
+from dlworkflow.runs.notes import SEPARATOR
 
 
 def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[str], list[Section]]:
@@ -32,7 +33,17 @@ def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[st
         settings_section(run),
         repeat_section(run),
     ]
-    return headline(run.summary(), scored), [section for section in sections if section is not None]
+    return [*headline(run.summary(), scored), *_kept(run)], [section for section in sections if section is not None]
+
+
+def _kept(run: Run) -> list[str]:
+    """Return the note and the tags of a run."""
+    try:
+        notes = run.notes()
+    except RunError as error:
+        return [f"Its tags and its note are left out: {error}."]
+    tags = [f"Tags: {SEPARATOR.join(notes.tags)}."] if notes.tags else []
+    return ([f"Note: {notes.note}"] if notes.note else []) + tags
 
 
 def _training(material: Material) -> Section | None:

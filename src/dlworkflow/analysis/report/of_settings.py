@@ -61,8 +61,8 @@ def repeat_section(run: Run) -> Section:
     blocks: list[Block] = [Command(command)]
     if without_places(command) != command:
         blocks.append(Text("Files and folders are named without their place: write where they are on your machine."))
-    rows = [{"what": what, "value": value} for what, value in _versions(run)]
-    blocks.append(Table("Versions and machine", {"what": "name", "value": "value"}, rows))
+    rows = [{"name": name, "value": value} for name, value in _versions(run)]
+    blocks.append(Table("Versions and machine", {"name": "name", "value": "value"}, rows))
     return Section("How to repeat it", blocks)
 
 
