@@ -188,7 +188,7 @@ def _without_a_run(
     model: str, weights: str, options: Mapping[str, Any], device: str | None, offline: bool
 ) -> BasePredictor:
     """Return what predicts for `--model`: an exported file, a file of weights, or those that are published."""
-    if model.endswith(".onnx"):
+    if model.casefold().endswith(".onnx"):
         _refuse(options, f"not with --model {model}, which has classes and preprocessing of its own")
         return from_exported(model, weights, device)
     from dlworkflow.training.transfer import is_file
