@@ -282,6 +282,7 @@ def test_a_reader_that_has_gone_ends_the_command_quietly(runs):
         ("dlw train tiny", 2, ["tinyvgg"]),
         ("dlw train tinyvgg --data pizza", 4, ["pizza_steak_sushi"]),
         ("dlw show tiny", 2, ["tinyvgg-digits-001"]),
+        ("dlw runs rm tiny", 3, ["tinyvgg-digits-001"]),
     ],
 )
 def test_a_shell_completes_commands_models_data_and_runs(words, at, offered, runs):

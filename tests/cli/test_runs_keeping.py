@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.runs import Run, list_runs
 from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 
@@ -276,6 +276,14 @@ def test_a_run_may_be_tagged_while_it_is_trained(runs):
         run.update_summary(status="finished")
 
     assert run.notes().tags == ["good"]
+
+
+def test_a_run_that_is_gone_meanwhile_cannot_be_tagged(runs):
+    run = Run(runs / LINE)
+    shutil.rmtree(run.path)
+
+    with pytest.raises(RunError, match=r"cannot write .*notes\.json"):
+        run.tag("good")
 
 
 def test_damaged_notes_are_reported_and_the_run_can_be_removed(dlw, runs):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from importlib.metadata import version
 import pytest
 import torch
 import yaml
+
+from dlworkflow.cli.progress import TrainingProgress
 
 SCORES = (("loss", 1), ("acc", 100))  # as the history holds them, and times what they are shown
 LINE = ("train", "line", "--epochs", "2")
@@ -734,6 +737,13 @@ def test_the_bar_moves_within_a_long_epoch(dlw, in_tmp, monkeypatch):
 
     assert re.search(r"epoch 2/2  75%\|.*train batch 1 of 2, loss 0\.6\d{3}, test loss 0\.6\d{4}\]", answer.err)
     assert re.search(r"train batch 2 of 2, loss 0\.6\d{3}, [\d,.]+ batches/s, test loss 0\.6\d{4}\]", answer.err)
+
+
+def test_no_loss_is_fetched_from_the_device_for_a_batch_that_the_bar_does_not_show():
+    progress = TrainingProgress()
+    progress._bar, progress._due = "a bar", math.inf
+
+    progress.show_batch("train", 1, 2, recent_loss=lambda: pytest.fail("it waits for the device"))
 
 
 def test_the_bar_shows_no_batch_of_a_short_epoch(dlw, in_tmp, monkeypatch):

@@ -9,6 +9,7 @@ import math
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -30,6 +31,7 @@ class Setting:
     default: str
 
 
+@cache
 def fixed_settings() -> dict[str, Setting]:
     """Return the settings of the classes in `settings` by dotted key, sections first, in their order."""
     return {setting.key: setting for setting in (*_settings(TrainConfig, ""), *_settings(SweepSettings, "sweep."))}

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Tree = dict[str, Any]
@@ -19,7 +18,9 @@ MOST = 2**31 - 1
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, defer_build=True
+    )  # a help text needs no validator
 
 
 class _OpenSettings(_Settings):
@@ -203,7 +204,7 @@ class TrainConfig(_Settings):
     model: ModelSettings
     data: DataSettings
     optimizer: OptimizerSettings
-    schedule: ScheduleSettings = ScheduleSettings(name="constant", warmup_epochs=0.0)
+    schedule: ScheduleSettings = Field(default_factory=lambda: ScheduleSettings(name="constant", warmup_epochs=0.0))
     loss: Annotated[Any, BeforeValidator(_checked_loss)] = Field(
         None,
         description="Training loss: a name of `dlw list losses`, or a mapping as {name: huber, delta: 0.5} [default: "
@@ -325,8 +326,15 @@ class TrainConfig(_Settings):
         """Return the settings as plain nested dictionaries, in the order of the classes."""
         return self.model_dump(mode="json")
 
+    @classmethod
+    def default_of(cls, name: str) -> Any:
+        """Return the default of a setting or of a section."""
+        return cls.model_fields[name].get_default(call_default_factory=True)
+
     def to_yaml(self) -> str:
         """Return the settings as a YAML file that `read_file` takes back."""
+        import yaml
+
         return yaml.safe_dump(self.to_tree(), sort_keys=False, allow_unicode=True)
 
 

@@ -307,14 +307,14 @@ def _number_folder(new: Path, stem: str) -> Path:
             number += 1
 
 
-def size_of(folder: Path) -> int:
+def size_of(folder: str | Path) -> int:
     """Return how many bytes the files of a folder have; those that are gone meanwhile count nothing."""
     total = 0
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(OSError):
                 is_folder = entry.is_dir(follow_symlinks=False)
-                total += size_of(Path(entry.path)) if is_folder else entry.stat(follow_symlinks=False).st_size
+                total += size_of(entry.path) if is_folder else entry.stat(follow_symlinks=False).st_size
     return total
 
 

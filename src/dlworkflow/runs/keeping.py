@@ -33,7 +33,7 @@ def remove_folder(folder: Path, members: Sequence[Run] = ()) -> None:
     """
     check_folder(folder, members)
     remains = folder.with_name(f".{folder.name[:_LONGEST]}.{secrets.token_hex(8)}.dlw-removed")
-    _move(folder, remains)
+    _move(folder, remains, "remove")
     for left in folder.parent.iterdir():
         if _REMOVED.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
@@ -71,7 +71,7 @@ def rename_run(run: Run, name: str) -> Run:
     new = Run(run.path.with_name(name))
     if os.path.lexists(new.path):
         raise RunError(f"{str(new.path)!r} exists already; choose another name")
-    _move(run.path, new.path)
+    _move(run.path, new.path, "rename")
     rename_in_evaluations(new.path, run.name, name)
     return new
 
@@ -103,7 +103,7 @@ def _says_running(run: Run) -> bool:
     return False
 
 
-def _move(folder: Path, target: Path) -> None:
+def _move(folder: Path, target: Path, what: str) -> None:
     """Rename a folder, which nobody starts to train meanwhile; Windows renames none with a locked file in it."""
     try:
         if not IS_POSIX:
@@ -114,4 +114,4 @@ def _move(folder: Path, target: Path) -> None:
                 raise RunError(f"{folder.name} is being trained by another process")
             folder.rename(target)
     except OSError as error:
-        raise RunError(f"cannot rename {str(folder)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot {what} {str(folder)!r}: {error.strerror or first_line(error)}") from None

@@ -104,7 +104,7 @@ def _with_schedule(config: TrainConfig, n_batches: int) -> TrainConfig:
     except ConfigError:
         if not is_of_recipe(config, "schedule"):
             raise
-        return config.model_copy(update={"schedule": TrainConfig.model_fields["schedule"].default})
+        return config.model_copy(update={"schedule": TrainConfig.default_of("schedule")})
     return config
 
 

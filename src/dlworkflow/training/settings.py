@@ -233,7 +233,7 @@ def fitting_data(config: TrainConfig, splits: Splits) -> TrainConfig:
     of_recipe = [key for key in found if is_of_recipe(config, key)]
     if wrong := [f"{key}: {sentence}" for key, sentence in found.items() if key not in of_recipe]:
         raise ConfigError(*wrong)
-    return config.model_copy(update={key: TrainConfig.model_fields[key].default for key in of_recipe})
+    return config.model_copy(update={key: TrainConfig.default_of(key) for key in of_recipe})
 
 
 _HELD_OUT = "hold out a part of the others for it with --val-fraction 0.2, or leave it out"

@@ -77,7 +77,7 @@ def obstacle_in_settings(config: TrainConfig) -> str | None:
         return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
     if config.optimizer.name not in _STEPS:
         return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
-    if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.model_fields[name].default]:
+    if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.default_of(name)]:
         return f"{changed[0]} changes what an epoch does"
     if not config.epochs:
         return "0 epochs train nothing"
