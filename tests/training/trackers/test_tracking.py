@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -246,6 +248,18 @@ def test_to_track_a_run_does_not_change_its_recipe(notes):
     with_, without = (resolve_config({"model": "tinyvgg", "data": "digits"}, track=t) for t in ("notes", None))
 
     assert with_.to_tree() | {"track": None} == without.to_tree()
+
+
+def test_no_package_of_a_tracker_is_imported_to_check_settings():
+    code = (
+        "import sys; from dlworkflow.training.trackers import TRACKERS, tracker_fault;"
+        "tracker_fault({name: {} for name in TRACKERS.names()});"
+        "print(*{'mlflow', 'wandb', 'tensorboard', 'torch'} & {*sys.modules})"
+    )
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert found.split() == []
 
 
 def test_what_is_no_tracker_is_not_registered():

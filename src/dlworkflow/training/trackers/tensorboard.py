@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from dlworkflow.training.trackers.tracker import Tracked, Tracker
 
 SPLITS = ("train", "val", "test")
+_threads: WeakSet[threading.Thread] = WeakSet()
 
 
 class TensorBoard(Tracker):
@@ -23,7 +26,9 @@ class TensorBoard(Tracker):
 
         continues = run.is_training and run.epochs >= 0
         folder = str(run.folder / "tensorboard")
+        before = {*threading.enumerate()}
         self._writer = SummaryWriter(folder, purge_step=run.epochs + 1 if continues else None)
+        _leave_without_traceback({*threading.enumerate()} - before)
         self._settings = {key: _plain(value) for key, value in run.settings.items() if value is not None}
         self._scores: dict[str, float] = {}
         if run.epochs < 0:
@@ -55,10 +60,28 @@ class TensorBoard(Tracker):
 
     def end(self, status: str | None, model: Path) -> None:  # noqa: ARG002 - event files hold no weights
         """Write the settings beside the result, for the page HPARAMS, and close the file."""
+        from torch.utils.tensorboard.summary import hparams
+
         if status is not None:
             self._writer.add_text("status", status)
-            self._writer.add_hparams(self._settings, self._scores, run_name=".")
+            for summary in hparams(self._settings, self._scores):
+                self._writer.file_writer.add_summary(summary)  # type: ignore[attr-defined] # there until it is closed
         self._writer.close()
+
+
+def _leave_without_traceback(threads: Iterable[threading.Thread]) -> None:
+    """Let threads of TensorBoard fail without a traceback on the terminal: the next call raises what failed, too."""
+    _threads.update(threads)
+    hook = threading.excepthook
+    if getattr(hook, "knows_trackers", False):
+        return
+
+    def report(failed: threading.ExceptHookArgs) -> None:
+        if failed.thread not in _threads:
+            hook(failed)
+
+    report.knows_trackers = True  # type: ignore[attr-defined] # functions take attributes
+    threading.excepthook = report
 
 
 def tag_of(column: str) -> str:

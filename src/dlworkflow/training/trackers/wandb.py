@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from dlworkflow.training.trackers.tracker import Tracked, Tracker
 
 PROJECT = "dlworkflow"
-_START_SECONDS, _END_SECONDS = 10, 60  # to reach the server, and to send it what is left
+OFFICIAL = "api.wandb.ai"
+"""The name of W&B's own server under which keys are kept, whatever it is called by now."""
+_QUIET: dict[str, Any] = {  # those that the installed version has
+    **{"silent": True, "console": "off", "disable_git": True, "disable_code": True},
+    **{"x_disable_meta": True, "x_disable_stats": True, "x_disable_machine_info": True},
+    **{"init_timeout": 10, "finish_timeout": 60, "finish_timeout_raises": True},  # seconds
+}
 
 
 class WandB(Tracker):
@@ -28,19 +35,10 @@ class WandB(Tracker):
         """Begin a run with the settings as its config, in the group of its sweep; or continue one."""
         import wandb
 
-        quiet = wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            init_timeout=_START_SECONDS,
-            finish_timeout=_END_SECONDS,
-            finish_timeout_raises=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-            x_disable_machine_info=True,
-            x_update_finish_state=run.is_training,
-        )
+        wanted = {**_QUIET, "x_update_finish_state": run.is_training}
+        quiet = wandb.Settings(**{key: value for key, value in wanted.items() if key in wandb.Settings.model_fields})
+        url = str(wandb.setup(quiet).settings.base_url)
+        hosts = [urlsplit(url).netloc, *([OFFICIAL] if url == quiet.base_url else [])]
         self._image = wandb.Image
         self._run = wandb.init(
             project=self._project,
@@ -52,7 +50,7 @@ class WandB(Tracker):
             group=run.sweep,
             config={key: value for key, value in run.settings.items() if value is not None},
             allow_val_change=True,
-            mode=None if "WANDB_MODE" in os.environ else "online" if is_logged_in() else "offline",
+            mode=None if "WANDB_MODE" in os.environ else "online" if is_logged_in(hosts) else "offline",
             reinit="create_new",
             settings=quiet,
         )
@@ -78,12 +76,12 @@ class WandB(Tracker):
         self._run.finish(exit_code=0 if status in (None, "finished") else 1)
 
 
-def is_logged_in() -> bool:
-    """Return whether there is a key for W&B's server: in WANDB_API_KEY or in a netrc file."""
+def is_logged_in(hosts: Iterable[str]) -> bool:
+    """Return whether there is a key for W&B's server: in WANDB_API_KEY, or for one of its names in a netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host or "") is not None
+        found = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
         return False
+    return any(host in found.hosts for host in hosts)
