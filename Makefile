@@ -58,7 +58,7 @@ types: $(READY) ## check types
 cov: ## run the tests and list the lines and branches that they miss; fails under the floor in pyproject.toml
 	$(MAKE) test ADD="--cov --cov-report=term-missing:skip-covered"
 
-figures: $(READY) ## draw the images of README and the guide again (needs FashionMNIST; about two minutes)
+figures: $(READY) ## draw the images of README and the guide again (needs FashionMNIST and Chromium; about three minutes)
 	@BIN=$(BIN) sh tests/figures.sh
 
 wheel-smoke: $(READY) ## build the wheel, install it in a clean environment, train in an empty folder

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Draw the images of README and the guide again, with the commands that the page on evaluation shows.
+# Draw the images of README and the guide again: with the commands that the page on evaluation shows, and in Chromium.
 set -eu
 BIN=$(cd "${BIN:-.venv/bin}" && pwd)
-OUT=$(cd "$(dirname "$0")" && pwd)/images
+TESTS=$(cd "$(dirname "$0")" && pwd)
+OUT=$TESTS/images
 FOLDER=$(mktemp -d)
 trap 'rm -rf "$FOLDER"' EXIT
 mkdir -p "$OUT"
@@ -22,3 +23,6 @@ dlw compare fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2 --overwrite --plo
 dlw plot fashion_mnist_v2 confusion --overwrite --out "$OUT/fashion_mnist_v2_confusion.png"
 dlw plot fashion_mnist_v2 predictions --overwrite --out "$OUT/fashion_mnist_v2_predictions.png"
 dlw evaluate fashion_mnist_v2 --no-plots
+
+dlw report fashion_mnist_v2 --out report.html
+python "$TESTS/screenshots.py" fashion_mnist_v2 report.html "$OUT"
