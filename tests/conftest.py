@@ -7,8 +7,10 @@ import io
 import os
 import re
 import shutil
+import socket
 import sys
 import tarfile
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -236,6 +238,33 @@ def _given(outputs):
     return SimpleNamespace(text=text, stderr=stderr, figures=count["image/png"], tables=count["text/html"])
 
 
+@pytest.fixture(scope="module")
+def serve():
+    """Serve a predictor from a thread, with limits where they are not the usual; return its `address` and `stop`."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from dlworkflow.inference.server import Limits, make_app
+
+    started = []
+
+    def start(predictor, **limits):
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(make_app(predictor, Limits(**limits)), log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+
+        def stop():
+            server.should_exit = True
+            thread.join()
+            listening.close()
+
+        started.append(stop)
+        return SimpleNamespace(address=f"http://127.0.0.1:{listening.getsockname()[1]}/", stop=stop)
+
+    yield start
+    for stop in started:
+        stop()
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """Debian's Chromium without a window, with a camera of its own; nothing is downloaded. Tests use `browser`."""
@@ -257,7 +286,11 @@ def chromium():
 
 @pytest.fixture
 def browser(chromium):
-    """A browser that shows nothing yet, light and 1000 pixels wide; `browser.look(width=, dark=)` changes that."""
+    """A browser that shows nothing yet, light and 1000 pixels wide; `browser.look(width=, dark=)` changes that.
+
+    `browser.faint_texts()` are the texts with a contrast below 4.5, `browser.nameless()` the roles of the controls and
+    images that have no name for a screen reader.
+    """
 
     def look(*, width=1000, dark=False):
         size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -265,11 +298,43 @@ def browser(chromium):
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
+    def faint_texts():
+        found = chromium.execute_script(_CONTRASTS)
+        assert len(found) > 10, "the page shows too little to look at"
+        return [text for contrast, text in found if contrast < 4.5]
+
+    def nameless():
+        nodes = chromium.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        named = [node for node in nodes if not node["ignored"] and node["role"]["value"] in _NAMED_ROLES]
+        assert named, "the page has nothing to name"
+        return [node["role"]["value"] for node in named if not node["name"]["value"]]
+
     chromium.get("about:blank")
     chromium.get_log("browser")  # that of the test before
-    chromium.look = look
+    chromium.look, chromium.faint_texts, chromium.nameless = look, faint_texts, nameless
     look()
     return chromium
+
+
+_NAMED_ROLES = {"button", "textbox", "spinbutton", "combobox", "image", "region", "form", "link"}
+_CONTRASTS = """
+    const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const light = (color) => {
+        const [r, g, b] = numbers(color).map((c) => linear(c / 255));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const background = (e) => {
+        const color = getComputedStyle(e).backgroundColor;
+        return numbers(color)[3] === 0 ? background(e.parentElement) : color;
+    };
+    const texts = [...document.querySelectorAll("body *")].filter(
+        (e) => e.checkVisibility() && [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()));
+    return texts.map((e) => {
+        const both = [light(getComputedStyle(e).color), light(background(e))].sort((a, b) => a - b);
+        return [(both[1] + 0.05) / (both[0] + 0.05), e.textContent];
+    });
+"""
 
 
 @pytest.fixture

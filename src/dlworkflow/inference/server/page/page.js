@@ -6,6 +6,7 @@ import { megabytes, number, percent, readable } from "./words.js";
 const SHOWN_FIRST = 5; // classes before "Show all"
 const AT_ONCE = 4; // requests; the server gathers them into batches
 const PREVIEW_SIDE = 640; // pixels
+const SMALL_SIDE = 128; // pixels; a smaller image is shown enlarged, its pixels as squares
 
 const element = (id) => document.getElementById(id);
 const entries = []; // of this visit, newest first; each is {name, file?, rows?, state, ...answer}
@@ -151,6 +152,7 @@ async function preview(entry) {
     canvas.width = Math.max(1, Math.round(image.width * scale));
     canvas.height = Math.max(1, Math.round(image.height * scale));
     canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    entry.isSmall = Math.max(image.width, image.height) < SMALL_SIDE;
     image.close();
     const small = await new Promise((done) => canvas.toBlob(done));
     if (!entries.includes(entry)) return;
@@ -166,6 +168,7 @@ function picture(entry, alt) {
   const image = document.createElement("img");
   image.src = entry.preview;
   image.alt = alt;
+  image.className = entry.isSmall ? "small" : "";
   return image;
 }
 
