@@ -45,6 +45,7 @@ COMMANDS = {  # the file that is damaged -> the commands that read it
     f"runs/{POINTS}/history.csv": ("show", "compare", "resume"),
     f"runs/{POINTS}/config.yaml": ("show", "compare"),
     f"runs/{POINTS}/environment.json": ("show", "compare", "resume"),
+    f"runs/{POINTS}/notes.json": ("show", "compare", "tag"),
 }
 ROUNDS = 12  # damages of a file, each given to every command that reads it
 
@@ -64,6 +65,7 @@ def arguments(command, file):
         "resume": ["train", "--resume", POINTS, "--epochs", "3"],
         "show": ["show", run],
         "compare": ["compare"],
+        "tag": ["runs", "tag", POINTS, "another"],
     }[command]
 
 
@@ -156,6 +158,7 @@ def room(in_tmp, paint):
     for given in (
         ["train", "--config", "user/config.yaml", "--name", "pictures-pets"],
         ["train", "circles_v2", "--epochs", "2", "--name", "points-circles"],
+        ["runs", "tag", POINTS, "good"],
     ):
         code, _, err, _ = call(given, seconds=120)
         assert code == 0, err

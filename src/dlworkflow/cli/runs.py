@@ -28,7 +28,7 @@ for _command in (rm, rename, tag, note):
     app.command()(_command)
 
 _COLUMNS = ("run", "status", "model", "data", "epochs_done", "test_loss", "test_acc", "seconds", "size")
-_FIRST = ("run", "test_loss", "test_acc", "status", "tags")
+_FIRST = ("run", "test_loss", "test_acc", "status", "size", "tags")
 
 
 @app.callback()
