@@ -200,6 +200,15 @@ def test_of_many_runs_the_best_have_sections(runs, page, monkeypatch):
     assert "The 1 best have sections of their own" in found.text
 
 
+def test_the_best_of_several_runs_is_named_first(runs, page, tmp_path):
+    other = Run(shutil.copytree(runs["points"].path, tmp_path / "other"))
+    best = other.summary().best
+    other.update_summary(best=best | {"test_loss": best["test_loss"] / 2})
+
+    assert re.search(r"other has the lowest test loss, 0\.\d+ and a test accuracy of", page(runs["points"], other).text)
+    assert "has the lowest" not in page(runs["points"], runs["line"]).text
+
+
 def test_a_damaged_run_among_others_is_named(runs, page, tmp_path):
     shutil.copytree(runs["line"].path, tmp_path / "damaged")
     (tmp_path / "damaged" / "summary.json").write_text("{")

@@ -32,13 +32,16 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     return gap + text if right else text + gap
 
 
-_ROOT = r"(?:~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\\\\|/(?!/))"
-_QUOTED_PATH = re.compile(rf"""(?P<quote>['"`]){_ROOT}(?:(?!(?P=quote))[^\n])*?(?P<last>[^/\\'"`]+)[/\\]?(?P=quote)""")
-_BARE_PATH = re.compile(rf"(?<![\w./\\<~-]){_ROOT}(?:[^\s/\\'\"`,;:()<>]+[/\\])+(?P<last>[^\s/\\'\"`,;:()<>]*)")
+_HOME, _ROOT = r"(?:~[\w.-]*[/\\]|\.\.[/\\]|[A-Za-z]:[/\\]|\\\\)", r"/(?!/)"
+_NAME = r"[^\s/\\'\"`,;:()<>]"
+_QUOTED_PATH = re.compile(
+    rf"""(?P<quote>['"`])(?:{_HOME}|{_ROOT})(?:(?!(?P=quote))[^\n])*?(?P<last>[^/\\'"`]+)[/\\]?(?P=quote)"""
+)
+_BARE_PATH = re.compile(rf"(?<![\w./\\<~-])(?:{_HOME}(?:{_NAME}+[/\\])*|{_ROOT}(?:{_NAME}+[/\\])+)(?P<last>{_NAME}*)")
 
 
 def without_places(text: str) -> str:
-    """Return a text in which each absolute path is cut to its last name: whose machine it was is nobody's business."""
+    """Return a text in which each path from a root, a home or `..` is cut to its last name: it may name a user."""
     text = _QUOTED_PATH.sub(lambda found: f"{found['quote']}{found['last']}{found['quote']}", text)
     return _BARE_PATH.sub(
         lambda found: found["last"] or found[0].rstrip("/\\").replace("\\", "/").rpartition("/")[2], text

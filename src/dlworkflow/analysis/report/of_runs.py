@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dlworkflow._version import __version__
 from dlworkflow.analysis.comparison_figures import draw_runs
@@ -10,11 +10,11 @@ from dlworkflow.analysis.report.document import Block, Document, Section, Table,
 from dlworkflow.analysis.report.of_run import lead_and_sections
 from dlworkflow.analysis.report.pictures import of_figure
 from dlworkflow.errors import DlwError, RunError, few
-from dlworkflow.files.numbers import percent
+from dlworkflow.files.numbers import number, percent
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.runs import Run, now
 from dlworkflow.runs.cells import BY_BATCH, headings, pretty, pretty_seeds, shown_columns
-from dlworkflow.runs.comparison import compare_runs, compare_seeds, sort_rows
+from dlworkflow.runs.comparison import Row, compare_runs, compare_seeds, sort_rows
 
 MOST_RUNS = 10
 """Of more runs, only the best have sections of their own."""
@@ -32,14 +32,15 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
         lead, sections = lead_and_sections(run, data_dir=data_dir)
         started = f"Run {run.name}, started {summary.started[:10]}. {made}."
         return Document(f"{summary.model} on {summary.data}", lead, sections, started)
-    chosen = _best(runs)
-    sections = [_comparison(runs), *(_run_section(run, data_dir) for run in chosen)]
-    left = len(runs) - len(chosen)
-    note = (
-        [f"The {len(chosen)} best have sections of their own; `dlw report RUN` makes that of another."] if left else []
-    )
+    rows = compare_runs(runs)
+    by_path = {str(run.path): run for run in runs}
+    chosen, lead = list(runs), _lead(rows, by_path)
+    if len(runs) > MOST_RUNS:
+        chosen = [by_path[row["path"]] for row in _best_first(rows)[1][:MOST_RUNS]]
+        lead.append(f"The {len(chosen)} best have sections of their own; `dlw report RUN` makes that of another.")
     title = f"{len(runs)} runs: {few(dict.fromkeys(_title(run) for run in runs), 3, quoted=False)}"
-    return Document(title, note, sections, f"{made}.")
+    sections = [_comparison(runs, rows), *(_run_section(run, data_dir) for run in chosen)]
+    return Document(title, lead, sections, f"{made}.")
 
 
 def _title(run: Run) -> str:
@@ -50,14 +51,26 @@ def _title(run: Run) -> str:
     return f"{summary.model} on {summary.data}"
 
 
-def _best(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that have sections: all of a few in their order, of many those with the lowest loss."""
-    if len(runs) <= MOST_RUNS:
-        return list(runs)
-    rows = compare_runs(runs)
-    column = "val_loss" if all(row.get("val_loss") is not None for row in rows) else "test_loss"
-    by_path = {str(run.path): run for run in runs}
-    return [by_path[row["path"]] for row in sort_rows(rows, column)[:MOST_RUNS]]
+def _best_first(rows: Sequence[Row]) -> tuple[str, list[Row]]:
+    """Return the loss by which runs are ranked and their rows, the lowest first.
+
+    It is that of validation where all have one, else that of the test split.
+    """
+    split = "val" if all(row.get("val_loss") is not None for row in rows) else "test"
+    return split, sort_rows(rows, f"{split}_loss")
+
+
+def _lead(rows: Sequence[Row], by_path: Mapping[str, Run]) -> list[str]:
+    """Return which run is the best; nothing where that cannot be said, as they are of several data sets or losses."""
+    split, ranked = _best_first([row for row in rows if row.get("test_loss") is not None])
+    kinds = {(row["data"], str(by_path[row["path"]].summary().config["loss"])) for row in ranked}
+    if len(ranked) < 2 or len(kinds) > 1:
+        return []
+    best = ranked[0]
+    accuracy, interval = percent(best.get("test_acc")), _interval(by_path[best["path"]], best)
+    scored = f" and a test accuracy of {accuracy}" if accuracy else ""
+    scored += f" (95 % confidence interval {interval})" if interval else ""
+    return [f"{best['run']} has the lowest {split} loss, {number(best[f'{split}_loss'])}{scored}."]
 
 
 def _run_section(run: Run, data_dir: str | None) -> Section:
@@ -68,8 +81,7 @@ def _run_section(run: Run, data_dir: str | None) -> Section:
     return Section(f"Run {run.name}", [*map(Text, lead), *sections])
 
 
-def _comparison(runs: Sequence[Run]) -> Section:
-    rows = compare_runs(runs)
+def _comparison(runs: Sequence[Run], rows: Sequence[Row]) -> Section:
     keys, by_path = shown_columns(rows), {str(run.path): run for run in runs}
     place = keys.index("test_acc") + 1 if any(row.get("test_acc") is not None for row in rows) else len(keys)
     intervals = {row["path"]: _interval(by_path[row["path"]], row) for row in rows}
@@ -99,7 +111,7 @@ def _comparison(runs: Sequence[Run]) -> Section:
     return Section("Comparison", blocks)
 
 
-def _interval(run: Run, row: dict[str, object]) -> str:
+def _interval(run: Run, row: Row) -> str:
     """Return the 95 % confidence interval of a run's test accuracy; "" where it is none, or a mean over batches."""
     accuracy = row.get("test_acc")
     if not isinstance(accuracy, float) or "test_acc" in str(row["over_batches"]).split():

@@ -50,7 +50,7 @@ def score(material: Material) -> Scored:
 
     run = material.run
     if not run.weights_path("best").is_file():
-        return Scored(None, missing=f"{run.name} has no weights: nothing of it can be scored")
+        return Scored(None, missing="The run has no weights: nothing of it can be scored")
     try:
         _log.info("report  scoring the best weights of %s", run.name)
         report = material.report
@@ -58,7 +58,7 @@ def score(material: Material) -> Scored:
     except CodeError:
         raise
     except DlwError as error:
-        why = f"{run.name} cannot be scored here: {error}"
+        why = f"The run cannot be scored here: {error}"
     try:
         stored = run.evaluation()
     except DlwError as error:
@@ -124,7 +124,7 @@ def warnings_of(material: Material, scored: Scored) -> list[str]:
         if found.skipped:
             lines.append(f"{found.skipped:,} unreadable images are left out of the {found.split} split.")
     if scored.report is not None and not material.part.changed and material.part.fingerprint_is_former:
-        lines.append(f"{run.name} {ONLY_NAMES}")
+        lines.append(f"The run {ONLY_NAMES}")
     lines += leakage_warnings(summary)
     return [_sentence(line) for line in lines]
 

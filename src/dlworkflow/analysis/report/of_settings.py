@@ -40,7 +40,8 @@ def settings_section(run: Run) -> Section:
     blocks: list[Block] = []
     if differing:
         columns["usual"] = "usual value"
-        usual_command = shell_command(["dlw", "train", summary.model, "--data", str(summary.config["data"]["name"])])
+        dataset = summary.config["data"]
+        usual_command = shell_command(["dlw", "train", summary.model, "--data", dataset.get("path") or dataset["name"]])
         blocks.append(Text(f"The usual value is what `{usual_command}` takes by itself."))
     elif usually:
         blocks.append(Text("All settings are the usual ones of this model on this data."))

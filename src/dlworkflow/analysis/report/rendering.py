@@ -77,7 +77,7 @@ def _environment(as_text: Callable[[str], str], as_code: Callable[[str], str]) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"prose": prose, "address": _address, "block": _block, "raw": _Written}
+    environment.filters |= {"prose": prose, "address": _address, "block": _block, "cell": _cell, "raw": _Written}
     return environment
 
 
@@ -101,3 +101,9 @@ def _block(command: str) -> _Written:
     text = _safe(command)
     fence = "`" * max(3, *(len(found) + 1 for found in re.findall("`+", text)), 3)
     return _Written(f"{fence}sh\n{text}\n{fence}")
+
+
+def _cell(command: str) -> _Written:
+    """Return a command as code in a cell of Markdown, where it has no backquote."""
+    text = _safe(command)
+    return _Written(_markdown(text) if "`" in text else "`" + text.replace("|", "\\|") + "`")
