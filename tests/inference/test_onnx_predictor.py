@@ -140,7 +140,7 @@ def test_a_file_that_is_missing():
 def test_a_file_that_is_no_model(tmp_path):
     (tmp_path / "text.onnx").write_text("no model")
 
-    with pytest.raises(ModelError, match=r"text\.onnx' is no ONNX model that can be read"):
+    with pytest.raises(ModelError, match=r"text\.onnx' is no ONNX model that can be read: Protobuf parsing failed$"):
         OnnxPredictor.from_file(tmp_path / "text.onnx")
 
 

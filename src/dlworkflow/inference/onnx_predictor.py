@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ class OnnxPredictor(BasePredictor):
         try:
             output = np.asarray(self.session.run([self.description.output], inputs)[0], dtype=np.float32)
         except Exception as error:  # noqa: BLE001 - onnxruntime has no class of its own for all errors
-            raise ModelError(f"{self.name}: onnxruntime fails: {first_line(error)}") from None
+            raise ModelError(f"{self.name}: onnxruntime fails: {_reason(error)}") from None
         n, n_outputs = len(next(iter(inputs.values()))), len(self.classes) or 1
         if output.shape != (n, n_outputs):
             raise ModelError(f"{self.name}: the file gives {output.shape} and describes ({n}, {n_outputs})")
@@ -141,7 +142,14 @@ def _opened(path: Path) -> tuple[Any, dict[str, str]]:
         session = onnxruntime.InferenceSession(str(path), options, **cpu)
         return session, session.get_modelmeta().custom_metadata_map
     except Exception as error:  # noqa: BLE001 - onnxruntime has no class of its own for all errors
-        raise ModelError(f"{str(path)!r} is no ONNX model that can be read: {first_line(error)}") from None
+        raise ModelError(f"{str(path)!r} is no ONNX model that can be read: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what onnxruntime reports, without its own name, the number of the error and the path of the file."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed:)?", "", first_line(error)).rstrip(
+        "."
+    )
 
 
 def _transform(description: Description, path: Path) -> Pipeline:
