@@ -152,5 +152,5 @@ def _samples(run: Run, predictor: Predictor, data_dir: str | None) -> tuple[Samp
             return samples, ""
         reason = "no held-out row has known categories"
     except DlwError as error:
-        reason = str(error)
+        reason = str(error).partition("; ")[0]  # without what helps another command
     return random_samples(predictor, MOST_SAMPLES), f"compared over random inputs: {reason}"
