@@ -10,16 +10,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _BOUNDARY = "-----one-image"
@@ -31,6 +31,13 @@ class Load:
 
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
+
+
+class Served(NamedTuple):
+    """A server: its address and its process."""
+
+    address: str
+    process: subprocess.Popen[str]
 
 
 def post(body: bytes, content_type: str, path: str = "/predict") -> bytes:
@@ -52,7 +59,7 @@ def post_file(name: str, content: bytes) -> bytes:
 
 
 async def ask(address: str, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
-    """Let so many clients send these requests in turn, each the next when the one before is answered."""
+    """Let so many clients send these requests in turn, each the next when the one before is answered; at least one."""
     load, end = Load(), time.perf_counter() + seconds
     await asyncio.gather(*(_client(address, requests, start, end, load) for start in range(clients)))
     return load
@@ -61,7 +68,7 @@ async def ask(address: str, requests: Sequence[bytes], *, clients: int, seconds:
 async def _client(address: str, requests: Sequence[bytes], start: int, end: float, load: Load) -> None:
     place, number = urlsplit(address), start
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    while (began := time.perf_counter()) < end:
+    while (began := time.perf_counter()) < end or number == start:
         writer.write(requests[number % len(requests)])
         status = await _status(reader)
         load.statuses[status] += 1
@@ -81,18 +88,18 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 @contextmanager
-def served(run: str, *options: str):
-    """Serve a run on a free port; yields its address, and ends it as Ctrl-C does."""
+def served(run: str, *options: str) -> Iterator[Served]:
+    """Serve a run on a free port within the block."""
     command = [sys.executable, "-m", "dlworkflow", "serve", run, "--port", "0", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
         for line in process.stderr:
             if found := re.search(r"http://\S+", line):
-                yield found[0]
+                yield Served(found[0], process)
                 break
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.terminate()
         process.communicate(timeout=60)
 
 
@@ -108,7 +115,7 @@ def main() -> None:
     requests = [post_file(path.name, path.read_bytes()) for path in given.images]
     print("| clients | images a batch, at most | requests a second | p50 | p99 |\n|---|---|---|---|---|")
     for clients, size in ((1, 1), (given.clients, 1), (given.clients, 32)):
-        with served(given.run, "--batch-size", str(size), *given.options.split()) as address:
+        with served(given.run, "--batch-size", str(size), *given.options.split()) as (address, _):
             asyncio.run(ask(address, requests, clients=clients, seconds=2))  # warm
             load = asyncio.run(ask(address, requests, clients=clients, seconds=given.seconds))
         percentiles = quantiles(load.seconds, n=100)

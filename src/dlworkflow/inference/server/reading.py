@@ -41,7 +41,7 @@ class Body:
 
     def __init__(self, request: Request, limits: Limits) -> None:
         self.headers, self.limits = request.headers, limits
-        self._stream, self._is_whole = request.stream, False
+        self._stream = request.stream()
 
     def check_type(self, wanted: str, way_out: str) -> None:
         """Raise Refused, with the way out, for a body of another content type."""
@@ -57,13 +57,12 @@ class Body:
         if length.isdecimal() and int(length) > self.limits.bytes:
             raise too_large
         n_bytes = 0
-        async for chunk in self._stream():
+        async for chunk in self._stream:
             n_bytes += len(chunk)
             if n_bytes > self.limits.bytes:
                 raise too_large
             hold(len(chunk))
             yield chunk
-        self._is_whole = True
 
     async def in_time(self, reading: Awaitable[Content]) -> Content:
         """Return what is awaited, which reads the body."""
@@ -78,10 +77,10 @@ class Body:
 
         One that waits with the body until it is asked for (`Expect: 100-continue`) keeps it.
         """
-        if not self._is_whole and "expect" not in self.headers:
+        if "expect" not in self.headers:
             with suppress(TimeoutError, ClientDisconnect):
                 async with asyncio.timeout(_SECONDS_FOR_THE_REST):
-                    async for _ in self._stream():
+                    async for _ in self._stream:
                         continue
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import signal
 import socket
@@ -54,6 +55,7 @@ def serve(app: Any, listening: socket.socket, limits: Limits) -> None:
     A second Ctrl-C raises KeyboardInterrupt at once. To be called in the main thread.
     """
     _allow_many_connections()
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every malformed form
     server = uvicorn.Server(
         uvicorn.Config(
             app,
