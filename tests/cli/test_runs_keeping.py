@@ -81,11 +81,16 @@ def test_where_nobody_can_answer_nothing_is_removed(stdin, dlw, runs):
         ("other", "no run 'other'"),
         ("busy", "busy is being trained by another process"),
         ("nest", "holds other runs, as 'inner'"),
+        ("stray", "stray/summary.json' is damaged"),
+        ("search", "search/sweep.json' is damaged"),
     ],
 )
 def test_what_is_no_run_of_its_own_or_not_named_in_full_stays(given, words, dlw, runs, in_tmp):
     (runs / "link").symlink_to(runs / LINE)
     (runs / "other").mkdir()
+    for folder, file in (("stray", "summary.json"), ("search", "sweep.json")):
+        (runs / folder).mkdir()
+        (runs / folder / file).write_text('{"of": "another program"}')
     shutil.copytree(runs / LINE, runs / "busy")
     shutil.copytree(runs / LINE, runs / "nest")
     shutil.copytree(runs / LINE, runs / "nest" / "inner")

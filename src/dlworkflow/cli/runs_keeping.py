@@ -61,8 +61,9 @@ def _described(found: Run | Sweep) -> int:
     size = size_of(found.path)
     if isinstance(found, Run):
         [row] = compare_runs([found])
-        what = ", ".join(str(row[key]) for key in ("status", "model", "data", "tags") if row.get(key))
-        say(f"run     {found.path}: {what}, {file_size(size)}")
+        what = f", {row['model']} on {row['data']}" if "model" in row else ""
+        tags = f", tagged {row['tags']}" if "tags" in row else ""
+        say(f"run     {found.path}: {row['status']}{what}{tags}, {file_size(size)}")
     else:
         say(f"sweep   {found.path}: {len(found.runs()):,} runs, {file_size(size)}")
     return size

@@ -16,7 +16,7 @@ from dlworkflow.files.locking import IS_POSIX, is_locked, locked_file
 from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
 from dlworkflow.runs.finding import is_run
-from dlworkflow.runs.folder import LOCK, Run, safe_name
+from dlworkflow.runs.folder import CONFIG, LOCK, Run, safe_name
 from dlworkflow.runs.stored import as_json
 
 _REMOVED = re.compile(r"\..+\.[0-9a-f]{16}\.dlw-removed", re.DOTALL)
@@ -43,6 +43,8 @@ def remove_folder(folder: Path, members: Sequence[Run] = ()) -> None:
 
 def check_folder(folder: Path, members: Sequence[Run] = ()) -> None:
     """Raise RunError for a folder that `remove_folder` would not remove."""
+    if is_run(folder) and not (folder / CONFIG).is_file():
+        Run(folder).summary()  # somebody else's file of this name makes no run
     here = Path.cwd()
     if folder.is_symlink():
         raise RunError(f"{str(folder)!r} is a link to another folder; name that one, or remove the link itself")

@@ -243,7 +243,9 @@ def find_run_or_sweep(given: str, runs_dir: str | os.PathLike[str] | None = None
 
 
 def check_removable(found: Run | Sweep) -> None:
-    """Raise RunError where `remove` would."""
+    """Raise RunError where `remove` would, and for what only has a file named as that of a sweep."""
+    if isinstance(found, Sweep):
+        found.read()
     check_folder(found.path, found.runs() if isinstance(found, Sweep) else ())
 
 
