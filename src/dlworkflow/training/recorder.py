@@ -7,7 +7,8 @@ whatever stops training, the files hold whole epochs. Lines of the history are w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -130,6 +131,13 @@ class Recorder:
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started_at
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """Leave the time of the block out of the training time."""
+        began = time.monotonic()
+        yield
+        self._started_at += time.monotonic() - began
 
     def _log(self) -> None:
         if self._lines and self._writes:

@@ -102,7 +102,8 @@ def train_recorded(
             torch.set_rng_state(job.drawn)
         if resume:
             _continue(run, recorder, state)
-        tracking.start()
+        with recorder.uncounted():
+            tracking.start()
         shown: Any = {"on_epoch": on_epoch, "on_batch": on_batch}
         _train(job, run, state, recorder, tracking, request, compare=resume and not force, **shown)
         run.update_summary(**best_on_test(job, recorder.best, recorder.weights))
@@ -134,7 +135,8 @@ def _train(
 
     def track(_: Epoch) -> None:
         tracking.note(recorder.last)
-        tracking.report(until=recorder.written)
+        with recorder.uncounted():
+            tracking.report(until=recorder.written)
 
     parts = assemble(job, state, request, recorder.epochs_done, on_batch)
     handlers: list[EpochHandler] = [*read_through(job, run, compare=compare), state.end_epoch, recorder]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ def test_a_tracker_gets_settings_each_epoch_result_and_end(tmp_path, notes):
     assert (start.name, start.settings["optimizer.lr"], start.settings["samples.test"]) == (run.name, 0.1, 200)
     assert notes.epochs() == [1, 2, 3]
     assert scores["best/test_acc_low"] < scores["best/test_acc"] < scores["best/test_acc_high"]
-    assert (epoch, scores["baseline"]) == (3, 0.5)
+    assert (epoch, scores["result/baseline"]) == (3, 0.5)
     assert notes.of("end") == [("finished", "best.pth")]
 
 
@@ -142,6 +143,16 @@ def test_epochs_that_a_kill_takes_back_are_reported_once(tmp_path, notes, monkey
     resume_training(run)
 
     assert notes.epochs() == [1, 2, 3, 4, 5]
+
+
+def test_the_time_of_a_slow_tracker_is_no_training_time(tmp_path, notes, monkeypatch):
+    monkeypatch.setattr(notes, "log_epochs", lambda *_: time.sleep(0.6))
+    monkeypatch.setattr(notes, "start", lambda *_: time.sleep(0.6))
+    monkeypatch.setattr(recorder, "WRITE_SECONDS", 0.0)
+    began = time.monotonic()
+    run = train(tmp_path, epochs=2)
+
+    assert run.summary().seconds < time.monotonic() - began - 1.2
 
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError, "failed"), (KeyboardInterrupt, "interrupted")])

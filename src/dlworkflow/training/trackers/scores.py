@@ -25,8 +25,9 @@ def results_of(summary: Summary) -> dict[str, float]:
         found |= dict(
             zip(("best/test_acc_low", "best/test_acc_high"), wilson_interval(round(accuracy * n), n), strict=True)
         )
-    found |= {"baseline": summary.baseline.score if summary.baseline else None, "boosting": summary.boosting}
-    return _numbers(found | {"training_seconds": summary.seconds})
+    baseline = summary.baseline.score if summary.baseline else None
+    others = {"baseline": baseline, "boosting": summary.boosting, "seconds": summary.seconds}
+    return _numbers(found | {f"result/{key}": value for key, value in others.items()})
 
 
 def scores_of(found: EvaluationSummary) -> dict[str, float]:
