@@ -14,6 +14,7 @@ from dlworkflow.files.locking import locked_file
 from dlworkflow.training.trackers.tracker import Tracked, Tracker
 
 EXPERIMENT = "dlworkflow"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # for the pages that MLflow opens with
 _STATUS = {"finished": "FINISHED", "failed": "FAILED"}  # all others were ended before their time
 _MOST_METRICS, _MOST_PARAMS, _LONGEST = 1000, 100, 6000  # in one call of MLflow's
 _SECONDS = 60.0  # to wait for another process that makes the tables
@@ -93,7 +94,9 @@ class MLflow(Tracker):
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(self._experiment)
             try:
-                self._place = found.experiment_id if found else self._client.create_experiment(self._experiment, place)
+                self._place = (
+                    found.experiment_id if found else self._client.create_experiment(self._experiment, place, _KIND)
+                )
             except MlflowException:  # another process was faster
                 if (found := self._client.get_experiment_by_name(self._experiment)) is None:
                     raise
