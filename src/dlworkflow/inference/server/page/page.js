@@ -5,6 +5,7 @@ import { megabytes, number, percent, readable } from "./words.js";
 
 const SHOWN_FIRST = 5; // classes before "Show all"
 const AT_ONCE = 4; // requests; the server gathers them into batches
+const TRIALS = 5; // of a request to a busy server
 const PREVIEW_SIDE = 640; // pixels
 const SMALL_SIDE = 128; // pixels; a smaller image is shown enlarged, its pixels as squares
 
@@ -48,14 +49,18 @@ function textNode(tag, text, className = "") {
 async function ask(address, request) {
   let answer, body;
   try {
-    answer = await fetch(address, request);
+    for (let trial = 1; ; trial += 1) {
+      answer = await fetch(address, request);
+      if (answer.status !== 429 || trial === TRIALS) break;
+      await new Promise((done) => setTimeout(done, 1000 * trial * Number(answer.headers.get("Retry-After") ?? 1)));
+    }
     body = await answer.json();
   } catch {
     const gone = answer ? `The server answered ${answer.status} without a reason.` : "The server does not answer. Is it still running?";
     throw Object.assign(new Error(gone), { again: true });
   }
   if (answer.ok) return body;
-  const reason = body.error ?? `The server answered ${answer.status}.`;
+  const reason = (body.error ?? `The server answered ${answer.status}.`).replace(/^(["']).*?\1: /s, ""); // the name is shown
   throw Object.assign(new Error(readable(reason)), { again: [429, 503, 504].includes(answer.status) });
 }
 
