@@ -15,6 +15,8 @@ import dlworkflow as dlw_
 from dlworkflow import models
 from dlworkflow.inference.export import parity
 from dlworkflow.inference.export.description import read_description
+from dlworkflow.inference.export.formats import FORMATS
+from dlworkflow.inference.export.safetensors_file import SafetensorsFile
 from dlworkflow.runs import Run
 
 TINYVGG, CIRCLES = "tinyvgg-digits-001", "circles_v2-circles-001"
@@ -220,6 +222,29 @@ def test_a_model_that_onnx_cannot_hold_names_what_it_lacks(in_tmp, dlw, model, c
 
     assert (answer.code, len(answer.complaints)) == (1, 1)
     assert complaint in answer.complaints[0]
+
+
+@pytest.mark.usefixtures("forget")
+def test_a_registered_format_is_one_of_the_command(runs, dlw):
+    class Mine(SafetensorsFile):
+        """Weights under an ending of my own."""
+
+        suffix = "mine"
+
+    FORMATS.register("mine", Mine)
+
+    assert dlw("export", "circles", "--format", "mine").out == f"runs/{CIRCLES}/model.mine\n"
+    assert "Weights under an ending of my own" in dlw("list", "formats").out
+
+
+def test_a_model_beyond_the_size_of_an_onnx_file_is_one_line(runs, dlw, monkeypatch):
+    monkeypatch.setattr("dlworkflow.inference.export.onnx_file._MOST_BYTES", 100)
+
+    answer = dlw("export", "circles")
+
+    assert answer.complaints == [
+        "dlw: ONNX cannot hold the model in one file: it has 2 GiB or more; use --format torch"
+    ]
 
 
 def test_a_full_disk_leaves_no_file(runs, dlw):

@@ -18,7 +18,7 @@ from dlworkflow.inference.export.torch_file import program_of, quiet, tensors_of
 
 OPSET = 18
 """The version of ONNX's operators: that of torch's exporter, read by onnxruntime from 1.14 (2023) on."""
-_MOST_BYTES = 2**31 - 1
+_MOST_BYTES = 2**31 - 2**20  # of weights: a file of Protocol Buffers has less than 2 GiB
 _CODES = "places_of_categories"
 
 
@@ -34,6 +34,8 @@ class OnnxFile:
         for package in ("onnx", "onnxscript", "onnxruntime"):
             if find_spec(package) is None:
                 raise ConfigError(not_installed("--format onnx", package, "export"))
+        if sum(value.nbytes for value in network.state_dict().values()) > _MOST_BYTES:
+            raise ModelError("ONNX cannot hold the model in one file: it has 2 GiB or more; use --format torch")
         program = program_of(network, tensors_of(network, example))
         names = [_CODES if name == CATEGORIES else name for name in example]
         output = "probabilities" if network.task.has_accuracy else "values"
@@ -48,8 +50,6 @@ class OnnxFile:
         self._model: Any = found.model_proto
         for graph in (self._model.graph, *self._model.functions):
             _strip(graph)
-        if self._model.ByteSize() > _MOST_BYTES:
-            raise ModelError("ONNX cannot hold the model in one file: it has more than 2 GiB; use --format torch")
         if CATEGORIES in example and isinstance(network.prepared, Encoded):
             _take_texts(self._model, network.prepared.columns)
 
