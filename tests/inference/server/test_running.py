@@ -28,6 +28,13 @@ def test_the_address_is_one_that_a_browser_takes(host, address, local):
         assert (is_local(listening), own_names(listening, host) is None) == (local, not local)
 
 
+def test_an_answer_is_sent_at_once():
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
 def test_a_port_in_use_is_one_line():
     with listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]

@@ -24,11 +24,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens there; port 0 is any free one. Raises ConfigError where that is not possible."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=_WAITING)
+        listening = socket.create_server(address[:2], family=family, backlog=_WAITING)
     except (socket.gaierror, UnicodeError):
         raise ConfigError(f"--host: {host!r} is no name or address of this machine, as 127.0.0.1 or 0.0.0.0") from None
     except OSError as error:
         raise ConfigError(_why_not(error, host, port)) from None
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # for its connections: an answer is two packets
+    return listening
 
 
 def address_of(listening: socket.socket) -> str:
