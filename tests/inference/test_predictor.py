@@ -120,6 +120,20 @@ def test_a_regression_predicts_the_models_value(line_run):
     assert prediction.value == pytest.approx(predictor.model(torch.tensor([[0.5]])).item())
 
 
+def test_a_model_that_returns_a_parameter_of_its_own_predicts_it(line_run):
+    predictor = Predictor.from_run(line_run)
+
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.value = nn.Parameter(torch.tensor([[2.5]]))
+
+        def forward(self, x):
+            return self.value
+
+    assert dataclasses.replace(predictor, model=Constant()).predict(0.1).value == 2.5
+
+
 def test_a_row_of_another_length_is_refused(circles_run):
     with pytest.raises(DataError, match=r"takes 2 number\(s\) a row, not 3"):
         list(Predictor.from_run(circles_run).predict_rows([[1, 2, 3]]))

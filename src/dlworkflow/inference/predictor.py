@@ -174,7 +174,7 @@ class Predictor(BasePredictor):
     def _scores(self, call: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         with torch.inference_mode(), explained_errors(self.model) as keep:
             X, _ = keep(inputs.to(self.device))
-            return call(X).cpu()
+            return call(X).detach().cpu()  # a model may return a parameter of its own, which has a gradient
 
     def _on_cores(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Give each core one thread of torch: a second would wait for the cores that the others decode on."""

@@ -106,7 +106,8 @@ def _classes_table(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) 
     if len(classes) <= _MOST_CLASSES:
         return table
     most, least = (choose(zip(counts["train"], classes, strict=True)) for choose in (max, min))
-    title = f"The {len(classes)} classes: {least[0]:,} ({least[1]}) to {most[0]:,} ({most[1]}) training samples each"
+    counted = f"{least[0]:,} ({least[1]}) to {most[0]:,} ({most[1]})" if least[0] < most[0] else f"{most[0]:,}"
+    title = f"The {len(classes)} classes: {counted} training samples each"
     return Fold(title, [table])
 
 
