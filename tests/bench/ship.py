@@ -120,7 +120,9 @@ def serving(folder: Path, photos: list[Path]) -> Iterator[str]:
     script = Path(__file__).with_name("serving.py")
     for backend in ("onnx", "torch"):
         command = [sys.executable, script, RUN, *photos, "--options", f"--backend {backend}"]
-        done = subprocess.run(command, cwd=folder, env=environment(), check=True, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise SystemExit(f"{script.name} ended with {done.returncode}")
         yield from [f"`dlw serve --backend {backend}`:", "", done.stdout]
 
 
