@@ -194,7 +194,7 @@ training/sweep: errors files/notebook files/paths files/writing registry/user_co
     engine/device engine/loop engine/losses engine/random_state engine/signals data/loaders runs runs/comparison
     runs/finding runs/keeping training/assembly training/job training/provenance training/recorder training/resume
     training/run training/settings training/trackers
-training/trackers: errors files/locking registry config/command_line config/settings engine/random_state
+training/trackers: errors files/locking registry config/command_line config/settings engine/random_state data/images
     metrics/functions runs runs/stored
 training/transfer: errors files/paths config data data/images models models/libraries models/published
 inference:
@@ -238,8 +238,8 @@ analysis/export: errors files/paths files/text files/writing registry/user_files
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
 analysis/report: _version errors files/numbers files/paths files/text files/writing registry registry/user_code
-    config/command_line data data/first_rows data/protocol data/splits metrics/functions metrics/multilabel
-    metrics/report plotting/grid runs runs/cells runs/comparison runs/evaluation_text runs/notes
+    config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
+    metrics/multilabel metrics/report plotting/grid runs runs/cells runs/comparison runs/evaluation_text runs/notes
     analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures
     analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dlworkflow.analysis.report.document import Picture
+from dlworkflow.data.images.decoding import opened
 from dlworkflow.plotting.grid import as_image
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def of_figure(figure: Figure, name: str, alt: str, caption: str = "") -> Picture
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=_DPI)
     content = stream.getvalue()
-    with Image.open(io.BytesIO(content)) as image:
+    with opened(name, content=content) as image:
         width, height = (round(side * 96 / _DPI) for side in image.size)
     return Picture(name, content, width, height, alt, caption)
 

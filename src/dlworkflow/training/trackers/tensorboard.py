@@ -46,15 +46,14 @@ class TensorBoard(Tracker):
     def log_scores(self, scores: Mapping[str, float], *, epoch: int, figures: Sequence[Path] = ()) -> None:
         """Write a scalar for each score, and the figures as images."""
         import numpy as np
-        from PIL import Image
+
+        from dlworkflow.data.images.decoding import load_image
 
         for key, value in scores.items():
             self._writer.add_scalar(key, value, epoch)
         for path in figures:
-            with Image.open(path) as image:
-                self._writer.add_image(
-                    f"figures/{path.stem}", np.asarray(image.convert("RGB")), epoch, dataformats="HWC"
-                )
+            image = np.asarray(load_image(path))
+            self._writer.add_image(f"figures/{path.stem}", image, epoch, dataformats="HWC")
         self._scores.update(scores)
         self._writer.flush()
 
