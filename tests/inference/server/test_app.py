@@ -14,6 +14,8 @@ import pytest
 from dlworkflow.inference.server import Limits, make_app
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
+CODED = {"content-type": "multipart/form-data; boundary=x; charset=undefined"}
+NAMED = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n1\r\n--x--\r\n'
 JSON = {"content-type": "application/json"}
 
 
@@ -86,6 +88,7 @@ def test_requests_in_one_batch_get_as_many_classes_as_each_asks_for(app, image, 
         (400, "no file; send images", {"headers": FORM, "content": b"--x--\r\n"}),
         (400, "the form cannot be read: Missing boundary", {"headers": {"content-type": "multipart/form-data"}}),
         (400, "the form cannot be read", {"headers": FORM, "content": b"--y\r\nnonsense"}),
+        (400, "the form cannot be read: a name in it is not of its charset", {"headers": CODED, "content": NAMED}),
         (400, "top_k: must be a whole number .*, not '0'", {"params": {"top_k": "0"}}),
         (400, "top_k: must be a whole number .*, not '٣'", {"params": {"top_k": "٣"}}),
         (413, "too many files; at most 32", {"files": files(*33 * [b"x"])}),
@@ -160,10 +163,13 @@ def test_rows_of_a_table_are_predicted_by_their_columns(predictors, ask):
     [
         (400, "the body is no JSON", "{"),
         (400, "the body is no JSON: is nested too deep", "[" * 200_000),
+        (400, "the body is no JSON: is nested too deep", '{"rows": [[1, ' + "[" * 970 + "]" * 970 + "]]}"),
         (400, "the body is no JSON", '{"rows": [[' + "9" * 5000 + ", 1]]}"),
         (400, "the body is no JSON", b"\xff\xfe\x00"),
         (400, r'must be an object {"rows": \[...\]}, not list', "[[1, 2]]"),
         (400, r"not an object with 'row'", '{"row": 1}'),
+        (400, r"not an object with nothing", "{}"),
+        (400, r"must be an object {.*}, not int", "1"),
         (400, "rows: must be a list of at least one row, not 'x.csv'", '{"rows": "x.csv"}'),
         (400, r"rows: must be a list of at least one row, not \[\]", '{"rows": []}'),
         (413, "4,097 rows; at most 4,096 in a request", '{"rows": [' + "0," * 4096 + "0]}"),
@@ -230,7 +236,7 @@ def test_requests_that_arrive_while_a_batch_is_predicted_are_the_next_batch(pred
     assert predictor.batches == [1, 5]
 
 
-@pytest.mark.parametrize("limits", [Limits(queue=1), Limits(memory=800)])
+@pytest.mark.parametrize("limits", [Limits(queue=1), Limits(memory=800, bytes=800)])
 def test_a_request_for_which_there_is_no_room_is_to_come_again(limits, predictors, image, client):
     held = Held()
 
@@ -246,6 +252,12 @@ def test_a_request_for_which_there_is_no_room_is_to_come_again(limits, predictor
     second, third = asyncio.run(arrive())
 
     assert (second.status_code, second.headers["retry-after"], third.status_code) == (429, "1", 200)
+
+
+def test_the_largest_request_has_room_where_there_is_no_other(predictors, image, ask):
+    app = make_app(predictors.Brightness(), Limits(memory=10))
+
+    assert ask(app, "POST", "/predict", files=files(image())).status_code == 200
 
 
 def test_what_is_not_predicted_in_time_is_an_answer_too(predictors, image, ask):
@@ -295,6 +307,29 @@ def test_an_error_of_ours_is_one_line_here_and_none_of_it_there(predictors, imag
         {"error": "the server could not answer; its terminal shows why"},
     )
     assert "unexpected KeyError: '/home/me/secret' (a bug)" in caplog.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_no_answer_names_the_folder_of_a_model_file(predictors, ask):
+    class OfFile(predictors.Sums):
+        name = "model '/home/me/sums.onnx'"
+
+    app = make_app(OfFile())
+    answers = [ask(app, "GET", path) for path in ("/info", "/docs", "/openapi.json")]
+    answers.append(ask(app, "POST", "/predict", json={"rows": [[1]]}))
+
+    assert all("sums.onnx" in answer.text and "/home" not in answer.text for answer in answers)
+
+
+def test_an_error_about_a_huge_value_takes_no_time_for_all_of_it(predictors, ask, monkeypatch):
+    lengths = []
+    monkeypatch.setattr("dlworkflow.inference.server.reading.printable", lambda text: lengths.append(len(text)) or "x")
+    app = make_app(predictors.Sums())
+
+    for body in ({"rows": "x" * 9999}, {"x" * 9999: 1}, {f"key {number}": 1 for number in range(9999)}):
+        assert ask(app, "POST", "/predict", json=body).status_code == 400
+
+    assert (max(lengths), len(lengths) < 20) == (60, True)
 
 
 def test_a_request_to_another_name_than_this_machines_is_refused(predictors, ask):

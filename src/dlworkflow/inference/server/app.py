@@ -16,12 +16,12 @@ from starlette.responses import HTMLResponse, Response
 
 from dlworkflow._version import __version__
 from dlworkflow.errors import DataError, reason_of, short
-from dlworkflow.files.text import printable
+from dlworkflow.files.text import printable, without_places
 from dlworkflow.inference.base import BasePredictor
 from dlworkflow.inference.prediction import Prediction
 from dlworkflow.inference.server.answers import LATE, Json, Refused, failed
 from dlworkflow.inference.server.description import HEALTH, INFO, PREDICT
-from dlworkflow.inference.server.guard import Guard
+from dlworkflow.inference.server.guard import HEADERS, Guard
 from dlworkflow.inference.server.limits import Limits
 from dlworkflow.inference.server.pages import PageFile, api_page, page_files
 from dlworkflow.inference.server.reading import Body, read_rows, read_uploads
@@ -43,7 +43,7 @@ def make_app(
     `about` is added to what `/info` answers. With `hosts`, only requests to one of these names are answered, as
     `localhost`; by default to any.
     """
-    app = FastAPI(title=f"dlworkflow, {predictor.name}", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title=f"dlworkflow, {_shown(predictor)}", version=__version__, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, hosts=hosts)
     app.exception_handler(Refused)(_refused)
     app.exception_handler(HTTPException)(_no_such_address)
@@ -101,7 +101,7 @@ def _facts(predictor: BasePredictor) -> dict[str, Any]:
     return {
         "version": __version__,
         "backend": predictor.backend,
-        "model": predictor.name,
+        "model": _shown(predictor),
         "kind": predictor.kind,
         "task": predictor.task.name,
         "classes": predictor.classes,
@@ -110,6 +110,11 @@ def _facts(predictor: BasePredictor) -> dict[str, Any]:
         "columns": columns and [{"name": each.name, "categories": each.categories} for each in columns.inputs],
         "target": columns and columns.target,
     }
+
+
+def _shown(predictor: BasePredictor) -> str:
+    """Return a model's name; that of a file is without its folder."""
+    return without_places(predictor.name)
 
 
 def _count(top_k: str) -> int:
@@ -154,4 +159,6 @@ async def _no_such_address(request: Request, error: Exception) -> Response:
 
 async def _broken(_: Request, error: Exception) -> Response:
     _log.error("a request failed: unexpected %s (a bug)", reason_of(error))
-    return failed(500, "the server could not answer; its terminal shows why")
+    answer = failed(500, "the server could not answer; its terminal shows why")
+    answer.headers.update(HEADERS)  # it is sent from outside of Guard
+    return answer

@@ -13,8 +13,9 @@ class Limits:
     """The limits of a server; a request beyond one is answered with an error.
 
     A request has at most `bytes` in its body, `files` images of `pixels` each, or `rows`. It is read in `seconds` and
-    predicted in as many. At most `queue` requests are handled at once, with `memory` bytes in their bodies together.
-    A batch of the model is at most `batch_size` images. Raises ConfigError for a limit that is not above 0.
+    predicted in as many. At most `queue` requests are handled at once, with `memory` bytes in their bodies together,
+    or `bytes` if that is more. A batch of the model is at most `batch_size` images. Raises ConfigError for a limit that
+    is not above 0.
     """
 
     bytes: int = 64 * 1024**2

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from fastapi import Request
@@ -22,6 +23,8 @@ _FIELD = "file"
 _FORM, _JSON = "multipart/form-data", "application/json"
 _LONGEST_NAME = 200  # characters of a file's name in an answer
 _SECONDS_FOR_THE_REST = 5
+_DEEPEST = 20  # levels of lists and objects in JSON; a row has no more than two
+_NAMED = 5  # keys of an object, in an error
 
 Content = TypeVar("Content")
 
@@ -99,19 +102,32 @@ async def read_rows(body: Body, hold: Hold) -> list[Any]:
     body.check_type(_JSON, f'send rows as {_JSON}: {{"rows": [...]}}')
     content = await body.in_time(_whole(body, hold))
     try:
-        given = await asyncio.to_thread(json.loads, content)
+        given = await asyncio.to_thread(_parsed, content)
     except (ValueError, RecursionError) as error:
         reason = "is nested too deep" if isinstance(error, RecursionError) else str(error)
         raise Refused(400, f"the body is no JSON: {short(printable(reason), 120)}") from None
     if not isinstance(given, dict) or set(given) != {"rows"}:
-        found = f"an object with {few(map(printable, given))}" if isinstance(given, dict) else type(given).__name__
+        names = few(printable(short(name, 60)) for name in islice(given, _NAMED)) if isinstance(given, dict) else ""
+        found = f"an object with {names or 'nothing'}" if isinstance(given, dict) else type(given).__name__
         raise Refused(400, f'the body must be an object {{"rows": [...]}}, not {short(found)}')
     rows = given["rows"]
     if not isinstance(rows, list) or not rows:
-        raise Refused(400, f"rows: must be a list of at least one row, not {short(printable(repr(rows)), 60)}")
+        raise Refused(400, f"rows: must be a list of at least one row, not {printable(short(repr(rows), 60))}")
     if len(rows) > body.limits.rows:
         raise Refused(413, f"{len(rows):,} rows; at most {body.limits.rows:,} in a request")
     return rows
+
+
+def _parsed(content: bytes) -> Any:
+    """Return what JSON holds. Raises ValueError for what is none, RecursionError for what repr cannot write again."""
+    given = json.loads(content)
+    level = [given] if isinstance(given, list | dict) else []
+    for _ in range(_DEEPEST):
+        inner = (value for each in level for value in (each.values() if isinstance(each, dict) else each))
+        level = [value for value in inner if isinstance(value, list | dict)]
+    if level:
+        raise RecursionError
+    return given
 
 
 async def _whole(body: Body, hold: Hold) -> bytes:
@@ -133,6 +149,8 @@ async def _form(body: Body, hold: Hold) -> FormData:
         if error.message.startswith("Too many files"):
             raise Refused(413, f"too many files; at most {most} in a request") from None
         raise Refused(400, f"the form cannot be read: {short(printable(error.message), 120)}") from None
+    except UnicodeError:  # of the charset that the content type names
+        raise Refused(400, "the form cannot be read: a name in it is not of its charset") from None
 
 
 def _uploads(form: FormData) -> Iterator[Upload]:

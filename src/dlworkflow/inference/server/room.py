@@ -14,6 +14,7 @@ class Room:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._memory = max(limits.memory, limits.bytes)  # the largest request has room where there is no other
         self._requests = self._bytes = 0
 
     @contextmanager
@@ -28,7 +29,7 @@ class Room:
 
         def hold(n_bytes: int) -> None:
             nonlocal held
-            if self._bytes + n_bytes > self._limits.memory:
+            if self._bytes + n_bytes > self._memory:
                 raise Refused(BUSY, "busy with large requests; try again in a second")
             held += n_bytes
             self._bytes += n_bytes

@@ -14,6 +14,7 @@ import numpy as np
 from dlworkflow.data.images.decoding import ImageError, TooManyPixelsError
 from dlworkflow.data.images.pixels import to_bytes
 from dlworkflow.errors import DataError
+from dlworkflow.files.text import without_places
 from dlworkflow.inference.base import BasePredictor
 from dlworkflow.inference.prediction import Prediction
 from dlworkflow.inference.records import records_of
@@ -72,7 +73,7 @@ class Service:
 
     def _checked(self, rows: Sequence[Any]) -> list[Any]:
         """Return rows of numbers as such, those of a table as {column: value}; no text is taken for a file's name."""
-        columns, owner = self.predictor.columns, self.predictor.name
+        columns, owner = self.predictor.columns, without_places(self.predictor.name)
         if not all(isinstance(row, list if columns is None else dict | list) for row in rows):
             wanted = "lists of numbers" if columns is None else "objects {column: value}, or all lists of numbers"
             raise DataError(f"rows: must all be {wanted}")
