@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from PIL import Image
 
 import dlworkflow as dlw
 from dlworkflow.data.columns import Column, Columns
+from dlworkflow.data.images.formats import FORMATS
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.images.pixels import to_bytes
 from dlworkflow.errors import ConfigError, RunError
@@ -56,12 +58,17 @@ def package(folder, description):
 
 
 def run(folder, monkeypatch, *arguments):
-    """Run the folder's predict.py; return it as a module."""
+    """Run the folder's predict.py; return it as a module. What it does about a closed pipe ends with it."""
+    before = {number: signal.getsignal(number) for number in (getattr(signal, "SIGPIPE", signal.SIGTERM),)}
     spec = spec_from_file_location("predict", folder / "predict.py")
     module = module_from_spec(spec)
     monkeypatch.setattr(sys, "argv", ["predict.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        spec.loader.exec_module(module)
+    try:
+        with pytest.raises(SystemExit) as end:
+            spec.loader.exec_module(module)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     module.exit_code = end.value.code
     return module
 
@@ -158,6 +165,32 @@ def test_an_image_is_answered_as_by_dlw_predict(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == {"input": str(tmp_path / "a.png"), **best, "top": [best, other]}
 
 
+@pytest.mark.parametrize("name", ["a\u202egnp.exe\x1b[2J.png", "\udcff.png", "上海.png"])
+def test_no_name_of_a_file_controls_the_terminal(name, tmp_path, monkeypatch, capsys):
+    run(package(tmp_path / "p", about()), monkeypatch, name)
+
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert (line.isprintable(), json.loads(line)["input"], "上海" in line) == (True, name, "上海" in name)
+
+
+@pytest.mark.parametrize(
+    ("description", "given"), [(about(), "x.png"), (about_table(), "x.csv")], ids=["images", "table"]
+)
+def test_a_reader_that_has_enough_ends_it_without_a_word(description, given, tmp_path):
+    (tmp_path / "x.csv").write_text("age,city\n" + "1,Rome\n" * 5000)
+    folder = package(tmp_path / "p", description)
+    command = [sys.executable, folder / "predict.py", *([given] if given == "x.csv" else 5000 * [given])]
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_it_reads_the_formats_that_the_library_reads(tmp_path, monkeypatch):
+    assert {*run(package(tmp_path / "p", about()), monkeypatch, "x.png").FORMATS} == {*FORMATS}
+
+
 def test_several_labels_are_those_above_their_thresholds(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     run(package(tmp_path / "p", about(task="multilabel", thresholds=[0.2, 0.8])), monkeypatch, tmp_path / "a.png")
@@ -217,6 +250,22 @@ def test_a_range_of_the_run_is_that_of_the_script(tmp_path, monkeypatch):
     assert np.array_equal(script.read_image(str(tmp_path / "a.png")), to_bytes(pipeline.read(tmp_path / "a.png", 3)))
 
 
+def test_what_is_no_finite_number_is_black_as_in_the_run(tmp_path, monkeypatch):
+    values = np.array([[-np.inf, np.inf, np.nan], [0.5, 0.25, 1]], np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tiff")
+    script = run(package(tmp_path / "p", about(transform=STRETCHED.to_spec())), monkeypatch, tmp_path / "a.tiff")
+
+    assert np.array_equal(script.read_image(str(tmp_path / "a.tiff")), to_bytes(STRETCHED.read(tmp_path / "a.tiff", 3)))
+
+
+def test_lines_without_a_value_are_no_rows_and_space_around_names_is_none_of_them(tmp_path, monkeypatch):
+    (tmp_path / "new.csv").write_text("age , city,,\n3 ,Rome,,\n,,,\n , ,,\n", encoding="utf-8")
+    script = run(package(tmp_path / "p", about_table()), monkeypatch, tmp_path / "new.csv")
+
+    rows = script.read_rows(str(tmp_path / "new.csv"))
+    assert [{name: row[name] for name in ("age", "city")} for _, row in rows] == [{"age": "3", "city": "Rome"}]
+
+
 def test_a_row_of_a_table_becomes_what_the_run_makes_of_it(tmp_path, monkeypatch):
     (tmp_path / "new.csv").write_text("city,other,age\n上海,x,41.5\n", encoding="utf-8")
     script = run(package(tmp_path / "p", about_table()), monkeypatch, tmp_path / "new.csv")
@@ -232,7 +281,9 @@ def test_a_row_of_a_table_becomes_what_the_run_makes_of_it(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("old,Rome", "column 'age': 'old' is no number"),
+        ("old,Rome", "column 'age': 'old' is no finite number"),
+        ("-inf,Rome", "column 'age': '-inf' is no finite number"),
+        ("1_000,Rome", "column 'age': '1_000' is no finite number"),
         ("3,Oslo", "column 'city': 'Oslo' is none of Rome, 上海"),
     ],
 )
@@ -249,6 +300,7 @@ def test_a_row_that_cannot_be_read_is_an_error_of_its_line(line, said, tmp_path,
     [
         ("age\n3\n", "lacks the columns city"),
         ("age,city\n1,5,Rome\n", "a line has more cells than the first line"),
+        ("age,city,age\n1,Rome,2\n", "two columns have one name"),
         ("", "lacks the columns age, city"),
     ],
 )
