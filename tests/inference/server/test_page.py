@@ -164,6 +164,23 @@ def test_several_images_are_listed_with_their_answers(page, paint, tmp_path):
     assert [button.text.split("\n")[-1] for button in hand.all("#history button")] == [file.name for file in files]
 
 
+def test_one_preview_at_a_time_is_made(page, paint, tmp_path):
+    hand = page()
+    hand.js("""
+        window.most = 0;
+        let now = 0;
+        const decode = window.createImageBitmap.bind(window);
+        window.createImageBitmap = async (file) => {
+            window.most = Math.max(window.most, ++now);
+            return decode(file).finally(() => (now -= 1));
+        };
+    """)
+    hand.give(*(paint(tmp_path / f"{number}.png", number) for number in range(7)))
+    hand.wait("return document.querySelectorAll('#history img').length === 7")
+
+    assert hand.js("return window.most") == 1
+
+
 def test_an_image_of_this_visit_can_be_shown_again(page, paint, tmp_path):
     hand = page().give(paint(tmp_path / "a.png")).give(paint(tmp_path / "b.png", 1))
 
@@ -210,6 +227,36 @@ def test_the_camera_takes_a_photo(page):
     hand.wait("return document.getElementById('video').videoWidth")
 
     assert hand.click("#take-photo").answered().text("#source") == "photo 1.jpg"
+
+
+CAMERAS = """
+    window.given = [];
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await ask(wanted);
+        window.given.push(stream);
+        return stream;
+    };
+"""
+ARE_OFF = (
+    "return given.length && given.every((each) => each.getTracks().every((track) => track.readyState === 'ended'))"
+)
+
+
+def test_a_camera_that_was_asked_for_twice_is_off_when_it_is_closed(page):
+    hand = page()
+    hand.js(CAMERAS + "const open = document.getElementById('open-camera'); open.click(); open.click();")
+    hand.wait("return !document.getElementById('camera').hidden")
+
+    assert hand.click("#close-camera").js(ARE_OFF)
+
+
+def test_a_camera_that_cannot_be_shown_is_off(page):
+    hand = page()
+    hand.js(CAMERAS + "HTMLMediaElement.prototype.play = () => Promise.reject(new DOMException('', 'AbortError'));")
+    hand.click("#open-camera").answered()
+
+    assert (hand.text("#status"), hand.js(ARE_OFF)) == ("The camera cannot be used.", True)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +318,16 @@ def test_a_server_that_stays_busy_can_be_tried_again(page, image):
     hand.wait("return document.getElementById('again').hidden")
 
     assert (refused, hand.answered().text("#answer")) == ("the server is busy", "cat, 66.5 %")
+
+
+def test_a_second_trial_is_asked_for_once_and_keeps_the_focus(page, image):
+    hand = page()
+    hand.js(BUSY, 5)
+    hand.give(image).click("#again")
+
+    assert hand.js(
+        "return document.getElementById('again').hidden && document.activeElement.closest('#history') !== null"
+    )
 
 
 def test_a_server_that_is_gone_is_an_error_in_words(browser, serve, image):

@@ -16,20 +16,29 @@ export function takePhotos(onFiles, onProblem) {
       : "The camera needs a secure address: open this page through localhost or https.";
     return;
   }
+  const stop = () => {
+    for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+    video.srcObject = null;
+  };
+  let isAsked = false; // a second click would leave the camera of the first on
   open.addEventListener("click", async () => {
+    if (isAsked) return;
+    isAsked = true;
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
       await video.play();
     } catch (problem) {
+      stop();
       return onProblem(CAMERA_PROBLEMS[problem.name] ?? "The camera cannot be used.");
+    } finally {
+      isAsked = false;
     }
     panel.hidden = false;
     open.hidden = true;
     document.getElementById("take-photo").focus();
   });
   document.getElementById("close-camera").addEventListener("click", () => {
-    for (const track of video.srcObject.getTracks()) track.stop();
-    video.srcObject = null;
+    stop();
     panel.hidden = true;
     open.hidden = false;
     open.focus();

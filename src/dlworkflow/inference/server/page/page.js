@@ -16,6 +16,7 @@ let info = null;
 let shown = null;
 let sending = 0;
 let all = false; // all classes, not only the first
+let previews = Promise.resolve(); // one by one: a photo takes 50 MB until it is small
 
 /** Return what is predicted, in a few words. */
 function answerOf(entry) {
@@ -127,7 +128,8 @@ function add(group) {
     entry.button.type = "button";
     entry.button.addEventListener("click", () => show(entry));
     entry.item.append(entry.button);
-    if (entry.file) preview(entry);
+    const { file } = entry;
+    if (file) previews = previews.then(() => preview(entry, file));
     waiting.push(entry);
   }
   entries.unshift(...group);
@@ -149,9 +151,10 @@ function addFiles(files) {
 // --- what is shown ---
 
 /** Make a small copy of an image, upright and without its metadata; a format that the browser cannot read has none. */
-async function preview(entry) {
+async function preview(entry, file) {
+  if (!entries.includes(entry)) return;
   try {
-    const image = await createImageBitmap(entry.file);
+    const image = await createImageBitmap(file);
     const scale = Math.min(1, PREVIEW_SIDE / Math.max(image.width, image.height));
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.round(image.width * scale));
@@ -302,10 +305,11 @@ async function start() {
   element("about").replaceChildren(textNode("bdi", what));
   element("more").addEventListener("click", () => show(shown, !all));
   element("again").addEventListener("click", () => {
-    shown.state = "waiting";
-    shown.error = undefined;
+    Object.assign(shown, { state: "waiting", error: undefined, again: false });
     waiting.push(shown);
     draw(shown);
+    shown.button.focus({ preventScroll: true }); // the button that had the focus is gone
+    say("Predicting again …", { isShown: true });
     send();
   });
   element("forget").addEventListener("click", forget);
