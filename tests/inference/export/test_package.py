@@ -165,6 +165,14 @@ def test_an_image_is_answered_as_by_dlw_predict(tmp_path, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out) == {"input": str(tmp_path / "a.png"), **best, "top": [best, other]}
 
 
+def test_an_image_that_would_take_all_memory_is_an_error_of_its_line(tmp_path, monkeypatch, capsys):
+    Image.new("1", (1, 60_000)).save(tmp_path / "line.png")
+    description = about(transform=Pipeline((6, 5), shorter=256).to_spec())
+    run(package(tmp_path / "p", description), monkeypatch, tmp_path / "line.png")
+
+    assert "it is too long and narrow" in json.loads(capsys.readouterr().out)["error"]
+
+
 @pytest.mark.parametrize("name", ["a\u202egnp.exe\x1b[2J.png", "\udcff.png", "上海.png"])
 def test_no_name_of_a_file_controls_the_terminal(name, tmp_path, monkeypatch, capsys):
     run(package(tmp_path / "p", about()), monkeypatch, name)
