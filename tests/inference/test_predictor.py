@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from threading import Thread
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -578,3 +580,18 @@ def test_published_weights_that_are_not_here_are_not_fetched_offline(tmp_path, m
 def test_a_model_without_published_weights_is_refused():
     with pytest.raises(ConfigError, match="weights: none are published for model 'tinyvgg'; give a file"):
         Predictor.from_published("tinyvgg")
+
+
+def test_a_prediction_in_a_thread_leaves_the_threads_of_torch_to_others(digits_run):
+    predictor, pixels = Predictor.from_run(digits_run), np.zeros((8, 8), dtype=np.uint8)
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        for work in (lambda: predictor.predict(pixels), lambda: found.append(torch.get_num_threads())):
+            thread = Thread(target=work)
+            thread.start()
+            thread.join()
+    finally:
+        torch.set_num_threads(before)
+
+    assert found == [2]

@@ -178,27 +178,29 @@ class Predictor(BasePredictor):
 
     def _on_cores(self, work: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Give each core one thread of torch: a second would wait for the cores that the others decode on."""
+        before = torch.get_num_threads()  # what a thread sets is the default of those to come
         try:
             yield from on_all_cores(work, items, partial(torch.set_num_threads, 1))
         finally:
-            torch.set_num_threads(torch.get_num_threads())  # what a thread sets is the default of those to come
+            torch.set_num_threads(before)
 
     def _images_at_once(self, batch_size: int) -> int:
         return super()._images_at_once(batch_size) if self.device.type == "cpu" else batch_size
 
     def _of_pixels(self, images: np.ndarray) -> Answers:
         assert self.transform is not None
-        return self._answers(self.transform.to_float(torch.from_numpy(images)))
+        return self.answers(self.transform.to_float(torch.from_numpy(images)))
 
     def _of_numbers(self, rows: np.ndarray) -> Answers:
-        return self._answers(torch.from_numpy(rows))
+        return self.answers(torch.from_numpy(rows))
 
     def _of_cells(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Answers, Mapping[int, str]]:
         assert self.columns is not None
         inputs, wrong = self.columns.encode(rows)
         return self._of_numbers(inputs), wrong
 
-    def _answers(self, inputs: Tensor) -> Answers:
+    def answers(self, inputs: Tensor) -> Answers:
+        """Return probabilities or values of preprocessed inputs (n, *in_shape) float32; nan for a score not finite."""
         apart = None
         if isinstance(self.model, Ensemble):
             scores = self._scores(self.model.scores, inputs)

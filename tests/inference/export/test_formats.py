@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -91,6 +92,17 @@ def test_a_file_of_a_table_holds_every_task(task, n_classes, more, format_):
     found = parity_of(predictor_of(model, (TABLE.width,), task, n_classes, columns=TABLE, **more), format_)
 
     assert (found.difference <= TOLERANCE, found.changed) == (True, 0)
+
+
+@pytest.mark.parametrize("format_", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_an_infinite_score_is_no_probability(format_):
+    predictor = predictor_of(torch.nn.Linear(2, 1), (2,), "binary", 2)
+    converted = FORMATS[format_](Network(predictor), random_samples(predictor, 2).raw)
+    rows = torch.tensor([[torch.inf, 0.0], [1.0, 2.0]])
+
+    found = converted.answers(converted.content(ABOUT), {"rows": rows.numpy()})
+
+    assert np.isnan(found).tolist() == np.isnan(predictor.answers(rows).values).tolist() == [[True] * 2, [False] * 2]
 
 
 def test_images_of_a_data_set_are_compared_as_the_pixels_that_they_were():

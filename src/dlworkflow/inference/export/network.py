@@ -19,7 +19,7 @@ class Network(nn.Module):
 
     Takes the inputs that `Description.inputs` names, in that order; the categories of a table are their places among
     `Column.categories`, (n, columns) int64, -1 for an unknown one. Returns probabilities (n, classes) or values (n, 1),
-    float32; nan where a value is missing or unknown.
+    float32; nan where a value is missing or unknown, and where the model gives infinity.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -37,7 +37,8 @@ class Network(nn.Module):
         logits = self.model(self.prepared(*given)).reshape(-1, self.n_outputs)
         if not self.task.has_accuracy:
             return self.target.undone(logits) if self.target else logits
-        return self.task.probabilities(logits)
+        broken = ~logits.isfinite().all(dim=1, keepdim=True)  # a sigmoid would make a probability of infinity
+        return self.task.probabilities(logits).masked_fill(broken, math.nan)
 
 
 class Scaled(nn.Module):

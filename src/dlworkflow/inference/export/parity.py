@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import torch
 
 from dlworkflow.errors import ModelError
 from dlworkflow.inference.export.description import Parity
@@ -19,15 +18,7 @@ _BATCH = 32
 
 def answers_of_run(predictor: Predictor, samples: Samples) -> np.ndarray:
     """Return what a run predicts for samples, (n, classes) probabilities or (n, 1) values in their unit."""
-    found = []
-    for part in _batches(len(samples)):
-        logits = predictor.logits(samples.inputs[part]).reshape(part.stop - part.start, -1)
-        if predictor.task.has_accuracy:
-            found.append(predictor.task.probabilities(logits))
-        else:
-            found.append(predictor.target.undone(logits) if predictor.target else logits)
-    answers: np.ndarray = torch.cat(found).numpy()
-    return answers
+    return np.concatenate([predictor.answers(samples.inputs[part]).values for part in _batches(len(samples))])
 
 
 def answers_of_file(answers: Callable[[Mapping[str, np.ndarray]], np.ndarray], samples: Samples) -> np.ndarray:
