@@ -102,6 +102,15 @@ def test_a_row_of_a_table_is_given_in_its_units(for_houses):
     assert for_houses.predict(row).value == pytest.approx(expected.predict(row).value)
 
 
+def test_a_number_that_is_too_large_for_a_model_is_an_error_of_its_row(for_houses):
+    expected = with_torch(OF_ROWS, "regression", (), (2,), columns=Columns.from_data(SIZE_AND_AGE))
+    rows = [{"size": 1e300, "age": 1}]
+
+    assert {each.predict(rows)[0].error for each in (for_houses, expected)} == {
+        "the model returns no finite number for it"
+    }
+
+
 def test_a_wrong_row_among_several_is_a_prediction_with_the_reason(for_houses):
     good, bad = for_houses.predict([{"size": 1, "age": 2}, {"size": "tall", "age": 2}])
 

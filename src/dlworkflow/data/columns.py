@@ -141,7 +141,8 @@ class Columns:
         for column in self.inputs:
             if column.categories is None:
                 given = np.asarray(values[column.name], dtype=np.float64)
-                inputs[:, place] = (given - column.mean) / column.scale
+                with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and so the answer is an error
+                    inputs[:, place] = (given - column.mean) / column.scale
             else:
                 places = {name: number for number, name in enumerate(column.categories)}
                 found = np.array([places.get(name, -1) for name in values[column.name]], dtype=int)
