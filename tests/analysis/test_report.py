@@ -254,6 +254,27 @@ def test_a_run_that_failed_before_its_first_epoch_says_why(runs, page, tmp_path)
     assert "The run is failed after 0 of 3 epochs" in found
 
 
+def test_a_run_without_weights_shows_how_its_learning_rate_changed(runs, page, tmp_path):
+    run = Run(shutil.copytree(runs["points"].path, tmp_path / "weightless"))
+    run.weights_path("best").unlink()
+    history = run.path / "history.csv"
+    history.write_text(re.sub(r"^2,[^,]*", "2,0.01", history.read_text(), flags=re.MULTILINE))
+
+    found = page(run)
+
+    assert "The run has no weights" in found.text
+    assert "The learning rate by epoch" in " ".join(attributes["alt"] for tag, attributes in found.elements if tag == "img")
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_epochs_that_the_history_lacks_are_a_warning(there, runs, page, tmp_path):
+    run = Run(shutil.copytree(runs["points"].path, tmp_path / "torn"))
+    history = run.path / "history.csv"
+    history.write_text("\n".join(history.read_text().split("\n")[: there + 1]) + "\n")
+
+    assert f"history.csv has {there} of 3 epochs" in page(run).text
+
+
 def test_the_note_and_the_tags_of_a_run_are_at_the_top(runs, page, tmp_path):
     run = Run(shutil.copytree(runs["line"].path, tmp_path / "noted"))
     run.tag("good", "<i>")
@@ -298,6 +319,12 @@ def test_names_in_markdown_are_text():
     assert r"| a\|b\_c\*&lt;i&gt; |" in found
     assert "see `dlw show`" in found
     assert "````sh\na ``` b\n````" in found
+
+
+def test_a_name_cannot_end_the_code_that_it_is_in():
+    found = as_markdown(Document("x", ["class a`\n\n<img src=x>\n\n`b"], []), {})
+
+    assert "class a`  <img src=x>  `b\n" in found
 
 
 def test_a_name_that_is_a_place_is_cut_to_its_end():

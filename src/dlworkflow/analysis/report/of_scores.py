@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlworkflow.analysis.figures import Material, fitting_kinds
 from dlworkflow.analysis.report.document import Block, Fold, Picture, Points, Section, Table
@@ -117,6 +117,9 @@ def warnings_of(material: Material, scored: Scored) -> list[str]:
         reason = f": {summary.reason}" if summary.reason else ""
         done = f"{run.epochs_done()} of {summary.config['epochs']} epochs"
         lines.append(f"The run is {status} after {done}{reason}.")
+    ended = int(summary.last["epoch"]) if summary.last else 0
+    if (there := run.epochs_done()) < ended:
+        lines.append(f"The file history.csv has {there:,} of {ended:,} epochs: curves and diagnosis lack the others.")
     if found is not None:
         lines += found.warnings
         if found.data_changed:
@@ -188,12 +191,11 @@ def _alt(material: Material, kind: str, about: str) -> str:
         split = "test" if "test_loss" in last else "train"
         ends = f"{split} loss {number(first[f'{split}_loss'])} in epoch {int(first['epoch'])}"
         return f"{about}: {ends}, {number(last[f'{split}_loss'])} in epoch {int(last['epoch'])}"
-    found: dict[str, Any] = material.report.metrics
     if kind == "confusion" and (pairs := material.report.confused_pairs(1)):
         pair = pairs[0]
         return f"{about} of {len(material.report.classes)} classes; most often {pair['truth']} is taken for " + (
             f"{pair['prediction']}, {pair['count']} times"
         )
     named = {"calibration": "calibration_error", "scatter": "r2"}.get(kind)
-    value = found.get(named) if named else None
+    value = material.report.metrics.get(named) if named else None  # the learning rate needs no scores
     return f"{about}; {named.replace('_', ' ')} {number(value)}" if named and value is not None else about

@@ -44,7 +44,7 @@ def as_markdown(document: Document, places: Mapping[Picture, str]) -> str:
 
     Raises DlwError where jinja2 is not installed.
     """
-    page = _environment(_markdown, lambda code: f"`{code}`").get_template("report.md")
+    page = _environment(_markdown, _code).get_template("report.md")
     return re.sub(r"\n{3,}", "\n\n", page.render(document=document, places=places)).strip() + "\n"
 
 
@@ -94,6 +94,11 @@ def _markdown(text: str) -> str:
     """Return a text of which nothing is taken for markup, on one line."""
     line = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", escape(text, quote=False).replace("\n", "; "))
     return re.sub(r"^([-+>]|\d+\.)(?=\s)", r"\\\1", line)
+
+
+def _code(text: str) -> str:
+    """Return what was in backquotes as code in Markdown, on one line: an empty line would end it."""
+    return f"`{text}`".replace("\n", " ")
 
 
 def _block(command: str) -> _Written:
