@@ -137,6 +137,7 @@ def test_a_file_that_predicts_something_else_is_not_written(runs, dlw, monkeypat
     [
         (["--format", "onx"], "--format: unknown export format 'onx'; did you mean 'onnx'?"),
         (["--out", "runs"], "--out: 'runs' is a folder; name a file in it"),
+        (["--format", "safetensors", "--out", "labels.json"], "'labels.json' is written beside the file"),
         (["--out", "no/model.onnx"], "cannot write 'no/model.onnx': No such file or directory"),
         (
             ["--out", f"runs/{CIRCLES}/best.pth", "--overwrite"],

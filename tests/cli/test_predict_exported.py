@@ -113,6 +113,18 @@ def test_without_onnxruntime_torch_predicts(dlw, exported, monkeypatch):
     assert dlw("predict", "pictures").err == f"run runs/{RUN} (best weights)\n"
 
 
+@pytest.mark.usefixtures("exported")
+def test_an_onnxruntime_that_cannot_be_imported_is_noted_and_torch_predicts(dlw, in_tmp, monkeypatch):
+    (in_tmp / "onnxruntime.py").write_text("raise ImportError('libx.so: no such file')")
+    monkeypatch.syspath_prepend(in_tmp)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+
+    answer = dlw("predict", "pictures")
+
+    note = "note    onnxruntime is installed and cannot be imported: libx.so: no such file; torch is used"
+    assert answer.err.splitlines() == [note, f"run runs/{RUN} (best weights)"]
+
+
 def test_labels_are_by_the_thresholds_that_the_run_has_now(exported):
     from dlworkflow.inference.onnx_predictor import OnnxPredictor
 

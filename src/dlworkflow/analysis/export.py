@@ -70,6 +70,8 @@ def export_run(
     kind = _format(format)
     path = user_path(out) if out is not None else run.export_path(kind.suffix)
     labels = path.with_name("labels.json") if kind.has_labels_beside else None
+    if path == labels:
+        raise ConfigError(f"--out: {path.name!r} is written beside the file, with its labels; name another file")
     if package is None:
         paths = [path] if labels is None else [path, labels]
         _check_outputs(run, kind, paths, "--out" if out is not None else "", overwrite)

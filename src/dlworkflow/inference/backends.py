@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
-from dlworkflow.errors import ConfigError, ModelError, RunError
+from dlworkflow.errors import ConfigError, DlwError
 from dlworkflow.inference.stored import stored_weights
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def predictor_of(
         stored_weights(run, weights)
         try:
             return _exported(runs, weights, device)
-        except (ModelError, RunError) as error:
+        except DlwError as error:
             if on_note is not None:
                 on_note(f"{error}; torch is used")
     from dlworkflow.inference.predictor import Predictor

@@ -132,6 +132,8 @@ def _opened(path: Path) -> tuple[Any, dict[str, str]]:
         import onnxruntime
     except ModuleNotFoundError:
         raise ConfigError(not_installed("an ONNX file", "onnxruntime", "export")) from None
+    except ImportError as error:  # built for another NumPy, or without a library of the system
+        raise ConfigError(f"onnxruntime is installed and cannot be imported: {first_line(error)}") from None
     if not path.is_file():
         raise ModelError(f"no file {str(path)!r}")
     options = onnxruntime.SessionOptions()
