@@ -209,6 +209,19 @@ def test_the_best_of_several_runs_is_named_first(runs, page, tmp_path):
     assert "has the lowest" not in page(runs["points"], runs["line"]).text
 
 
+def test_of_the_folds_of_a_cross_validation_none_is_the_best(runs, page, tmp_path):
+    folds = [Run(shutil.copytree(runs["points"].path, tmp_path / f"fold-{fold}")) for fold in (1, 2)]
+    for fold, run in enumerate(folds, start=1):
+        config = run.summary().config
+        run.update_summary(config=config | {"data": config["data"] | {"folds": 2, "fold": fold}})
+
+    assert "has the lowest" not in page(*folds).text
+
+
+def test_an_untrained_model_is_named_as_such(every):
+    assert "blobs, not trained (0 epochs) on blobs (800 samples), predicts" in every[0].text
+
+
 def test_a_damaged_run_among_others_is_named(runs, page, tmp_path):
     shutil.copytree(runs["line"].path, tmp_path / "damaged")
     (tmp_path / "damaged" / "summary.json").write_text("{")
@@ -263,7 +276,7 @@ def test_a_run_without_weights_shows_how_its_learning_rate_changed(runs, page, t
     found = page(run)
 
     assert "The run has no weights" in found.text
-    assert "The learning rate by epoch" in " ".join(attributes["alt"] for tag, attributes in found.elements if tag == "img")
+    assert "The learning rate by epoch" in [attributes["alt"] for tag, attributes in found.elements if tag == "img"]
 
 
 @pytest.mark.parametrize("there", [0, 1])

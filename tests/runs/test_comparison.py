@@ -8,7 +8,7 @@ import pytest
 
 from dlworkflow.errors import ConfigError
 from dlworkflow.runs import Run, best_epoch
-from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, sort_rows
+from dlworkflow.runs.comparison import all_columns, best_row, compare_runs, compare_seeds, sort_rows
 
 
 def make_run(tmp_path, tests=(1.0,), accs=None, *, model="m", data="d", seed=1, status="finished", **settings):
@@ -136,3 +136,10 @@ def test_equal_rows_keep_their_order():
     rows = [{"test_acc": 0.5, "run": name} for name in "abc"]
 
     assert [row["run"] for row in sort_rows(rows, "test_acc")] == ["a", "b", "c"]
+
+
+def test_of_several_folds_no_run_is_the_best():
+    rows = [{"data": "circles", "data.fold": fold, "test_loss": loss} for fold, loss in ((1, 0.5), (2, 0.4))]
+
+    assert best_row(rows) is None
+    assert best_row([row | {"data.fold": 1} for row in rows]) == 1

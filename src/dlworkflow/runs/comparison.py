@@ -119,11 +119,12 @@ def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
 def best_row(rows: Sequence[Row], column: str = "") -> int | None:
     """Return the index of the best of several rows by a metric, by default the validation loss, else the test loss.
 
-    None where none is best: the rows are of several data sets, by default of several losses, or have no such number.
+    None where none is best: the rows are of several data sets or folds, by default of several losses, or have no such
+    number.
     """
     metric = column or ("val_loss" if any(row.get("val_loss") is not None for row in rows) else "test_loss")
     scored = [row for row in rows if isinstance(row.get(metric), float)]
-    kinds = {(row.get("data"), None if column else row.get("loss")) for row in scored}
+    kinds = {(row.get("data"), row.get("data.fold"), None if column else row.get("loss")) for row in scored}
     if len(scored) < 2 or len(kinds) > 1 or not metric.startswith(("train_", *_HELD_OUT)):
         return None
     best = sort_rows(scored, metric)[0]

@@ -61,9 +61,9 @@ def _best_first(rows: Sequence[Row]) -> tuple[str, list[Row]]:
 
 
 def _lead(rows: Sequence[Row], by_path: Mapping[str, Run]) -> list[str]:
-    """Return which run is the best; nothing where that cannot be said, as they are of several data sets or losses."""
+    """Return which run is the best; nothing where that cannot be said, for several data sets, folds or losses."""
     split, ranked = _best_first([row for row in rows if row.get("test_loss") is not None])
-    kinds = {(row["data"], str(by_path[row["path"]].summary().config["loss"])) for row in ranked}
+    kinds = {(row["data"], row.get("data.fold"), str(by_path[row["path"]].summary().config["loss"])) for row in ranked}
     if len(ranked) < 2 or len(kinds) > 1:
         return []
     best = ranked[0]

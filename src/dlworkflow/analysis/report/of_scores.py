@@ -69,7 +69,8 @@ def score(material: Material) -> Scored:
 
 def headline(summary: Summary, scored: Scored) -> list[str]:
     """Return what was trained on what and what it scores, with the interval and the baseline, in sentences."""
-    trained = f"{summary.model}, trained on {summary.data} ({summary.samples['train']:,} {samples_of(summary)})"
+    how = "not trained (0 epochs)" if summary.last and not summary.last["epoch"] else "trained"
+    trained = f"{summary.model}, {how} on {summary.data} ({summary.samples['train']:,} {samples_of(summary)})"
     found = scored.found
     if found is None:
         return [_last_known(trained, summary)]
