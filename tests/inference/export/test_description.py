@@ -72,3 +72,12 @@ def test_other_weights_of_the_same_size_are_told_apart(tmp_path):
     os.utime(weights, ns=(2, 2))
 
     assert not MULTILABEL.is_of(weights)
+
+
+@pytest.mark.parametrize(("written", "trusted"), [(5_000_000_001, True), (5_000_000_000, False)])
+def test_a_time_of_whole_seconds_is_no_sign_of_the_same_weights(written, trusted, tmp_path):
+    weights = tmp_path / "best.pth"
+    weights.write_bytes(b"abd")
+    os.utime(weights, ns=(written, written))
+
+    assert replace(MULTILABEL, weights_mtime_ns=written).is_of(weights) is trusted
