@@ -120,7 +120,7 @@ class Description(Stored):
         return VALUES if self.task == "regression" else PROBABILITIES
 
     def is_of(self, weights: Path) -> bool:
-        """Return whether a file of weights is the one that was exported; it is read only where its state differs."""
+        """Return whether a file of weights is the one that was exported; it is read where size and time do not decide."""
         try:
             state = weights.stat()
             if state.st_size != self.weights_size:
