@@ -334,6 +334,13 @@ def test_names_in_markdown_are_text():
     assert "````sh\na ``` b\n````" in found
 
 
+def test_a_backquote_in_a_name_is_text():
+    document = Document("x", ["see `dlw show`: a`b and c_d"], [])
+
+    assert r"see `dlw show`: a\`b and c\_d" in as_markdown(document, {})
+    assert "see <code>dlw show</code>: a`b and c_d" in as_html(document)
+
+
 def test_a_name_cannot_end_the_code_that_it_is_in():
     found = as_markdown(Document("x", ["class a`\n\n<img src=x>\n\n`b"], []), {})
 

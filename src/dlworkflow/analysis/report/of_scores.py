@@ -126,7 +126,8 @@ def warnings_of(material: Material, scored: Scored) -> list[str]:
         if found.data_changed:
             lines.append(f"The {found.split} split is no longer what the run was trained with: its data has changed.")
         if found.skipped:
-            lines.append(f"{found.skipped:,} unreadable images are left out of the {found.split} split.")
+            images = "image is" if found.skipped == 1 else "images are"
+            lines.append(f"{found.skipped:,} unreadable {images} left out of the {found.split} split.")
     if scored.report is not None and not material.part.changed and material.part.fingerprint_is_former:
         lines.append(f"The run {ONLY_NAMES}")
     lines += leakage_warnings(summary)

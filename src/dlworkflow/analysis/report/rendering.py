@@ -67,6 +67,8 @@ def _environment(as_text: Callable[[str], str], as_code: Callable[[str], str]) -
     def prose(text: str) -> _Written:
         """Return a sentence in which what is in backquotes is code."""
         parts = _safe(text).split("`")
+        if len(parts) % 2 == 0:  # the last one stands alone, as in a name
+            parts[-2:] = ["`".join(parts[-2:])]
         return _Written("".join(as_code(part) if n % 2 else as_text(part) for n, part in enumerate(parts)))
 
     environment = Environment(
