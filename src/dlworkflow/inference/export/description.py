@@ -66,7 +66,7 @@ class Description(Stored):
     weights_size: Size
     """Bytes of that file."""
     weights_mtime_ns: int
-    """When it was written, in nanoseconds since 1970: where the size and this are the same, no digest is taken again."""
+    """When it was written, in nanoseconds since 1970: where size and time are the same, no digest is taken again."""
     task: Literal["regression", "binary", "multiclass", "multilabel"]
     classes: list[str]
     in_shape: list[Count]
@@ -120,7 +120,7 @@ class Description(Stored):
         return VALUES if self.task == "regression" else PROBABILITIES
 
     def is_of(self, weights: Path) -> bool:
-        """Return whether a file of weights is the one that was exported; it is read where size and time do not decide."""
+        """Return whether a file of weights is the one that was exported; read where size and time do not decide."""
         try:
             state = weights.stat()
             if state.st_size != self.weights_size:
