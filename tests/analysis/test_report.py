@@ -215,7 +215,10 @@ def test_of_the_folds_of_a_cross_validation_none_is_the_best(runs, page, tmp_pat
         config = run.summary().config
         run.update_summary(config=config | {"data": config["data"] | {"folds": 2, "fold": fold}})
 
-    assert "has the lowest" not in page(*folds).text
+    text = page(*folds).text
+
+    assert "has the lowest" not in text
+    assert "Each fold is scored on samples of its own" in text
 
 
 def test_an_untrained_model_is_named_as_such(every):
