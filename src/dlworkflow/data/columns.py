@@ -112,8 +112,8 @@ class Columns:
         texts = [values for column, values in columns if column.categories is not None]
         n = len(rows)
         return (
-            np.array(numbers, dtype=np.float64).reshape(-1, n).T,
-            np.array(texts, dtype=object).reshape(-1, n).T,
+            np.array(numbers, dtype=np.float64).reshape(len(numbers), n).T,
+            np.array(texts, dtype=object).reshape(len(texts), n).T,
             wrong,
         )
 

@@ -114,12 +114,13 @@ def test_images_of_a_data_set_are_compared_as_the_pixels_that_they_were():
     assert (samples.raw["images"] == images.numpy()).all()
 
 
-def test_rows_with_an_unknown_category_are_no_samples():
+@pytest.mark.parametrize("unknown", [1, 2])
+def test_rows_with_an_unknown_category_are_no_samples(unknown):
     predictor = predictor_of(torch.nn.Identity(), (TABLE.width,), "regression", columns=TABLE)
     inputs, _ = TABLE.encode([{"sex": "f", "income": 1e6, "city": "北京", "age": 30}] * 2)
-    inputs[1, :2] = 0
+    inputs[:unknown, :2] = 0
 
-    assert len(samples_of(predictor, torch.from_numpy(inputs), "test split")) == 1
+    assert len(samples_of(predictor, torch.from_numpy(inputs), "test split")) == 2 - unknown
 
 
 def test_a_changed_label_is_counted_by_the_thresholds_of_its_class():

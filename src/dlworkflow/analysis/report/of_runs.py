@@ -64,7 +64,7 @@ def _lead(rows: Sequence[Row], by_path: Mapping[str, Run]) -> list[str]:
     """Return which run is the best; nothing where that cannot be said, for several data sets, folds or losses."""
     split, ranked = _best_first([row for row in rows if row.get("test_loss") is not None])
     kinds = {(row["data"], row.get("data.fold"), str(by_path[row["path"]].summary().config["loss"])) for row in ranked}
-    if len({fold for _, fold, _ in kinds}) > 1:
+    if len({fold for _, fold, _ in kinds} - {None}) > 1:
         return ["Each fold is scored on samples of its own: their mean, which `dlw crossval` prints, is what counts."]
     if len(ranked) < 2 or len(kinds) > 1:
         return []
