@@ -337,6 +337,21 @@ def test_names_in_markdown_are_text():
     assert "````sh\na ``` b\n````" in found
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("1. cat", r"1\. cat"),
+        ("2) dog", r"2\) dog"),
+        ("-", r"\-"),
+        ("---", r"\---"),
+        ("+ 1", r"\+ 1"),
+        ("-0.5", "-0.5"),
+    ],
+)
+def test_a_name_in_markdown_begins_no_list(name, written):
+    assert f"\n{written}\n" in as_markdown(Document("x", [name], []), {})
+
+
 def test_a_backquote_in_a_name_is_text():
     document = Document("x", ["see `dlw show`: a`b and c_d"], [])
 

@@ -19,6 +19,7 @@ from dlworkflow.files.text import printable, without_places
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_START = re.compile(r"^(?:(\d+)(?=[.)](?:\s|$))|(?=[-+>=](?:[-=\s]|$)))")  # of what would be a list, a quote or a line
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -95,7 +96,7 @@ def _address(picture: Picture) -> _Written:
 def _markdown(text: str) -> str:
     """Return a text of which nothing is taken for markup, on one line."""
     line = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", escape(text, quote=False).replace("\n", "; "))
-    return re.sub(r"^([-+>]|\d+\.)(?=\s)", r"\\\1", line)
+    return _START.sub(lambda found: f"{found[1] or ''}\\", line)
 
 
 def _code(text: str) -> str:
