@@ -95,8 +95,9 @@ def test_a_file_of_a_table_holds_every_task(task, n_classes, more, format_):
 
 
 @pytest.mark.parametrize("format_", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
-def test_an_infinite_score_is_no_probability(format_):
-    predictor = predictor_of(torch.nn.Linear(2, 1), (2,), "binary", 2)
+@pytest.mark.parametrize(("task", "n_outputs"), [("binary", 1), ("multiclass", 2)])
+def test_an_infinite_score_is_no_probability(task, n_outputs, format_):
+    predictor = predictor_of(torch.nn.Linear(2, n_outputs), (2,), task, 2)
     converted = FORMATS[format_](Network(predictor), random_samples(predictor, 2).raw)
     rows = torch.tensor([[torch.inf, 0.0], [1.0, 2.0]])
 

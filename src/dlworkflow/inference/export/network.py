@@ -37,8 +37,8 @@ class Network(nn.Module):
         logits = self.model(self.prepared(*given)).reshape(-1, self.n_outputs)
         if not self.task.has_accuracy:
             return self.target.undone(logits) if self.target else logits
-        broken = ~logits.isfinite().all(dim=1, keepdim=True)  # a sigmoid would make a probability of infinity
-        return self.task.probabilities(logits).masked_fill(broken, math.nan)
+        # a sigmoid would make a probability of infinity
+        return self.task.probabilities(logits.masked_fill(logits.isinf(), math.nan))
 
 
 class Scaled(nn.Module):
