@@ -126,6 +126,12 @@ def test_a_sweep_is_removed_with_its_runs(dlw, runs, sweep):
     assert not sweep.path.exists()
 
 
+def test_what_is_left_of_a_removed_run_keeps_no_sweep(dlw, sweep):
+    (sweep.path / "line-sweep-001-001").rename(sweep.path / f".line-sweep-001-001.{'0' * 16}.dlw-removed")
+
+    assert dlw("runs", "rm", sweep.name, "--yes").code == 0
+
+
 def test_a_sweep_goes_on_without_a_run_that_is_removed(dlw, runs, sweep):
     dlw("runs", "rm", "line-sweep-001/line-sweep-001-001", "--yes")
 

@@ -51,6 +51,7 @@ def check_folder(folder: Path, members: Sequence[Run] = ()) -> None:
     if here.is_relative_to(folder.resolve()):
         raise RunError(f"the working folder {str(here)!r} is in {folder.name}; change to another one first")
     own = {run.name for run in members}
+    own |= {path.name for path in folder.iterdir() if path.name.startswith(".")}  # what killed processes left
     others = sorted(path.name for path in folder.iterdir() if path.name not in own and is_run(path))
     if others:
         raise RunError(f"{str(folder)!r} holds other runs, as {others[0]!r}, and is no sweep; remove those first")
