@@ -10,7 +10,8 @@ import pytest
 
 from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
-from dlworkflow.training.trackers.wandb import is_logged_in
+from dlworkflow.training.trackers import Tracked
+from dlworkflow.training.trackers.wandb import WandB, is_logged_in
 
 SETTINGS = {"model": "circles_v2", "epochs": 3}
 NAMES = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_BASE_URL")
@@ -82,6 +83,20 @@ def test_a_server_that_is_gone_is_one_warning_within_seconds(tmp_path, monkeypat
 
     assert (run.summary().status, len(warnings_in(caplog))) == ("finished", 1)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("logged_out")
+@pytest.mark.filterwarnings("default")
+def test_the_last_epoch_waits_for_no_other(tmp_path):
+    pytest.importorskip("wandb")
+    tracker = WandB()
+    tracker.start(Tracked("r", tmp_path, tmp_path, {}))
+    tracker.log_epochs([{"epoch": 1, "test_loss": 0.5}])
+    step = tracker._run.step
+    tracker.end(None, tmp_path / "best.pth")
+
+    assert step == 2  # that of the next epoch
 
 
 def test_a_key_or_an_entry_of_netrc_for_the_host_is_a_login(logged_out, monkeypatch):

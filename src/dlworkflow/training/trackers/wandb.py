@@ -57,9 +57,9 @@ class WandB(Tracker):
         return str(self._run.id)
 
     def log_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Log a step for each epoch."""
+        """Log a step for each epoch, at once: one that waits for the next is lost with a process that is killed."""
         for row in rows:
-            self._run.log(dict(row), step=int(row["epoch"]))
+            self._run.log(dict(row), step=int(row["epoch"]), commit=True)
 
     def log_scores(self, scores: Mapping[str, float], *, epoch: int, figures: Sequence[Path] = ()) -> None:  # noqa: ARG002 - the scores say it
         """Set scores in the summary of the run, and log figures as images."""
