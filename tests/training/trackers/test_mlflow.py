@@ -15,6 +15,8 @@ from dlworkflow.training.run import run_training
 from dlworkflow.training.sweep.folder import Sweep
 from dlworkflow.training.sweep.plan import plan_sweep
 from dlworkflow.training.sweep.running import run_sweep
+from dlworkflow.training.trackers import Tracked
+from dlworkflow.training.trackers.mlflow import MLflow
 
 pytest.importorskip("mlflow")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # its own, as it is imported here
@@ -49,6 +51,16 @@ def found(client):
     """The runs that MLflow has, by name."""
     experiment = client.get_experiment_by_name("dlworkflow").experiment_id
     return {run.info.run_name: run for run in client.search_runs([experiment])}
+
+
+def test_letters_that_mlflow_does_not_take_cost_no_number(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = MLflow()
+    tracker.start(Tracked("r", tmp_path, tmp_path, {}))
+    tracker.log_scores({"evaluation_photos (1)-test/own.py:accuracy 50%": 0.5}, epoch=1)
+
+    metrics = tracker._client.get_run(tracker._id).data.metrics
+    assert metrics == {"evaluation_photos _1_-test/own.py_accuracy 50_": 0.5}
 
 
 def test_a_resumed_run_is_one_run_with_each_epoch_once(folder, client, found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -116,13 +117,18 @@ class MLflow(Tracker):
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(key, value, now, step) for key, value, step in numbers if key != "epoch"]
+        metrics = [Metric(_name(key), value, now, step) for key, value, step in numbers if key != "epoch"]
         for start in range(0, len(metrics), _MOST_METRICS):
             self._client.log_batch(self._id, metrics=metrics[start : start + _MOST_METRICS])
 
     def _end(self, status: str) -> None:
         self._client.set_tag(self._id, "dlworkflow.status", status)
         self._client.set_terminated(self._id, _STATUS.get(status, "KILLED"))
+
+
+def _name(key: str) -> str:
+    """Return a key with the letters that MLflow takes: the name of a user's metric or folder may have others."""
+    return re.sub(r"[^\w./ -]", "_", key)
 
 
 def _text(value: Any) -> str:
