@@ -38,6 +38,14 @@ def test_a_resumed_run_has_each_epoch_once(tmp_path):
     assert sorted(step for step, _ in scalars(run, "acc/train")) == [1, 2, 3, 4, 5]  # files of one second: any order
 
 
+def test_a_run_that_is_killed_within_its_first_report_has_each_epoch_once(tmp_path):
+    run = train(tmp_path)
+    run.update_summary(trackers=None)  # what the report has not written yet
+    resume_training(run, epochs=5)
+
+    assert sorted(step for step, _ in scalars(run, "acc/train")) == [1, 2, 3, 4, 5]
+
+
 def test_settings_and_result_are_there(tmp_path):
     run = train(tmp_path)
 

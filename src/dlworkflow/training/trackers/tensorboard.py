@@ -24,10 +24,9 @@ class TensorBoard(Tracker):
         """Open a file of events; those of a run that was killed in the middle of a report are purged by it."""
         from torch.utils.tensorboard import SummaryWriter
 
-        continues = run.is_training and run.epochs >= 0
         folder = str(run.folder / "tensorboard")
         before = {*threading.enumerate()}
-        self._writer = SummaryWriter(folder, purge_step=run.epochs + 1 if continues else None)
+        self._writer = SummaryWriter(folder, purge_step=run.epochs + 1 if run.is_training else None)
         _leave_without_traceback({*threading.enumerate()} - before)
         self._settings = {key: _plain(value) for key, value in run.settings.items() if value is not None}
         self._scores: dict[str, float] = {}
