@@ -109,9 +109,11 @@ def train_recorded(
         run.update_summary(**best_on_test(job, recorder.best, recorder.weights))
         if state.early_stopping is not None:
             run.update_summary(stopped_early=recorder.epochs_done < job.config.epochs)
-    recorder.finish("finished")
-    run.update_summary(**boosting(job))
-    tracking.end(recorder.written)
+    try:
+        recorder.finish("finished")
+        run.update_summary(**boosting(job))
+    finally:
+        tracking.end(recorder.written)
 
 
 def _train(
@@ -165,8 +167,10 @@ def _early_end_recorded(recorder: Recorder, tracking: Tracking, request: StopReq
     try:
         yield
     except (Stopped, Halt, KeyboardInterrupt, BrokenPipeError) as stop:
-        recorder.finish(stop.status if isinstance(stop, Halt) else "interrupted")
-        tracking.end(recorder.written)
+        try:
+            recorder.finish(stop.status if isinstance(stop, Halt) else "interrupted")
+        finally:
+            tracking.end(recorder.written)
         if isinstance(stop, Stopped):
             request.raise_as_asked()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from dlworkflow import register_tracker
-from dlworkflow.config import from_mapping
+from dlworkflow.config import Layer, build_sweep_settings, from_mapping
 from dlworkflow.engine.signals import Halt
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.runs import list_runs
@@ -23,7 +24,7 @@ from dlworkflow.training.sweep.folder import Sweep
 from dlworkflow.training.sweep.plan import plan_sweep
 from dlworkflow.training.sweep.running import run_sweep
 from dlworkflow.training.trackers import TRACKERS, Tracker
-from dlworkflow.training.trackers.tracking import Tracking
+from dlworkflow.training.trackers.tracking import Tracking, track_evaluation
 
 
 def train(folder, track="notes", epochs=3, **more):
@@ -72,17 +73,26 @@ def test_a_tracker_that_fails_is_one_warning_and_the_run_finishes(tmp_path, note
     assert len(warnings_in(caplog)) == 1
 
 
-def test_a_tracker_that_cannot_be_made_is_one_warning(tmp_path, caplog, monkeypatch):
+@pytest.mark.parametrize("error", [OSError("no disk"), SystemExit("no disk")])
+def test_a_tracker_that_cannot_be_made_is_one_warning(tmp_path, caplog, monkeypatch, error):
     class Broken(Tracker):
         """Fail at once."""
 
         def __init__(self):
-            raise OSError("no disk")
+            raise error
 
     monkeypatch.setitem(TRACKERS.registered, "broken", Broken)
 
     assert train(tmp_path, "broken").summary().status == "finished"
     assert "no disk" in "".join(warnings_in(caplog))
+
+
+@pytest.mark.parametrize("given", [7, object()])
+def test_an_id_that_is_no_text_is_one_warning_and_the_run_can_be_read(tmp_path, notes, monkeypatch, caplog, given):
+    monkeypatch.setattr(notes, "start", lambda *_: given)
+
+    assert train(tmp_path).summary().status == "finished"
+    assert "must be text or None" in "".join(warnings_in(caplog))
 
 
 def test_a_failing_tracker_leaves_the_others_alone(tmp_path, notes, monkeypatch):
@@ -167,6 +177,41 @@ def test_an_early_end_is_reported_with_its_status(tmp_path, notes, error, status
     assert (notes.epochs(), notes.of("end")) == ([1, 2], [(status, "best.pth")])
 
 
+def test_what_stops_the_last_step_of_a_training_leaves_no_report_open(tmp_path, notes, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dlworkflow.training.run.boosting", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path)
+
+    assert notes.of("end") == [("finished", "best.pth")]
+
+
+@pytest.mark.parametrize(("error", "raised"), [(ValueError, ValueError), (KeyboardInterrupt, RunError)])
+def test_a_run_folder_that_is_gone_hides_no_error_and_leaves_no_report_open(tmp_path, notes, error, raised):
+    def remove(_):
+        shutil.rmtree(list_runs(tmp_path)[0].path)
+        raise error
+
+    with pytest.raises(raised):
+        train(tmp_path, on_epoch=remove)
+
+    assert len(notes.of("end")) == 1
+
+
+def test_an_evaluation_of_a_run_that_is_trained_is_not_reported(tmp_path, notes, caplog):
+    run = train(tmp_path)
+    with run.locked():
+        track_evaluation(run, None)  # nothing of it is looked at
+
+    assert len(notes.of("start")) == 1
+    assert warnings_in(caplog) == [
+        f"warning this evaluation is not reported to the trackers of {run.name}: "
+        f"{run.name} is being trained by another process"
+    ]
+
+
 def test_a_process_that_does_not_write_the_run_reports_nothing(tmp_path, notes):
     Tracking(train(tmp_path, None), "notes", on=False).start()
 
@@ -189,6 +234,17 @@ def test_a_tracker_that_fails_for_the_sweep_is_one_warning_for_all_its_runs(tmp_
     sweep(tmp_path)
 
     assert (len(warnings_in(caplog)), notes.of("start")) == (1, [])
+
+
+def test_a_sweep_whose_tracker_failed_once_continues_with_the_parent_it_had(tmp_path, notes):
+    made = sweep(tmp_path, max_runs=1, vectorize=False)
+    notes.failing["start_sweep"] = OSError("server gone")
+    run_sweep(made, build_sweep_settings(Layer({"sweep": {"max_runs": 1}})))
+    notes.failing.clear()
+    run_sweep(made, build_sweep_settings(Layer({"sweep": {}})))
+
+    assert [each.id for each in notes.of("start_sweep")] == [None, "parent"]
+    assert [each.parent for each in notes.of("start")] == ["parent", "parent"]
 
 
 def test_a_tracker_that_fails_in_one_run_of_a_sweep_is_left_out_of_the_next(tmp_path, notes, caplog):

@@ -56,7 +56,9 @@ class Plan:
     started: str = field(default_factory=now)
     offline: bool = False
     trackers: dict[str, str | None] | None = None
-    """What each of its trackers returned for the sweep; one that failed is left out of its runs."""
+    """What each of its trackers returned for the sweep, in this call of it or before."""
+    lost_trackers: list[str] = field(default_factory=list)
+    """Those that failed as this call of the sweep began: its runs leave them out."""
 
     def stem(self, kind: str) -> str:
         """Return the name of its folder without a number: the model's, of one in a file the class, and `kind`."""
@@ -157,7 +159,9 @@ class Sweep(Shown):
     def membership(self, point: Point, plan: Plan) -> dict[str, Any]:
         """Return the entry `sweep` of the summary of a point's run."""
         found = {"name": self.name, "point": point.number, "values": point.values}
-        return found | ({"trackers": plan.trackers} if plan.trackers is not None else {})
+        if plan.trackers is None:
+            return found
+        return found | {"trackers": {k: v for k, v in plan.trackers.items() if k not in plan.lost_trackers}}
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -169,7 +173,7 @@ class Sweep(Shown):
 _KINDS: dict[str, Any] = {  # what each part of a plan, and of a point, is
     **{"base": dict, "sweep": dict, "keys": list, "points": list, "status": str, "started": str, "offline": bool},
     **{"number": int, "values": dict, "seed": int, "run": (str, NoneType), "reason": (str, NoneType)},
-    "trackers": (dict, NoneType),
+    **{"trackers": (dict, NoneType), "lost_trackers": list},
 }
 
 

@@ -56,7 +56,7 @@ def run_sweep(
             progress.deadline = time.monotonic() + 60 * settings.max_minutes
         plan.status = "running"
         tracking = SweepTracking(sweep.path, plan.base, plan.sweep, kept=plan.trackers)
-        plan.trackers = tracking.start()
+        plan.trackers, plan.lost_trackers = tracking.start()
         sweep.write(plan)
         if on_start is not None:
             on_start(plan, jobs)

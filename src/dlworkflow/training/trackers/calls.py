@@ -31,7 +31,7 @@ class Calls:
             try:
                 with kept_generators():
                     self.open[name] = TRACKERS.build(name, settings)
-            except Exception as error:  # noqa: BLE001 - whatever the code of others raises
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the code of others raises
                 self._leave_out(name, error)
                 return False
             return self.call(name, start)
@@ -56,6 +56,13 @@ class Calls:
         self.open.pop(name, None)
         self._on_lost(name)
         _log.warning("warning tracker %s failed and is left out of %s: %s", name, self._what, reason_of(error))
+
+
+def checked_id(given: Any) -> str | None:
+    """Return what a tracker returned for a run or a sweep, which is kept in a file. Raises TypeError for no text."""
+    if not isinstance(given, str | None):
+        raise TypeError(f"what it returns at the start must be text or None, not {type(given).__name__}")
+    return given
 
 
 @contextmanager

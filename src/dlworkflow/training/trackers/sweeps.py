@@ -9,7 +9,7 @@ from typing import Any
 from dlworkflow.config.command_line import flat
 from dlworkflow.config.settings import trackers_in
 from dlworkflow.training.trackers import Tracked, Tracker
-from dlworkflow.training.trackers.calls import Calls
+from dlworkflow.training.trackers.calls import Calls, checked_id
 from dlworkflow.training.trackers.tracking import forget_lost
 
 
@@ -29,20 +29,23 @@ class SweepTracking:
         self._settings = flat(base) | own
         self._calls = Calls(folder.name)
 
-    def start(self) -> dict[str, str | None] | None:
-        """Open the trackers; return what each says of the sweep, without those that failed, None where none are set."""
+    def start(self) -> tuple[dict[str, str | None] | None, list[str]]:
+        """Open the trackers; return what each says of the sweep, None where none are set, and those that failed.
+
+        One that failed has what it returned in an earlier call: the next one continues with that.
+        """
         if not self._wanted:
-            return None
+            return None, []
         forget_lost(self._folder)
-        found: dict[str, str | None] = {}
+        found = {name: self._kept.get(name) for name in self._wanted}
         for name, settings in self._wanted.items():
             sweep = Tracked(self._folder.name, self._folder, self._folder.parent, self._settings, self._kept.get(name))
 
             def start(tracker: Tracker, name: str = name, sweep: Tracked = sweep) -> None:
-                found[name] = tracker.start_sweep(sweep)
+                found[name] = checked_id(tracker.start_sweep(sweep))
 
             self._calls.make(name, settings, start)
-        return found
+        return found, [name for name in self._wanted if name not in self._calls.open]
 
     def end(self, status: str) -> None:
         """Report the end of the sweep, or of this call of it."""

@@ -48,7 +48,7 @@ class Tracker:
     """Loggers that are silent within the methods."""
 
     def start(self, run: Tracked) -> str | None:
-        """Begin to report on a run, or continue; what is returned is kept in the run as its `id`."""
+        """Begin to report on a run, or continue; what is returned, a text or None, is kept in the run as its `id`."""
         return run.id
 
     def log_epochs(self, rows: Sequence[Mapping[str, float]]) -> None:
@@ -64,7 +64,7 @@ class Tracker:
         """End the report. `status` is that of the run, None after an evaluation; `model` are its best weights."""
 
     def start_sweep(self, sweep: Tracked) -> str | None:
-        """Begin to report on a sweep before its runs; what is returned is their `parent`."""
+        """Begin to report on a sweep before its runs; what is returned, a text or None, is their `parent`."""
         return sweep.id
 
     def end_sweep(self, status: str) -> None:

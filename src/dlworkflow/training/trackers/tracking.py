@@ -7,6 +7,7 @@ the run is resumed or evaluated.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,8 +18,10 @@ from dlworkflow.config.settings import trackers_in
 from dlworkflow.errors import RunError
 from dlworkflow.runs import EvaluationSummary, Run, Summary
 from dlworkflow.training.trackers import Tracked, Tracker
-from dlworkflow.training.trackers.calls import Calls
+from dlworkflow.training.trackers.calls import Calls, checked_id
 from dlworkflow.training.trackers.scores import facts_of, results_of, scores_of
+
+_log = logging.getLogger(__name__)
 
 _lost: set[tuple[Path, str]] = set()
 """The folders of sweeps and their trackers that have failed in this process: their further runs leave them out."""
@@ -49,7 +52,7 @@ class Tracking:
             run = self._tracked(name, summary, (parents or {}).get(name), is_training=is_training)
 
             def start(tracker: Tracker, name: str = name, run: Tracked = run) -> None:
-                self._kept[name] = {"id": tracker.start(run), "epoch": run.epochs}
+                self._kept[name] = {"id": checked_id(tracker.start(run)), "epoch": run.epochs}
 
             self._calls.make(name, settings, start)
         for row in self._run.history() if self._calls.open else ():
@@ -94,11 +97,16 @@ class Tracking:
 
     def end(self, until: float) -> None:
         """Report the epochs up to number `until`, the result of the training, and the status of the run."""
-        if self._calls.open:
-            self.report(until)
+        if not self._calls.open:
+            return
+        self.report(until)
+        try:
             summary = self._run.summary()
-            scores = results_of(summary) if summary.last else {}
-            self.finish(summary.status, scores, epoch=int((summary.last or {"epoch": 0})["epoch"]))
+        except RunError:  # such as a folder that is gone, which whoever writes the run reports
+            self.finish(None, {})
+            return
+        scores = results_of(summary) if summary.last else {}
+        self.finish(summary.status, scores, epoch=int((summary.last or {"epoch": 0})["epoch"]))
 
     def finish(self, status: str | None, scores: Mapping[str, float], **of_scores: Any) -> None:
         """Report scores and close the trackers; `status` is None after an evaluation."""
@@ -109,10 +117,17 @@ class Tracking:
 
 
 def track_evaluation(run: Run, found: EvaluationSummary, figures: Sequence[Path] = ()) -> None:
-    """Report an evaluation, with its figures, to the trackers of a run: to the tracker run that its training has."""
-    tracking = Tracking(run, run.summary().config.get("track"))
-    tracking.start(is_training=False)
-    tracking.finish(None, scores_of(found), epoch=int(found.epoch or 0), figures=figures)
+    """Report an evaluation, with its figures, to the trackers of a run: to the tracker run that its training has.
+
+    A warning is all where another process trains the run: both would report its epochs, and write its summary.
+    """
+    try:
+        with run.locked():
+            tracking = Tracking(run, run.summary().config.get("track"))
+            tracking.start(is_training=False)
+            tracking.finish(None, scores_of(found), epoch=int(found.epoch or 0), figures=figures)
+    except RunError as error:
+        _log.warning("warning this evaluation is not reported to the trackers of %s: %s", run.name, error)
 
 
 def forget_lost(sweep: Path) -> None:
