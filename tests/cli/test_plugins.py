@@ -261,3 +261,21 @@ def test_registered_toys_are_used_in_this_process(dlw, in_tmp, monkeypatch):
     assert answer.code == 0, answer.err
     answer = dlw("train", "--resume", "last", "--epochs", "4")
     assert "schedule 'falling' of line-line-001 was drawn for 2 epochs" in answer.err
+
+
+@pytest.mark.parametrize("code", ["shout = 3", "raise SystemExit(3)"])
+def test_a_command_of_another_package_that_is_none_leaves_the_others_listed(install, dlw, code):
+    install(code, commands={"shout": "shout"})
+
+    listed, called = dlw("--help"), dlw("shout")
+
+    assert (listed.code, "train " in listed.out, "shout  " in listed.out) == (0, True, True)
+    assert (called.code, called.err.startswith("dlw: shout: cannot import dlw_toys:shout: ")) == (2, True)
+
+
+def test_what_another_package_has_in_place_of_a_tracker_is_an_error_of_one_line(install, dlw):
+    install("shout = print", trackers={"shout": "shout"})
+
+    answer = dlw("train", "circles_v2", "--track", "shout", "--print-config")
+
+    assert answer.err == "dlw: --track: tracker 'shout' is no class derived from dlworkflow.Tracker\n"

@@ -108,17 +108,17 @@ def _plugins() -> dict[str, Any]:
 
 
 def _of_another_package(point: Any) -> Any:
-    """Return the command of another package; one that cannot be imported reports that when it is called."""
+    """Return the command of another package; one that cannot be imported, or is none, reports that when it is called."""
     try:
-        loaded = point.load()
-    except Exception as error:  # noqa: BLE001 - another package may fail in any way
+        return _built(point.name, point.load())
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - another package may fail in any way
         fault = f"{point.name}: cannot import {point.value}: {type(error).__name__}: {first_line(error)}"
 
         def loaded() -> None:
             raise ConfigError(fault)
 
         loaded.__doc__ = f"(cannot be imported: {first_line(error)})"
-    return _built(point.name, loaded)
+        return _built(point.name, loaded)
 
 
 app = typer.Typer(

@@ -57,7 +57,7 @@ def tracker_fault(named: Mapping[str, Mapping[str, Any]]) -> str:
     faults: list[str] = []
     for name, settings in named.items():
         try:
-            tracker = TRACKERS[name]
+            tracker = _tracker(name)
         except ConfigError as error:
             faults.append(str(error))
             continue
@@ -65,6 +65,15 @@ def tracker_fault(named: Mapping[str, Mapping[str, Any]]) -> str:
         if tracker.package and not _is_installed(tracker.package):
             faults.append(not_installed(repr(name), tracker.package, tracker.extra or tracker.package))
     return "; ".join(faults)
+
+
+def _tracker(name: str) -> type[Tracker]:
+    """Return a tracker by name. Raises ConfigError for what another package has of this name and is none."""
+    found = TRACKERS[name]
+    try:
+        return _adopted(found)
+    except ConfigError as error:
+        raise ConfigError(f"tracker {name!r} {error}") from None
 
 
 def _is_installed(package: str) -> bool:
