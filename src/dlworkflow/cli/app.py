@@ -108,7 +108,7 @@ def _plugins() -> dict[str, Any]:
 
 
 def _of_another_package(point: Any) -> Any:
-    """Return the command of another package; one that cannot be imported, or is none, reports that when it is called."""
+    """Return the command of another package; what cannot be imported or is none reports that when it is called."""
     try:
         return _built(point.name, point.load())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - another package may fail in any way
