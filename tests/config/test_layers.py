@@ -7,6 +7,8 @@ import os
 import pytest
 
 from dlworkflow import config as c
+from dlworkflow.config.layers import merge
+from dlworkflow.config.settings import trackers_in
 from dlworkflow.config.yaml_text import load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError
 from dlworkflow.training.settings import resolve_config
@@ -44,6 +46,22 @@ def test_flag_beats_set_beats_file_beats_recipe(tmp_path):
     config = resolve_config([c.read_file(file), typed])
 
     assert (config.epochs, config.seed, config.optimizer.lr, config.data.name) == (4, 3, 2.0, "line")
+
+
+@pytest.mark.parametrize(
+    ("below", "expected"),
+    [
+        (["tensorboard", "mlflow"], {"tensorboard": {}, "mlflow": {"log_model": True}}),
+        ("tensorboard", {"tensorboard": {}, "mlflow": {"log_model": True}}),
+        ([{"mlflow": {"experiment": "x"}}], {"mlflow": {"experiment": "x", "log_model": True}}),
+        ({"mlflow": {"experiment": "x"}}, {"mlflow": {"experiment": "x", "log_model": True}}),
+        (None, {"mlflow": {"log_model": True}}),
+    ],
+)
+def test_a_setting_of_one_tracker_keeps_the_others_and_its_other_settings(below, expected):
+    merged = merge([c.from_mapping({"track": below}), c.from_overrides(["track.mlflow.log_model=true"])])
+
+    assert trackers_in(merged.values["track"]) == expected
 
 
 def test_another_optimizer_does_not_inherit_the_recipes_learning_rate():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.config.flags import SHORT
-from dlworkflow.config.settings import DataSettings, Tree
+from dlworkflow.config.settings import DataSettings, Tree, trackers_in
 from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
 from dlworkflow.errors import ConfigError, MissingDataError, first_line
 from dlworkflow.files.paths import read_small_text
@@ -186,6 +186,9 @@ def merge(layers: Sequence[Layer]) -> Layer:
     for layer in layers:
         for key, value in layer.values.items():
             below = values.get(key)
+            if key == "track" and isinstance(value, dict) and below:
+                values[key] = _over_trackers(below, value)
+                continue
             if not isinstance(value, dict) or not isinstance(below, dict):
                 values[key] = copy_tree(value)
                 continue
@@ -195,6 +198,16 @@ def merge(layers: Sequence[Layer]) -> Layer:
             values[key] = below | copy_tree(value)
         labels |= layer.labels
     return Layer(values, labels)
+
+
+def _over_trackers(below: Any, settings: Tree) -> Tree:
+    """Return the trackers of a layer, in any way that `track` takes them, with `settings` by name laid over theirs."""
+    try:
+        known = trackers_in(below)
+    except ValueError:  # what is wrong is reported of the layer that is left
+        return dict(copy_tree(settings))
+    own = {name: known.get(name, {}) | part for name, part in settings.items() if isinstance(part, dict)}
+    return {**known, **copy_tree(settings), **copy_tree(own)}
 
 
 def together(*layers: Layer) -> Layer:
