@@ -143,3 +143,36 @@ def test_of_several_folds_no_run_is_the_best():
 
     assert best_row(rows) is None
     assert best_row([row | {"data.fold": 1} for row in rows]) == 1
+
+
+def with_settings(run, **settings):
+    run.update_summary(config=run.summary().config | settings)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [
+        (({"name": "huber", "delta": 0.5}, {"name": "huber", "delta": 0.5}), 1),
+        (("l1", {"name": "huber", "delta": 0.5}), None),
+        (({"name": "huber", "delta": 0.5}, {"name": "huber", "delta": 0.1}), None),
+    ],
+)
+def test_no_run_is_best_among_those_of_several_losses(tmp_path, losses, best):
+    runs = [
+        with_settings(make_run(tmp_path, (test,)), loss=loss) for test, loss in zip((2.0, 1.0), losses, strict=True)
+    ]
+
+    assert best_row(compare_runs(runs)) == best
+
+
+def test_a_loss_with_settings_and_one_without_differ_in_their_names(tmp_path):
+    runs = [with_settings(make_run(tmp_path), loss=loss) for loss in ("l1", {"name": "huber", "delta": 0.5})]
+
+    assert [row["loss"] for row in compare_runs(runs)] == ["l1", "huber"]
+
+
+def test_runs_with_and_without_trackers_are_no_different(tmp_path):
+    runs = [with_settings(make_run(tmp_path, seed=seed), track=t) for seed, t in ((1, None), (2, ["tensorboard"]))]
+
+    assert ("track" in compare_runs(runs)[0], [row["seeds"] for row in compare_seeds(runs)]) == (False, [2])

@@ -20,7 +20,9 @@ SCORES = (*COLUMNS[3:], *VAL_COLUMNS)
 _HELD_OUT = ("test_", "val_")
 """The metrics by which a best epoch can be chosen and runs can be averaged."""
 
-_NOT_COMPARED = ("model.name", "data.name", "data.data_dir")
+_NOT_COMPARED = ("model.name", "data.name", "data.data_dir", "loss.name", "track")
+_OF_NO_GROUP = ("seed", "track")
+"""Settings in which the runs of one group may differ: seeds, and what changes no number."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ def compare_seeds(
     finished = [entry for entry in _entries(runs, by, where or {}, at) if entry.row["status"] == "finished"]
     groups: dict[str, dict[Any, _Entry]] = {}
     for entry in finished:
-        key = json.dumps({name: value for name, value in entry.settings.items() if name != "seed"}, sort_keys=True)
+        key = json.dumps(
+            {name: value for name, value in entry.settings.items() if name not in _OF_NO_GROUP}, sort_keys=True
+        )
         groups.setdefault(key, {})[entry.settings.get("seed")] = entry
     differing = [key for key in _differing(finished) if key != "seed"]
     rows = []
@@ -124,11 +128,17 @@ def best_row(rows: Sequence[Row], column: str = "") -> int | None:
     """
     metric = column or ("val_loss" if any(row.get("val_loss") is not None for row in rows) else "test_loss")
     scored = [row for row in rows if isinstance(row.get(metric), float)]
-    kinds = {(row.get("data"), row.get("data.fold"), None if column else row.get("loss")) for row in scored}
+    kinds = {_kind(row, with_loss=not column) for row in scored}
     if len(scored) < 2 or len(kinds) > 1 or not metric.startswith(("train_", *_HELD_OUT)):
         return None
     best = sort_rows(scored, metric)[0]
     return next(index for index, row in enumerate(rows) if row is best)
+
+
+def _kind(row: Row, *, with_loss: bool) -> str:
+    """Return what the numbers of a row are of: the data, its fold and, `with_loss`, the loss with its settings."""
+    keys = [key for key in row if with_loss and (key == "loss" or key.startswith("loss."))]
+    return json.dumps({key: row[key] for key in ("data", "data.fold", *sorted(keys)) if key in row}, default=str)
 
 
 def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:
@@ -191,7 +201,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         **({"tags": SEPARATOR.join(notes.tags)} if notes.tags else {}),
         **({"note": notes.note} if notes.note else {}),
     }
-    return _Entry(run, row, _flatten(config))
+    return _Entry(run, row, _settings(config))
 
 
 def _epoch_of(history: Sequence[Mapping[str, float]], by: str | None, at: str) -> Mapping[str, float] | None:
@@ -236,6 +246,12 @@ def _equal(value: Any, text: str) -> bool:
         except ValueError:
             return False
     return text == (value if isinstance(value, str) else json.dumps(value))
+
+
+def _settings(config: Mapping[str, Any]) -> Row:
+    """Return settings by dotted key; the name of a loss is `loss`, too, as where it has no settings of its own."""
+    loss = config.get("loss")
+    return _flatten(config) | ({"loss": loss.get("name")} if isinstance(loss, Mapping) else {})
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Row:
