@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -236,6 +237,15 @@ def test_a_tracker_that_fails_for_the_sweep_is_one_warning_for_all_its_runs(tmp_
     assert (len(warnings_in(caplog)), notes.of("start")) == (1, [])
 
 
+def test_an_evaluation_reports_what_a_tracker_missed_that_failed_for_the_sweep(tmp_path, notes, monkeypatch):
+    notes.failing["start_sweep"] = OSError("server gone")
+    made = sweep(tmp_path)
+    monkeypatch.setattr("dlworkflow.training.trackers.tracking.scores_of", lambda found: {})
+    track_evaluation(made.runs()[0], SimpleNamespace(epoch=2))
+
+    assert notes.epochs() == [1, 2]
+
+
 def test_a_sweep_whose_tracker_failed_once_continues_with_the_parent_it_had(tmp_path, notes):
     made = sweep(tmp_path, max_runs=1, vectorize=False)
     notes.failing["start_sweep"] = OSError("server gone")
@@ -329,6 +339,7 @@ def test_no_package_of_a_tracker_is_imported_to_check_settings():
     assert found.split() == []
 
 
-def test_what_is_no_tracker_is_not_registered():
-    with pytest.raises(ConfigError, match=r"tracker 'mine' is no class derived from dlworkflow\.Tracker"):
-        register_tracker("mine", dict)
+@pytest.mark.parametrize("name", ["mine", "mlflow"])
+def test_what_is_no_tracker_is_not_registered(name):
+    with pytest.raises(ConfigError, match=rf"tracker '{name}' is no class derived from dlworkflow\.Tracker"):
+        register_tracker(name, dict)

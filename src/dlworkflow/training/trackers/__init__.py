@@ -43,10 +43,7 @@ def register_tracker(name: str, tracker: type[Tracker]) -> None:
 
     Raises ConfigError for a name that the library has, and for what is no class derived from `Tracker`.
     """
-    try:
-        TRACKERS.register(name, _adopted(tracker))
-    except ConfigError as error:
-        raise ConfigError(f"tracker {name!r} {error}" if name not in TRACKERS.table else str(error)) from None
+    TRACKERS.register(name, _checked(name, tracker))
 
 
 def tracker_fault(named: Mapping[str, Mapping[str, Any]]) -> str:
@@ -57,7 +54,7 @@ def tracker_fault(named: Mapping[str, Mapping[str, Any]]) -> str:
     faults: list[str] = []
     for name, settings in named.items():
         try:
-            tracker = _tracker(name)
+            tracker = _checked(name, TRACKERS[name])  # that of another package may be anything
         except ConfigError as error:
             faults.append(str(error))
             continue
@@ -67,11 +64,10 @@ def tracker_fault(named: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(faults)
 
 
-def _tracker(name: str) -> type[Tracker]:
-    """Return a tracker by name. Raises ConfigError for what another package has of this name and is none."""
-    found = TRACKERS[name]
+def _checked(name: str, thing: Any) -> type[Tracker]:
+    """Return a class of trackers. Raises ConfigError with the name for anything else."""
     try:
-        return _adopted(found)
+        return _adopted(thing)
     except ConfigError as error:
         raise ConfigError(f"tracker {name!r} {error}") from None
 

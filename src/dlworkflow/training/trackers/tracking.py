@@ -45,9 +45,9 @@ class Tracking:
         summary = self._run.summary()
         self._is_in_sweep = summary.sweep is not None
         self._kept = {name: dict(kept) for name, kept in (summary.trackers or {}).items()}
+        parents, folder = _parents(summary), self._run.path.resolve().parent
         for name, settings in self._wanted.items():
-            parents = _parents(summary)
-            if (self._run.path.resolve().parent, name) in _lost or (parents is not None and name not in parents):
+            if is_training and ((folder, name) in _lost or (parents is not None and name not in parents)):
                 continue
             run = self._tracked(name, summary, (parents or {}).get(name), is_training=is_training)
 
