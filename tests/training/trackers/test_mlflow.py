@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import time
 from pathlib import Path
 
@@ -51,6 +52,22 @@ def found(client):
     """The runs that MLflow has, by name."""
     experiment = client.get_experiment_by_name("dlworkflow").experiment_id
     return {run.info.run_name: run for run in client.search_runs([experiment])}
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b"])
+def test_a_folder_that_an_address_cannot_name_is_given_up_at_once(tmp_path, monkeypatch, name):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    with pytest.raises(ValueError, match=r"MLflow cannot have its file in .*, for the % or \? in it"):
+        MLflow().start(Tracked("r", tmp_path / name, tmp_path / name, {}))
+
+
+def test_a_database_that_cannot_be_opened_is_given_up_at_once(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").mkdir()
+
+    with pytest.raises(sqlite3.OperationalError):
+        MLflow().start(Tracked("r", tmp_path, tmp_path, {}))
 
 
 def test_letters_that_mlflow_does_not_take_cost_no_number(tmp_path, monkeypatch):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from dlworkflow.files.locking import locked_file
 from dlworkflow.training.trackers.tracker import Tracked, Tracker
@@ -92,6 +94,8 @@ class MLflow(Tracker):
         if local:
             uri, place = f"sqlite:///{run.runs_dir / 'mlflow.db'}", (run.runs_dir / "mlflow-artifacts").as_uri()
         with locked_file(run.runs_dir / ".mlflow.lock", _SECONDS) if local else nullcontext():
+            if local:
+                _check_database(run.runs_dir / "mlflow.db")
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(self._experiment)
             try:
@@ -124,6 +128,17 @@ class MLflow(Tracker):
     def _end(self, status: str) -> None:
         self._client.set_tag(self._id, "dlworkflow.status", status)
         self._client.set_terminated(self._id, _STATUS.get(status, "KILLED"))
+
+
+def _check_database(file: Path) -> None:
+    """Raise an error where a file cannot be the local database: MLflow tries to open it for 100 seconds.
+
+    A path in which an address means something else, `%20` or `?`, cannot be passed to MLflow.
+    """
+    if "?" in str(file) or unquote(str(file)) != str(file):
+        raise ValueError(f"MLflow cannot have its file in {str(file.parent)!r}, for the % or ? in it")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA schema_version")
 
 
 def _name(key: str) -> str:
