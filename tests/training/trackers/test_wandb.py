@@ -11,7 +11,7 @@ import pytest
 from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training
 from dlworkflow.training.trackers import Tracked
-from dlworkflow.training.trackers.wandb import WandB, is_logged_in
+from dlworkflow.training.trackers.wandb import _QUIET, WandB, is_logged_in
 
 SETTINGS = {"model": "circles_v2", "epochs": 3}
 NAMES = ("WANDB_API_KEY", "WANDB_MODE", "WANDB_PROJECT", "WANDB_BASE_URL")
@@ -60,12 +60,14 @@ def histories(run):
 @pytest.mark.slow
 @pytest.mark.usefixtures("logged_out")
 @pytest.mark.filterwarnings("default")
-def test_a_resumed_run_has_each_epoch_once_under_one_id(tmp_path):
+def test_a_resumed_run_has_each_epoch_once_under_one_id(tmp_path, monkeypatch, caplog):
     pytest.importorskip("wandb")
+    monkeypatch.setitem(_QUIET, "init_timeout", 60)  # a busy machine starts W&B's process slowly
     run = run_training(SETTINGS, runs_dir=tmp_path / "runs", track="wandb")
     first = run.summary().trackers["wandb"]["id"]
     resume_training(run, epochs=5)
 
+    assert warnings_in(caplog) == []
     found = [[(row["epoch"], row["test_loss"]) for row in session] for session in histories(run)]
     expected = [(row["epoch"], row["test_loss"]) for row in run.history()]
     assert found == [expected[:3], expected[3:]]
