@@ -84,7 +84,8 @@ def test_a_server_that_is_gone_is_one_warning_within_seconds(tmp_path, monkeypat
     run = run_training(SETTINGS, runs_dir=tmp_path / "runs", track="wandb")
 
     assert (run.summary().status, len(warnings_in(caplog))) == ("finished", 1)
-    assert capfd.readouterr() == ("", "")
+    printed = "".join(capfd.readouterr()).splitlines()
+    assert [line for line in printed if not line.startswith("warning tracker")] == []  # theirs; ours depends on the CLI
 
 
 @pytest.mark.slow
