@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,10 @@ class TensorBoard(Tracker):
         """Open a file of events; those of a run that was killed in the middle of a report are purged by it."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = str(run.folder / "tensorboard")
+        folder = run.folder / "tensorboard"
+        _wait_for_a_second_of_its_own(folder)
         before = {*threading.enumerate()}
-        self._writer = SummaryWriter(folder, purge_step=run.epochs + 1 if run.is_training else None)
+        self._writer = SummaryWriter(str(folder), purge_step=run.epochs + 1 if run.is_training else None)
         _leave_without_traceback({*threading.enumerate()} - before)
         self._settings = {key: _plain(value) for key, value in run.settings.items() if value is not None}
         self._scores: dict[str, float] = {}
@@ -65,6 +67,13 @@ class TensorBoard(Tracker):
             for summary in hparams(self._settings, self._scores):
                 self._writer.file_writer.add_summary(summary)  # type: ignore[attr-defined] # there until it is closed
         self._writer.close()
+
+
+def _wait_for_a_second_of_its_own(folder: Path) -> None:
+    """Wait until no file of events is of this second: TensorBoard reads them by the second in their names."""
+    now = time.time()
+    if any(folder.glob(f"events.out.tfevents.{int(now):010d}.*")):
+        time.sleep(1 - now % 1)
 
 
 def _leave_without_traceback(threads: Iterable[threading.Thread]) -> None:
