@@ -114,7 +114,8 @@ for script in json.loads(sys.argv[1]):
     printed.append(output.getvalue())
 print(json.dumps(printed))
 """
-SLOW = ("1-2.md", "1-3.md", "1-4.md", "1-5.md", "1-6.md", "export.md")  # scripts that train; torch's exporter
+SLOW = ("1-2.md", "1-3.md", "1-4.md", "1-5.md", "1-6.md", "export.md", "report.md", "tasks.md")
+"""Pages whose scripts train, convert or draw much."""
 NEEDS = {"1-5.md": "fashion_mnist", "1-6.md": "photos", "mistakes.md": "photos"}
 
 

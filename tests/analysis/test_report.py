@@ -114,6 +114,7 @@ def page(tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_a_report_begins_with_the_score_its_interval_and_the_baseline(every):
     assert re.search(
         r"circles_v2, trained on circles \(800 samples\), predicts the class of \d+\.\d\d % of 200 test samples "
@@ -123,6 +124,7 @@ def test_a_report_begins_with_the_score_its_interval_and_the_baseline(every):
     )
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 @pytest.mark.parametrize("name", ["images", "points", "line", "table", "untrained"])
 def test_a_run_of_every_kind_has_a_report(name, runs, every):
     headings = every[0].headings
@@ -135,6 +137,7 @@ def test_a_run_of_every_kind_has_a_report(name, runs, every):
     ]
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_a_page_loads_nothing_and_runs_nothing(every):
     elements = every[0].elements
 
@@ -144,12 +147,14 @@ def test_a_page_loads_nothing_and_runs_nothing(every):
     assert [address for address in addresses if not address.startswith(("#", "data:image/"))] == []
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_names_are_text_and_never_markup(every):
     assert {tag for tag, _ in every[0].elements} & {"script", "b"} == set()
     assert HOSTILE in every[0].text
     assert "<b>0.jpg" in every[0].text
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_a_page_has_no_absolute_path(every, folder):
     found, written = every
 
@@ -157,10 +162,12 @@ def test_a_page_has_no_absolute_path(every, folder):
     assert re.findall(r"(?<![\w.<])/\w+/", found.text) == []
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_a_page_has_nothing_of_the_photographer(every):
     assert [image for image in every[0].images() if dict(image.getexif()) or "exif" in image.info] == []
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_every_image_says_what_it_shows(every):
     texts = [attributes["alt"] for tag, attributes in every[0].elements if tag == "img"]
 
@@ -168,21 +175,25 @@ def test_every_image_says_what_it_shows(every):
     assert all(texts)
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_a_report_ends_with_the_command_that_repeats_the_run(every):
     assert "dlw train circles_v2 --data circles --epochs 3" in every[0].text
     assert "dlw train tinyvgg --data food --recipe notes" in every[0].text
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_images_are_shown_with_truth_and_prediction(every, runs):
     captions = re.findall(r"[✓✗] .*", every[0].text)
 
     assert len(captions) == len(load_part(runs["images"], "test").dataset)
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_the_largest_residuals_of_a_table_are_shown_with_their_inputs(every):
     assert re.search(r"furthest from the truth.*?width\s+colour\s.*?(red|blue)", every[0].text, re.DOTALL)
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_several_runs_are_compared_first(every, runs):
     found = every[0]
 
@@ -221,6 +232,7 @@ def test_of_the_folds_of_a_cross_validation_none_is_the_best(runs, page, tmp_pat
     assert "Each fold is scored on samples of its own" in text
 
 
+@pytest.mark.slow  # its page has every figure of five runs
 def test_an_untrained_model_is_named_as_such(every):
     assert "blobs, not trained (0 epochs) on blobs (800 samples), predicts" in every[0].text
 
