@@ -67,7 +67,7 @@ class Recorder:
             self._log()
 
     def _take_snapshot(self) -> None:
-        self._snapshot = self._state.state_dict() | {"seconds": self._seconds()}
+        self._snapshot = self._state.state_dict()
         self.weights["last"] = self._snapshot["last"]
         self._unwritten.add("last")
 
@@ -153,6 +153,7 @@ class Recorder:
         if self._unwritten and self.epochs_done:  # first the history that a state counts on; then it; then weights
             self._run.sync_history()
             state = {"format": STATE_FORMAT, "epochs_done": self.epochs_done, **self._snapshot, **self.weights}
+            state["seconds"] = self._seconds()  # no less than the summary has: a resumed run continues its clock
             save_state(state | {"best_row": self.best, "last_row": self.last}, self._run.state_path)
         for which in sorted(self._unwritten):
             save_weights(self.weights[which], self._run.weights_path(which))
