@@ -205,6 +205,8 @@ inference/base: errors engine/tasks data/columns data/images inference/arrays in
     inference/prediction inference/records inference/rows inference/samples
 inference/export: _version errors files/text files/writing registry registry/user_files data/columns data/images
     runs/stored inference/predictor
+inference/features: errors data/loaders data/protocol engine/batch_check engine/device models/backbone
+    inference/averaging inference/predictor
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs
     inference/base inference/export inference/stored

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from dlworkflow.errors import ModelError, unknown
 
+_GIVES_SCORES = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 
 def classifier_name(model: nn.Module) -> str:
     """Return the name of a model's classifier.
@@ -111,6 +113,31 @@ def logits_and_features(model: nn.Module, X: Tensor) -> tuple[Tensor, Tensor]:
     finally:
         handle.remove()
     return logits, found[-1]
+
+
+def logits_and_last_features(model: nn.Module, X: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a model on inputs (n, *in_shape); return its logits (n, n_outputs) and its last features (n, d).
+
+    The last features are the input of the layer that gives the scores: the last linear layer or convolution that runs,
+    in the classifier where the model names one. Of feature maps they are the means over positions. Raises ModelError
+    where there is no such layer.
+    """
+    named = isinstance(getattr(model, "classifier_layer", None), str)
+    part = model.get_submodule(classifier_name(model)) if named else model
+    layers = [layer for layer in part.modules() if isinstance(layer, _GIVES_SCORES) or (named and layer is part)]
+    seen: list[Tensor] = []
+    handles = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for layer in layers]
+    try:
+        logits: Tensor = model(X)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not seen:
+        raise ModelError(
+            f"{type(model).__name__} has no linear layer or convolution, whose input would be its features"
+        )
+    last = seen[-1].flatten(2).mean(dim=2) if seen[-1].ndim == 4 else seen[-1]
+    return logits.reshape(len(X), -1), last.flatten(1)
 
 
 def parameter_groups(model: nn.Module, lr: float, backbone_scale: float) -> list[dict[str, Any]]:
