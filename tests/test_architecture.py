@@ -122,18 +122,20 @@ plotting/scores: errors plotting/style
 plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
-runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/history runs/notes runs/stored
-    runs/summary
+runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/found runs/history runs/naming
+    runs/notes runs/stored runs/summary
 runs/averaging: runs/stored runs/summary
 runs/cells: files/numbers
 runs/comparison: errors files/notebook runs runs/notes
-runs/evaluation: files/notebook runs/stored
+runs/evaluation: files/notebook runs/found runs/stored
+runs/found: errors files/paths files/text runs/naming runs/stored runs/summary
 runs/evaluation_text: files/numbers runs/evaluation
 runs/finding: errors files/paths runs/averaging runs/folder runs/summary
-runs/folder: errors files/locking files/notebook files/paths files/text files/writing runs/evaluation runs/history
-    runs/notes runs/stored runs/summary
+runs/folder: errors files/locking files/notebook files/paths files/writing runs/evaluation runs/found runs/history
+    runs/naming runs/notes runs/stored runs/summary
+runs/naming:
 runs/history: errors files/paths runs/stored
-runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/stored
+runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/naming runs/stored
 runs/notes: errors files/locking files/paths files/writing runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored

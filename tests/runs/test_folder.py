@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar, TypedDict
 
 import pytest
 
 from dlworkflow.errors import RunError
 from dlworkflow.files.locking import try_lock
 from dlworkflow.files.writing import unfinished_folder
-from dlworkflow.runs import COLUMNS, EvaluationSummary, Run, best_epoch, find_run, list_runs
+from dlworkflow.runs import COLUMNS, EvaluationSummary, Found, Run, best_epoch, find_run, list_runs
 from dlworkflow.runs.comparison import compare_runs
+from dlworkflow.runs.stored import Size
 
 OLD_RUN = Path(__file__).parents[1] / "old_runs/v0.1/runs/tinyvgg-pets-001"
 SUMMARY = {
@@ -374,7 +377,7 @@ def test_a_users_files_among_runs_stay_whatever_their_age_and_name(tmp_path, for
     before = others()
     make_run(tmp_path)
     run.sweep()
-    run.write_evaluation("test", EVALUATION, {})
+    run.write_found(EVALUATION, {})
 
     assert others() == before
 
@@ -400,14 +403,14 @@ def test_looking_whether_a_run_is_trained_writes_nothing(tmp_path):
 
 def test_no_heading_of_a_table_is_a_formula_in_a_spreadsheet(tmp_path):
     run = make_run(tmp_path)
-    run.write_evaluation("test", EVALUATION, {"predictions": [{"=HYPERLINK(1)": 1}]})
+    run.write_found(EVALUATION, {"predictions": [{"=HYPERLINK(1)": 1}]})
 
     assert (run.path / "predictions.csv").read_text() == "'=HYPERLINK(1)\n1\n"
 
 
 def test_an_evaluation_is_read_as_it_was_written_with_keys_of_others(tmp_path):
     run = make_run(tmp_path)
-    run.write_evaluation("val", replace(EVALUATION, split="val", others={"newer": [1]}), {})
+    run.write_found(replace(EVALUATION, split="val", others={"newer": [1]}), {})
 
     assert run.evaluation("val") == replace(EVALUATION, split="val", others={"newer": [1]})
     assert run.evaluation() is None
@@ -454,3 +457,43 @@ def test_no_run_has_a_name_that_windows_reserves(tmp_path, stem):
 @pytest.mark.parametrize("stem", ["a:b", "a?", "x. ", "a<b>|c", 'say "x"', "back\\slash"])
 def test_no_run_has_characters_that_windows_refuses(tmp_path, stem):
     assert not set(make_run(tmp_path, stem).name) & set('<>:"/\\|?* ')
+
+
+class Row(TypedDict):
+    name: str
+    n: Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts(Found):
+    file: ClassVar[str] = "counts"
+    rows: list[Row]
+
+
+COUNTS = Counts(run="x", weights="best", epoch=1, split="val", rows=[{"name": "a", "n": 1}])
+
+
+def test_what_a_command_found_is_read_as_it_was_written(tmp_path):
+    run = make_run(tmp_path)
+    paths = run.write_found(COUNTS, {"counts": COUNTS.rows})
+
+    assert [path.name for path in paths] == ["counts-val.json", "counts-val.csv"]
+    assert (run.found(Counts, "val"), run.found(Counts)) == (COUNTS, None)
+
+
+@pytest.mark.parametrize("row", ['{"name": "a"}', '{"name": "a", "n": -1}', '"a"'])
+def test_a_damaged_row_of_what_was_found_is_named(tmp_path, row):
+    run = make_run(tmp_path)
+    run.write_found(COUNTS)
+    file = run.path / "counts-val.json"
+    file.write_text(re.sub(r'"rows": \[.*?\]', f'"rows": [{row}]', file.read_text(), flags=re.DOTALL))
+
+    with pytest.raises(RunError, match=r"counts-val.json' is damaged: rows is \["):
+        run.found(Counts, "val")
+
+
+def test_what_was_found_is_of_the_weights_until_training_changes_them(tmp_path):
+    run = make_run(tmp_path, rows=[1.0])
+    found = replace(COUNTS, epoch=run.summary().row("best")["epoch"])
+
+    assert (found.is_of(run.summary()), replace(found, epoch=7).is_of(run.summary())) == (True, False)

@@ -74,7 +74,7 @@ class CrossValidation(Shown):
 
     def write(self) -> list[Path]:
         """Write evaluation.json, predictions.csv, errors.csv and confusion_matrix.csv into the sweep's folder."""
-        return Run(self.sweep.path).write_evaluation("test", self.summary(), report_tables(self.report))
+        return Run(self.sweep.path).write_found(self.summary(), report_tables(self.report))
 
 
 def cross_validate(

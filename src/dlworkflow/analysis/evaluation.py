@@ -152,7 +152,7 @@ def write_evaluation(
 ) -> list[Path]:
     """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
     found = report_data(run, part, report, weights=weights, tta=tta)
-    return run.write_evaluation(part.name, found, report_tables(report))
+    return run.write_found(found, report_tables(report))
 
 
 def report_tables(report: EvaluationReport) -> dict[str, Iterable[dict[str, Any]]]:

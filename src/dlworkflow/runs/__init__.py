@@ -14,6 +14,7 @@ torch nor YAML. The format:
     .lock              held by the process that trains
     evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
     plots/             figures
+    slices.json ...    what other commands found (see `found`), with tables as CSV
     notes.json         the user's tags and note; not there without any
     tensorboard/ wandb/   what these trackers wrote
     model.onnx ...     the exported model
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from dlworkflow.runs.finding import runs_folder as runs_folder
     from dlworkflow.runs.folder import Run as Run
     from dlworkflow.runs.folder import now as now
-    from dlworkflow.runs.folder import safe_name as safe_name
     from dlworkflow.runs.folder import size_of as size_of
+    from dlworkflow.runs.found import Found as Found
     from dlworkflow.runs.history import COLUMNS as COLUMNS
     from dlworkflow.runs.history import VAL_COLUMNS as VAL_COLUMNS
     from dlworkflow.runs.history import best_epoch as best_epoch
     from dlworkflow.runs.history import trained_epochs as trained_epochs
+    from dlworkflow.runs.naming import safe_name as safe_name
     from dlworkflow.runs.notes import Notes as Notes
     from dlworkflow.runs.stored import without_nan as without_nan
     from dlworkflow.runs.summary import FORMAT as FORMAT
@@ -54,8 +56,10 @@ __getattr__, __dir__, __all__ = lazy_names(
         "averaging": ("epochs_over_samples", "over_samples", "shows_batch_means"),
         "evaluation": ("EvaluationSummary",),
         "finding": ("find_run", "list_runs", "runs_folder"),
-        "folder": ("Run", "now", "safe_name", "size_of"),
+        "folder": ("Run", "now", "size_of"),
+        "found": ("Found",),
         "history": ("COLUMNS", "VAL_COLUMNS", "best_epoch", "trained_epochs"),
+        "naming": ("safe_name",),
         "notes": ("Notes",),
         "stored": ("without_nan",),
         "summary": ("FORMAT", "OVER_SAMPLES", "Summary", "leakage_warnings"),

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dlworkflow.files.notebook import HEADLINE, Shown, named
-from dlworkflow.runs.stored import Layout, Size, Stored, damaged, read_object
-
-EVALUATION_FORMAT = 1
+from dlworkflow.runs.found import Found
+from dlworkflow.runs.stored import Size
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSummary(Stored, Shown):
+class EvaluationSummary(Found, Shown):
     """What `dlw evaluate` found on one split; accuracies are fractions in [0, 1]."""
 
-    format: int = EVALUATION_FORMAT
-    """0 in files of versions before this number."""
-    run: str
-    weights: str
+    file: ClassVar[str] = "evaluation"
+
     tta: str | None = None
     """Test-time augmentation: `flip`, or none."""
-    epoch: float | None
-    split: str
     data_changed: bool
     """Whether the split is not what the run was trained on."""
     skipped: Size
@@ -56,17 +51,3 @@ class EvaluationSummary(Stored, Shown):
     def shown_rows(self) -> list[dict[str, Any]]:
         """Return what a notebook shows: the scores of each class, or the metrics of a regression."""
         return self.classes or [{"loss": self.loss, **self.metrics}]
-
-
-_LAYOUT = Layout(EvaluationSummary, {}, {})
-
-
-def read_evaluation(text: str, *, source: str, name: str) -> EvaluationSummary:
-    """Return the evaluation in a file's text.
-
-    Raises RunError that names `source`, the file, and the key that is wrong, or that run `name` has a newer format.
-    """
-    data = read_object(text, source=source, name=name, newest=EVALUATION_FORMAT)
-    if fault := _LAYOUT.fault(data):
-        raise damaged(source, fault)
-    return EvaluationSummary.from_data({"format": 0} | data)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import errno
-import io
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dlworkflow.errors import RunError, first_line
 from dlworkflow.files.locking import is_locked, locked_file
 from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.files.paths import read_json, read_small_text
-from dlworkflow.files.text import csv_cell
 from dlworkflow.files.writing import clear_leftovers, unfinished_folder, write_text
-from dlworkflow.runs.evaluation import EvaluationSummary, read_evaluation
+from dlworkflow.runs.evaluation import EvaluationSummary
+from dlworkflow.runs.found import Found, read_found, texts_of
 from dlworkflow.runs.history import append_history, first_epochs, read_history, sync_history
+from dlworkflow.runs.naming import number_folder, safe_name
 from dlworkflow.runs.notes import Notes, change_notes, read_notes
 from dlworkflow.runs.stored import Size, as_json, check_of, damaged
 from dlworkflow.runs.summary import Summary, read_summary
@@ -30,10 +27,9 @@ from dlworkflow.runs.summary import Summary, read_summary
 SUMMARY, CONFIG = "summary.json", "config.yaml"
 _HISTORY, _ENVIRONMENT, _SPLITS, LOCK = "history.csv", "environment.json", "splits.json", ".lock"
 _PLOTS = "plots"
-_LONGEST = 200  # bytes of a run's name without its number; file systems take 255
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)\.", re.IGNORECASE)
 _NEW = "new"  # the name of a run until it has all its first files
 _FIRST = r"(summary|environment|splits)\.json|config\.yaml"
+F = TypeVar("F", bound=Found)
 _is_split_indices = check_of(dict[str, list[Size]])
 
 
@@ -92,7 +88,7 @@ class Run(Shown):
                 if split_indices is not None:
                     new._write(_SPLITS, json.dumps(split_indices) + "\n")
                 new.write_summary(Summary.from_data({"status": "running", "started": now(), **summary}))
-                run = cls(_number_folder(folder, stem))
+                run = cls(number_folder(folder, stem))
         except OSError as error:
             raise RunError(
                 f"cannot write into {str(runs_dir)!r}: {first_line(error)}; name another folder with --runs-dir"
@@ -239,32 +235,27 @@ class Run(Shown):
         environment = self.environment()
         self._write(_ENVIRONMENT, as_json(environment | {"data_fingerprint": self.data_fingerprints() | dict(found)}))
 
-    def evaluation(self, split: str = "test") -> EvaluationSummary | None:
-        """Return what `dlw evaluate` wrote about a split, None before. Raises RunError when it is damaged."""
-        file = self.path / f"evaluation{_tail(split)}.json"
-        try:
-            text = read_small_text(file)
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise damaged(repr(str(file)), first_line(error)) from None
-        return read_evaluation(text, source=repr(str(file)), name=self.name)
+    def found(self, kind: type[F], split: str = "test") -> F | None:
+        """Return what a command found about a split, as an object of its class, None before.
 
-    def write_evaluation(
-        self, split: str, report: EvaluationSummary, tables: Mapping[str, Iterable[Mapping[str, Any]]]
-    ) -> list[Path]:
-        """Write `evaluation.json` and a CSV file per table; a split other than test is in their names.
+        Raises RunError when it is damaged.
+        """
+        return read_found(self.path, kind, split)
 
-        Returns their paths, the report first.
+    def write_found(self, found: Found, tables: Mapping[str, Iterable[Mapping[str, Any]]] | None = None) -> list[Path]:
+        """Write what a command found as JSON, and a CSV file per table; a split other than test is in their names.
+
+        Returns their paths, the JSON first.
         """
         self.sweep()
-        texts = {"evaluation.json": as_json(report.to_data())} | {
-            f"{name}.csv": _as_csv(rows) for name, rows in tables.items()
-        }
-        names = {name: name.replace(".", f"{_tail(split)}.") for name in texts}
+        texts = texts_of(found, tables or {})
         for name, text in texts.items():
-            self._write(names[name], text)
-        return [self.path / name for name in names.values()]
+            self._write(name, text)
+        return [self.path / name for name in texts]
+
+    def evaluation(self, split: str = "test") -> EvaluationSummary | None:
+        """Return what `dlw evaluate` wrote about a split, None before. Raises RunError when it is damaged."""
+        return self.found(EvaluationSummary, split)
 
     def plot_path(self, name: str) -> Path:
         """Return the path of a figure of the run, in a folder that exists. Raises RunError when it cannot be made."""
@@ -292,21 +283,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _number_folder(new: Path, stem: str) -> Path:
-    """Rename a complete folder to the next free `stem-NNN` beside it: a run appears as a whole or not at all."""
-    pattern = re.compile(re.escape(stem) + r"-(\d+)")
-    taken = [int(found[1]) for path in new.parent.iterdir() if (found := pattern.fullmatch(path.name))]
-    number = max(taken, default=0) + 1
-    while True:
-        path = new.with_name(f"{stem}-{number:03d}")
-        try:
-            return new.rename(path)
-        except OSError as error:  # another process was faster
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not path.exists():
-                raise
-            number += 1
-
-
 def size_of(folder: str | Path) -> int:
     """Return how many bytes the files of a folder have; those that are gone meanwhile count nothing."""
     total = 0
@@ -316,29 +292,3 @@ def size_of(folder: str | Path) -> int:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 total += size_of(entry.path) if is_folder else entry.stat(follow_symlinks=False).st_size
     return total
-
-
-def safe_name(stem: str) -> str:
-    """Return a name that is a single folder on every system, whatever a data set is called."""
-    name = re.sub(r"[^\w.+-]+", "_", stem).strip("._-")
-    if _RESERVED.match(name):  # Windows reserves con and con.x, but not con-001
-        name = name.replace(".", "_", 1)
-    while len(name.encode()) > _LONGEST:
-        name = name[:-1]
-    return name or "run"
-
-
-def _tail(split: str) -> str:
-    """Return what the names of an evaluation's files end with."""
-    return "" if split == "test" else f"-{safe_name(split)}"
-
-
-def _as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as the text of a CSV file, with the keys of the first as its head."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    for number, row in enumerate(rows):
-        if not number:
-            writer.writerow(map(csv_cell, row))
-        writer.writerow([csv_cell(value) for value in row.values()])
-    return out.getvalue()

@@ -16,7 +16,8 @@ from dlworkflow.files.locking import IS_POSIX, is_locked, locked_file
 from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
 from dlworkflow.runs.finding import is_run
-from dlworkflow.runs.folder import CONFIG, LOCK, Run, safe_name
+from dlworkflow.runs.folder import CONFIG, LOCK, Run
+from dlworkflow.runs.naming import safe_name
 from dlworkflow.runs.stored import as_json
 
 _REMOVED = re.compile(r"\..+\.[0-9a-f]{16}\.dlw-removed", re.DOTALL)

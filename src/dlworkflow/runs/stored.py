@@ -10,7 +10,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from dlworkflow.errors import RunError, first_line, short
 from dlworkflow.files.paths import parse_json
@@ -138,6 +138,9 @@ def check_of(hint: Any) -> _Check:
     if origin is dict:
         inner = check_of(arguments[1])
         return lambda value: isinstance(value, dict) and all(map(inner, value.values()))
+    if is_typeddict(hint):
+        keys = {key: check_of(inner) for key, inner in get_type_hints(hint, include_extras=True).items()}
+        return lambda value: isinstance(value, dict) and all(key in value and keys[key](value[key]) for key in keys)
     if is_dataclass(hint):
         return lambda value: isinstance(value, dict)
     return _PLAIN.get(hint) or (lambda value: isinstance(value, hint))
