@@ -108,6 +108,7 @@ metrics/multilabel: files/text
 metrics/per_class: files/text metrics/functions metrics/multilabel
 metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/multilabel
     metrics/per_class
+metrics/significance: registry metrics/functions
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/points plotting/style
