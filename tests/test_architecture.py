@@ -123,8 +123,9 @@ plotting/scores: errors plotting/style
 plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
-runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/found runs/history runs/naming
-    runs/notes runs/stored runs/summary
+runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/found runs/history runs/naming runs/notes
+    runs/stored runs/summary runs/answers
+runs/answers: errors files/paths files/text runs/evaluation runs/stored
 runs/averaging: runs/stored runs/summary
 runs/cells: files/numbers
 runs/comparison: errors files/notebook runs runs/notes
@@ -133,7 +134,7 @@ runs/found: errors files/paths files/text runs/naming runs/stored runs/summary
 runs/evaluation_text: files/numbers runs/evaluation
 runs/finding: errors files/paths runs/averaging runs/folder runs/summary
 runs/folder: errors files/locking files/notebook files/paths files/writing runs/evaluation runs/found runs/history
-    runs/naming runs/notes runs/stored runs/summary
+    runs/naming runs/notes runs/stored runs/summary runs/answers
 runs/naming:
 runs/history: errors files/paths runs/stored
 runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/naming runs/stored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -178,8 +180,22 @@ def report_data(
         split=part.name,
         data_changed=part.changed,
         skipped=part.skipped + len(left_out_of(part.dataset)),
+        samples_fingerprint=_samples_fingerprint(run.summary(), part),
         **report.to_data(),
     )
+
+
+def _samples_fingerprint(summary: Summary, part: Part) -> str | None:
+    """Return `kind:digest` of the samples of a part, None where these have no digest.
+
+    What the data set made of them before it took the digest is the kind: nothing of files, whose bytes it is of.
+    """
+    if part.digest is None:
+        return None
+    of_content = part.files is not None or isinstance(part.dataset, Streamed)
+    prepared = [summary.target] if of_content else [summary.target, summary.in_shape, summary.columns]
+    kind = hashlib.blake2b(json.dumps(prepared, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{kind}:{part.digest}"
 
 
 def _baseline(summary: Summary, result: Evaluation) -> tuple[float | None, str | None, Tensor | None]:

@@ -16,10 +16,7 @@ from dlworkflow.data.datasets.labelled import load_labelled
 from dlworkflow.data.folders.image_table import Columns
 from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.transforms import parse
-from dlworkflow.data.protocol import (
-    files_of,
-    without_augmentation,
-)
+from dlworkflow.data.protocol import files_of, fingerprint_of, without_augmentation
 from dlworkflow.data.selection import SELECTION, limited_part, select
 from dlworkflow.data.shards.loading import load_labelled_shards
 from dlworkflow.data.shards.names import shards_path
@@ -54,6 +51,11 @@ class Part:
         Files that have not been read yet are read for it: scoring the split first saves that.
         """
         return has_changed(self.dataset, self.fingerprint)
+
+    @cached_property
+    def digest(self) -> str | None:
+        """The fingerprint of the samples as they are now, None where they have none; reads files as `changed` does."""
+        return fingerprint_of(self.dataset)
 
     @property
     def fingerprint_is_former(self) -> bool:

@@ -56,9 +56,15 @@ def json_text(data: object, *, indent: int | None = None) -> str:
 
 def csv_cell(value: object) -> object:
     """Return a value for a CSV file: a spreadsheet does not run a text that starts like a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _are_numbers(value):
-        return f"'{value}"
+    starts = ("=", "+", "-", "@", "\t", "\r")
+    if isinstance(value, str) and value.lstrip("'").startswith(starts) and not _are_numbers(value):
+        return f"'{value}"  # one that has such a quote already gets a second: `text_of_cell` undoes each
     return "" if value is None else value
+
+
+def text_of_cell(cell: str) -> str:
+    """Return the text that `csv_cell` wrote."""
+    return cell[1:] if cell[:1] == "'" and csv_cell(cell[1:]) == cell else cell
 
 
 def shell_command(words: Sequence[str]) -> str:

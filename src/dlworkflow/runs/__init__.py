@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from dlworkflow.registry import lazy_names
 
 if TYPE_CHECKING:
+    from dlworkflow.runs.answers import Answers as Answers
     from dlworkflow.runs.averaging import epochs_over_samples as epochs_over_samples
     from dlworkflow.runs.averaging import over_samples as over_samples
     from dlworkflow.runs.averaging import shows_batch_means as shows_batch_means
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "answers": ("Answers",),
         "averaging": ("epochs_over_samples", "over_samples", "shows_batch_means"),
         "evaluation": ("EvaluationSummary",),
         "finding": ("find_run", "list_runs", "runs_folder"),

@@ -22,6 +22,8 @@ class EvaluationSummary(Found, Shown):
     """Whether the split is not what the run was trained on."""
     skipped: Size
     """Unreadable images left out."""
+    samples_fingerprint: str | None = None
+    """Which samples were scored, whatever became of them before the model: `kind:digest`, comparable within a kind."""
     task: str
     samples: Size
     loss: float | None

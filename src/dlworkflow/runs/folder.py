@@ -16,10 +16,11 @@ from dlworkflow.files.locking import is_locked, locked_file
 from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.files.paths import read_json, read_small_text
 from dlworkflow.files.writing import clear_leftovers, unfinished_folder, write_text
+from dlworkflow.runs.answers import Answers, evaluate_command, read_answers
 from dlworkflow.runs.evaluation import EvaluationSummary
 from dlworkflow.runs.found import Found, read_found, texts_of
 from dlworkflow.runs.history import append_history, first_epochs, read_history, sync_history
-from dlworkflow.runs.naming import number_folder, safe_name
+from dlworkflow.runs.naming import number_folder, of_split, safe_name
 from dlworkflow.runs.notes import Notes, change_notes, read_notes
 from dlworkflow.runs.stored import Size, as_json, check_of, damaged
 from dlworkflow.runs.summary import Summary, read_summary
@@ -256,6 +257,24 @@ class Run(Shown):
     def evaluation(self, split: str = "test") -> EvaluationSummary | None:
         """Return what `dlw evaluate` wrote about a split, None before. Raises RunError when it is damaged."""
         return self.found(EvaluationSummary, split)
+
+    def answers(self, split: str = "test", *, probabilities: bool = True) -> Answers:
+        """Return what the run answered for each sample of an evaluation, see `read_answers`.
+
+        Raises RunError with the command that makes it where there is none, where it is of an epoch whose weights the
+        run no longer has, and where it is damaged.
+        """
+        again = evaluate_command(self.path, split)
+        evaluation = self.evaluation(split)
+        if evaluation is None:
+            raise RunError(f"{self.name} has no stored answers of the {split} split; store them with: {again}")
+        if evaluation.epoch is not None and not evaluation.is_of(self.summary()):
+            raise RunError(
+                f"the stored answers of {self.name} are of epoch {evaluation.epoch:g}, not of its {evaluation.weights} "
+                f"weights of today; store new ones with: {again}"
+            )
+        file = self.path / of_split("predictions.csv", split)
+        return read_answers(file, evaluation, again=again, probabilities=probabilities)
 
     def plot_path(self, name: str) -> Path:
         """Return the path of a figure of the run, in a folder that exists. Raises RunError when it cannot be made."""
