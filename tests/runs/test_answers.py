@@ -115,5 +115,5 @@ def test_answers_that_are_not_those_of_the_evaluation_are_damage(changes, tmp_pa
     run, _ = evaluated(tmp_path)
     run.write_evaluation("test", replace(run.evaluation(), **changes), {})
 
-    with pytest.raises(RunError, match="evaluation.json"):
+    with pytest.raises(RunError, match=r"evaluation\.json"):
         run.answers()
