@@ -39,7 +39,7 @@ def evaluated(runs_dir, task=MULTICLASS, files=None):
     run = Run.create(runs_dir, "m-d", summary=SUMMARY | known, config="", environment={})
     about = {"weights": "best", "epoch": 2, "split": "test", "data_changed": False, "skipped": 0}
     evaluation = EvaluationSummary(run=run.name, **about, **report.to_data())
-    run.write_evaluation("test", evaluation, {"predictions": report.predictions()})
+    run.write_found(evaluation, {"predictions": report.predictions()})
     return run, report
 
 
@@ -85,7 +85,9 @@ def test_answers_of_weights_that_a_resumed_run_no_longer_has_are_refused(tmp_pat
     run, _ = evaluated(tmp_path)
     run.update_summary(best={"epoch": 7, "test_loss": 0.1})
 
-    with pytest.raises(RunError, match=r"are of epoch 2, its best weights of epoch 7; store new ones with: dlw eval"):
+    with pytest.raises(
+        RunError, match=r"are of epoch 2, not of its best weights of today; store new ones with: dlw eval"
+    ):
         run.answers()
 
 
@@ -113,7 +115,7 @@ def test_damaged_answers_are_one_line_with_the_way_out(before, after, words, tmp
 @pytest.mark.parametrize("changes", [{"samples": 5}, {"loss": 0.123}])
 def test_answers_that_are_not_those_of_the_evaluation_are_damage(changes, tmp_path):
     run, _ = evaluated(tmp_path)
-    run.write_evaluation("test", replace(run.evaluation(), **changes), {})
+    run.write_found(replace(run.evaluation(), **changes))
 
     with pytest.raises(RunError, match=r"evaluation\.json"):
         run.answers()
