@@ -255,6 +255,29 @@ def test_the_evidence_holds_the_gap_between_training_and_test():
     assert any(sentence.endswith("the gap is 25.0 points") for sentence in diagnose(curve).evidence)
 
 
+GAP_OF_15 = history(decay(1, 0.1, 20), decay(1, 0.2, 20), same(0.95), same(0.8))
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(10, "good_fit"), (2000, "overfitting")])
+def test_a_gap_that_so_few_samples_may_have_by_chance_is_no_overfitting(n, verdict):
+    assert diagnose(GAP_OF_15, baseline_acc=0.5, samples={"train": 100, "test": n}).verdict == verdict
+
+
+def test_the_gap_is_printed_with_how_often_chance_alone_makes_it():
+    levels = diagnose(GAP_OF_15, samples={"train": 100, "test": 10}).evidence[1]
+
+    assert levels.endswith("the gap is 15.0 points (by chance alone: 1 time in 8)")
+
+
+@pytest.mark.parametrize(("n", "is_named"), [(20, True), (2000, False)])
+def test_a_distance_to_the_baseline_that_may_be_chance_is_named(n, is_named):
+    curve = history(same(0.5), same(0.5), same(0.6), same(0.55))
+
+    sentences = diagnose(curve, baseline_acc=0.5, samples={"train": 100, "test": n}).evidence
+
+    assert any("cannot tell from chance" in sentence for sentence in sentences) is is_named
+
+
 def test_the_evidence_holds_the_trend_over_the_last_epochs():
     curve = {**GOOD, "train_loss": [*same(0.8, 12), *same(0.5, 4), *same(0.4, 4)]}
 

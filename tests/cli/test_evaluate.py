@@ -111,7 +111,7 @@ def test_the_interval_and_what_it_means_are_said(dlw, runs):
     out = evaluated(dlw, "tinyvgg").out
 
     assert "with 360 samples, the 95 % confidence interval of the accuracy is" in out
-    assert "a difference within it may be chance" in out
+    assert "`dlw compare RUN OTHER` tests whether another run differs" in out
     assert "always answering '1' scores 10.00 %" in out
 
 

@@ -73,8 +73,8 @@ def sentences(found: EvaluationSummary) -> list[str]:
         low, high = map(percent, found.accuracy_interval_95)
         accuracy = "subset accuracy (every label right)" if found.thresholds else "accuracy"
         lines.append(
-            f"with {found.samples:,} samples, the 95 % confidence interval of the {accuracy} is {low} to {high}: a "
-            "difference within it may be chance"
+            f"with {found.samples:,} samples, the 95 % confidence interval of the {accuracy} is {low} to {high}; "
+            "`dlw compare RUN OTHER` tests whether another run differs"
         )
         if found.baseline is not None:
             lines.append(f"always answering {found.baseline_answer!r} scores {percent(found.baseline)}")

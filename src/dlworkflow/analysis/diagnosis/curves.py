@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from dlworkflow.errors import DlwError, few
+from dlworkflow.metrics.significance import two_groups
 
 History = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
@@ -30,13 +31,15 @@ class Curves:
     are means over the last `window` epochs; `*_trend` is the change of a loss against the window before, as a fraction
     of it. `scale` is the loss of a model that knows nothing: a regression's baseline, else the loss of the first epoch.
     `*_skill` is the fraction of the baseline's errors (a regression's: its loss) that is gone: 0 is no better, 1 is
-    perfect. `best_loss` is the lowest held-out loss, that of `best_epoch`.
+    perfect. `best_loss` is the lowest held-out loss, that of `best_epoch`. `samples` are the sizes of the splits, where
+    they are known.
     """
 
     columns: Mapping[str, list[float]]
     has_acc: bool
     baseline: float | None = None
     collapsed_to: str | None = None
+    samples: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def split(self) -> str:
@@ -141,6 +144,17 @@ class Curves:
         return (self.held_loss - self.train_loss) / self.scale
 
     @cached_property
+    def gap_by_chance(self) -> float | None:
+        """How often chance alone makes a gap as wide as that of the accuracies; None where the sizes are not known.
+
+        It is the p value of Fisher's exact test, whose groups are the training and the held-out samples.
+        """
+        n_train, n_held = self.samples.get("train"), self.samples.get(self.split)
+        if not (self.has_acc and n_train and n_held) or math.isnan(self.train_acc) or math.isnan(self.held_acc):
+            return None
+        return two_groups(round(self.train_acc * n_train), n_train, round(self.held_acc * n_held), n_held).p
+
+    @cached_property
     def flaw(self) -> str:
         """Where the first number is nan or infinite, as a sentence; empty where all are finite."""
         looked_at = [f"{part}_{score}" for score in ("loss", "acc") for part in ("train", self.split)]
@@ -158,6 +172,7 @@ def measure(
     baseline_acc: float | None = None,
     baseline_loss: float | None = None,
     collapsed_to: str | None = None,
+    samples: Mapping[str, int] | None = None,
 ) -> Curves:
     """Return the numbers that the rules look at; arguments as in `diagnose`."""
     columns = _columns(history)
@@ -167,7 +182,7 @@ def measure(
         columns = {name: values for name, values in columns.items() if not name.endswith("_acc")}
     baseline = baseline_acc if has_acc else baseline_loss
     known = baseline if baseline is not None and math.isfinite(baseline) else None
-    return Curves(columns, has_acc, known, collapsed_to)
+    return Curves(columns, has_acc, known, collapsed_to, samples or {})
 
 
 def _columns(history: History) -> dict[str, list[float]]:

@@ -77,6 +77,7 @@ def diagnose_run(run: Run) -> RunDiagnosis:
         baseline_acc=score.get("accuracy"),
         baseline_loss=score.get("loss"),
         collapsed_to=summary.collapsed_to,
+        samples={} if over_batches else summary.samples,  # counts are of means over samples
     )
     diagnosis = judge(curves)
     can_resume = status in ("interrupted", "killed") and run.state_path.is_file()

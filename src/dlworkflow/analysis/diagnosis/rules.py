@@ -21,6 +21,7 @@ FALLING_FAST = 0.1
 EXPLODED = 2.0  # a training loss that ends this many times above its start has diverged
 ZIGZAG = 0.1  # ups and downs from epoch to epoch of this fraction of the loss of knowing nothing are unstable
 GAP = 0.1  # training accuracy this far above that on held-out data is overfitting
+BY_CHANCE = 0.05  # unless chance alone makes such a gap this often
 LOSS_GAP = 0.15  # so is a held-out loss this far above its lowest (of a regression: above the training loss)
 LEARNT_ACC = 0.85  # a model has learned its training data when this fraction of its baseline's errors is gone
 LEARNT_LOSS = 0.95  # a regression has when this fraction of its baseline's loss is gone
@@ -211,7 +212,7 @@ def no_better(c: Curves) -> str:
 @rule("overfitting", *_OVERFITTING)
 def overfitting(c: Curves) -> str:
     """Training data that improves while held-out data does not."""
-    wide = c.has_acc and c.train_acc - c.held_acc >= GAP
+    wide = c.has_acc and c.train_acc - c.held_acc >= GAP and (c.gap_by_chance or 0.0) < BY_CHANCE
     rising = c.rise >= LOSS_GAP and c.train_loss < c.train[c.best_epoch - 1]
     apart = not c.has_acc and c.loss_gap >= LOSS_GAP and not (_learning(c) and c.held_trend < -FALLING)
     better = f"the model does much better on its training data than on the {c.split} data"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,8 @@ from dlworkflow.analysis.diagnosis.curves import Curves, History, measure
 from dlworkflow.analysis.diagnosis.rules import RULES
 from dlworkflow.analysis.diagnosis.suggestions import Suggestion, of_curves_alone
 from dlworkflow.files.notebook import Shown, html_table
+from dlworkflow.metrics.functions import wilson_interval
+from dlworkflow.metrics.significance import chance
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,19 @@ def diagnose(
     baseline_acc: float | None = None,
     baseline_loss: float | None = None,
     collapsed_to: str | None = None,
+    samples: Mapping[str, int] | None = None,
 ) -> Diagnosis:
     """Return what the curves of a run mean.
 
     `history` is `Run.history()` (a row per epoch) or what `train` returns (a list per column): train_loss, test_loss
     and, but for a regression, train_acc and test_acc in [0, 1]; val_* where there are any. The baselines are the score
     of one constant answer on held-out data; `collapsed_to` is the class that the model predicts for every sample, where
-    that is known. Accuracies above 1 are read as percent. Suggestions are those that hold for any model and data;
+    that is known. `samples` are the sizes of the splits, {"train": 225, "test": 75}: with them the evidence has how
+    often chance alone makes such differences. Accuracies above 1 are read as percent. Suggestions are those that hold for any model and data;
     `diagnose_run` has more. Raises DlwError for an empty history or one that lacks a column.
     """
-    curves = measure(history, baseline_acc=baseline_acc, baseline_loss=baseline_loss, collapsed_to=collapsed_to)
+    known: dict[str, Any] = {"baseline_acc": baseline_acc, "baseline_loss": baseline_loss}
+    curves = measure(history, **known, collapsed_to=collapsed_to, samples=samples)
     found = judge(curves)
     return replace(found, suggestions=of_curves_alone(found.suggestions))
 
@@ -97,8 +102,15 @@ def _levels(c: Curves) -> str:
     gap = 100 * (c.train_acc - c.held_acc)
     return (
         f"{where}: training loss {c.train_loss:.5f} and accuracy {c.train_acc:.2%}, {c.split} loss {c.held_loss:.5f} "
-        f"and accuracy {c.held_acc:.2%}; the gap is {gap:.1f} points"
+        f"and accuracy {c.held_acc:.2%}; the gap is {gap:.1f} points{_by_chance(c)}"
     )
+
+
+def _by_chance(c: Curves) -> str:
+    """Return how often chance alone makes such a gap; nothing for one that is rounded to none."""
+    if c.gap_by_chance is None or abs(c.train_acc - c.held_acc) < 0.0005:
+        return ""
+    return f" (by chance alone: {chance(c.gap_by_chance)})"
 
 
 def _times(c: Curves) -> str:
@@ -121,7 +133,18 @@ def _distance(c: Curves) -> str:
         return f"always answering the training mean has a {c.split} loss of {c.baseline:.5f}; the model is {side}"
     points = 100 * (c.held_acc - c.baseline)
     side = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if abs(points) >= 0.05 else "exactly"
-    return f"always giving one answer scores {c.baseline:.2%}; the {c.split} accuracy is {side} that"
+    return f"always giving one answer scores {c.baseline:.2%}; the {c.split} accuracy is {side} that{_unsure(c)}"
+
+
+def _unsure(c: Curves) -> str:
+    """Return that an accuracy above the baseline may still be chance; nothing where it is more, or no higher."""
+    n = c.samples.get(c.split)
+    if not n or c.baseline is None or not c.held_acc > c.baseline:
+        return ""
+    low, high = wilson_interval(round(c.held_acc * n), n)
+    if low > c.baseline:
+        return ""
+    return f", which {n:,} samples cannot tell from chance: they leave {low:.2%} to {high:.2%} possible"
 
 
 def _sentence(text: str) -> str:
