@@ -235,7 +235,8 @@ analysis/cross_validation: errors files/notebook config engine/loop data/protoco
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
-    runs models models/libraries models/weights training/choice training/settings inference/rebuild
+    metrics/functions metrics/significance runs models models/libraries models/weights training/choice training/settings
+    inference/rebuild
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
     data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
     analysis/scored_data
