@@ -60,8 +60,8 @@ def diagnose(
     and, but for a regression, train_acc and test_acc in [0, 1]; val_* where there are any. The baselines are the score
     of one constant answer on held-out data; `collapsed_to` is the class that the model predicts for every sample, where
     that is known. `samples` are the sizes of the splits, {"train": 225, "test": 75}: with them the evidence has how
-    often chance alone makes such differences. Accuracies above 1 are read as percent. Suggestions are those that hold for any model and data;
-    `diagnose_run` has more. Raises DlwError for an empty history or one that lacks a column.
+    often chance alone makes such differences. Accuracies above 1 are read as percent. Suggestions are those that hold
+    for any model and data; `diagnose_run` has more. Raises DlwError for an empty history or one that lacks a column.
     """
     known: dict[str, Any] = {"baseline_acc": baseline_acc, "baseline_loss": baseline_loss}
     curves = measure(history, **known, collapsed_to=collapsed_to, samples=samples)
