@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from dlworkflow.metrics.significance.answers import mcnemar as mcnemar
     from dlworkflow.metrics.significance.answers import samples_needed as samples_needed
     from dlworkflow.metrics.significance.answers import two_groups as two_groups
+    from dlworkflow.metrics.significance.bootstrap import bootstrap_difference as bootstrap_difference
+    from dlworkflow.metrics.significance.bootstrap import bootstrap_interval as bootstrap_interval
+    from dlworkflow.metrics.significance.bootstrap import bootstrap_intervals as bootstrap_intervals
+    from dlworkflow.metrics.significance.optimism import optimism_of_best as optimism_of_best
+    from dlworkflow.metrics.significance.optimism import optimism_of_draws as optimism_of_draws
+    from dlworkflow.metrics.significance.scores import Score as Score
+    from dlworkflow.metrics.significance.scores import of_f1_macro as of_f1_macro
+    from dlworkflow.metrics.significance.scores import of_f1_macro_labels as of_f1_macro_labels
+    from dlworkflow.metrics.significance.scores import of_mean as of_mean
+    from dlworkflow.metrics.significance.scores import of_r2 as of_r2
+    from dlworkflow.metrics.significance.scores import of_roc_auc as of_roc_auc
+    from dlworkflow.metrics.significance.scores import of_root_mean as of_root_mean
+    from dlworkflow.metrics.significance.seeds import Pairs as Pairs
+    from dlworkflow.metrics.significance.seeds import SeedTest as SeedTest
+    from dlworkflow.metrics.significance.seeds import Welch as Welch
+    from dlworkflow.metrics.significance.seeds import over_seeds as over_seeds
+    from dlworkflow.metrics.significance.seeds import permutation_of_pairs as permutation_of_pairs
+    from dlworkflow.metrics.significance.seeds import seed_rule as seed_rule
+    from dlworkflow.metrics.significance.seeds import seeds_needed as seeds_needed
+    from dlworkflow.metrics.significance.seeds import welch as welch
     from dlworkflow.metrics.significance.several import holm as holm
     from dlworkflow.metrics.significance.several import letters as letters
     from dlworkflow.metrics.significance.words import chance as chance
@@ -31,7 +51,32 @@ __getattr__, __dir__, __all__ = lazy_names(
             *("Groups", "Interval", "Mcnemar"),
             *("difference_interval", "mcnemar", "samples_needed", "two_groups"),
         ),
-        "several": ("holm", "letters"),
+        "bootstrap": (
+            "bootstrap_difference",
+            "bootstrap_interval",
+            "bootstrap_intervals",
+        ),
+        "optimism": (
+            "optimism_of_best",
+            "optimism_of_draws",
+        ),
+        "scores": (
+            "Score",
+            "of_f1_macro",
+            "of_f1_macro_labels",
+            "of_mean",
+            "of_r2",
+            "of_roc_auc",
+            "of_root_mean",
+        ),
+        "seeds": (
+            *("Pairs", "SeedTest", "Welch"),
+            *("over_seeds", "permutation_of_pairs", "seed_rule", "seeds_needed", "welch"),
+        ),
+        "several": (
+            "holm",
+            "letters",
+        ),
         "words": ("chance",),
     },
 )

@@ -1,0 +1,190 @@
+"""Whether one of two settings scores higher over seeds: runs of several seeds each, by pairs or apart."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+_MOST_EXACT = 20  # pairs: half of 2^20 sums
+_DRAWN_AT_ONCE = 4_000_000
+
+ASSUMES = {
+    "permutation": "without a difference the two runs of a seed could be swapped; nothing of how scores are spread",
+    "welch": "scores of each row spread like a bell curve over seeds; the rows may be spread differently",
+}
+
+
+class Pairs(NamedTuple):
+    """What a permutation test of n pairs finds; `smallest_p` is the least p that so many pairs can give."""
+
+    n: int
+    difference: float
+    p: float
+    smallest_p: float
+    exact: bool
+
+
+class Welch(NamedTuple):
+    """What Welch's t-test finds, with the 95 % interval of the difference of the means and the degrees of freedom."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    df: float
+
+
+class SeedTest(NamedTuple):
+    """A test over seeds: which one, the difference of the means with its 95 % interval, p, and what it assumes.
+
+    The interval is that of Student's t, also beside a permutation test: it assumes what `ASSUMES["welch"]` says.
+    """
+
+    test: Literal["permutation", "welch"]
+    difference: float
+    low: float
+    high: float
+    p: float
+    smallest_p: float
+    n_a: int
+    n_b: int
+    assumes: str
+
+
+def permutation_of_pairs(a: ArrayLike, b: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> Pairs:
+    """Test whether the mean of b - a is other than 0, by swapping the two of each pair: two-sided.
+
+    `a` and `b` are scores of the same n seeds, or of the same n samples. `p` is the share of all 2^n swaps that give a
+    difference as far from 0; beyond 20 pairs of `resamples` random swaps and the one that was seen. Six pairs are the
+    fewest that can give a p below 0.05.
+    Source: R. A. Fisher, The Design of Experiments (1935), section 21. Raises ValueError without a pair.
+    """
+    differences = _differences(a, b)
+    n, seen = len(differences), abs(differences.sum())
+    least = seen - 1e-9 * np.abs(differences).sum()  # sums of the same numbers in another order are equal
+    if n <= _MOST_EXACT:
+        sums = differences[:1]  # the first is never swapped: each sum has its mirror image
+        for each in differences[1:]:
+            sums = np.concatenate([sums + each, sums - each])
+        p, smallest_p = float((np.abs(sums) >= least).mean()), 2.0 ** (1 - n)
+    else:
+        further = _swapped_further(differences, least, resamples, seed)
+        p, smallest_p = (1 + further) / (1 + resamples), 1 / (1 + resamples)
+    return Pairs(n, float(differences.mean()), p, min(1.0, smallest_p), n <= _MOST_EXACT)
+
+
+def _swapped_further(differences: np.ndarray, least: float, resamples: int, seed: int) -> int:
+    """Return how many of so many random swaps give a sum of `least` or more, on either side."""
+    rng, n, further = np.random.default_rng(seed), len(differences), 0
+    at_once = max(1, _DRAWN_AT_ONCE // n)
+    for start in range(0, resamples, at_once):
+        rows = min(at_once, resamples - start)
+        swapped = np.unpackbits(rng.integers(0, 256, size=(rows, -(-n // 8)), dtype=np.uint8), axis=1)[:, :n]
+        further += int((np.abs(differences.sum() - 2 * (swapped @ differences)) >= least).sum())
+    return further
+
+
+def welch(a: ArrayLike, b: ArrayLike) -> Welch | None:
+    """Test whether the means of a and b differ, n of each need not be equal: Welch's t-test, two-sided.
+
+    It assumes means that are spread like a bell curve: scores that are, or many of them. None where it is not defined:
+    fewer than two values on a side, or none that differ on either side.
+    Source: B. L. Welch, Biometrika 34 (1947).
+    """
+    from scipy.special import stdtr, stdtrit
+
+    sides = [np.asarray(each, np.float64).reshape(-1) for each in (a, b)]
+    if min(map(len, sides)) < 2:
+        return None
+    of_a, of_b = (side.var(ddof=1) / len(side) for side in sides)
+    error = math.sqrt(of_a + of_b)
+    if error <= 1e-12 * max(np.abs(side).max() for side in sides):
+        return None
+    difference = float(sides[1].mean() - sides[0].mean())
+    df = float((of_a + of_b) ** 2 / (of_a**2 / (len(sides[0]) - 1) + of_b**2 / (len(sides[1]) - 1)))
+    half = float(stdtrit(df, 0.975)) * error
+    return Welch(difference, difference - half, difference + half, float(2 * stdtr(df, -abs(difference) / error)), df)
+
+
+def seed_rule(
+    n_a: int, n_b: int, *, paired: bool, comparisons: int = 1, level: float = 0.05
+) -> Literal["permutation", "welch"] | None:
+    """Return which test so many seeds allow, None where they are too few: by the design alone, never by the scores.
+
+    The permutation of pairs where both have the same seeds and it can reach `level` after Holm's correction for
+    `comparisons`: 6 pairs for one, 8 for 3, 10 for 15. Else Welch's test from 3 seeds on each side on.
+    """
+    if paired and n_a == n_b and n_a > 0 and comparisons * 2.0 ** (1 - n_a) <= level:
+        return "permutation"
+    return "welch" if min(n_a, n_b) >= 3 else None
+
+
+def over_seeds(a: ArrayLike, b: ArrayLike, *, paired: bool, comparisons: int = 1) -> SeedTest | None:
+    """Test scores over seeds with the test of `seed_rule`; None where seeds are too few or no score differs.
+
+    `paired` says that a[i] and b[i] are of the same seed. Raises ValueError for pairs of different number.
+    """
+    left, right = (np.asarray(each, np.float64).reshape(-1) for each in (a, b))
+    if paired and len(left) != len(right):
+        raise ValueError(f"{len(left)} and {len(right)} scores are no pairs: give those of the same seeds")
+    test = seed_rule(len(left), len(right), paired=paired, comparisons=comparisons)
+    if test is None:
+        return None
+    if test == "permutation":
+        pairs = permutation_of_pairs(left, right)
+        ends, p, smallest_p = _mean_interval(right - left), pairs.p, pairs.smallest_p
+        difference = pairs.difference
+    else:
+        found = welch(left, right)
+        if found is None:
+            return None
+        difference, ends, p, smallest_p = found.difference, (found.low, found.high), found.p, 0.0
+    return SeedTest(test, difference, *ends, p, smallest_p, len(left), len(right), ASSUMES[test])
+
+
+def seeds_needed(a: ArrayLike, b: ArrayLike, *, paired: bool, power: float = 0.8, level: float = 0.05) -> int | None:
+    """Return how many seeds on each side find the difference that was seen, None where none was or cannot be known.
+
+    If the difference and the deviations that were seen are the true ones, so many seeds find it at `level` with a
+    chance of about `power`. They are estimates: of a difference that may be chance, the number is one as well. At least
+    as many as `seed_rule` asks for. For several comparisons divide `level` by how many they are.
+    Source: W. C. Guenther, The American Statistician 35 (1981).
+    """
+    left, right = (np.asarray(each, np.float64).reshape(-1) for each in (a, b))
+    difference = right.mean() - left.mean() if left.size and right.size else 0.0
+    if min(len(left), len(right)) < 2 or not difference or not math.isfinite(difference):
+        return None
+    if not paired:
+        needed = _for_means(left.var(ddof=1) + right.var(ddof=1), difference, power, level, 1 / 4)
+        return max(3, math.ceil(needed))
+    pairs = math.ceil(1 - math.log2(level))
+    while True:  # the p values of few pairs are far apart: the greatest of up to `level` is what they are tested at
+        reached = math.floor(level * 2 ** (pairs - 1)) / 2 ** (pairs - 1) if pairs < 50 else level
+        needed = _for_means((right - left).var(ddof=1), difference, power, reached, 1 / 2)
+        if needed <= pairs:
+            return pairs
+        pairs = pairs + 1 if pairs < 50 else math.ceil(needed)
+
+
+def _for_means(variance: float, difference: float, power: float, level: float, unknown: float) -> float:
+    """Return how many a test of means needs; `unknown` is the share of z^2 that not knowing the variance costs."""
+    z, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(power)
+    return float((z + z_power) ** 2 * variance / difference**2 + unknown * z**2)
+
+
+def _mean_interval(values: np.ndarray) -> tuple[float, float]:
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(values) - 1, 0.975)) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def _differences(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    left, right = (np.asarray(each, np.float64).reshape(-1) for each in (a, b))
+    if len(left) != len(right) or not len(left):
+        raise ValueError(f"{len(left)} and {len(right)} values are no pairs: give as many of each, at least one")
+    return right - left
