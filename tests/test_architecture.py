@@ -113,6 +113,7 @@ plotting: registry
 plotting/boundary: errors plotting/points plotting/style
 plotting/curves: errors plotting/points plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
+plotting/embedding: errors plotting/grid plotting/points plotting/style
 plotting/fonts:
 plotting/grid: errors plotting/style
 plotting/images: errors plotting/grid plotting/style
@@ -237,6 +238,9 @@ analysis/data_figures: errors data/images data/protocol data/shards data/splits 
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
     metrics/functions metrics/significance runs models models/libraries models/weights training/choice training/settings
     inference/rebuild
+analysis/embedding: errors
+analysis/embedding_figure: errors data/protocol metrics/multilabel metrics/report plotting/embedding plotting/points
+    inference/features inference/predictor analysis/embedding analysis/scored_data
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
     data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
     analysis/scored_data
@@ -251,7 +255,7 @@ analysis/report: _version errors files/numbers files/paths files/text files/writ
     analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
-    analysis/data_figures analysis/scored_data
+    analysis/data_figures analysis/embedding_figure analysis/scored_data
 analysis/scored_data: errors files/paths registry/user_code config data data/datasets data/folders data/images
     data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild inference/stored
 analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation

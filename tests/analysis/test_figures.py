@@ -12,11 +12,11 @@ from dlworkflow.analysis.comparison_figures import draw_runs
 from dlworkflow.analysis.data_figures import draw_data
 from dlworkflow.analysis.evaluation import evaluate_part, report_part
 from dlworkflow.analysis.figures import draw, draw_evaluation, fitting_kinds
-from dlworkflow.analysis.run_figures import history_lists
+from dlworkflow.analysis.run_figures import FIGURES, by_name, history_lists
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
-from dlworkflow.plotting import save_figure
+from dlworkflow.plotting import plot_learning_rate, save_figure
 from dlworkflow.runs import Run
 from dlworkflow.training.run import run_training
 from dlworkflow.training.settings import resolve_config
@@ -48,6 +48,13 @@ def test_every_figure_that_fits_a_run_can_be_drawn(runs, model, kinds):
     assert fitting_kinds(runs[model]) == kinds
     for kind in kinds:
         assert draw(runs[model], kind).axes, kind
+
+
+def test_a_figure_that_takes_long_is_drawn_where_it_is_named_alone(runs, monkeypatch):
+    monkeypatch.setitem(FIGURES.registered, "slow", by_name(lambda history: plot_learning_rate([len(history)])))
+
+    assert "slow" not in fitting_kinds(runs["line"])
+    assert draw(runs["line"], "slow").axes
 
 
 def test_the_curves_are_those_of_the_history(runs):

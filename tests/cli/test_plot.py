@@ -18,6 +18,12 @@ def test_one_figure_of_the_last_run_that_was_named_by_its_kind_alone(dlw, runs):
     assert path.endswith("circles_v2-circles-001/plots/boundary.png")
 
 
+def test_a_map_of_images_or_dots_is_drawn_where_it_is_named(dlw, runs):
+    answers = [dlw("plot", "tinyvgg", "map", *given) for given in ((), ("--thumbnails", "--out", "f.png"))]
+
+    assert [answer.out.split("/")[-1].strip() for answer in answers] == ["map.png", "f.png"]
+
+
 @pytest.mark.parametrize("name", ["f.png", "f.svg", "f.pdf"])
 def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
     answer = dlw("plot", "circles", "curves", "--out", name)
@@ -41,6 +47,9 @@ def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
         ("plot circles boundary --palette note", 1, "--palette: unknown colormap 'note'; did you mean 'notes'?"),
         ("plot circles boundary --palette red,", 1, "--palette: '' is no colour"),
         ("plot tinyvgg predictions --n 26", 2, "at most 25"),
+        ("plot line map", 1, "LinearRegressionModel has no linear layer"),
+        ("plot circles map --thumbnails", 1, "--thumbnails: run 'circles_v2-circles-001' takes numbers"),
+        ("plot circles --method umap", 2, "--method: only for figures of map"),
         ("compare --plot f.xyz", 1, "f.xyz"),
         ("compare line-line-001 --plot f.png --plot-kind bars", 1, "accuracy"),
         ("data show circles --what transforms", 1, "no images"),

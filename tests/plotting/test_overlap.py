@@ -144,6 +144,15 @@ BY_NAMES = {  # figure -> how it is made of class, run or layer names
     "plot_decision_regions of one split": lambda names: plotting.plot_decision_regions(
         {names[0]: points(names)}, lambda X: np.zeros(len(X)), names, resolution=8
     ),
+    "plot_embedding": lambda names: plotting.plot_embedding(
+        *points(names), names, wrong=np.arange(202) < 9, title=LONG, note=LONG * 2
+    ),
+    "plot_embedding of a wide range": lambda names: plotting.plot_embedding(
+        points(names)[0] * [1, 2], points(names)[1], names, title=LONG, note=LONG
+    ),
+    "plot_thumbnails": lambda names: plotting.plot_thumbnails(
+        points(names)[0], [(i, i / 9, 0.5) for i in range(9)], images(9), points(names)[1], names, title=LONG
+    ),
     "plot_confusion_matrix": lambda names: plotting.plot_confusion_matrix(
         rng.integers(0, 60_000, (len(names), len(names))), names
     ),

@@ -38,6 +38,8 @@ class Material:
     n: int = GRID
     seed: int = 42
     palette: Palette = None
+    method: str = "pca"
+    thumbnails: bool = False
 
     @cached_property
     def history(self) -> list[dict[str, Any]]:
@@ -116,17 +118,18 @@ def draw_all(
     weights: str = "best",
     **chosen: Any,
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw several figures of a run, by default all that fit, as (kind, figure); the run is scored once for all.
+    """Draw several figures of a run, by default `fitting_kinds`, as (kind, figure); the run is scored once for all.
 
     An empty figure (errors, where there are none) is left out unless it is named. `chosen` are `n`, the number of
-    images in a grid (9), `seed`, by which they are chosen (42), and `palette`, the colours of a boundary's classes.
+    images in a grid (9), `seed`, by which they are chosen (42), `palette`, the colours of a boundary's classes, and of
+    a map `method` (pca) and `thumbnails` (False).
     Raises as `draw` does.
     """
     material = Material(run, split, weights, data_dir, **chosen)
     for kind in kinds or fitting_kinds(run):
         if not fits(run, kind):
             shape = "x".join(map(str, run.summary().in_shape))
-            possible = ", ".join(fitting_kinds(run))
+            possible = ", ".join(kind for kind in FIGURES.names() if fits(run, kind))
             raise DataError(f"figure {kind!r} does not fit {run.name}, whose samples are {shape}; possible: {possible}")
         try:
             yield kind, material.draw(kind)
@@ -158,8 +161,8 @@ def fits(run: Run, kind: str) -> bool:
 
 
 def fitting_kinds(run: Run) -> list[str]:
-    """Return the figures that suit a run."""
-    return [kind for kind in FIGURES.names() if fits(run, kind)]
+    """Return the figures that suit a run, without those that are drawn only by name."""
+    return [kind for kind in FIGURES.names() if fits(run, kind) and not getattr(FIGURES[kind], "by_name", False)]
 
 
 def file_stem(kind: str, split: str = "test", weights: str = "best") -> str:

@@ -11,8 +11,11 @@ The names of its parameters say what a figure needs. Each is loaded once, when t
     report        their `EvaluationReport`
     n, seed       how many images are drawn, and the seed by which they are chosen
     palette       the colours of the classes, None for the usual ones
+    method        how a map of samples is made, `pca` or `umap`
+    thumbnails    whether it shows images in place of dots
 
-A figure that does not suit every run is marked with `fits`. The drawing itself is in `plotting`.
+A figure that does not suit every run is marked with `fits`, one that takes long with `by_name`. The drawing itself is
+in `plotting`.
 """
 
 from __future__ import annotations
@@ -56,6 +59,12 @@ def fits(suits: Callable[[Summary], bool]) -> Callable[[Draw], Draw]:
         return draw
 
     return mark
+
+
+def by_name(draw: Draw) -> Draw:
+    """Mark a figure as one that is drawn only where it is named: it takes long, or a package that few have."""
+    draw.by_name = True  # type: ignore[attr-defined] # functions take attributes
+    return draw
 
 
 def draw_curves(run: Run, history: History) -> Figure:
@@ -169,6 +178,23 @@ def draw_errors(run: Run, part: Part, report: EvaluationReport, n: int) -> Figur
     return plotting.plot_worst_errors(*_columns(part, rows), losses, names=_names(part, rows))
 
 
+@by_name
+def draw_map(
+    predictor: Predictor,
+    part: Part,
+    report: EvaluationReport,
+    seed: int,
+    palette: Palette,
+    method: str,
+    thumbnails: bool,
+) -> Figure:
+    """Draw samples near each other where the last layer of the model finds them alike."""
+    from dlworkflow.analysis.embedding_figure import draw_embedding
+
+    look: dict[str, Any] = {"thumbnails": thumbnails, "palette": palette}
+    return draw_embedding(predictor, part, report, method=method, seed=seed, **look)
+
+
 FIGURES: Registry[Draw] = Registry(
     "figure",
     {
@@ -182,10 +208,14 @@ FIGURES: Registry[Draw] = Registry(
         "scatter": draw_scatter,
         "predictions": draw_predictions,
         "errors": draw_errors,
+        "map": draw_map,
     },
     "figures",
     section="",
-    supplied=("run", "history", "splits", "predictor", "part", "evaluation", "report", "n", "seed", "palette"),
+    supplied=(
+        *("run", "history", "splits", "predictor", "part", "evaluation", "report", "n", "seed", "palette"),
+        *("method", "thumbnails"),
+    ),
 )
 """The figures of a run, in the order in which one looks at them. `FIGURES.register(name, function)` adds yours, as
 does the entry-point group `dlworkflow.figures` of another package.

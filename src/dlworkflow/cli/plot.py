@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -57,15 +57,27 @@ def plot(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed that chooses the images of predictions [default: 42].")
+        int | None,
+        typer.Option(min=0, help="Seed that chooses the images of predictions, and of a map [default: 42]."),
     ] = None,
     palette: Annotated[
         str | None,
         typer.Option(
             metavar="COLOURS",
-            help="Colours of a boundary's classes: notes (0 red, 1 blue), a colormap of matplotlib, or red,blue"
-            " [default: colours that colour-blind people can tell apart].",
+            help="Colours of the classes of a boundary or a map: notes (0 red, 1 blue), a colormap of matplotlib, or "
+            "red,blue [default: colours that colour-blind people can tell apart].",
         ),
+    ] = None,
+    method: Annotated[
+        Literal["pca", "umap"] | None,
+        typer.Option(
+            help="How the map is made: pca shows the two directions in which features vary most, umap keeps "
+            "neighbours together and takes half a minute [default: pca]."
+        ),
+    ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option("--thumbnails", help="Show images on the map, of those close together one [default: dots]."),
     ] = None,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
@@ -78,6 +90,7 @@ def plot(
     dlw plot circles boundary --palette notes
     dlw plot curves --out curves.svg
     dlw plot predictions --n 16 --seed 1
+    dlw plot map --split train --thumbnails
     """
     from dlworkflow.runs import find_run
 
@@ -96,7 +109,7 @@ def plot(
         raise ConfigError("--out: name one figure, for example `dlw plot curves --out curves.png`")
 
     colours = palette.split(",") if palette and "," in palette else palette
-    given = {"n": n, "seed": seed, "palette": colours}
+    given = {"n": n, "seed": seed, "palette": colours, "method": method, "thumbnails": thumbnails}
     chosen = {key: value for key, value in given.items() if value is not None}
 
     from dlworkflow.analysis.figures import draw_all, file_stem, fitting_kinds

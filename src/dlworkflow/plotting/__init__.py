@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             *("display_random_images", "plot_class_balance", "plot_image_pairs", "plot_points"),
             "plot_predictions",
         ),
+        "embedding": ("plot_embedding", "plot_thumbnails"),
         "images": (
             *("plot_predicted_images", "plot_prediction_bars", "plot_prediction_grid", "plot_probability_bars"),
             "plot_worst_errors",
