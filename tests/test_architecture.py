@@ -97,17 +97,19 @@ data/selection: errors data/partition data/protocol data/splits data/strata
 data/shards: errors files/paths files/writing registry data/check data/described data/folders data/images data/loaders
     data/protocol data/splits
 data/slices: engine/data_parallel data/protocol
-data/splits: errors files/notebook files/text engine/target_scale data/columns data/described data/images
-    data/partition data/protocol data/strata
+data/splits: errors files/notebook files/text engine/target_scale data/columns data/described data/images data/partition
+    data/protocol data/strata
 data/strata: data/partition
 data/tables: errors files/paths registry engine/losses engine/target_scale engine/tasks data/columns data/datasets
     data/folders data/partition data/protocol data/splits
 metrics: metrics/functions
+metrics/calibration:
 metrics/functions: errors registry metrics/multilabel
 metrics/multilabel: files/text
 metrics/per_class: files/text metrics/functions metrics/multilabel
 metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/multilabel
     metrics/per_class
+metrics/selective:
 metrics/significance: registry metrics/functions
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
@@ -128,6 +130,8 @@ runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/foun
     runs/stored runs/summary runs/answers
 runs/answers: errors files/paths files/text runs/evaluation runs/stored
 runs/averaging: runs/stored runs/summary
+runs/calibration: runs/found runs/stored runs/summary
+runs/calibration_text: files/numbers runs/calibration
 runs/cells: files/numbers
 runs/comparison: errors files/notebook runs runs/notes
 runs/evaluation: files/notebook runs/found runs/stored
@@ -157,16 +161,16 @@ models/recipes:
 models/timm_models: errors models/published
 models/tiny_vgg: registry models/activations
 models/torchvision_models: errors models/published
-models/weights: errors files/paths files/writing data/download models models/backbone models/libraries
-    models/published models/torchvision_models
+models/weights: errors files/paths files/writing data/download models models/backbone models/libraries models/published
+    models/torchvision_models
 training: registry
 training/assembly: engine/class_weights engine/data_parallel engine/loop engine/mixup engine/precision engine/scores
     engine/signals engine/tasks data/loaders data/protocol data/slices models/backbone training/epoch_metrics
     training/frozen_features training/job training/optimization training/state
 training/changed_data: errors engine/loop data/check data/protocol data/splits runs training/job training/provenance
 training/choice: errors config data models models/weights
-training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job
-    training/resume training/run
+training/distributed: errors files/text engine/data_parallel engine/device engine/loop runs training/job training/resume
+    training/run
 training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/functions
 training/explained: errors registry config/documentation config/flags
 training/fitting: errors registry engine/losses engine/tasks data data/given data/splits runs models training/run
@@ -191,8 +195,8 @@ training/run: errors config engine/device engine/loop engine/random_state engine
     training/assembly training/changed_data training/job training/provenance training/recorder training/settings
     training/state training/trackers
 training/settings: errors registry/user_code config config/conflicts config/flags engine/losses engine/optimizers
-    engine/schedules data data/splits metrics/functions models training/choice training/own_code
-    training/trackers training/transfer
+    engine/schedules data data/splits metrics/functions models training/choice training/own_code training/trackers
+    training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
 training/sweep: errors files/notebook files/paths files/writing registry/user_code config engine/child_processes
@@ -206,30 +210,33 @@ inference:
 inference/arrays: errors
 inference/averaging: engine/target_scale engine/tasks inference/base
 inference/backends: errors runs inference/base inference/onnx_predictor inference/predictor inference/stored
-inference/base: errors engine/tasks data/columns data/images inference/arrays inference/inputs inference/parallel
-    inference/prediction inference/records inference/rows inference/samples
+inference/base: errors engine/tasks data/columns data/images runs inference/arrays inference/caution inference/inputs
+    inference/parallel inference/prediction inference/records inference/rows inference/samples
+inference/caution: errors engine/tasks metrics/selective runs runs/calibration inference/prediction inference/stored
 inference/export: _version errors files/text files/writing registry registry/user_files data/columns data/images
     runs/stored inference/predictor
 inference/features: errors data/loaders data/protocol engine/batch_check engine/device models/backbone
     inference/averaging inference/predictor
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs
-    inference/base inference/export inference/stored
+    inference/base inference/caution inference/export inference/stored
 inference/parallel:
 inference/prediction:
-inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns
-    data/folders data/images runs inference/averaging inference/base inference/parallel inference/prediction
+inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns data/folders
+    data/images runs inference/averaging inference/base inference/caution inference/parallel inference/prediction
     inference/rebuild inference/stored inference/weights
 inference/rebuild: errors registry/user_code registry/user_files runs models models/weights inference/stored
 inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
 inference/samples: errors files/paths data/images inference/arrays inference/inputs
-inference/server: _version errors files/text registry data/images inference/base inference/prediction
-    inference/records inference/rows
-inference/stored: errors engine/target_scale data/columns data/images runs
+inference/server: _version errors files/text registry data/images inference/base inference/prediction inference/records
+    inference/rows
+inference/stored: errors engine/target_scale data/columns data/images runs runs/calibration
 inference/weights: errors engine/device engine/tasks data/folders data/images models models/libraries
     models/torchvision_models models/weights inference/rebuild
 analysis:
+analysis/calibration: errors engine/loop engine/tasks metrics/calibration metrics/functions metrics/selective runs
+    runs/calibration runs/evaluation inference/caution analysis/evaluation analysis/scored_data
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
     metrics/functions metrics/report runs training/sweep analysis/evaluation analysis/scored_data
@@ -249,12 +256,12 @@ analysis/export: errors files/paths files/text files/writing registry/user_files
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
 analysis/report: _version errors files/numbers files/paths files/text files/writing registry registry/user_code
-    config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
-    metrics/multilabel metrics/report plotting/grid runs runs/cells runs/comparison runs/evaluation_text runs/notes
-    analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures
-    analysis/run_figures
+    config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions metrics/multilabel
+    metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/evaluation_text runs/notes
+    inference/stored analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation
+    analysis/figures analysis/run_figures
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
-    metrics/multilabel metrics/report plotting plotting/grid plotting/points runs inference/predictor
+    metrics/multilabel metrics/report metrics/selective plotting plotting/grid plotting/points runs inference/predictor
     analysis/data_figures analysis/embedding_figure analysis/scored_data
 analysis/scored_data: errors files/paths registry/user_code config data data/datasets data/folders data/images
     data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild inference/stored
@@ -276,6 +283,8 @@ course/training: engine/given_accuracy engine/loop engine/scores engine/tasks me
 guide: errors
 cli:
 cli/app: _version errors files/text registry registry/user_files data/shards cli/command cli/options cli/streams
+cli/calibrate: errors files/text runs runs/calibration runs/calibration_text analysis/calibration cli/command
+    cli/options cli/predict_model cli/tables
 cli/colours:
 cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
     models/recipes cli/options
@@ -287,17 +296,16 @@ cli/crossval: errors files/numbers files/text registry/user_code config config/f
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
 cli/data_options: errors config data data/folders data/selection data/splits
-cli/data_shard: errors files/paths files/text files/writing data data/shards cli/data_options cli/data_text
-    cli/options
+cli/data_shard: errors files/paths files/text files/writing data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/numbers files/text data data/check data/images data/protocol data/splits metrics/functions
     cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
-    runs/evaluation_text training/trackers analysis/evaluation analysis/figures analysis/scored_data analysis/thresholds
-    cli/command cli/options cli/predict_model cli/tables
+    runs/evaluation_text training/trackers inference/caution inference/stored analysis/calibration analysis/evaluation
+    analysis/figures analysis/scored_data analysis/thresholds cli/command cli/options cli/predict_model cli/tables
 cli/expected_time:
-cli/export: errors runs analysis/export cli/command cli/options cli/predict_model
+cli/export: errors runs inference/stored analysis/export cli/command cli/options cli/predict_model
 cli/fitting: files/numbers files/text
 cli/guide: errors guide cli/options cli/tables
 cli/list: errors registry cli/command cli/options cli/tables
@@ -312,20 +320,18 @@ cli/options: errors files/paths files/text files/writing registry/user_code conf
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
 cli/predict: errors files/paths config/flags training/transfer inference/base inference/inputs inference/prediction
     cli/command cli/options cli/predict_model cli/predict_text
-cli/predict_model: errors config data runs models models/weights training/sweep inference/backends inference/base
-    inference/inputs inference/onnx_predictor inference/predictor cli/options
+cli/predict_model: errors config data runs runs/calibration models models/weights training/sweep inference/backends
+    inference/base inference/inputs inference/onnx_predictor inference/predictor inference/stored cli/options
 cli/predict_text: files/numbers files/text data/images plotting plotting/grid inference/base inference/prediction
     cli/tables
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
-    data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice
-    training/job cli/colours cli/expected_time cli/options
+    data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice training/job
+    cli/colours cli/expected_time cli/options
 cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
     inference/stored cli/command cli/options cli/runs_keeping cli/tables
 cli/serve: errors runs inference/backends inference/server cli/command cli/options cli/predict_model
 cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparison training/sweep cli/options
 cli/report: errors training/sweep analysis/report cli/command cli/options
-cli/runs: errors files/numbers files/text runs runs/cells runs/comparison runs/notes runs/stored models/weights
-    inference/stored cli/command cli/options cli/runs_keeping cli/tables
 cli/streams:
 cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options
     cli/runs cli/sweep_lines cli/tables

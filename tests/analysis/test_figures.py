@@ -39,9 +39,9 @@ def runs(tmp_path_factory):
     ("model", "kinds"),
     [
         ("line", ["curves", "lr", "fit", "scatter"]),
-        ("circles_v2", ["curves", "lr", "boundary", "confusion", "calibration"]),
-        ("blobs", ["curves", "lr", "boundary", "confusion", "calibration"]),
-        ("tinyvgg", ["curves", "lr", "confusion", "calibration", "predictions", "errors"]),
+        ("circles_v2", ["curves", "lr", "boundary", "confusion", "calibration", "coverage"]),
+        ("blobs", ["curves", "lr", "boundary", "confusion", "calibration", "coverage"]),
+        ("tinyvgg", ["curves", "lr", "confusion", "calibration", "coverage", "predictions", "errors"]),
     ],
 )
 def test_every_figure_that_fits_a_run_can_be_drawn(runs, model, kinds):
@@ -95,7 +95,9 @@ def test_an_evaluation_leaves_its_figures_in_the_run(runs):
 
     paths = draw_evaluation(runs["tinyvgg"], part, result, report_part(runs["tinyvgg"], part, result))
 
-    assert [path.name for path in paths] == ["confusion.png", "calibration.png", "predictions.png", "errors.png"]
+    assert [path.name for path in paths] == [
+        f"{kind}.png" for kind in ("confusion", "calibration", "coverage", "predictions", "errors")
+    ]
     assert all(path.parent == runs["tinyvgg"].path / "plots" for path in paths)
 
 
@@ -164,7 +166,7 @@ def test_a_perfect_run_is_drawn_without_a_grid_of_errors_that_nobody_named(runs,
     monkeypatch.setattr(EvaluationReport, "errors", lambda self: [])
 
     assert [kind for kind, _ in figures.draw_all(runs["tinyvgg"])] == [
-        *("curves", "lr", "confusion", "calibration", "predictions")
+        *("curves", "lr", "confusion", "calibration", "coverage", "predictions")
     ]
 
 

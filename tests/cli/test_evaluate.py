@@ -104,6 +104,7 @@ def test_figures_are_drawn_unless_refused(dlw, runs):
     assert sorted(path.name for path in (runs / "circles_v2-circles-001" / "plots").iterdir()) == [
         "calibration.png",
         "confusion.png",
+        "coverage.png",
     ]
 
 

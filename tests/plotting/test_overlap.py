@@ -217,6 +217,10 @@ ALONE = {
     "plot_reliability": lambda: plotting.plot_reliability(
         np.linspace(0, 1, 15), np.linspace(1, 0, 15), [10**6] * 15, ece=1
     ),
+    "plot_coverage": lambda: plotting.plot_coverage([0.5, 1.0], [1.0, 0.5], [0.2, 0.1], [1.0, 0.9]),
+    "plot_reliability of before and after": lambda: plotting.plot_reliability(
+        [0.9], [0.8], [5], ece=0.1, before=([0.99], [0.8]), ece_before=0.19
+    ),
     "plot_reliability of one bin": lambda: plotting.plot_reliability([0.5], [0.2], [1], ece=0.3),
     "plot_class_balance of 1,000": lambda: plotting.plot_class_balance(
         {"train": {f"{LONG}{i}": i for i in range(1000)}}

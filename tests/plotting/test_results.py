@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting import plot_accuracy_bars, plot_confusion_matrix, plot_reliability
+from dlworkflow.plotting import plot_accuracy_bars, plot_confusion_matrix, plot_coverage, plot_reliability
 
 MATRIX = np.array([[19, 4, 2], [9, 7, 3], [3, 1, 27]])
 FOOD = ["pizza", "steak", "sushi"]
@@ -137,3 +137,17 @@ def test_an_empty_bin_has_no_gap():
 def test_no_sample_and_unequal_bins_are_an_error(bins, words):
     with pytest.raises(DlwError, match=words):
         plot_reliability(*bins, ece=0.0)
+
+
+def test_accuracy_by_coverage_ends_at_that_of_all_samples():
+    [axis] = plot_coverage([0.5, 1.0], [1.0, 0.5], [0.2, 0.1], [1.0, 0.9]).axes
+
+    assert axis.get_title() == "2 samples; all answered: 50.0 % right"
+    assert axis.get_lines()[0].get_ydata().tolist() == [100, 50]
+
+
+def test_reliability_shows_what_it_was_before_calibration():
+    figure = plot_reliability([0.9], [0.8], [5], ece=0.1, before=([0.99], [0.8]), ece_before=0.19)
+
+    assert figure.axes[0].get_title() == "expected calibration error before 19.0 %, after 10.0 %"
+    assert figure.axes[0].get_lines()[-1].get_xdata().tolist() == [99]

@@ -104,7 +104,7 @@ def test_a_comparison_has_its_scores(tmp_path):
 def test_of_all_figures_those_of_the_model_are_drawn(tmp_path):
     drawn = [kind for kind, _ in figures.draw_all(untrained(tmp_path))]
 
-    assert drawn == ["boundary", "confusion", "calibration"]
+    assert drawn == ["boundary", "confusion", "calibration", "coverage"]
 
 
 @pytest.mark.parametrize("kind", ["curves", "lr"])

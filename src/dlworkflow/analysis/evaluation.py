@@ -28,9 +28,9 @@ from dlworkflow.engine.losses import build_loss
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import MissingDataError
 from dlworkflow.files.text import LABEL_SEPARATOR
-from dlworkflow.inference.averaging import TTA, mean_scores, with_tta
+from dlworkflow.inference.averaging import TTA, mean_scores, tempered, with_tta
 from dlworkflow.inference.rebuild import check_alike, load_run_model, take_code
-from dlworkflow.inference.stored import stored_target, stored_thresholds
+from dlworkflow.inference.stored import stored_target, stored_temperature, stored_thresholds
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.report import EvaluationReport, boosting_warnings, make_report
 from dlworkflow.runs import EvaluationSummary, Run, Summary
@@ -40,13 +40,23 @@ STREAMED_BATCH = 256
 
 
 def evaluate_part(
-    run: Run, part: Part, *, weights: str = "best", device: str = "auto", tta: TTA | None = None
+    run: Run,
+    part: Part,
+    *,
+    weights: str = "best",
+    device: str = "auto",
+    tta: TTA | None = None,
+    calibrated: bool = True,
 ) -> Evaluation:
-    """Score a run's weights on a part, with test-time augmentation where given; means are over samples."""
+    """Score a run's weights on a part, with test-time augmentation where given; means are over samples.
+
+    Raw scores, and so the loss, are those after calibration where the run has one, unless that is not wanted.
+    """
     summary = run.summary()
     take_code(run, ("model", "loss"))
     task = get_task(summary.task)
-    model = with_tta(load_run_model(run, weights), tta, task, kind=summary.kind, owner=run.name)
+    temperature = stored_temperature(run, weights) if calibrated else None
+    model = with_tta(tempered(load_run_model(run, weights), temperature), tta, task, kind=summary.kind, owner=run.name)
     size = summary.config["data"]["batch_size"]
     if size == "full" and isinstance(part.dataset, Streamed):
         size = STREAMED_BATCH
@@ -55,7 +65,7 @@ def evaluate_part(
     with thread_count(choose_threads(summary.threads, model, summary.in_shape)):
         result = evaluate(model, batches, loss_fn, choose_device(device), task=task)
     drop_left_out(part.dataset)  # files and labels are those of the samples that were scored
-    return result
+    return replace(result, temperature=temperature)
 
 
 def evaluate_together(runs: Sequence[Run], part: Part, **options: Any) -> tuple[Evaluation, list[Evaluation]]:
@@ -150,10 +160,13 @@ def report_run(
 
 
 def write_evaluation(
-    run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None
+    run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None, **more: Any
 ) -> list[Path]:
-    """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv."""
-    found = report_data(run, part, report, weights=weights, tta=tta)
+    """Write a report into the run's folder: evaluation.json, predictions.csv, errors.csv, confusion_matrix.csv.
+
+    `more` are further values of evaluation.json, as for `report_data`.
+    """
+    found = report_data(run, part, report, weights=weights, tta=tta, **more)
     return run.write_found(found, report_tables(report))
 
 
@@ -169,9 +182,12 @@ def report_tables(report: EvaluationReport) -> dict[str, Iterable[dict[str, Any]
 
 
 def report_data(
-    run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None
+    run: Run, part: Part, report: EvaluationReport, *, weights: str = "best", tta: TTA | None = None, **more: Any
 ) -> EvaluationSummary:
-    """Return a report as `evaluation.json` holds it: without its samples, with the run, the weights and the split."""
+    """Return a report as `evaluation.json` holds it: without its samples, with the run, the weights and the split.
+
+    `more` are `temperature` and `answered` of it, where there are any.
+    """
     return EvaluationSummary(
         run=run.name,
         weights=weights,
@@ -181,6 +197,7 @@ def report_data(
         data_changed=part.changed,
         skipped=part.skipped + len(left_out_of(part.dataset)),
         samples_fingerprint=_samples_fingerprint(run.summary(), part),
+        **more,
         **report.to_data(),
     )
 

@@ -51,14 +51,15 @@ def export_run(
     overwrite: bool = False,
     data_dir: str | None = None,
     model: nn.Module | None = None,
+    calibrated: bool = True,
 ) -> ExportedModel:
     """Write a run's model in another format: `onnx`, `torch` (torch.export) or `safetensors`.
 
     The file is `model.<suffix>` in the run folder, or `out`; an existing one stays without `overwrite`. Of safetensors,
     `labels.json` is written beside it. First, the file's predictions of up to 256 held-out samples are compared with
     those of the run; where the data is not there, of random inputs. With `package`, the new folder of that name is
-    written instead: an ONNX file and a script that runs it without dlworkflow, see `write_package`. `model` is as for
-    `Predictor.from_run`.
+    written instead: an ONNX file and a script that runs it without dlworkflow, see `write_package`. `model` and
+    `calibrated` are as for `Predictor.from_run`.
 
     Raises ModelError for a model that the format cannot hold, or whose predictions differ by more than 1e-4 of a
     probability (of a regression's largest value): nothing is written then. Raises RunError for a run without weights,
@@ -77,7 +78,7 @@ def export_run(
         _check_outputs(run, kind, paths, "--out" if out is not None else "", overwrite)
     file = stored_weights(run, weights)
     description = _description(run, file, weights, kind)
-    predictor = Predictor.from_run(run, weights=weights, device="cpu", model=model)
+    predictor = Predictor.from_run(run, weights=weights, device="cpu", model=model, calibrated=calibrated)
     if file.stat().st_mtime_ns != description.weights_mtime_ns:
         raise RunError(f"{run.name} wrote new {weights} weights meanwhile; export it again")
     description = replace(description, **_facts(predictor))
@@ -142,6 +143,7 @@ def _facts(predictor: Predictor) -> dict[str, Any]:
         "transform": predictor.transform.for_evaluation().to_spec() if predictor.transform else None,
         "columns": predictor.columns.to_data() if predictor.columns else None,
         "thresholds": list(predictor.thresholds) or None,
+        "temperature": predictor.temperature,
     }
 
 

@@ -124,14 +124,31 @@ def draw_confusion(report: EvaluationReport) -> Figure:
 
 @fits(lambda summary: _has_one_class(summary))
 def draw_calibration(run: Run, evaluation: Evaluation) -> Figure:
-    """Draw accuracy by confidence (a reliability diagram)."""
+    """Draw accuracy by confidence (a reliability diagram); of a calibrated run also as it was before."""
     from dlworkflow.engine.tasks import get_task
     from dlworkflow.metrics.functions import calibration_bins, calibration_error
 
-    y, probabilities = evaluation.y.reshape(-1), get_task(run.summary().task).probabilities(evaluation.logits)
-    bins = calibration_bins(y, probabilities)
-    error = calibration_error(y, probabilities)
-    return plotting.plot_reliability(bins["confidence"], bins["accuracy"], bins["count"], ece=error)
+    y, task = evaluation.y.reshape(-1), get_task(run.summary().task)
+    probabilities = task.probabilities(evaluation.logits)
+    bins, error = calibration_bins(y, probabilities), calibration_error(y, probabilities)
+    before: dict[str, Any] = {}
+    if evaluation.temperature is not None:
+        raw = task.probabilities(evaluation.logits * evaluation.temperature)
+        old = calibration_bins(y, raw)
+        before = {"before": (old["confidence"], old["accuracy"]), "ece_before": calibration_error(y, raw)}
+    return plotting.plot_reliability(bins["confidence"], bins["accuracy"], bins["count"], ece=error, **before)
+
+
+@fits(lambda summary: _has_one_class(summary))
+def draw_coverage(run: Run, evaluation: Evaluation) -> Figure:
+    """Draw the accuracy of the answers by how many of the samples are answered, the most certain first."""
+    from dlworkflow.engine.tasks import get_task
+    from dlworkflow.metrics.selective import certainty, coverage_curve
+
+    probabilities = get_task(run.summary().task).probabilities(evaluation.logits).numpy()
+    right = probabilities.argmax(axis=1) == evaluation.y.reshape(-1).numpy()
+    curve = coverage_curve(certainty(probabilities, evaluation.temperature), right)
+    return plotting.plot_coverage(*curve)
 
 
 @fits(lambda summary: summary.task == "multilabel")
@@ -204,6 +221,7 @@ FIGURES: Registry[Draw] = Registry(
         "fit": draw_fit,
         "confusion": draw_confusion,
         "calibration": draw_calibration,
+        "coverage": draw_coverage,
         "labels": draw_labels,
         "scatter": draw_scatter,
         "predictions": draw_predictions,

@@ -20,6 +20,7 @@ def set_thresholds(
     weights: str = "best",
     device: str = "auto",
     tta: TTA | None = None,
+    calibrated: bool = True,
     **of_data: Any,
 ) -> dict[str, float]:
     """Store the thresholds of a run and return them, {class: probability}; predictions use them from then on.
@@ -39,7 +40,9 @@ def set_thresholds(
             "or give a number"
         )
     else:
-        result = evaluate_part(run, load_part(run, "val", **of_data), weights=weights, device=device, tta=tta)
+        result = evaluate_part(
+            run, load_part(run, "val", **of_data), weights=weights, device=device, tta=tta, calibrated=calibrated
+        )
         values = best_thresholds(result.y, get_task(summary.task).probabilities(result.logits))
     found = dict(zip(summary.classes, values, strict=True))
     run.update_summary(thresholds=found)

@@ -35,6 +35,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "predict": ("predict:predict", "Predict classes of images, or of rows of numbers."),
     "serve": ("serve:serve", "Serve the predictions of a run over HTTP, with a web page."),
     "evaluate": ("evaluate:evaluate", "Evaluate a run: metrics, classes, baseline and figures."),
+    "calibrate": ("calibrate:calibrate", "Calibrate a run: probabilities that say how often it is right."),
     "export": ("export:export", "Export a run's model for other programs."),
     "compare": ("compare:compare", "Compare runs in one table."),
     "runs": ("runs:app", "List the runs, oldest first, and remove, rename, tag them or write a note."),

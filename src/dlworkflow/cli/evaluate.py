@@ -13,14 +13,17 @@ from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
     LimitOption,
+    MaxErrorOption,
+    MinConfidenceOption,
     OfflineOption,
     RunArgument,
     RunsDirOption,
     TtaOption,
+    UncalibratedOption,
     Weights,
     say,
 )
-from dlworkflow.cli.predict_model import chosen_weights, finished_runs, warn_of_mirroring
+from dlworkflow.cli.predict_model import chosen_weights, finished_runs, note_stale_calibration, warn_of_mirroring
 from dlworkflow.cli.tables import FORMAT_HELP, Format, print_table
 from dlworkflow.errors import few
 from dlworkflow.files.numbers import number, percent
@@ -69,6 +72,9 @@ def evaluate(
             "class on the validation split [default: those of the run, else 0.5].",
         ),
     ] = None,
+    min_confidence: MinConfidenceOption = None,
+    max_error: MaxErrorOption = None,
+    uncalibrated: UncalibratedOption = False,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
     settings: Annotated[
         list[str] | None,
@@ -88,7 +94,8 @@ def evaluate(
 
     Loss, metrics, classes, the most confused pairs, the majority baseline and a 95 % interval. Writes evaluation.json,
     predictions.csv, errors.csv (highest loss first), confusion_matrix.csv and figures into the run's folder. The runs
-    of a sweep are averaged, and nothing is written.
+    of a sweep are averaged, and nothing is written. With --min-confidence or --max-error also how many
+    samples are answered, and how many of these rightly.
     """
     from dlworkflow.errors import ConfigError, short
     from dlworkflow.runs import find_run
@@ -100,10 +107,13 @@ def evaluate(
     runs = finished_runs(run, runs_dir) if run not in (None, "last", "best") else []
     found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
+    from dlworkflow.analysis.calibration import answered
     from dlworkflow.analysis.evaluation import evaluate_part, report_data, report_part, write_evaluation
     from dlworkflow.analysis.scored_data import load_part
     from dlworkflow.config import from_overrides
     from dlworkflow.data.splits import ONLY_NAMES
+    from dlworkflow.inference.caution import of_run
+    from dlworkflow.inference.stored import stored_temperature
     from dlworkflow.metrics.functions import check_settings
     from dlworkflow.runs import leakage_warnings
 
@@ -111,12 +121,27 @@ def evaluate(
     options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
     options |= {"other": data, "on_bad": on_bad, "limit": limit}
     scoring: dict[str, Any] = {"weights": weights.value, "device": device or "auto", "tta": tta}
+    scoring["calibrated"] = not uncalibrated
+    cautious = {"--min-confidence": min_confidence, "--max-error": max_error}
+    limited = [f"{option} {100 * value:g}%" for option, value in cautious.items() if value is not None]
     if len(runs) > 1 and thresholds is not None:
         raise ConfigError("--thresholds: are kept in a run, one at a time; name one of the runs")
+    if len(runs) > 1 and limited:
+        raise ConfigError(f"{limited[0]}: takes one run with its validation split; name one of the runs")
     if len(runs) > 1:
         _evaluate_together(runs, split, output, chosen, options, scoring)
         return
-    say(f"run {found.path} {chosen_weights(weights.value, tta)}")
+    more: dict[str, Any] = {"temperature": stored_temperature(found, weights.value) if not uncalibrated else None}
+    say(f"run {found.path} {chosen_weights(weights.value, tta, temperatures=[more['temperature']])}")
+    if not uncalibrated:
+        note_stale_calibration(found, weights.value)
+    limits = None
+    if limited:
+        limits = of_run(found, weights.value, min_confidence=min_confidence, max_error=max_error)
+        if tta is not None and limits.is_measured:
+            raise ConfigError("--tta: not with --max-error, whose limit was measured without it")
+        for note in limits.notes:
+            say(f"note: {note}")
     if thresholds is not None:
         from dlworkflow.analysis.thresholds import set_thresholds
 
@@ -135,10 +160,13 @@ def evaluate(
     if data is None and (shown := _as_trained(found.summary(), split, weights.value)):
         say(f"note: while it trained the run showed {shown}: means over batches (averaging: batch)")
     report = report_part(found, part, result, chosen)
+    if limits is not None:
+        more["answered"] = answered(result, limits, task=report.task, by=limited[0])
+    data_of = report_data(found, part, report, weights=weights.value, tta=tta, **more)
     try:  # before it is printed: a reader that has gone (`| head`) leaves the files whole
-        paths = write_evaluation(found, part, report, weights=weights.value, tta=tta)
+        paths = write_evaluation(found, part, report, weights=weights.value, tta=tta, **more)
     finally:
-        _print(report_data(found, part, report, weights=weights.value, tta=tta), report, output)
+        _print(data_of, report, output)
     leaked = leakage_warnings(found.summary()) if data is None else []
     for warning in (*report.warnings, *leaked):
         say(f"warning: {warning}")
@@ -151,7 +179,7 @@ def evaluate(
     if found.summary().config.get("track"):
         from dlworkflow.training.trackers.tracking import track_evaluation
 
-        track_evaluation(found, report_data(found, part, report, weights=weights.value, tta=tta), figures)
+        track_evaluation(found, data_of, figures)
     say(f"wrote {', '.join(path.name for path in paths)} in {found.path}")
 
 
@@ -212,6 +240,8 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
     row |= report.metrics
     if report.interval is not None:
         row |= {"accuracy_low": report.interval[0], "accuracy_high": report.interval[1]}
+    if found.answered is not None:
+        row |= {"answered": found.answered["count"], "answered_right": found.answered["right"]}
     row |= {"baseline": report.baseline} | ({"boosting": report.boosting} if report.boosting is not None else {})
     if output is not Format.table:
         cells = {key: number(value) for key, value in row.items()}

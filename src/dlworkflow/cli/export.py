@@ -13,6 +13,7 @@ from dlworkflow.cli.options import (
     OverwriteOption,
     RunArgument,
     RunsDirOption,
+    UncalibratedOption,
     Weights,
     echo_path,
     say,
@@ -45,6 +46,7 @@ def export(
         ),
     ] = None,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
+    uncalibrated: UncalibratedOption = False,
     overwrite: OverwriteOption = False,
     data_dir: DataDirOption = None,
     runs_dir: RunsDirOption = None,
@@ -69,8 +71,10 @@ def export(
     found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
     from dlworkflow.analysis.export import export_run
+    from dlworkflow.inference.stored import stored_temperature
 
-    say(f"run {found.path} {chosen_weights(weights.value, None)}")
+    temperature = stored_temperature(found, weights.value) if not uncalibrated else None
+    say(f"run {found.path} {chosen_weights(weights.value, None, temperatures=[temperature])}")
     exported = export_run(
         found,
         format=format_,
@@ -79,6 +83,7 @@ def export(
         weights=weights.value,
         overwrite=overwrite,
         data_dir=data_dir,
+        calibrated=not uncalibrated,
     )
     for note in exported.notes:
         say(f"note: {note}")

@@ -172,6 +172,57 @@ OverwriteOption = Annotated[
 ]
 
 
+UncalibratedOption = Annotated[
+    bool,
+    typer.Option(
+        "--uncalibrated",
+        help="Leave out the temperature that `dlw calibrate` found [default: off, the run's is used].",
+    ),
+]
+
+
+def fraction(text: str) -> float:
+    """Read an option's share, as 0.05 or 5%: more than nothing and less than all."""
+    given = str(text).strip()
+    try:
+        number = float(given.removesuffix("%")) / (100 if given.endswith("%") else 1)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < 1:
+        guess = f"; did you mean {given}%?" if 1 < number < 100 else ""
+        raise typer.BadParameter(f"must be a share between 0 and 1, as 0.05 or 5%, not {given!r}{guess}")
+    return number
+
+
+MinConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        metavar="P",
+        parser=fraction,
+        help="Answer only from this probability on, as 0.8 or 80%; what is below is unsure [default: every answer].",
+    ),
+]
+MaxErrorOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-error",
+        metavar="P",
+        parser=fraction,
+        help="Answer only where at most this share of the answers is wrong, as 5%, by the validation split; after "
+        "`dlw calibrate` [default: every answer].",
+    ),
+]
+RejectUnknownOption = Annotated[
+    bool,
+    typer.Option(
+        "--reject-unknown",
+        help="Be unsure of inputs that are less familiar than 95 % of the validation split; after `dlw calibrate`, "
+        "with torch [default: off].",
+    ),
+]
+
+
 class FigureFile:
     """The file that an option names for a figure, refused before the work where it must not be written.
 

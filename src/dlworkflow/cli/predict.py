@@ -15,11 +15,15 @@ from dlworkflow.cli.options import (
     RUN_HELP,
     BackendOption,
     DeviceOption,
+    MaxErrorOption,
+    MinConfidenceOption,
     OfflineOption,
     OverwriteOption,
+    RejectUnknownOption,
     RunsDirOption,
     SetOption,
     TtaOption,
+    UncalibratedOption,
     Weights,
     complete_models,
     complete_runs,
@@ -28,7 +32,7 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.cli.predict_model import from_exported, from_published, from_runs, from_weights
+from dlworkflow.cli.predict_model import cautious, from_exported, from_published, from_runs, from_weights
 from dlworkflow.cli.predict_text import PredictFormat, drawn, print_predictions, stream
 from dlworkflow.config.flags import DATA, MODEL, OUTPUT
 from dlworkflow.errors import ConfigError
@@ -128,6 +132,10 @@ def predict(
     ] = None,
     settings: SetOption = None,
     tta: TtaOption = None,
+    min_confidence: MinConfidenceOption = None,
+    max_error: MaxErrorOption = None,
+    reject_unknown: RejectUnknownOption = False,
+    uncalibrated: UncalibratedOption = False,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -149,10 +157,12 @@ def predict(
     with a column of their disagreement: the share of models with another label, of numbers the standard deviation.
     A run that was exported by `dlw export` predicts without torch, which starts sooner. With --model there is no run:
     images are resized and scaled to [0, 1], or prepared as for the published weights, or as an exported file has it. A
-    file that cannot be read is a row with the reason, and the exit code is 1.
+    file that cannot be read is a row with the reason, and the exit code is 1. With --min-confidence, --max-error or
+    --reject-unknown some answers are `unsure`, see `dlw guide unsure`.
 
     Examples:
     dlw predict photo.jpg folder/ "*.png" --top-k 3
+    dlw predict photos/ --max-error 5%
     find . -name "*.jpg" | dlw predict - --format jsonl
     dlw predict 0.5 -0.2 --run circles
     dlw predict photos/ --run tinyvgg-sweep-001 --tta flip
@@ -165,11 +175,15 @@ def predict(
     alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
     if model is None:
         _refuse(alone, "only with --model; a run has its own")
-        predictor = from_runs(run or (), runs_dir, weights, backend or "auto", device, tta, given)
+        options: dict[str, Any] = {"device": device, "tta": tta, "calibrated": not uncalibrated}
+        options["backend"] = backend or ("torch" if reject_unknown else "auto")
+        predictor = from_runs(run or (), runs_dir, weights, given, **options)
     else:
         _refuse({"--run": run or None, "--runs-dir": runs_dir}, "not with --model, which uses no run")
         _refuse({"--backend": backend}, "not with --model, which decides it")
+        _refuse({"--uncalibrated": uncalibrated or None}, "not with --model, which uses no run")
         predictor = _without_a_run(model, weights, alone, device, offline).with_tta(tta)
+    predictor = cautious(predictor, min_confidence, max_error, reject_unknown)
     n, predictions = _predictions(predictor, given, target, weights, limit, batch_size=batch_size, top_k=top_k)
     if output is PredictFormat.jsonl and target is None:
         bad = stream(predictions)

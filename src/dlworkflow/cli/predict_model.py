@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dlworkflow.cli.options import Weights, say, typed_model
 from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
+from dlworkflow.inference.stored import stored_temperature
+from dlworkflow.runs.calibration import CALIBRATED_ON, CalibrationSummary
 
 if TYPE_CHECKING:
     from dlworkflow.inference.backends import Backend
@@ -18,15 +20,19 @@ if TYPE_CHECKING:
     from dlworkflow.inference.predictor import Predictor
     from dlworkflow.runs import Run
 
+Predicting = TypeVar("Predicting", bound="BasePredictor")
+
 
 def from_runs(
     names: Sequence[str],
     runs_dir: str | None,
     weights: str,
+    given: Inputs,
+    *,
     backend: Backend,
     device: str | None,
     tta: TTA | None,
-    given: Inputs,
+    calibrated: bool,
 ) -> BasePredictor:
     """Find the runs that are named, or the last that takes such inputs, and report which they are."""
     if weights not in set(Weights):
@@ -36,19 +42,47 @@ def from_runs(
 
     from dlworkflow.inference.backends import predictor_of
 
-    options: dict[str, Any] = {"backend": backend, "device": device or "auto"}
+    options: dict[str, Any] = {"backend": backend, "device": device or "auto", "calibrated": calibrated}
     predictor = predictor_of(found, weights=weights, **options, on_note=lambda text: say(f"note    {text}"))
     predictor = predictor.with_tta(tta)
     shown = few((run.name for run in found), 5, quoted=False)
     what = f"run {found[0].path}" if len(found) == 1 else f"mean of {len(found)} runs: {shown}"
-    say(f"{what} {chosen_weights(weights, tta, predictor.backend)}")
+    known = [stored_temperature(run, weights) if calibrated else None for run in found]
+    say(f"{what} {chosen_weights(weights, tta, predictor.backend, known)}")
+    for run in found if calibrated else ():
+        note_stale_calibration(run, weights)
     warn_of_mirroring(found[0], tta)
     return predictor
 
 
-def chosen_weights(weights: str, tta: TTA | None, backend: str = "torch") -> str:
-    """Return how a line about a run ends: which weights, what else than torch predicts, the test-time augmentation."""
+def cautious(
+    predictor: Predicting, min_confidence: float | None, max_error: float | None, reject_unknown: bool
+) -> Predicting:
+    """Return a predictor that is unsure of some answers, and report of which."""
+    found = predictor.cautious(min_confidence=min_confidence, max_error=max_error, reject_unknown=reject_unknown)
+    for note in found.caution.notes if found.caution is not None else ():
+        say(f"note    {note}")
+    return found
+
+
+def note_stale_calibration(run: Run, weights: str) -> None:
+    """Report that a run has a calibration of other weights than these, which is not used."""
+    found = run.found(CalibrationSummary, CALIBRATED_ON)
+    if found is not None and not found.is_of_weights(run.summary(), weights):
+        own = f" --weights {weights}" if weights != "best" else ""
+        say(
+            f"note    {run.name} is calibrated for other weights (epoch {found.epoch:g}), and these are not: "
+            f"`dlw calibrate {run.path}{own}`"
+        )
+
+
+def chosen_weights(
+    weights: str, tta: TTA | None, backend: str = "torch", temperatures: Sequence[float | None] = ()
+) -> str:
+    """Return how a line about a run ends: its weights and temperature, and what else than torch predicts, and how."""
     rest = ([backend] if backend != "torch" else []) + ([f"--tta {tta}"] if tta else [])
+    if known := [f"{each:.3g}" for each in temperatures if each is not None]:
+        rest.append(f"temperature {few(known, 5, quoted=False)}")
     return f"({', '.join([f'{weights} weights', *rest])})"
 
 

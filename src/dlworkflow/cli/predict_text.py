@@ -47,10 +47,10 @@ def print_predictions(predictions: Sequence[Prediction], output: PredictFormat, 
         return
     raw = [_as_row(prediction) for prediction in predictions]
     pretty = [{key: _cell(key, value, row) for key, value in row.items()} for row in raw]
-    print_table(pretty, {key: key for key in _columns(predictions, top_k)}, Format(output.value), raw)
+    print_table(pretty, {key: key for key in _columns(predictions, output, top_k)}, Format(output.value), raw)
 
 
-def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
+def _columns(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> Iterator[str]:
     yield "input"
     if any(prediction.value is not None for prediction in predictions):
         yield "value"
@@ -60,6 +60,10 @@ def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
         shown = max((len(prediction.top) for prediction in predictions), default=0) or 1
         for rank in range(1, min(top_k, shown) + 1):
             yield from (f"label{_tail(rank)}", f"probability{_tail(rank)}")
+        if output is not PredictFormat.table and any(prediction.unsure is not None for prediction in predictions):
+            yield from ("unsure", "likeliest")
+        if any(prediction.familiarity is not None for prediction in predictions):
+            yield "familiarity"
     if any(prediction.disagreement is not None for prediction in predictions):
         yield "disagreement"
     if any(prediction.error for prediction in predictions):
@@ -67,11 +71,17 @@ def _columns(predictions: Sequence[Prediction], top_k: int) -> Iterator[str]:
 
 
 def _cell(key: str, value: Any, row: dict[str, Any]) -> str:
-    """Return a cell as people read it: shares with three digits."""
+    """Return a cell as people read it: shares with three digits, an unsure answer with the likeliest class."""
     from dlworkflow.files.numbers import number
 
-    is_share = key.startswith("prob") or (key == "disagreement" and row["value"] is None)
+    if key == "label" and row["unsure"]:
+        return _unsure(row["likeliest"])
+    is_share = key.startswith(("prob", "fam")) or (key == "disagreement" and row["value"] is None)
     return f"{value:.3f}" if is_share and value is not None else number(value)
+
+
+def _unsure(likeliest: str) -> str:
+    return f"unsure ({likeliest})"
 
 
 def _tail(rank: int) -> str:
@@ -80,11 +90,13 @@ def _tail(rank: int) -> str:
 
 def _as_row(prediction: Prediction) -> dict[str, Any]:
     row: dict[str, Any] = {"input": prediction.source}
-    row |= {key: getattr(prediction, key) for key in ("error", "value", "disagreement")}
+    row |= {key: getattr(prediction, key) for key in ("error", "value", "disagreement", "unsure", "familiarity")}
     if prediction.labels is not None:
         row["labels"] = LABEL_SEPARATOR.join(name for name, _ in prediction.labels)
     for rank, (label, probability) in enumerate(prediction.top, start=1):
         row |= {f"label{_tail(rank)}": label, f"probability{_tail(rank)}": probability}
+    if prediction.unsure is not None:
+        row |= {"label": prediction.label, "likeliest": prediction.top[0][0]}
     return row
 
 
@@ -117,4 +129,5 @@ def _title(prediction: Prediction) -> str:
         found = ", ".join(f"{name} {p:.2f}" for name, p in prediction.labels)
         likeliest = f"none; likeliest {prediction.label} {prediction.probability:.2f}"
         return f"Pred: {printable(found or likeliest)}"
-    return f"Pred: {printable(prediction.label)} | Prob: {prediction.probability:.3f}"
+    label = _unsure(prediction.top[0][0]) if prediction.unsure else prediction.label
+    return f"Pred: {printable(label)} | Prob: {prediction.probability:.3f}"

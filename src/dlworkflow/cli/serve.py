@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from dlworkflow.cli.command import takes_code
-from dlworkflow.cli.options import BackendOption, DeviceOption, RunArgument, RunsDirOption, Weights, count, say
+from dlworkflow.cli.options import (
+    BackendOption,
+    DeviceOption,
+    MaxErrorOption,
+    MinConfidenceOption,
+    RejectUnknownOption,
+    RunArgument,
+    RunsDirOption,
+    UncalibratedOption,
+    Weights,
+    count,
+    say,
+)
 
 
 def port_number(text: str) -> int:
@@ -31,6 +43,10 @@ def serve(
         int, typer.Option(metavar="PORT", parser=port_number, help="Port to listen at; 0 takes a free one.")
     ] = 8000,
     weights: Annotated[Weights, typer.Option(help="Weights of the best or of the last epoch.")] = Weights.best,
+    min_confidence: MinConfidenceOption = None,
+    max_error: MaxErrorOption = None,
+    reject_unknown: RejectUnknownOption = False,
+    uncalibrated: UncalibratedOption = False,
     backend: BackendOption = None,
     device: DeviceOption = None,
     batch_size: Annotated[
@@ -55,7 +71,8 @@ def serve(
 
     The page at / predicts images that are dropped on it or taken with the camera, or rows of numbers. Programs send
     images or rows to /predict and read JSON; /docs describes it. Requests that arrive together are predicted as one
-    batch. Nothing is written. Ctrl-C or SIGTERM ends it when all requests are answered, with exit code 0.
+    batch. With --min-confidence, --max-error or --reject-unknown some answers are `unsure`.
+    Nothing is written. Ctrl-C or SIGTERM ends it when all requests are answered, with exit code 0.
 
     Examples:
     dlw serve tinyvgg                         # then open http://127.0.0.1:8000
@@ -63,7 +80,7 @@ def serve(
     """
     from importlib.util import find_spec
 
-    from dlworkflow.cli.predict_model import chosen_weights
+    from dlworkflow.cli.predict_model import cautious, chosen_weights, note_stale_calibration
     from dlworkflow.errors import ConfigError, not_installed
     from dlworkflow.runs import find_run
 
@@ -78,11 +95,15 @@ def serve(
 
     limits = Limits(bytes=max_mb * 10**6, files=max_files, seconds=timeout, queue=queue, batch_size=batch_size)
     with listen(host, port) as listening:
-        options: dict[str, Any] = {"backend": backend or "auto", "device": device or "auto"}
+        options: dict[str, Any] = {"device": device or "auto", "calibrated": not uncalibrated}
+        options["backend"] = backend or ("torch" if reject_unknown else "auto")
         predictor = predictor_of([found], weights=weights.value, **options, on_note=lambda text: say(f"note    {text}"))
+        predictor = cautious(predictor, min_confidence, max_error, reject_unknown)
         app = make_app(predictor, limits, about={"run": found.name}, hosts=own_names(listening, host))
-        which = chosen_weights(weights.value, None, predictor.backend)
+        which = chosen_weights(weights.value, None, predictor.backend, [predictor.temperature])
         say(f"run {found.path} {which} at {address_of(listening)} (Ctrl-C ends it)")
+        if not uncalibrated:
+            note_stale_calibration(found, weights.value)
         if not is_local(listening):
             say("note    whoever reaches this machine can use it: there is no password and no encryption")
         answer(app, listening, limits)

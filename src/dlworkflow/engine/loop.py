@@ -77,12 +77,16 @@ a function that returns the mean loss of the latest batches: that waits for the 
 
 @dataclass(frozen=True)
 class Evaluation(Shown):
-    """The result of `evaluate`: mean loss, accuracy, and all raw scores (n, ...) with their labels, on the CPU."""
+    """The result of `evaluate`: mean loss, accuracy, and all raw scores (n, ...) with their labels, on the CPU.
+
+    `temperature` is by what the scores of a calibrated model are divided already; None: by nothing.
+    """
 
     loss: float
     acc: float
     logits: Tensor
     y: Tensor
+    temperature: float | None = None
 
     def __repr__(self) -> str:
         [row] = self.shown_rows()
@@ -201,7 +205,8 @@ def evaluate(
     one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging)
     kept: list[Batch] = []
     scores, _ = one.test(batches, kept.append)
-    return Evaluation(scores.loss, scores.acc, *(torch.cat(parts) for parts in zip(*kept, strict=True)))
+    logits, y = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    return Evaluation(scores.loss, scores.acc, logits, y)
 
 
 def train_epochs(

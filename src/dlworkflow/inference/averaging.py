@@ -48,6 +48,18 @@ class Flipped(nn.Module):
         return mean_scores(torch.stack([self.model(x), self.model(x.flip(-1))]), self.task)
 
 
+class Tempered(nn.Module):
+    """A model whose raw scores are divided by a temperature, that its probabilities are calibrated."""
+
+    def __init__(self, model: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.model, self.temperature = model, temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.model(x)
+        return scores / self.temperature
+
+
 class InUnits(nn.Module):
     """A regression in the unit of its targets, whatever the scale that it was trained on."""
 
@@ -57,6 +69,11 @@ class InUnits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.target.undone(self.model(x))
+
+
+def tempered(model: nn.Module, temperature: float | None) -> nn.Module:
+    """Return a model with a temperature, or as it is for None."""
+    return model if temperature is None else Tempered(model, temperature)
 
 
 def with_tta(model: nn.Module, tta: TTA | None, task: Task, *, kind: str, owner: str) -> nn.Module:

@@ -25,34 +25,36 @@ def predictor_of(
     weights: str = "best",
     backend: Backend = "auto",
     device: str = "auto",
+    calibrated: bool = True,
     on_note: Callable[[str], object] | None = None,
 ) -> BasePredictor:
     """Return what predicts for a run, or for several averaged, with their best or last weights.
 
+    Probabilities are calibrated where the run is, unless that is not wanted (`calibrated`).
     `auto` is onnx for one run with a `model.onnx` of these weights, where onnxruntime is installed and no other device
     than the CPU is asked for, and torch otherwise; `on_note` gets a sentence about a file that is there and cannot be
     used. Raises as `OnnxPredictor.from_run` and `Predictor.from_runs` do, and ConfigError for what onnx cannot do.
     """
     if backend == "onnx":
-        return _exported(runs, weights, device)
+        return _exported(runs, weights, device, calibrated)
     run = runs[0] if len(runs) == 1 else None
     if backend == "auto" and device in _CPU and run and run.export_path().is_file() and find_spec("onnxruntime"):
         stored_weights(run, weights)
         try:
-            return _exported(runs, weights, device)
+            return _exported(runs, weights, device, calibrated)
         except DlwError as error:
             if on_note is not None:
                 on_note(f"{error}; torch is used")
     from dlworkflow.inference.predictor import Predictor
 
-    return Predictor.from_runs(runs, weights=weights, device=device)
+    return Predictor.from_runs(runs, weights=weights, device=device, calibrated=calibrated)
 
 
-def _exported(runs: Sequence[Run], weights: str, device: str) -> BasePredictor:
+def _exported(runs: Sequence[Run], weights: str, device: str, calibrated: bool) -> BasePredictor:
     if len(runs) > 1:
         raise ConfigError(f"--backend onnx: takes one run, not {len(runs)}; several are averaged with torch")
     if device not in _CPU:
         raise ConfigError(f"--device: --backend onnx predicts on the CPU, not on {device!r}")
     from dlworkflow.inference.onnx_predictor import OnnxPredictor
 
-    return OnnxPredictor.from_run(runs[0], weights=weights)
+    return OnnxPredictor.from_run(runs[0], weights=weights, calibrated=calibrated)

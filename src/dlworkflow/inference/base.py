@@ -21,16 +21,19 @@ from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.engine.tasks import Task
 from dlworkflow.errors import ConfigError, DataError, unknown
 from dlworkflow.inference.arrays import Layout
+from dlworkflow.inference.caution import Caution, caution
 from dlworkflow.inference.inputs import Inputs
 from dlworkflow.inference.parallel import chunks, on_all_cores
 from dlworkflow.inference.prediction import Prediction, predictions_of
 from dlworkflow.inference.records import records_of, source_of
 from dlworkflow.inference.rows import rows_of
 from dlworkflow.inference.samples import ImageReader, Sample
+from dlworkflow.runs import Run
 
 TTA = Literal["flip"]
 """Test-time augmentation: `flip` is the mean of an image and its mirror image."""
 
+_MEASURED_WITHOUT = "--tta: not with --max-error or --reject-unknown, whose limits were measured without it"
 _FILES_A_CORE = 16
 """Image files that a core reads and predicts as one batch."""
 
@@ -45,17 +48,23 @@ class Options(TypedDict, total=False):
 
 
 class Answers(NamedTuple):
-    """What a model gives for n inputs: probabilities (n, classes) or values (n, 1), and their disagreement (n,)."""
+    """What a model gives for n inputs: probabilities (n, classes) or values (n, 1), and their disagreement (n,).
+
+    `energies` (n,) are those of Liu et al. 2020 (arXiv:2010.03759), which are high for an unknown input; None where
+    they are not asked for.
+    """
 
     values: np.ndarray
     disagreement: Sequence[float] | None = None
+    energies: np.ndarray | None = None
 
 
 class BasePredictor(ABC):
     """A trained model with its class names, input shape and preprocessing.
 
     `transform` is None for a model of numbers; `thresholds` are the probabilities from which the labels of a multilabel
-    task are predicted, one for each class; `columns` are those of a table.
+    task are predicted, one for each class; `columns` are those of a table. Raw scores are divided by `temperature`
+    before they become probabilities, where it is not None. `caution` says which answers are unsure; None: none.
     """
 
     backend: ClassVar[str]
@@ -66,6 +75,11 @@ class BasePredictor(ABC):
     transform: Pipeline | None
     thresholds: tuple[float, ...]
     columns: Columns | None
+    run: Run | None
+    weights: str
+    temperature: float | None
+    tta: TTA | None
+    caution: Caution | None
 
     @property
     @abstractmethod
@@ -77,12 +91,43 @@ class BasePredictor(ABC):
         """`image` or `tabular`: what can be predicted."""
         return "image" if self.transform is not None else "tabular"
 
-    @abstractmethod
     def with_tta(self, tta: TTA | None) -> Self:
         """Return the same with test-time augmentation: `flip` predicts the mean of an image and its mirror image.
 
-        Raises ConfigError for an unknown one, and where the model takes numbers.
+        Raises ConfigError for an unknown one, where the model takes numbers, and where it is cautious in a way that was
+        measured without.
         """
+        if tta is None:
+            return self
+        check_tta(tta, kind=self.kind, owner=self.name)
+        if self.caution is not None and self.caution.is_measured:
+            raise ConfigError(_MEASURED_WITHOUT)
+        return self._mirrored(tta)
+
+    def cautious(
+        self, *, min_confidence: float | None = None, max_error: float | None = None, reject_unknown: bool = False
+    ) -> Self:
+        """Return the same with some answers `unsure`: where their probability is below `min_confidence`.
+
+        `max_error` finds the certainty from which on at most this share of the answers is wrong, by the validation
+        split: see `metrics.selective`. With `reject_unknown`, answers to inputs that are less familiar than 95 % of the
+        validation split are unsure; it takes torch. Raises ConfigError for shares that are none and for what such a
+        model cannot have, and RunError where the run was not calibrated by `dlw calibrate`.
+        """
+        if min_confidence is None and max_error is None and not reject_unknown:
+            return self
+        if self.tta is not None and (max_error is not None or reject_unknown):
+            raise ConfigError(_MEASURED_WITHOUT)
+        asked: Any = {"min_confidence": min_confidence, "max_error": max_error, "reject_unknown": reject_unknown}
+        return self._with_caution(caution(self.task, self.name, run=self.run, weights=self.weights, **asked))
+
+    @abstractmethod
+    def _mirrored(self, tta: TTA) -> Self:
+        """Return the same with a test-time augmentation that it can have."""
+
+    @abstractmethod
+    def _with_caution(self, caution: Caution) -> Self:
+        """Return the same with this caution. Raises ConfigError where it cannot tell what is needed for it."""
 
     @abstractmethod
     def _of_pixels(self, images: np.ndarray) -> Answers:
@@ -118,7 +163,7 @@ class BasePredictor(ABC):
         no input of the model raises DataError.
         """
         options: dict[str, Any] = {"top_k": top_k, "batch_size": batch_size}
-        model = self.with_tta(tta) if tta is not None else self
+        model = self.with_tta(tta)
         if self.transform is not None:
             reader = ImageReader(self.transform, self.in_shape[0], self.name, layout)
             samples, is_many = reader.samples(x)
@@ -224,7 +269,10 @@ class BasePredictor(ABC):
 
     def _predictions(self, sources: Sequence[str], answers: Answers, top_k: int) -> list[Prediction]:
         options: dict[str, Any] = {"thresholds": self.thresholds, "disagreement": answers.disagreement}
-        return predictions_of(sources, answers.values, self.classes, top_k=top_k, **options)
+        found = predictions_of(sources, answers.values, self.classes, top_k=top_k, **options)
+        if self.caution is None:
+            return found
+        return self.caution.applied(found, answers.values, self.temperature, answers.energies)
 
 
 def check_tta(tta: str, *, kind: str, owner: str) -> None:

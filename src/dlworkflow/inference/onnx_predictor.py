@@ -18,9 +18,10 @@ from dlworkflow.engine.tasks import Task, get_task
 from dlworkflow.errors import ConfigError, ModelError, RunError, few, first_line, not_installed
 from dlworkflow.files.paths import user_path
 from dlworkflow.files.text import shell_command
-from dlworkflow.inference.base import TTA, Answers, BasePredictor, check_tta
+from dlworkflow.inference.base import TTA, Answers, BasePredictor
+from dlworkflow.inference.caution import Caution
 from dlworkflow.inference.export.description import CATEGORIES, IMAGES, NUMBERS, ROWS, Description, read_description
-from dlworkflow.inference.stored import pipeline_of, stored_thresholds, stored_weights
+from dlworkflow.inference.stored import pipeline_of, stored_temperature, stored_thresholds, stored_weights
 from dlworkflow.runs import Run, find_run
 
 
@@ -39,7 +40,10 @@ class OnnxPredictor(BasePredictor):
     thresholds: tuple[float, ...] = ()
     columns: Columns | None = None
     run: Run | None = field(default=None, compare=False)
+    weights: str = "best"
+    temperature: float | None = None
     tta: TTA | None = None
+    caution: Caution | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         classes = f", classes {few(self.classes)}" if self.classes else ""
@@ -69,38 +73,46 @@ class OnnxPredictor(BasePredictor):
             transform=_transform(found, path) if found.kind == "image" else None,
             thresholds=tuple(found.thresholds or ()),
             columns=Columns.from_data(found.columns) if found.columns else None,
+            temperature=found.temperature,
         )
 
     @classmethod
-    def from_run(cls, run: Run | str | os.PathLike[str], *, weights: str = "best") -> OnnxPredictor:
+    def from_run(
+        cls, run: Run | str | os.PathLike[str], *, weights: str = "best", calibrated: bool = True
+    ) -> OnnxPredictor:
         """Open the file that a run, a `Run` or what `find_run` takes, was exported to, for its best or last weights.
 
         Labels are predicted from the run's thresholds, which may be newer than the file. Raises RunError where there is
-        no file, or one of other weights, and otherwise as `from_file` does.
+        no file, one of other weights, or one that is calibrated otherwise than the run is, or not at all unless
+        `calibrated`; and otherwise as `from_file` does.
         """
         run = run if isinstance(run, Run) else find_run(os.fspath(run))
-        path, command = stored_weights(run, weights), _command(run, weights)
+        path, command = stored_weights(run, weights), _command(run, weights, calibrated)
+        temperature = stored_temperature(run, weights) if calibrated else None
         if not run.export_path().is_file():
             raise RunError(f"run {run.name} has no {run.export_path().name}; make it: `{shell_command(command)}`")
         found = cls.from_file(run.export_path())
         if not found.description.is_of(path):
             why = f"{found.path.name} of run {run.name} has other weights than {path.name}"
             raise RunError(f"{why}; renew it: `{shell_command([*command, '--overwrite'])}`")
-        return replace(found, run=run, thresholds=stored_thresholds(run.summary()))
+        if found.temperature != temperature:
+            what = f"{_calibrated(found.temperature)}, not {_calibrated(temperature)}"
+            why = f"{found.path.name} of run {run.name} is {what}"
+            raise RunError(f"{why}; renew it: `{shell_command([*command, '--overwrite'])}`")
+        return replace(found, run=run, weights=weights, thresholds=stored_thresholds(run.summary()))
 
     @property
     def name(self) -> str:
         """What to call it in a message: `run 'x'`, or the file."""
         return f"run {self.run.name!r}" if self.run is not None else f"model {str(self.path)!r}"
 
-    def with_tta(self, tta: TTA | None) -> OnnxPredictor:
-        """Return the same with test-time augmentation: `flip` predicts the mean of an image and its mirror image.
-
-        Raises ConfigError for an unknown one, and where the model takes numbers.
-        """
-        if tta is not None:
-            check_tta(tta, kind=self.kind, owner=self.name)
+    def _mirrored(self, tta: TTA) -> OnnxPredictor:
         return replace(self, tta=tta)
+
+    def _with_caution(self, caution: Caution) -> OnnxPredictor:
+        if caution.energies is not None:
+            raise ConfigError("--reject-unknown: takes the raw scores, which an ONNX file does not give; use torch")
+        return replace(self, caution=caution)
 
     def _of_pixels(self, images: np.ndarray) -> Answers:
         ways = [images] if self.tta is None else [images, np.ascontiguousarray(images[..., ::-1])]
@@ -161,6 +173,11 @@ def _transform(description: Description, path: Path) -> Pipeline:
         raise ModelError(f"{str(path)!r} is damaged: {error}") from None
 
 
-def _command(run: Run, weights: str) -> list[str]:
+def _command(run: Run, weights: str, calibrated: bool) -> list[str]:
     """Return the command that exports a run with these weights."""
-    return ["dlw", "export", str(run.path), "--format", "onnx", *(["--weights", weights] if weights != "best" else [])]
+    options = [*(["--weights", weights] if weights != "best" else []), *([] if calibrated else ["--uncalibrated"])]
+    return ["dlw", "export", str(run.path), "--format", "onnx", *options]
+
+
+def _calibrated(temperature: float | None) -> str:
+    return "uncalibrated" if temperature is None else f"calibrated with temperature {temperature:.4g}"

@@ -18,7 +18,8 @@ class Prediction:
     `probability`; `top` the likeliest (label, probability) pairs, best first; `value` the number that a regression
     predicts. Where an input may have several labels, `labels` are the (label, probability) pairs from their thresholds
     on, best first; None elsewhere. Of several models, `disagreement` is the share whose label is another, or the
-    standard deviation of their values.
+    standard deviation of their values. Where answers may be `unsure` it is True or False: an unsure one has no `label`;
+    `familiarity` is the share of known inputs that are no more familiar.
     """
 
     source: str
@@ -29,6 +30,8 @@ class Prediction:
     disagreement: float | None = None
     error: str | None = None
     labels: tuple[tuple[str, float], ...] | None = None
+    unsure: bool | None = None
+    familiarity: float | None = None
 
     def as_object(self) -> dict[str, Any]:
         """Return the prediction as JSON can hold it: `input`, and `error`, `value` or `label`, `probability`, `top`."""
@@ -40,7 +43,9 @@ class Prediction:
             return found | {"value": self.value if math.isfinite(self.value) else None} | apart
         if self.labels is not None:
             found["labels"] = _pairs(self.labels)
-        return found | {"label": self.label, "probability": self.probability, "top": _pairs(self.top)} | apart
+        found |= {"label": self.label, "probability": self.probability, "top": _pairs(self.top)} | apart
+        known = {"unsure": self.unsure, "familiarity": self.familiarity}
+        return found | {key: value for key, value in known.items() if value is not None}
 
 
 def _pairs(ranked: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:

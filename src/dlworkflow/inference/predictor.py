@@ -26,12 +26,19 @@ from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
 from dlworkflow.errors import few
-from dlworkflow.inference.averaging import Ensemble, InUnits, disagreement, mean_scores, with_tta
+from dlworkflow.inference.averaging import Ensemble, InUnits, disagreement, mean_scores, tempered, with_tta
 from dlworkflow.inference.base import TTA, Answers, BasePredictor
+from dlworkflow.inference.caution import Caution
 from dlworkflow.inference.parallel import on_all_cores
 from dlworkflow.inference.prediction import Prediction as Prediction
 from dlworkflow.inference.rebuild import check_alike, load_run_model, placed
-from dlworkflow.inference.stored import stored_columns, stored_target, stored_thresholds, stored_transform
+from dlworkflow.inference.stored import (
+    stored_columns,
+    stored_target,
+    stored_temperature,
+    stored_thresholds,
+    stored_transform,
+)
 from dlworkflow.inference.weights import parts_of_file, parts_of_published
 from dlworkflow.runs import Run, find_run
 
@@ -41,7 +48,7 @@ class Predictor(BasePredictor):
     """A trained model with its class names, input shape and preprocessing.
 
     `target` is the scale of a regression's values; `thresholds` are the probabilities from which the labels of a
-    multilabel task are predicted, one for each class.
+    multilabel task are predicted, one for each class. `model` and `logits` know nothing of the `temperature`.
     """
 
     backend = "torch"
@@ -57,6 +64,10 @@ class Predictor(BasePredictor):
     target: TargetScale | None = None
     thresholds: tuple[float, ...] = ()
     columns: Columns | None = None
+    weights: str = "best"
+    temperature: float | None = None
+    tta: TTA | None = None
+    caution: Caution | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         classes = f", classes {few(self.classes)}" if self.classes else ""
@@ -71,9 +82,12 @@ class Predictor(BasePredictor):
         weights: str = "best",
         device: Device = "auto",
         model: nn.Module | None = None,
+        calibrated: bool = True,
     ) -> Predictor:
         """Rebuild the model of a run, a `Run` or what `find_run` takes (a path, a name), with its best or last weights.
 
+        Its probabilities are calibrated where `dlw calibrate` found the temperature of these weights, unless that is
+        not wanted.
         `model` is that of the run as an object, into which the weights are put, where it cannot be rebuilt from its
         name. Raises RunError when the run or its weights are missing, and CodeError for code that was not named.
         """
@@ -92,6 +106,8 @@ class Predictor(BasePredictor):
             target=stored_target(summary),
             thresholds=stored_thresholds(summary),
             columns=stored_columns(summary),
+            weights=weights,
+            temperature=stored_temperature(run, weights) if calibrated else None,
         )
 
     @classmethod
@@ -106,10 +122,13 @@ class Predictor(BasePredictor):
             return cls.from_run(found[0], **options)
         check_alike(found)
         members = [cls.from_run(run, **options) for run in found]
-        own = [InUnits(each.model, each.target) if each.target else each.model for each in members]
+        own = [
+            InUnits(each.model, each.target) if each.target else tempered(each.model, each.temperature)
+            for each in members
+        ]
         thresholds = tuple(map(fmean, zip(*(each.thresholds for each in members), strict=True)))
         model = Ensemble(own, members[0].task).eval()
-        return replace(members[0], model=model, run=None, target=None, thresholds=thresholds)
+        return replace(members[0], model=model, run=None, target=None, thresholds=thresholds, temperature=None)
 
     @classmethod
     def from_weights(
@@ -157,12 +176,13 @@ class Predictor(BasePredictor):
             f"run {self.run.name!r}" if self.run else f"model {self.model_name!r}" if self.model_name else "the model"
         )
 
-    def with_tta(self, tta: TTA | None) -> Predictor:
-        """Return the same with test-time augmentation: `flip` predicts the mean of an image and its mirror image.
+    def _mirrored(self, tta: TTA) -> Predictor:
+        own = tempered(self.model, self.temperature)  # the mean is that of calibrated probabilities
+        model = with_tta(own, tta, self.task, kind=self.kind, owner=self.name)
+        return replace(self, model=model, temperature=None, tta=tta)
 
-        Raises ConfigError for an unknown one, and where the model takes numbers.
-        """
-        return replace(self, model=with_tta(self.model, tta, self.task, kind=self.kind, owner=self.name))
+    def _with_caution(self, caution: Caution) -> Predictor:
+        return replace(self, caution=caution)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32.
@@ -209,9 +229,12 @@ class Predictor(BasePredictor):
         else:
             logits = self.logits(inputs)
         logits = logits.reshape(len(inputs), -1)
+        wants_energies = self.caution is not None and self.caution.energies is not None
+        energies = -logits.double().logsumexp(dim=1).numpy() if wants_energies else None
+        logits = logits if self.temperature is None else logits / self.temperature
         broken = ~logits.isfinite().all(dim=1, keepdim=True)  # a sigmoid would make a probability of infinity
         values = self.task.probabilities(logits) if self.classes else self._in_units(logits)
-        return Answers(values.masked_fill(broken, torch.nan).numpy(), apart)
+        return Answers(values.masked_fill(broken, torch.nan).numpy(), apart, energies)
 
     def _in_units(self, values: Tensor) -> Tensor:
         return self.target.undone(values) if self.target else values

@@ -10,6 +10,7 @@ from dlworkflow.data.images.transforms import Pipeline, Spec, parse
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import RunError
 from dlworkflow.runs import Run, Summary
+from dlworkflow.runs.calibration import CALIBRATED_ON, CalibrationSummary
 
 
 def stored_transform(summary: Summary) -> Pipeline | None:
@@ -40,6 +41,21 @@ def stored_thresholds(summary: Summary) -> tuple[float, ...]:
 def stored_columns(summary: Summary) -> Columns | None:
     """Return the columns of the table that a run was trained on, None for other data."""
     return Columns.from_data(summary.columns) if summary.columns else None
+
+
+def stored_calibration(run: Run, weights: str = "best") -> CalibrationSummary | None:
+    """Return what `dlw calibrate` found of a run's best or last weights, None before, and of weights of another epoch.
+
+    Raises RunError when it is damaged.
+    """
+    found = run.found(CalibrationSummary, CALIBRATED_ON)
+    return found if found is not None and found.is_of_weights(run.summary(), weights) else None
+
+
+def stored_temperature(run: Run, weights: str = "best") -> float | None:
+    """Return by what the raw scores of a run's weights are divided, None where they are not calibrated."""
+    found = stored_calibration(run, weights)
+    return found.temperature if found is not None else None
 
 
 def stored_weights(run: Run, weights: str = "best") -> Path:

@@ -17,6 +17,7 @@ from dlworkflow.plotting.style import (
     BLACK,
     BLUE,
     GREY,
+    ORANGE,
     RED,
     as_array,
     axes_for,
@@ -117,12 +118,22 @@ def plot_accuracy_bars(
     return figure
 
 
-def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) -> Figure:
+def plot_reliability(
+    confidence: Any,
+    accuracy: Any,
+    count: Any,
+    *,
+    ece: float,
+    before: tuple[Any, Any] | None = None,
+    ece_before: float | None = None,
+) -> Figure:
     """Draw how often the model is right against how sure it is, bin by bin, above how many samples each bin holds.
 
     `confidence`, `accuracy` and `count` are (bins,), for bins of equal width over [0, 1]: mean confidence, fraction
     right (nan or anything where the bin is empty) and number of samples. `ece` is the expected calibration error, a
-    fraction. Bars below the diagonal mean overconfidence. Raises DlwError for no bin, no sample, or different lengths.
+    fraction. Bars below the diagonal mean overconfidence. `before` are confidence and accuracy of the bins before
+    calibration, and `ece_before` their error, where the rest is after it. Raises DlwError for no bin, no sample, or
+    different lengths.
     """
     sure, right, held = (as_array(values).astype(float).ravel() for values in (confidence, accuracy, count))
     if not len(held) == len(sure) == len(right):
@@ -142,13 +153,41 @@ def plot_reliability(confidence: Any, accuracy: Any, count: Any, *, ece: float) 
     [ideal] = top.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1.2)
     [dots] = top.plot(100 * sure[full], 100 * right[full], "o", color=BLACK, markersize=4)
     top.set(xlim=(0, 100), ylim=(0, 100), ylabel="accuracy (%)")
-    top.set_title(f"expected calibration error {100 * ece:.1f} %", fontsize=11)
+    was = f"before {100 * ece_before:.1f} %, after " if ece_before is not None else ""
+    top.set_title(f"expected calibration error {was}{100 * ece:.1f} %", fontsize=11)
     bottom.bar(middles, held, 0.94 * width, color=GREY)
     bottom.set(xlabel="confidence (%)", ylabel="samples")
     for axis in (top, bottom):
         tidy(axis)
-    names = ["accuracy", "gap to confidence", "perfectly calibrated", "bin's mean"]
-    legend_below(figure, [bars, gaps, ideal, dots], names, size=8)
+    shown = {"accuracy": bars, "gap to confidence": gaps, "perfectly calibrated": ideal, "bin's mean": dots}
+    if before is not None:
+        old = (100 * as_array(values).astype(float) for values in before)
+        [shown["before calibration"]] = top.plot(*old, "D", color=ORANGE, markersize=6, markerfacecolor="none")
+    legend_below(figure, list(shown.values()), list(shown), size=8)
+    return figure
+
+
+def plot_coverage(coverage: Any, accuracy: Any, low: Any, high: Any) -> Figure:
+    """Draw the accuracy of the answers by the share of samples that is answered, the most certain first.
+
+    All are (n,) fractions: the share that the first 1, 2, ... samples are, their accuracy, and the 95 % interval of
+    each. Raises DlwError for no sample and for different lengths.
+    """
+    given = (coverage, accuracy, low, high)
+    shares, right, lowest, highest = (100 * as_array(values).astype(float).ravel() for values in given)
+    if not len(shares) or {len(shares)} != {len(right), len(lowest), len(highest)}:
+        raise DlwError(f"{len(shares)} shares and {len(right)} accuracies: each sample has both")
+    figure = new_figure(5.8, 4.6)
+    axis = figure.subplots()
+    band = axis.fill_between(shares, lowest, highest, color=BLUE, alpha=0.18, linewidth=0)
+    [line] = axis.step(shares, right, where="post", color=BLUE, linewidth=1.8)
+    everything = axis.axhline(right[-1], color=GREY, linestyle="--", linewidth=1.2)
+    floor = min(right.min(), lowest[len(shares) // 10 :].min())  # the first few have intervals of any width
+    axis.set(xlim=(0, 100), ylim=(max(0.0, floor - 2), 100.8), ylabel="accuracy of the answers (%)")
+    axis.set_xlabel("answered samples (%), the most certain first")
+    axis.set_title(f"{len(shares):,} samples; all answered: {right[-1]:.1f} % right", fontsize=11)
+    tidy(axis)
+    legend_below(figure, [line, band, everything], ["accuracy", "95 % interval", "every sample answered"], size=8)
     return figure
 
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.runs.found import Found
 from dlworkflow.runs.stored import Size
+
+
+class Answered(TypedDict):
+    """How many samples are not unsure by an option, such as `--max-error 5%`, and how many of these are right."""
+
+    by: str
+    count: Size
+    right: Size
+    accuracy_interval_95: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +46,10 @@ class EvaluationSummary(Found, Shown):
     """What the baseline's answer scores, where samples have several labels or a number."""
     thresholds: dict[str, float] | None = None
     """The probability from which each class is predicted, where a sample may have several."""
+    temperature: float | None = None
+    """By which raw scores were divided before they became probabilities; None: not calibrated."""
+    answered: Answered | None = None
+    """What was answered where some answers are unsure."""
     boosting: float | None = None
     """Of a table, the score of scikit-learn's gradient boosting, of the metric of the baseline."""
     classes: list[dict[str, Any]]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlworkflow.files.numbers import number, percent
-from dlworkflow.runs.evaluation import EvaluationSummary
+from dlworkflow.runs.evaluation import Answered, EvaluationSummary
 
 Row = dict[str, Any]
 
@@ -80,7 +80,19 @@ def sentences(found: EvaluationSummary) -> list[str]:
             lines.append(f"always answering {found.baseline_answer!r} scores {percent(found.baseline)}")
     elif found.baseline is not None:
         lines.append(f"always answering the training mean has a loss of {found.baseline:.5f}")
+    if (given := found.answered) is not None:
+        lines.append(_of_answered(given, found.samples))
     if found.boosting is not None:
         score = percent(found.boosting) if found.classes else f"a loss of {found.boosting:.5f}"
         lines.append(f"scikit-learn's gradient boosting, trained on the same rows: {score}")
     return lines
+
+
+def _of_answered(given: Answered, samples: int) -> str:
+    n, right, (low, high) = given["count"], given["right"], map(percent, given["accuracy_interval_95"])
+    if not n:
+        return f"with {given['by']} no sample is answered: all {samples:,} are unsure"
+    return (
+        f"with {given['by']}, {n:,} of {samples:,} samples are answered ({percent(n / samples)}), {right:,} of these "
+        f"rightly: {percent(right / n)}, 95 % confidence interval {low} to {high}"
+    )

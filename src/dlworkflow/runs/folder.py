@@ -254,6 +254,17 @@ class Run(Shown):
             self._write(name, text)
         return [self.path / name for name in texts]
 
+    def remove_found(self, kind: type[Found], split: str = "test") -> bool:
+        """Remove what a command found about a split, damaged or not; return whether there was any."""
+        file = self.path / of_split(f"{kind.file}.json", split)
+        try:
+            file.unlink()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise RunError(f"cannot remove {str(file)!r}: {error.strerror}") from None
+        return True
+
     def evaluation(self, split: str = "test") -> EvaluationSummary | None:
         """Return what `dlw evaluate` wrote about a split, None before. Raises RunError when it is damaged."""
         return self.found(EvaluationSummary, split)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dlworkflow.analysis.diagnosis.of_run import diagnose_run
 from dlworkflow.analysis.figures import Material
 from dlworkflow.analysis.report.document import Block, Points, Section, Table, Text
+from dlworkflow.analysis.report.of_calibration import calibration_section
 from dlworkflow.analysis.report.of_data import data_section
 from dlworkflow.analysis.report.of_samples import samples_section
 from dlworkflow.analysis.report.of_scores import headline, picture_of, score, scores_section, warnings_of
@@ -28,6 +29,7 @@ def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[st
         data_section(material),
         _training(material),
         scores_section(material, scored),
+        calibration_section(run),
         samples_section(material, scored),
         _diagnosis(run),
         settings_section(run),

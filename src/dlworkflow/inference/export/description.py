@@ -77,6 +77,8 @@ class Description(Stored):
     """Those of a table: `data.columns.Columns.to_data`."""
     thresholds: list[float] | None = None
     """The probability from which each class is predicted; None unless the task is multilabel."""
+    temperature: float | None = None
+    """By which raw scores are divided before they become probabilities; None for 1: not calibrated."""
     parity: Parity | None = None
 
     @classmethod

@@ -25,7 +25,7 @@ class Network(nn.Module):
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
         self.model = copy.deepcopy(predictor.model).cpu().to(memory_format=torch.contiguous_format).eval()
-        self.task, self.target = predictor.task, predictor.target
+        self.task, self.target, self.temperature = predictor.task, predictor.target, predictor.temperature
         self.n_outputs = 1 if predictor.task.name in ("binary", "regression") else len(predictor.classes)
         self.prepared: nn.Module = nn.Identity()
         if predictor.transform is not None:
@@ -37,6 +37,8 @@ class Network(nn.Module):
         logits = self.model(self.prepared(*given)).reshape(-1, self.n_outputs)
         if not self.task.has_accuracy:
             return self.target.undone(logits) if self.target else logits
+        if self.temperature is not None:
+            logits = logits / self.temperature
         # a sigmoid would make a probability of infinity
         return self.task.probabilities(logits.masked_fill(logits.isinf(), math.nan))
 

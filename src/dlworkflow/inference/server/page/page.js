@@ -24,6 +24,7 @@ function answerOf(entry) {
   if (entry.error) return entry.error;
   if (entry.value !== undefined) return [info.target && readable(info.target), number(entry.value)].filter(Boolean).join(": ");
   if (entry.labels) return entry.labels.map((found) => readable(found.label)).join(", ") || "None of the labels";
+  if (entry.unsure) return `Unsure; likeliest ${readable(entry.top[0].label)}, ${percent(entry.probability)}`;
   return `${readable(entry.label)}, ${percent(entry.probability)}`;
 }
 

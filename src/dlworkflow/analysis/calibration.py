@@ -1,0 +1,111 @@
+"""How true a run's probabilities are, the temperature that makes them so, and when its answers may be given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlworkflow.analysis.evaluation import evaluate_part
+from dlworkflow.analysis.scored_data import load_part
+from dlworkflow.engine.loop import Evaluation
+from dlworkflow.engine.tasks import get_task
+from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.inference.caution import Caution
+from dlworkflow.metrics import calibration, selective
+from dlworkflow.metrics.functions import wilson_interval
+from dlworkflow.runs import Run
+from dlworkflow.runs.calibration import CALIBRATED_ON, CalibrationSummary, Kept, Measured
+from dlworkflow.runs.evaluation import Answered
+
+_MOST_ENERGIES = 1000
+
+
+def calibrate(
+    run: Run,
+    *,
+    weights: str = "best",
+    data: str | None = None,
+    device: str = "auto",
+    data_dir: str | None = None,
+    offline: bool = False,
+) -> CalibrationSummary:
+    """Find the temperature of a run's weights on its validation split, or on other labelled `data`, and store it.
+
+    What is stored also has what `--max-error` and `--reject-unknown` need; predictions use it from then on. Raises
+    ConfigError for a task without one class per sample and for a run without a validation split, and DataError where
+    the model returns no finite numbers.
+    """
+    summary = run.summary()
+    if summary.task not in ("binary", "multiclass"):
+        raise ConfigError(f"dlw calibrate: for one class per sample; the task of {run.name} is {summary.task}")
+    if data is None and not summary.samples.get("val"):
+        raise ConfigError(
+            f"{run.name} has no validation split to calibrate on; train with --val-fraction 0.2, or name labelled data "
+            "that training has not seen with --data"
+        )
+    given: dict[str, Any] = {"other": data, "data_dir": data_dir, "offline": offline}
+    part = load_part(run, CALIBRATED_ON, **given)
+    result = evaluate_part(run, part, weights=weights, device=device, calibrated=False)
+    logits, y = result.logits.reshape(len(result.y), -1), result.y.reshape(-1).numpy().astype(int)
+    if broken := int((~logits.isfinite().all(dim=1)).sum()):
+        raise DataError(f"{run.name} returns no finite numbers for {broken:,} of {len(y):,} samples; is it trained?")
+    probabilities = get_task(summary.task).probabilities(logits).numpy()
+    epoch, best = summary.row(weights).get("epoch"), summary.row("best").get("epoch")
+    found = CalibrationSummary(
+        run=run.name,
+        weights=weights,
+        epoch=epoch,
+        split=CALIBRATED_ON,
+        samples=len(y),
+        chosen_on_it=data is None and summary.chosen_on == "val" and epoch == best,
+        data=data,
+        **_temperature(calibration.class_scores(logits.numpy()), y),
+        steps=[Kept(threshold=s.threshold, answered=s.answered, wrong=s.wrong) for s in _steps(probabilities, y)],
+        familiar=_energies(logits.numpy()),
+    )
+    run.write_found(found)
+    return found
+
+
+def _temperature(scores: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Return the temperature with its interval, and what it does to the calibration, as it is stored."""
+    before = _measured(calibration.probabilities_at(scores), y)
+    if (scores.argmax(axis=1) == y).all():  # whatever the temperature, the lower the better
+        return {"temperature": None, "interval": None, "before": before, "after": before}
+    found = calibration.fit_temperature(scores, y)
+    held_out = calibration.held_out_temperatures(scores, y)
+    after = _measured(calibration.probabilities_at(scores, held_out), y)
+    return {"temperature": found.value, "interval": [found.low, found.high], "before": before, "after": after}
+
+
+def _measured(p: np.ndarray, y: np.ndarray) -> Measured:
+    found = calibration.measure(p, y)
+    nll, brier, error = (list(values) for values in (found.nll, found.brier, found.error))
+    return {"nll": nll, "brier": brier, "error": error, "error_by_chance": found.error_by_chance}
+
+
+def _steps(probabilities: np.ndarray, y: np.ndarray) -> list[selective.Step]:
+    return selective.steps(selective.certainty(probabilities), probabilities.argmax(axis=1) == y)
+
+
+def _energies(logits: np.ndarray) -> list[float] | None:
+    """Return the energies of the samples, rising, at most a thousand of them; None where there is one score."""
+    if logits.shape[1] == 1:
+        return None
+    scores = logits.astype(np.float64)
+    found = np.sort(-np.logaddexp.reduce(scores, axis=1))
+    if len(found) > _MOST_ENERGIES:
+        found = found[np.linspace(0, len(found) - 1, _MOST_ENERGIES).round().astype(int)]
+    kept: list[float] = found.tolist()
+    return kept
+
+
+def answered(result: Evaluation, limits: Caution, *, task: str, by: str) -> Answered:
+    """Return how many samples of an evaluation are answered within the limits that the option `by` set, and how."""
+    probabilities = get_task(task).probabilities(result.logits).numpy()
+    given = ~limits.is_unsure(probabilities, result.temperature)
+    right = given & (probabilities.argmax(axis=1) == result.y.reshape(-1).numpy())
+    n, n_right = int(given.sum()), int(right.sum())
+    interval = list(wilson_interval(n_right, n)) if n else [0.0, 1.0]
+    return Answered(by=by, count=n, right=n_right, accuracy_interval_95=interval)

@@ -1,0 +1,222 @@
+"""`dlw calibrate`, and answers that are unsure: what is kept in a run changes predictions, and can be left out."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+
+import pytest
+
+from dlworkflow.cli.app import main
+from dlworkflow.metrics.selective import SHARES
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    """A run of blobs with 200 validation samples, blobs-blobs-001, and one of a line without any; change nothing."""
+    folder = tmp_path_factory.mktemp("calibrate") / "runs"
+    of_blobs = ["blobs", "--val-fraction", "0.25", "--epochs", "30"]
+    for arguments in (of_blobs, ["line", "--epochs", "2"]):
+        quiet = io.StringIO()
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), pytest.raises(SystemExit) as ended:
+            main(["train", *arguments, "--runs-dir", str(folder)])
+        assert ended.value.code == 0, quiet.getvalue()
+    return folder
+
+
+@pytest.fixture
+def blobs(in_tmp, trained_once):
+    shutil.copytree(trained_once, in_tmp / "runs")
+    return in_tmp / "runs" / "blobs-blobs-001"
+
+
+@pytest.fixture
+def found(dlw, blobs):
+    """What `dlw calibrate` finds of the run."""
+    answer = dlw("calibrate", "blobs", "--format", "json")
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)
+
+
+@pytest.fixture
+def predict(dlw, blobs):
+    """Predict three points, far apart, as JSON."""
+
+    def run(*options):
+        answer = dlw("predict", "-", "--run", "blobs", "--format", "json", *options, stdin="-6,-6\n0,1\n40,40\n")
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    return run
+
+
+def change(blobs, **values):
+    file = blobs / "calibration-val.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def steps(answered, wrong):
+    """Steps of which the first answers `answered` samples above the certainty of 2."""
+    kept = {"threshold": 2.0, "answered": answered, "wrong": wrong}
+    return [kept, *({**kept, "answered": 0, "wrong": 0} for _ in SHARES[1:])]
+
+
+def test_predictions_are_calibrated_from_then_on_with_the_same_labels(predict, blobs, found):
+    change(blobs, temperature=3.0)
+    before, after = predict("--uncalibrated"), predict()
+
+    assert [each["label"] for each in before] == [each["label"] for each in after]
+    assert all(old["probability"] > new["probability"] for old, new in zip(before, after, strict=True))
+
+
+def test_a_run_whose_calibration_is_removed_predicts_as_before(dlw, predict, blobs):
+    before = predict()
+    dlw("calibrate", "blobs")
+    answer = dlw("calibrate", "blobs", "--uncalibrated")
+
+    assert predict() == before
+    assert "its calibration is removed" in answer.err
+    assert "nothing is removed" in dlw("calibrate", "blobs", "--uncalibrated").err
+
+
+def test_a_calibration_has_what_is_measured_and_where(found):
+    assert (found["samples"], found["split"], found["chosen_on_it"]) == (200, "val", True)
+    assert found["before"]["nll"][1] < found["before"]["nll"][0] < found["before"]["nll"][2]
+    assert len(found["steps"]) == len(SHARES)
+
+
+def test_an_evaluation_has_the_temperature_and_the_loss_after_it(dlw, blobs, found):
+    change(blobs, temperature=3.0)
+    calibrated, not_calibrated = (
+        json.loads(dlw("evaluate", "blobs", "--no-plots", "--format", "json", *options).out)
+        for options in ((), ("--uncalibrated",))
+    )
+
+    assert (calibrated["temperature"], not_calibrated["temperature"]) == (3.0, None)
+    assert calibrated["loss"] > not_calibrated["loss"]
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ("blobs", "has no validation split to calibrate on; train with --val-fraction 0.2, or name labelled data"),
+        ("line", "for one class per sample; the task of line-line-001 is regression"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_one_line(dlw, blobs, run, words):
+    summary = json.loads((blobs / "summary.json").read_text())
+    del summary["samples"]["val"]
+    (blobs / "summary.json").write_text(json.dumps(summary))
+
+    answer = dlw("calibrate", run)
+    assert (answer.code, len(answer.complaints)) == (2, 1)
+    assert words in answer.err
+
+
+def test_other_weights_are_not_calibrated_and_this_is_said(dlw, predict, blobs, found):
+    change(blobs, epoch=7, temperature=3.0)
+    answer = dlw("predict", "0", "1", "--run", "blobs")
+
+    assert predict() == predict("--uncalibrated")
+    assert "calibrated for other weights (epoch 7)" in answer.err
+
+
+def test_a_damaged_calibration_is_named_and_can_be_left_out(dlw, predict, blobs, found):
+    change(blobs, temperature=-1)
+
+    assert "calibration-val.json' is damaged: temperature is -1" in dlw("predict", "0", "1", "--run", "blobs").err
+    assert predict("--uncalibrated")
+
+
+def test_answers_below_a_confidence_are_unsure(predict, blobs):
+    every = predict()
+    answers = predict("--min-confidence", "0.999")
+
+    assert [each["unsure"] for each in answers] == [each["probability"] < 0.999 for each in every]
+    assert {each["unsure"] for each in answers} == {True, False}
+    assert [each["label"] for each in answers if each["unsure"]] == [None] * sum(each["unsure"] for each in answers)
+    assert [each["top"] for each in answers] == [each["top"] for each in every]
+
+
+def test_a_limit_of_errors_takes_the_threshold_that_was_tested(predict, blobs, found):
+    change(blobs, steps=steps(200, 0), temperature=None)
+    answers = predict("--max-error", "5%")
+
+    assert [each["unsure"] for each in answers] == [
+        each["probability"] <= 1 / (1 + 2.718281828**-2) for each in answers
+    ]
+
+
+def test_the_promise_is_in_words(dlw, blobs, found):
+    change(blobs, steps=steps(150, 0))
+    answer = dlw("predict", "0", "1", "--run", "blobs", "--max-error", "5%")
+
+    assert "of the most certain 75 % of the 200 validation samples, 0 % are answered wrongly" in answer.err
+    assert "at most 5 % are wrong" in answer.err
+    assert "the best epoch was chosen on the same samples" in answer.err
+
+
+def test_too_few_samples_for_a_limit_make_every_answer_unsure(dlw, predict, blobs, found):
+    answer = dlw("predict", "0", "1", "--run", "blobs", "--max-error", "0.5%")
+
+    assert "every answer is unsure: 200 validation samples cannot promise at most 0.5 % errors" in answer.err
+    assert "it takes 1,058 samples at least" in answer.err
+    assert {each["unsure"] for each in predict("--max-error", "0.5%")} == {True}
+
+
+def test_a_table_and_a_csv_show_what_is_unsure(dlw, predict, blobs):
+    options = ("0", "1", "--run", "blobs", "--min-confidence", "0.999999")
+    label = predict()[1]["label"]
+    [row] = csv.DictReader(io.StringIO(dlw("predict", *options, "--format", "csv").out))
+
+    assert f"unsure ({label})" in dlw("predict", *options).out
+    assert (row["label"], row["unsure"], row["likeliest"]) == ("", "True", label)
+
+
+def test_inputs_that_are_like_no_known_one_are_unsure(predict, blobs, found):
+    change(blobs, familiar=[-float(n) for n in range(10, -10, -1)])
+    familiar = [each["familiarity"] for each in predict("--reject-unknown")]
+    energies_rise = sorted(found["familiar"])
+
+    assert found["familiar"] == energies_rise
+    assert all(0 < each <= 1 for each in familiar)
+    assert [each["unsure"] for each in predict("--reject-unknown")] == [each < 0.05 for each in familiar]
+
+
+def test_an_evaluation_counts_what_is_answered(dlw, blobs, found):
+    change(blobs, steps=steps(150, 0))
+    answer = dlw("evaluate", "blobs", "--no-plots", "--max-error", "5%")
+    data = json.loads((blobs / "evaluation.json").read_text())
+
+    assert data["answered"]["by"] == "--max-error 5%"
+    assert 0 < data["answered"]["right"] <= data["answered"]["count"] <= data["samples"]
+    assert f"with --max-error 5%, {data['answered']['count']} of {data['samples']} samples are answered" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--max-error", "5"), "not '5'; did you mean 5%?"),
+        (("--max-error", "0"), "must be a share between 0 and 1, as 0.05 or 5%, not '0'"),
+        (("--max-error", "100%"), "must be a share between 0 and 1"),
+        (("--min-confidence", "sure"), "must be a share between 0 and 1"),
+        (("--min-confidence", "0.8", "--max-error", "5%"), "--min-confidence: not with --max-error"),
+        (("--max-error", "5%"), "is not calibrated with its best weights; run `dlw calibrate"),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_wrong_limit_is_one_line(dlw, blobs, command, options, words):
+    inputs = ("0", "1", "--run", "blobs") if command == "predict" else ("blobs", "--no-plots")
+
+    answer = dlw(command, *inputs, *options)
+    assert answer.code in (1, 2)
+    assert words in answer.complaints[-1]
+
+
+def test_a_task_without_one_class_is_never_unsure(dlw, blobs):
+    answer = dlw("predict", "1", "--run", "line", "--min-confidence", "0.8")
+
+    assert "--min-confidence: for one class per sample; the task of run 'line-line-001' is regression" in answer.err
