@@ -102,6 +102,14 @@ def test_the_interval_of_a_difference_has_a_width_where_no_sample_is_answered_di
     assert (value, low, high) == pytest.approx((0, -0.036, 0.036), abs=0.001)
 
 
+@pytest.mark.parametrize("n", [40, 75, 2_000])
+def test_the_interval_of_a_difference_excludes_zero_exactly_where_the_exact_test_does(n):
+    for only_a in range(12):
+        for only_b in range(only_a, 25):
+            given = answers(n, only_a, only_b)
+            assert (difference_interval(*given).low > 0) == (mcnemar(*given).p <= 0.05)
+
+
 def test_the_interval_of_a_difference_ends_at_one():
     assert difference_interval([False] * 4, [True] * 4).high <= 1
 

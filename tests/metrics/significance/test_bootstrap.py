@@ -37,8 +37,6 @@ def run_of(kind, n, n_classes=3, strength=2.5):
     """Return a function that draws the score of a run, or the difference of two alike, and its true value."""
     if kind == "loss":
         return lambda rng: of_mean(losses(rng, n)), 0.412
-    if kind == "r2":
-        return lambda rng: of_r2(truth := rng.normal(size=n), truth + rng.normal(size=n)), 0.0
     of = f1_of if "F1" in kind else of_roc_auc
     if "difference" not in kind:
         true = of(*scores_of_classes(np.random.default_rng(9), 60_000, n_classes, strength)).value
@@ -67,16 +65,6 @@ def share_held(draw, true, draws, resamples):
 )
 def test_an_interval_holds_the_truth_about_as_often_as_it_says(kind, n, n_classes, least):
     assert share_held(*run_of(kind, n, n_classes), draws=200, resamples=250) >= least
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("n", [75, 300, 1000])
-@pytest.mark.parametrize("kind", ["F1", "F1 difference", "AUC", "AUC difference", "loss", "r2"])
-def test_a_thousand_intervals_hold_the_truth_about_as_often_as_they_say(kind, n):
-    held = share_held(*run_of(kind, n), draws=1_000, resamples=1_000)
-    print(f"{kind} {n}: {held:.3f}")  # noqa: T201 - the guide's table
-
-    assert held >= {("loss", 75): 0.87, ("loss", 300): 0.92}.get((kind, n), 0.925)
 
 
 def test_the_interval_of_a_mean_is_that_of_scipy():

@@ -105,7 +105,24 @@ def test_over_seeds_says_which_test_it_is_and_what_that_can_reach():
     found = over_seeds(np.arange(6) / 10, np.arange(6) / 10 + [0.1, 0.2, 0.1, 0.2, 0.1, 0.2], paired=True)
 
     assert (found.test, found.p, found.smallest_p) == ("permutation", 0.03125, 0.03125)
-    assert found[1:4] == pytest.approx((0.15, 0.0925, 0.2075), abs=0.0001)
+    assert found[1:4] == pytest.approx((0.15, 0.1, 0.2))
+
+
+@pytest.mark.parametrize("n", [6, 9, 25])
+def test_the_interval_over_seeds_excludes_zero_exactly_where_the_test_does(n):
+    rng = np.random.default_rng(n)
+    found = [over_seeds(np.zeros(n), rng.normal(rng.uniform(0, 2), size=n), paired=True) for _ in range(60)]
+    clear = [each for each in found if abs(each.p - 0.05) > 0.01 or n < 21]  # beyond 20 both are sampled
+
+    assert 10 < sum(each.p <= 0.05 for each in clear) < 60
+    assert all((each.low > 0 or each.high < 0) == (each.p <= 0.05) for each in clear)
+
+
+def test_the_interval_over_seeds_holds_the_truth_as_often_as_it_says():
+    differences = np.random.default_rng(0).standard_t(2, size=(1_500, 8))
+    found = [over_seeds(np.zeros(8), each, paired=True) for each in differences]
+
+    assert np.mean([each.low <= 0 <= each.high for each in found]) == pytest.approx(0.953, abs=0.015)
 
 
 def test_fewer_seeds_are_tested_with_welch():

@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from dlworkflow.metrics.significance import holm, letters
 
-few = settings(max_examples=80, derandomize=True, deadline=None)
+few = settings(max_examples=50, derandomize=True, deadline=None)
 
 
 @st.composite
@@ -20,9 +20,9 @@ def tables(draw):
     return n_rows, draw(st.sets(st.sampled_from(pairs))) if pairs else set()
 
 
-@pytest.mark.parametrize("p_values", [[0.3], [0.01, 0.04, 0.03, 0.005], [1.0, 0.5, 0.9], [0.02, 0.02, 0.0, 0.02]])
-def test_holm_is_that_of_statsmodels(p_values):
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+def test_holm_is_that_of_statsmodels():
+    for p_values in ([0.3], [0.01, 0.04, 0.03, 0.005], [1.0, 0.5, 0.9], [0.02, 0.02, 0.0, 0.02]):
+        assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 def test_holm_of_nothing_is_nothing():

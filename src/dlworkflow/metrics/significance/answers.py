@@ -65,15 +65,19 @@ def difference_interval(right_a: ArrayLike, right_b: ArrayLike, *, level: float 
     """Return the accuracy of b less that of a on the same samples, and its confidence interval.
 
     A normal interval after one sample is added to each of the two counts that differ, so that it has a width also where
-    a and b are right on the same samples. Source: D. G. Bonett, R. M. Price, J. Educational and Behavioral Statistics
-    37 (2012). Raises ValueError for arrays of different length or without a sample.
+    a and b are right on the same samples. It ends at 0 where it would exclude it and McNemar's exact test does not.
+    Source: D. G. Bonett, R. M. Price, J. Educational and Behavioral Statistics 37 (2012). Raises ValueError for arrays
+    of different length or without a sample.
     """
     a, b = _same_samples(right_a, right_b)
     n, z = len(a) + 2, NormalDist().inv_cdf((1 + level) / 2)
     only_a, only_b = ((a & ~b).sum() + 1) / n, ((b & ~a).sum() + 1) / n
     middle = only_b - only_a
     half = z * math.sqrt((only_a + only_b - middle**2) / n)
-    return Interval(float(b.mean() - a.mean()), max(-1.0, float(middle - half)), min(1.0, float(middle + half)))
+    low, high = max(-1.0, float(middle - half)), min(1.0, float(middle + half))
+    if mcnemar(a, b).p > 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Interval(float(b.mean() - a.mean()), low, high)
 
 
 def two_groups(right_1: int, n_1: int, right_2: int, n_2: int) -> Groups:

@@ -2,7 +2,7 @@
 
 The percentile interval, of samples to which two are added that nobody drew, one right and one wrong (where a score is
 one of right and wrong), moved by twice the bias that the resamples show. It is chosen by simulation, which
-`tests/metrics/significance/test_bootstrap.py` repeats: the corrected ones (BCa, bootstrap-t) hold the truth less often
+the tests repeat: the corrected ones (BCa, bootstrap-t) hold the truth less often
 where few samples make the whole difference of two runs.
 Source: B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 """
