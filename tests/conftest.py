@@ -394,3 +394,55 @@ def write_onnx():
         return path
 
     return write
+
+
+@pytest.fixture
+def answered(tmp_path):
+    """Make a finished run with stored answers to samples of three classes, right where `right` is true."""
+    from dlworkflow.runs import EvaluationSummary, Run
+
+    def make(right=(), *, name="m", seed=1, data="d", files=None, fingerprint=None, classes="abc", **changes):
+        truth = changes.pop("truth", [index % len(classes) for index in range(len(right))])
+        losses = [0.25 if hit else 2.0 for hit in right]
+        rows = [
+            {
+                "index": index,
+                **({"file": files[index]} if files else {}),
+                "truth": classes[label],
+                "prediction": classes[label if hit else (label + 1) % len(classes)],
+                "loss": loss,
+            }
+            for index, (label, hit, loss) in enumerate(zip(truth, right, losses, strict=True))
+        ]
+        return make_of("multiclass", [*classes], rows, name, seed, data, fingerprint, **changes)
+
+    def make_of(task, classes, rows, name="m", seed=1, data="d", fingerprint=None, **changes):
+        settings = {"name": data, "batch_size": 32, "data_dir": None}
+        config = {"model": {"name": name}, "data": settings, "optimizer": {"name": "sgd"}, "loss": "l", "epochs": 1}
+        known = {"config": config | {"seed": seed}, "data": data, "task": task, "classes": classes, "kind": "tabular"}
+        known |= {"n_outputs": len(classes) or 1, "baseline": None, "in_shape": [2], "transform": None}
+        known |= {
+            "samples": {"train": 8, "test": len(rows) or 9},
+            "source": "nowhere",
+            "parameters": 3,
+            "device": "cpu",
+        }
+        best = {"epoch": 1, "train_loss": 1.0, "train_acc": 0.5, "test_loss": 1.0, "test_acc": changes.pop("acc", 0.5)}
+        known |= {"threads": 1, "chosen_on": "test", "best": best, "last": best} | changes
+        run = Run.create(tmp_path / "runs", f"{name}-{data}", summary=known, config="", environment={})
+        run.log_epochs([{"epoch": 1, "lr": 0.1, "seconds": 0.1, **best}])
+        run.update_summary(status="finished", seconds=0.1)
+        about = {"weights": "best", "epoch": 1, "split": "test", "data_changed": False, "skipped": 0, "warnings": []}
+        about |= {"task": task, "samples": len(rows), "metrics": {}, "confused_pairs": []}
+        losses = [row["loss"] for row in rows]
+        report = EvaluationSummary(
+            **{"run": run.name, **about, "loss": sum(losses) / len(losses) if losses else None},
+            classes=[{"label": label} for label in classes],
+            samples_fingerprint=fingerprint,
+        )
+        if rows:
+            run.write_found(report, {"predictions": rows})
+        return run
+
+    make.of = make_of
+    return make

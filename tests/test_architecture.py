@@ -248,6 +248,8 @@ analysis/diagnosis: errors files/notebook files/text registry config config/comm
 analysis/embedding: errors
 analysis/embedding_figure: errors data/protocol metrics/multilabel metrics/report plotting/embedding plotting/points
     inference/features inference/predictor analysis/embedding analysis/scored_data
+analysis/difference_text: files/numbers metrics/significance analysis/differences
+analysis/differences: errors files/notebook metrics/significance runs
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
     data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
     analysis/scored_data
@@ -289,7 +291,7 @@ cli/colours:
 cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
     models/recipes cli/options
 cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs
-    cli/tables
+    cli/tables files/text cli/tested analysis/differences
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/sweep
     analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
@@ -337,6 +339,7 @@ cli/sweep: errors files/numbers config config/flags data plotting runs/cells tra
     cli/runs cli/sweep_lines cli/tables
 cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
 cli/tables: errors files/numbers files/text cli/colours cli/fitting cli/options
+cli/tested: runs/cells runs/comparison analysis/difference_text analysis/differences cli/options cli/tables runs
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command
     cli/model_trace cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/choice training/distributed

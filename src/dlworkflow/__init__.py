@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.diagnosis import diagnose as diagnose
     from dlworkflow.analysis.diagnosis.of_run import RunDiagnosis as RunDiagnosis
     from dlworkflow.analysis.diagnosis.of_run import diagnose_run as diagnose_run
+    from dlworkflow.analysis.differences import Differences as Differences
+    from dlworkflow.analysis.differences import compare_answers as compare_answers
+    from dlworkflow.analysis.differences import compare_over_seeds as compare_over_seeds
     from dlworkflow.analysis.evaluation import evaluate_run as evaluate_run
     from dlworkflow.analysis.evaluation import report_run as report_run
     from dlworkflow.analysis.export import ExportedModel as ExportedModel
@@ -123,6 +126,11 @@ _HOMES = {  # where each public name lives
     "analysis.diagnosis.of_run": (
         "RunDiagnosis",
         "diagnose_run",
+    ),
+    "analysis.differences": (
+        "Differences",
+        "compare_answers",
+        "compare_over_seeds",
     ),
     "analysis.evaluation": (
         "evaluate_run",

@@ -52,15 +52,23 @@ def plain_and_coloured(dlw, runs, monkeypatch):
 
 
 @pytest.mark.parametrize("width", [None, "60"])
-def test_the_best_of_compared_runs_is_in_colour(width, dlw, plain_and_coloured, monkeypatch):
-    dlw("train", "circles_v2", "--epochs", "1")
+def test_of_compared_runs_those_are_in_colour_that_no_other_is_better_than(
+    width, answered, plain_and_coloured, monkeypatch
+):
+    runs = [answered(right) for right in ([True] * 40 + [False] * 20, [True] * 60, [True] * 59 + [False])]
     if width:
         monkeypatch.setenv("COLUMNS", width)
-    plain, coloured = plain_and_coloured("compare", "circles_v2-circles-001", "circles_v2-circles-002")
+    plain, coloured = plain_and_coloured("compare", *(run.path for run in runs))
 
-    [best] = [line for line in coloured.out.splitlines() if "\x1b[32m" in line and "circles_v2" in line]
-    assert "circles_v2-circles-001" in best  # which was trained twice as long
+    green = [CODES.sub("", line).split()[0] for line in coloured.out.splitlines() if "\x1b[32m" in line]
+    assert green == [run.name for run in runs[1:]]
     assert CODES.sub("", coloured.out) == plain.out
+
+
+def test_of_runs_that_are_not_told_apart_none_is_in_colour(answered, plain_and_coloured):
+    plain, coloured = plain_and_coloured("compare", answered([True] * 9).path, answered([True] * 8 + [False]).path)
+
+    assert coloured.out == plain.out
 
 
 def test_no_run_is_best_among_those_of_several_data_sets(plain_and_coloured):

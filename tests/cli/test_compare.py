@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -239,3 +241,127 @@ def test_runs_chosen_on_the_test_data_are_named_where_others_have_validation_dat
     dlw("train", "blobs", "--epochs", "1", "--val-fraction", "0.2")
 
     assert "best epoch (of blobs-blobs-001): the lowest test loss" in dlw("compare").err
+
+
+def told_apart(answered):
+    """Two runs, the first of which is better by more than chance."""
+    return answered([True] * 60), answered([True] * 40 + [False] * 20)
+
+
+def test_two_named_runs_are_tested_by_itself(dlw, answered):
+    good, bad = told_apart(answered)
+
+    assert f"{good.name} got 20 right that {bad.name} missed" in dlw("compare", good.path, bad.path).out
+
+
+@pytest.mark.parametrize("arguments", [["--no-test"], ["--format", "csv"], ["--format", "json"]])
+def test_programs_get_no_tests_unasked_and_nobody_where_they_are_switched_off(arguments, dlw, answered):
+    good, bad = told_apart(answered)
+
+    assert "letters" not in dlw("compare", good.path, bad.path, bad.path, *arguments).out
+
+
+def test_runs_that_are_not_named_are_tested_where_that_is_asked(dlw, in_tmp, answered):
+    told_apart(answered)
+
+    assert "McNemar" not in dlw("compare").out
+    assert "McNemar" in dlw("compare", "--test").out
+
+
+def test_of_three_runs_the_table_has_letters_beside_the_score_and_what_they_mean(dlw, answered):
+    runs = [*told_apart(answered), answered([False] * 20 + [True] * 40)]
+    lines = dlw("compare", *(run.path for run in runs), "--columns", "run,test_acc,letters").out.splitlines()
+
+    assert [line.split()[-1] for line in lines[2:5]] == ["a", "b", "b"]
+    assert lines[6].startswith("letters: rows that share one are not told apart by their accuracy (exact McNemar test")
+    assert "Holm's correction for 3 pairs" in lines[6]
+
+
+def test_json_has_every_pair_where_tests_are_asked_for(dlw, answered):
+    good, bad = told_apart(answered)
+    found = rows_of(dlw("compare", good.path, bad.path, "--test", "--format", "json"))
+
+    assert [row["run"] for row in found["rows"]] == [good.name, bad.name]
+    assert [(pair["only_a"], pair["only_b"]) for pair in found["tests"]["pairs"]] == [(0, 20)]
+
+
+def test_the_command_for_a_run_without_answers_is_on_stderr_and_the_others_are_tested(dlw, answered):
+    good, bad = told_apart(answered)
+    none = answered()
+    answer = dlw("compare", good.path, bad.path, none.path)
+
+    assert "got 20 right" in answer.out
+    assert f"store them with: dlw evaluate {none.path} --no-plots" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [([], "needs two runs"), ([{"data": "e"}], "of other data"), ([{"right": ()}], "dlw evaluate ")],
+    ids=["one run", "other data", "no answers"],
+)
+def test_what_cannot_be_tested_though_it_was_asked_for_is_one_line(others, words, dlw, answered):
+    runs = [answered([True] * 9), *(answered(**{"right": [True] * 9} | other) for other in others)]
+    answer = dlw("compare", *(run.path for run in runs), "--test")
+
+    assert answer.code == 1
+    [line] = [line for line in answer.complaints if line.startswith("dlw: --test: ")]
+    assert words in line
+
+
+def test_runs_of_other_data_are_compared_without_a_word_on_tests(dlw, answered):
+    runs = [answered([True] * 9), answered([True] * 9, data="e")]
+    answer = dlw("compare", *(run.path for run in runs))
+
+    assert (answer.code, "test" in answer.err.replace("test loss", "")) == (0, False)
+
+
+def test_of_many_runs_there_are_letters_and_no_table_of_pairs(dlw, in_tmp, answered):
+    for shift in range(8):
+        answered([(place * 7 + shift) % 10 > 3 for place in range(30)])
+    answer = dlw("compare", "--test")
+
+    assert "28 pairs" in answer.out
+    assert "told apart  " not in answer.out
+
+
+def over_seeds(answered, n):
+    for name, accuracy in (("m", 0.5), ("n", 0.7)):
+        for seed in range(n):
+            answered(name=name, seed=seed, acc=accuracy + 0.01 * seed)
+
+
+def test_rows_over_seeds_have_letters_and_the_test_is_named(dlw, in_tmp, answered):
+    over_seeds(answered, 6)
+    answer = dlw("compare", "--test")
+
+    assert (
+        "n has the better test accuracy over 6 seeds: chance alone makes as large a difference 1 time in 32"
+        in answer.out
+    )
+    assert "permutation test of the paired seeds" in answer.out
+
+
+def test_two_seeds_where_a_test_needs_six_are_refused_with_the_way_out(dlw, in_tmp, answered):
+    over_seeds(answered, 2)
+    answer = dlw("compare", "--test", "--over-seeds")
+
+    assert answer.code == 1
+    assert "'n', 'm': one or two seeds where a test needs six" in answer.complaints[-1]
+    assert answer.complaints[-1].endswith("dlw sweep ... --seeds 6")
+
+
+def test_the_split_of_stored_answers_is_chosen(dlw, answered):
+    good, bad = told_apart(answered)
+
+    assert "of the val split" in dlw("compare", good.path, bad.path, "--split", "val").err
+
+
+def test_tests_leave_torch_out(in_tmp, answered):
+    good, bad = told_apart(answered)
+    arguments = ["compare", str(good.path), str(bad.path)]
+    code = f"import sys\nfrom dlworkflow.cli.app import main\ntry: main({arguments})\nfinally: print('torch' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert "McNemar" in done.stdout
+    assert done.stdout.endswith("False\n")

@@ -8,7 +8,7 @@ import pytest
 
 from dlworkflow.errors import ConfigError
 from dlworkflow.runs import Run, best_epoch
-from dlworkflow.runs.comparison import all_columns, best_row, compare_runs, compare_seeds, sort_rows
+from dlworkflow.runs.comparison import all_columns, are_alike, compare_runs, compare_seeds, seed_scores, sort_rows
 
 
 def make_run(tmp_path, tests=(1.0,), accs=None, *, model="m", data="d", seed=1, status="finished", **settings):
@@ -138,32 +138,23 @@ def test_equal_rows_keep_their_order():
     assert [row["run"] for row in sort_rows(rows, "test_acc")] == ["a", "b", "c"]
 
 
-def test_of_several_folds_no_run_is_the_best():
-    rows = [{"data": "circles", "data.fold": fold, "test_loss": loss} for fold, loss in ((1, 0.5), (2, 0.4))]
+def test_rows_of_several_folds_or_data_sets_are_not_alike():
+    rows = [{"data": "circles", "data.fold": fold} for fold in (1, 2)]
 
-    assert best_row(rows) is None
-    assert best_row([row | {"data.fold": 1} for row in rows]) == 1
+    assert not are_alike(rows)
+    assert not are_alike([{"data": "circles"}, {"data": "moons"}])
+    assert are_alike([row | {"data.fold": 1} for row in rows])
+
+
+def test_seed_scores_are_those_of_the_rows_over_seeds(tmp_path):
+    runs = [make_run(tmp_path, (loss,), seed=seed, width=3) for seed, loss in ((1, 0.5), (2, 0.7))]
+
+    assert seed_scores(runs, "test_loss") == [{1: 0.5, 2: 0.7}]
 
 
 def with_settings(run, **settings):
     run.update_summary(config=run.summary().config | settings)
     return run
-
-
-@pytest.mark.parametrize(
-    ("losses", "best"),
-    [
-        (({"name": "huber", "delta": 0.5}, {"name": "huber", "delta": 0.5}), 1),
-        (("l1", {"name": "huber", "delta": 0.5}), None),
-        (({"name": "huber", "delta": 0.5}, {"name": "huber", "delta": 0.1}), None),
-    ],
-)
-def test_no_run_is_best_among_those_of_several_losses(tmp_path, losses, best):
-    runs = [
-        with_settings(make_run(tmp_path, (test,)), loss=loss) for test, loss in zip((2.0, 1.0), losses, strict=True)
-    ]
-
-    assert best_row(compare_runs(runs)) == best
 
 
 def test_a_loss_with_settings_and_one_without_differ_in_their_names(tmp_path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,9 +12,13 @@ from dlworkflow.cli.options import RUN_HELP, AtOption, OverwriteOption, RunsDirO
 from dlworkflow.cli.runs import explain_marks
 from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.errors import ConfigError, RunError, few, unknown
+from dlworkflow.files.text import json_text
 from dlworkflow.runs.cells import headings, pretty, pretty_seeds, shown_columns
 
-_NO_SETTINGS = ("run", "seeds", "status", "model", "data", "best_epoch", "baseline", "parameters", "seconds")
+if TYPE_CHECKING:
+    from dlworkflow.analysis.differences import Differences
+
+_NO_SETTINGS = ("run", "seeds", "status", "model", "data", "best_epoch", "baseline", "parameters", "seconds", "letters")
 
 
 def compare(
@@ -61,6 +65,17 @@ def compare(
             help="One row for runs that differ only in their seed: mean and standard deviation [default: off].",
         ),
     ] = False,
+    test: Annotated[
+        bool | None,
+        typer.Option(
+            "--test/--no-test",
+            help="Test whether the runs differ by more than chance: by the answers that `dlw evaluate` stored, or over "
+            "seeds [default: for two to six runs that are named].",
+        ),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", help="Split whose stored answers are tested: that of `dlw evaluate`.")
+    ] = "test",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save a figure of all runs: .png, .svg or .pdf [default: none].")
     ] = None,
@@ -76,8 +91,10 @@ def compare(
 
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
     """
+    from dlworkflow.cli.tested import is_by_itself, print_tests, run_names, tests_of, with_letters
     from dlworkflow.runs import list_runs, runs_folder
-    from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, sort_rows
+    from dlworkflow.runs.cells import row_names
+    from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, seed_scores, sort_rows
     from dlworkflow.training.sweep.folder import find_runs
 
     target = figure_file("--plot", plot, overwrite)
@@ -97,17 +114,32 @@ def compare(
     seeds = compare_seeds(found, where=conditions, **epoch)
     if over_seeds and not seeds:
         raise RunError(f"none of {len(rows)} runs has finished: there is nothing to average")
+    tested = None
+    if test or (test is None and is_by_itself(rows, names or (), output)):
+
+        def scores_of(metric: str) -> Sequence[Mapping[int, float]]:
+            return seed_scores(found, metric, where=conditions, **epoch)
+
+        tested = tests_of(found, rows, seeds, scores_of, sort=sort, split=split, only_seeds=over_seeds)
+        rows, seeds = with_letters(rows, run_names(rows), tested), with_letters(seeds, row_names(seeds), tested)
+    table: Any = {"sort": sort, "output": output, "is_whole": is_whole, "tested": tested}
     if over_seeds:
-        _print(seeds, _chosen(seeds, columns), sort, output, pretty_seeds, is_whole)
+        _print(seeds, _chosen(seeds, columns), pretty_seeds, row_names(seeds), **table)
     else:
         if columns is not None:
             settings = all_columns(found, where=conditions)
             rows = [every | row for every, row in zip(settings, rows, strict=True)]
-        _print(rows, _chosen(rows, columns), sort, output, pretty, is_whole)
+        _print(rows, _chosen(rows, columns), pretty, run_names(rows), **table)
         if output is Format.table and columns is None and any(row["seeds"] > 1 for row in seeds):
             typer.echo("\nover seeds, mean and standard deviation:")
             several = [row for row in seeds if row["seeds"] > 1]
-            _print(several, _chosen(several, None), None, output, pretty_seeds, is_whole)
+            names_of = dict(zip(map(id, seeds), row_names(seeds), strict=True))
+            own = [names_of[id(row)] for row in several]
+            _print(several, _chosen(several, None), pretty_seeds, own, **table | {"sort": None})
+    if tested is not None:
+        print_tests(tested, output)
+        if test and not tested.pairs:
+            raise RunError(f"--test: {'; '.join(tested.left_out) or 'needs two runs that have finished an epoch'}")
     on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
     if on_test:
         which = "" if len(on_test) == len(rows) else f" (of {few(on_test, quoted=False)})"
@@ -136,13 +168,19 @@ def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:
 def _print(
     rows: Sequence[dict[str, Any]],
     keys: Sequence[str],
+    cells: Callable[[dict[str, Any]], dict[str, Any]],
+    names: Sequence[str],
+    *,
     sort: str | None,
     output: Format,
-    cells: Callable[[dict[str, Any]], dict[str, Any]],
     is_whole: bool,
+    tested: Differences | None,
 ) -> None:
-    from dlworkflow.runs.comparison import best_row, sort_rows
+    """Print rows; `names` are what the tests call them."""
+    from dlworkflow.cli.tested import highlighted
+    from dlworkflow.runs.comparison import sort_rows
 
+    best = highlighted(rows, names, tested) if tested is not None else []
     column = ""
     if sort is not None:
         column = sort.replace(" ", "_")
@@ -154,11 +192,13 @@ def _print(
     if "over_batches" not in apart and any(row.get("over_batches") for row in rows):
         apart.append("over_batches")
     raw = [{key: row.get(key) for key in apart} for row in rows]
+    if tested is not None and output is Format.json:
+        typer.echo(json_text({"rows": raw, "tests": tested.to_data()}, indent=1))
+        return
     columns = headings(keys if output in (Format.table, Format.md) else apart)
-    first = [column, *_important(keys)]
-    shown = [cells(row) for row in rows]
-    look: Any = {"first": first, "whole": is_whole, "best": best_row(rows, column)}
-    print_table(shown, columns, output, raw, **look, every="`--columns all` prints every column")
+    look: Any = {"first": [column, *_important(keys)], "whole": is_whole}
+    look["best"] = [index for index, row in enumerate(rows) if any(row is one for one in best)]
+    print_table([cells(row) for row in rows], columns, output, raw, **look, every="`--columns all` prints every column")
     if output in (Format.table, Format.md):
         explain_marks(row for row in rows if set(row.get("over_batches", "").split()) & set(keys))
 
@@ -167,7 +207,7 @@ def _important(keys: Sequence[str]) -> list[str]:
     """Return the columns that a narrow terminal shows first: held-out scores, and settings where few differ."""
     held_out = [key for key in keys if key.startswith(("val_", "test_"))]
     settings = [key for key in keys if key not in _NO_SETTINGS and not key.startswith(("val_", "test_", "train_"))]
-    return ["status", *held_out, "best_epoch", *(settings if len(settings) <= 3 else ())]
+    return ["status", "letters", *held_out, "best_epoch", *(settings if len(settings) <= 3 else ())]
 
 
 def _with_deviations(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[str]:

@@ -116,7 +116,7 @@ def show(
             say("losses and accuracies are means over batches (averaging: batch); `dlw compare` has those over samples")
     cells = [pretty(row | {"epoch": int(row["epoch"])}) for row in rows]
     best = summary.best["epoch"] if summary.best and len(rows) > 1 else None
-    at = next((index for index, row in enumerate(rows) if row["epoch"] == best), None)
+    at = [index for index, row in enumerate(rows) if row["epoch"] == best]
     print_table(cells, headings(rows[0]), output, without_nan(rows), first=("test_loss", "test_acc"), best=at)
 
 

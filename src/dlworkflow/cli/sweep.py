@@ -208,7 +208,7 @@ def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: Figu
     else:
         columns = headings(dict.fromkeys(key for row in rows for key in row))
     raw = rows if output is Format.json else [row | {"runs": " ".join(row["runs"])} for row in rows]
-    best = 0 if len(rows) > 1 and rows[0][metric] is not None else None
+    best = [0] if len(rows) > 1 and rows[0][metric] is not None else []
     print_table([_cells(row) for row in rows], columns, output, raw, first=(metric,), best=best)
     if output in (Format.table, Format.md):
         explain_marks(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -45,17 +45,17 @@ def print_table(
     first: Sequence[str] = (),
     whole: bool = False,
     headed: bool = True,
-    best: int | None = None,
+    best: Collection[int] = (),
     every: str = "a wider terminal or `--format csv` shows every column",
 ) -> None:
     """Print rows as `render` does, a table no wider than the terminal.
 
     Columns that do not fit are left out, last those of `first`; a line on stderr says which, and how to see `every`
-    column. With `whole` nothing is left out; without `headed` the table has no headings. The row with the index `best`
-    is in colour on a terminal that has colours.
+    column. With `whole` nothing is left out; without `headed` the table has no headings. The rows with an index
+    in `best` are in colour on a terminal that has colours.
     """
-    if best is not None:
-        rows = [{**row, _BEST: "yes"} if index == best else row for index, row in enumerate(rows)]
+    if best:
+        rows = [{**row, _BEST: "yes"} if index in best else row for index, row in enumerate(rows)]
     width = output_width() if form is Format.table and not whole else None
     left_out: list[str] = []
     if width is not None:

@@ -10,6 +10,10 @@ from dlworkflow.files.numbers import number, percent
 BY_BATCH = "* a mean over batches, which overweights a short last batch: the run kept none over samples"
 """What the mark of a cell means."""
 
+_NO_SETTINGS, _SPLITS = ("model", "data", "seeds", "seconds", "over_batches"), ("train_", "test_", "val_")
+"""Keys of a row of `compare_seeds` that are no settings."""
+
+_LONGEST = 60  # characters of a row's name
 _HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches", "note")
 
 
@@ -21,6 +25,25 @@ def shown_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if all(row.get("status", "finished") == "finished" for row in rows):
         shown = [key for key in shown if key != "status"]
     return shown
+
+
+def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a name for each row of `compare_seeds`: the model and the settings in which the rows differ.
+
+    Where that is long, or the same for two rows, it is the number of the row.
+    """
+    settings = [
+        [f"{key}={value}" for key, value in row.items() if key not in _NO_SETTINGS and not key.startswith(_SPLITS)]
+        for row in rows
+    ]
+    models = len({row["model"] for row in rows}) > 1 or not all(settings)
+    names = [
+        " ".join([*([str(row["model"])] if models else []), *own]) for row, own in zip(rows, settings, strict=True)
+    ]
+    return [
+        name if len(name) <= _LONGEST and names.count(name) == 1 else f"row {number}"
+        for number, name in enumerate(names, start=1)
+    ]
 
 
 def headings(keys: Iterable[str]) -> dict[str, str]:

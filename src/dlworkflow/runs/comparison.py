@@ -72,17 +72,9 @@ def compare_seeds(
     Keys: model, data, seeds (how many), each metric as `<metric>` (mean) and `<metric>_sd` (sample standard deviation,
     None for one run), seconds, over_batches (of any of them), then the settings in which the groups differ.
     """
-    finished = [entry for entry in _entries(runs, by, where or {}, at) if entry.row["status"] == "finished"]
-    groups: dict[str, dict[Any, _Entry]] = {}
-    for entry in finished:
-        key = json.dumps(
-            {name: value for name, value in entry.settings.items() if name not in _OF_NO_GROUP}, sort_keys=True
-        )
-        groups.setdefault(key, {})[entry.settings.get("seed")] = entry
-    differing = [key for key in _differing(finished) if key != "seed"]
-    rows = []
-    for group in groups.values():
-        members = list(group.values())
+    rows, groups = [], _seed_groups(runs, by, where or {}, at)
+    differing = [key for key in _differing([entry for group in groups for entry in group]) if key != "seed"]
+    for members in groups:
         first = members[0]
         row: Row = {"model": first.row["model"], "data": first.row["data"], "seeds": len(members)}
         for key in (key for key in first.row if key in SCORES or key.startswith(_HELD_OUT)):
@@ -93,6 +85,31 @@ def compare_seeds(
         row["over_batches"] = " ".join(dict.fromkeys(" ".join(e.row["over_batches"] for e in members).split()))
         rows.append(row | {key: first.settings.get(key) for key in differing})
     return Rows(rows, first=("model", "data", "seeds", *SCORES, *differing))
+
+
+def seed_scores(
+    runs: Iterable[Run],
+    metric: str,
+    *,
+    by: str | None = None,
+    where: Mapping[str, str] | None = None,
+    at: Literal["best", "last"] = "best",
+) -> list[dict[int, float]]:
+    """Return a metric of each run by its seed, a dictionary for each row of `compare_seeds`."""
+    return [
+        {entry.settings["seed"]: entry.row[metric] for entry in group if entry.row.get(metric) is not None}
+        for group in _seed_groups(runs, by, where or {}, at)
+    ]
+
+
+def _seed_groups(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str) -> list[list[_Entry]]:
+    """Return the finished runs that differ only in their seed together; of those that repeat one, the newest."""
+    groups: dict[str, dict[Any, _Entry]] = {}
+    for entry in _entries(runs, by, where, at):
+        if entry.row["status"] == "finished":
+            own = {name: value for name, value in entry.settings.items() if name not in _OF_NO_GROUP}
+            groups.setdefault(json.dumps(own, sort_keys=True), {})[entry.settings.get("seed")] = entry
+    return [list(group.values()) for group in groups.values()]
 
 
 def all_columns(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) -> list[Row]:
@@ -120,25 +137,9 @@ def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
     return have + [row for row in rows if row.get(column) is None]
 
 
-def best_row(rows: Sequence[Row], column: str = "") -> int | None:
-    """Return the index of the best of several rows by a metric, by default the validation loss, else the test loss.
-
-    None where none is best: the rows are of several data sets or folds, by default of several losses, or have no such
-    number.
-    """
-    metric = column or ("val_loss" if any(row.get("val_loss") is not None for row in rows) else "test_loss")
-    scored = [row for row in rows if isinstance(row.get(metric), float)]
-    kinds = {_kind(row, with_loss=not column) for row in scored}
-    if len(scored) < 2 or len(kinds) > 1 or not metric.startswith(("train_", *_HELD_OUT)):
-        return None
-    best = sort_rows(scored, metric)[0]
-    return next(index for index, row in enumerate(rows) if row is best)
-
-
-def _kind(row: Row, *, with_loss: bool) -> str:
-    """Return what the numbers of a row are of: the data, its fold and, `with_loss`, the loss with its settings."""
-    keys = [key for key in row if with_loss and (key == "loss" or key.startswith("loss."))]
-    return json.dumps({key: row[key] for key in ("data", "data.fold", *sorted(keys)) if key in row}, default=str)
+def are_alike(rows: Sequence[Row]) -> bool:
+    """Return whether rows may be of the same samples: those of several data sets or folds are not."""
+    return len({(row.get("data"), row.get("data.fold")) for row in rows}) == 1
 
 
 def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:

@@ -1,0 +1,303 @@
+"""Which runs differ by more than chance: by their stored answers to the same samples, or by their scores over seeds.
+
+Joins run folders with `metrics.significance`; imports no torch, and numpy only where there is something to test.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlworkflow.errors import RunError, few
+from dlworkflow.files.notebook import Shown
+from dlworkflow.runs import Run
+
+if TYPE_CHECKING:
+    from dlworkflow.metrics.significance import Score
+    from dlworkflow.runs import Answers, Summary
+
+Row = dict[str, Any]
+Measure = Literal["accuracy", "subset accuracy", "loss", "mean absolute error"]
+
+LEVEL = 0.05
+"""Two rows differ where their p value, after the correction, is at most this."""
+
+FEWEST_SEEDS = 3
+"""Of each row: two do not show how much a score changes with the seed."""
+
+MOST_WITH_INTERVALS = 6
+"""Of more runs, pairs have no bootstrap intervals: 435 pairs of 30 runs would take minutes."""
+
+
+@dataclass(frozen=True)
+class Differences(Shown):
+    """What the tests of every pair of several runs (or rows of a table) found.
+
+    `names` are those tested, the best by `measure` first; `letters` are those of each name: two share one exactly where
+    they are not told apart at 5 % after Holm's correction. `pairs` has a row per pair: a and b (b has the better
+    `measure`), p, p_holm, differs, and what the test counted; differences are b less a. `n` is how many samples all
+    answered, None over seeds. `left_out` are sentences on runs that could not be tested. `optimism` is how much better
+    the best of three or more looks on these samples than it is, as it was chosen by them.
+    """
+
+    measure: str
+    names: tuple[str, ...] = ()
+    letters: dict[str, str] = field(default_factory=dict)
+    pairs: list[Row] = field(default_factory=list)
+    left_out: tuple[str, ...] = ()
+    n: int | None = None
+    split: str = "test"
+    what: str = "samples"
+    optimism: float | None = None
+
+    def __repr__(self) -> str:
+        told = sum(pair["differs"] for pair in self.pairs)
+        return f"Differences({self.measure}: {told} of {len(self.pairs)} pairs of {len(self.names)} differ)"
+
+    def shown_rows(self) -> list[Row]:
+        """Return what a notebook shows: a row per pair."""
+        return self.pairs
+
+    def to_data(self) -> Row:
+        """Return everything as JSON can hold it."""
+        return asdict(self)
+
+    @property
+    def best(self) -> list[str]:
+        """The names that are not told apart from the first."""
+        first = {*self.letters[self.names[0]]} if self.names else set()
+        return [name for name in self.names if {*self.letters[name]} & first and not self._differ(self.names[0], name)]
+
+    def _differ(self, first: str, second: str) -> bool:
+        return any(pair["differs"] for pair in self.pairs if {pair["a"], pair["b"]} == {first, second})
+
+
+def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
+    """Test every pair of runs on the samples of `split` that `dlw evaluate` stored their answers to.
+
+    Classes: the exact test of McNemar; numbers: a permutation of which run made which error. The p values are corrected
+    by Holm's method for how many pairs there are. A run is left out where it has no such answers, or answered other
+    samples than the others: `left_out` has the reason and the command that helps.
+    """
+    left_out: list[str] = []
+    stored = []
+    for run in dict.fromkeys(runs):
+        try:
+            stored.append(_Stored(run, run.summary(), run.answers(split, probabilities=False)))
+        except RunError as error:
+            left_out.append(str(error))
+    groups: list[list[_Stored]] = []
+    for one in stored:
+        same = next((group for group in groups if not _other_samples(group[0], one)), None)
+        groups.append([one]) if same is None else same.append(one)
+    tested = max(groups, key=len, default=[])  # the first of equals
+    for one in (one for group in groups if group is not tested for one in group):
+        left_out.append(_sentence(tested[0], one))
+    if len(tested) < 2:
+        return Differences("accuracy", left_out=tuple(left_out), split=split)
+    return _tested(tested, tuple(left_out))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A run with its summary and its answers."""
+
+    run: Run
+    summary: Summary
+    answers: Answers
+
+
+def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...]) -> Differences:
+    """Return the tests of all pairs of runs that answered the same samples."""
+    import numpy as np
+
+    from dlworkflow.metrics.significance import optimism_of_best
+
+    measure = _measure(stored)
+    values = np.stack([_values(one.answers, measure) for one in stored])  # (runs, n)
+    lowest = measure in ("loss", "mean absolute error")
+    order = sorted(range(len(stored)), key=lambda place: values[place].mean(), reverse=not lowest)
+    stored, values, names = [stored[place] for place in order], values[order], _names([stored[p].run for p in order])
+    pairs = []
+    for better, worse in combinations(range(len(stored)), 2):
+        row: Row = {"a": names[worse], "b": names[better]}
+        row |= _counted(values[worse], values[better], measure, LEVEL / math.comb(len(stored), 2))
+        if len(stored) <= MOST_WITH_INTERVALS:
+            row |= _intervals(stored[worse].answers, stored[better].answers, _same_loss(stored))
+        pairs.append(row)
+    first = stored[0]
+    return Differences(
+        measure,
+        tuple(names),
+        _lettered(names, pairs),
+        pairs,
+        left_out,
+        n=len(first.answers),
+        split=first.answers.split,
+        what="images" if first.summary.kind == "image" else "samples",
+        optimism=optimism_of_best(values, lowest=lowest) if len(stored) > 2 else None,
+    )
+
+
+def _measure(stored: Sequence[_Stored]) -> Measure:
+    """Return what is tested: numbers by the loss where all have the same, else by their distance from the truth."""
+    if stored[0].answers.classes:
+        return "subset accuracy" if stored[0].answers.task == "multilabel" else "accuracy"
+    return "loss" if _same_loss(stored) else "mean absolute error"
+
+
+def _same_loss(stored: Sequence[_Stored]) -> bool:
+    """Return whether the losses of these runs may be compared: one function, one scale of the targets, all finite."""
+    import numpy as np
+
+    kinds = [(one.summary.config["loss"], one.summary.target) for one in stored]
+    return kinds.count(kinds[0]) == len(kinds) and all(np.isfinite(one.answers.loss).all() for one in stored)
+
+
+def _values(answers: Answers, measure: str) -> Any:
+    """Return what is tested of each sample, (n,)."""
+    if measure == "loss":
+        return answers.loss
+    return answers.right if answers.classes else abs(answers.prediction - answers.truth)
+
+
+def _counted(a: Any, b: Any, measure: str, level: float) -> Row:
+    """Return the test of one pair, and how many samples would tell the two apart at a level."""
+    from dlworkflow.metrics.significance import difference_interval, mcnemar, permutation_of_pairs, samples_needed
+
+    if a.dtype != bool:
+        return {"p": permutation_of_pairs(a, b).p}
+    found, interval = mcnemar(a, b), difference_interval(a, b)
+    key = measure.replace(" ", "_")
+    return {
+        "only_a": found.only_a,
+        "only_b": found.only_b,
+        "p": found.p,
+        **{key: interval.value, f"{key}_low": interval.low, f"{key}_high": interval.high},
+        "samples_needed": samples_needed(found.n, found.only_a, found.only_b, level=level),
+    }
+
+
+def _intervals(a: Answers, b: Answers, with_loss: bool) -> Row:
+    """Return the paired bootstrap intervals of the differences of further scores."""
+    from dlworkflow.metrics.significance import bootstrap_intervals
+
+    of_a, of_b = _scores(a, with_loss), _scores(b, with_loss)
+    found = bootstrap_intervals({name: of_b[name] - of_a[name] for name in of_a})
+    return {f"{name}{end}": getattr(interval, key) for name, interval in found.items() for end, key in _ENDS.items()}
+
+
+_ENDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def _scores(answers: Answers, with_loss: bool) -> dict[str, Score]:
+    from dlworkflow.metrics.significance import of_f1_macro, of_f1_macro_labels, of_mean
+
+    found = {"loss": of_mean(answers.loss)} if with_loss else {}
+    if not answers.classes:
+        return found | {"mean_absolute_error": of_mean(abs(answers.prediction - answers.truth))}
+    if answers.task == "multilabel":
+        return {"f1_macro": of_f1_macro_labels(answers.truth, answers.prediction), **found}
+    return {"f1_macro": of_f1_macro(answers.truth, answers.prediction, len(answers.classes)), **found}
+
+
+def compare_over_seeds(
+    scores: Mapping[str, Mapping[int, float]], *, measure: str = "test_acc", lowest: bool = False, split: str = "test"
+) -> Differences:
+    """Test every pair of rows, each of which was trained with several seeds: {name: {seed: score}}.
+
+    Where two rows have the same seeds, and enough of them for the number of pairs, the differences of each seed are
+    permuted; else it is Welch's t test, from three seeds on. Which test it is does not depend on the scores. A row with
+    fewer seeds is left out. `lowest` says that a low score is the good one.
+    """
+    from dlworkflow.metrics.significance import over_seeds, seeds_needed
+
+    def mean(name: str) -> float:
+        return sum(scores[name].values()) / len(scores[name])
+
+    names = sorted(scores, key=mean, reverse=not lowest)
+    left_out = _few_seeds([name for name in names if len(scores[name]) < FEWEST_SEEDS])
+    names = [name for name in names if len(scores[name]) >= FEWEST_SEEDS]
+    pairs = []
+    every = [*combinations(names, 2)]
+    for better, worse in every:
+        by_seed = scores[worse], scores[better]
+        values = [[each[seed] for seed in sorted(each)] for each in by_seed]
+        found = over_seeds(*values, paired=by_seed[0].keys() == by_seed[1].keys(), comparisons=len(every))
+        row: Row = {"a": worse, "b": better, "difference": mean(better) - mean(worse), "p": 1.0}
+        if found is not None:  # else no score changes with the seed
+            row |= found._asdict()
+            row["seeds_needed"] = seeds_needed(*values, paired=found.test == "permutation", level=LEVEL / len(every))
+        pairs.append(row)
+    return Differences(measure, tuple(names), _lettered(names, pairs), pairs, left_out, split=split)
+
+
+def _few_seeds(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    return (
+        f"{few(names)}: one or two seeds where a test needs six, or three for one that takes scores to be spread like "
+        "a bell curve; train more with: dlw sweep ... --seeds 6",
+    )
+
+
+def _lettered(names: Sequence[str], pairs: list[Row]) -> dict[str, str]:
+    """Correct the p values of the pairs, and return the letters of the names."""
+    from dlworkflow.metrics.significance import holm, letters
+
+    for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
+        pair |= {"p_holm": p, "differs": p <= LEVEL}
+    places = {name: place for place, name in enumerate(names)}
+    differing = [(places[pair["b"]], places[pair["a"]]) for pair in pairs if pair["differs"]]
+    return dict(zip(names, letters(len(names), differing), strict=True))
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    """Return what runs are called: by name, of two with the same by path."""
+    names = [run.name for run in runs]
+    return [run.name if names.count(run.name) == 1 else str(run.path) for run in runs]
+
+
+def _other_samples(first: _Stored, second: _Stored) -> str:
+    """Return why two runs did not answer the same samples, nothing where they did.
+
+    Truth and files are compared; contents, where both evaluations have a digest of the same kind; else the data must
+    have one name.
+    """
+    import numpy as np
+
+    a, b = first.answers, second.answers
+    if a.task != b.task or a.classes != b.classes:
+        return f"its task is {b.task} with {_classes(b)}, the other's {a.task} with {_classes(a)}"
+    if len(a) != len(b):
+        return f"it answered {len(b):,} samples, the other {len(a):,}"
+    same = np.isclose(a.truth, b.truth, rtol=1e-5) if a.truth.dtype == float else a.truth == b.truth
+    if not same.all():
+        return "its samples have other labels, or another order"
+    by_name = a.files is not None and b.files is not None
+    if by_name and [*map(_file_name, a.files or ())] != [*map(_file_name, b.files or ())]:
+        return "its samples are other files, or in another order"
+    kinds = [fingerprint.partition(":") for one in (a, b) if (fingerprint := one.fingerprint)]
+    if len(kinds) == 2 and kinds[0][0] == kinds[1][0]:
+        return "" if kinds[0] == kinds[1] else "its samples are others: their digest differs"
+    return "" if by_name or first.summary.data == second.summary.data else "its samples are of other data"
+
+
+def _classes(answers: Answers) -> str:
+    return f"classes {few(answers.classes, 3)}" if answers.classes else "no classes"
+
+
+def _file_name(path: str) -> str:
+    return re.split(r"[/\\]", path)[-1]
+
+
+def _sentence(first: _Stored, other: _Stored) -> str:
+    """Return that a run answered other samples, and what to do."""
+    return (
+        f"{other.run.name} cannot be tested with {first.run.name}: {_other_samples(first, other)}; score both on the "
+        f"same data: dlw evaluate {other.run.path} --data PATH"
+    )

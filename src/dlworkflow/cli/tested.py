@@ -1,0 +1,105 @@
+"""What `dlw compare` prints of tests: letters in the tables, sentences below them, what could not be tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dlworkflow.cli.options import say
+from dlworkflow.cli.tables import Format, print_table
+
+if TYPE_CHECKING:
+    from dlworkflow.analysis.differences import Differences
+    from dlworkflow.runs import Run
+
+Row = dict[str, Any]
+
+MOST_BY_ITSELF = 6
+"""Runs that are named are tested unasked, up to this many."""
+
+
+def is_by_itself(rows: Sequence[Row], names: Sequence[str], output: Format) -> bool:
+    """Return whether runs are tested unasked: two to six that were named, of one data set, in a table for people."""
+    from dlworkflow.runs.comparison import are_alike
+
+    return bool(names) and output is Format.table and 2 <= len(rows) <= MOST_BY_ITSELF and are_alike(rows)
+
+
+def tests_of(
+    runs: Sequence[Run],
+    rows: Sequence[Row],
+    groups: Sequence[Row],
+    scores_of: Callable[[str], Sequence[Mapping[int, float]]],
+    *,
+    sort: str | None,
+    split: str,
+    only_seeds: bool,
+) -> Differences:
+    """Return the tests of the rows of `compare_seeds` where seeds allow them, else those of the runs' answers.
+
+    `scores_of` returns a metric of each group by seed.
+    """
+    from dlworkflow.analysis.differences import Differences, compare_answers, compare_over_seeds
+    from dlworkflow.runs.cells import row_names
+    from dlworkflow.runs.comparison import higher_is_better
+
+    found, names = Differences("accuracy"), row_names(groups)
+    several = [place for place, row in enumerate(groups) if row["seeds"] > 1]
+    if len(several) > 1:
+        metric = seed_metric([groups[place] for place in several], sort)
+        scores = scores_of(metric)
+        of_each = {names[place]: scores[place] for place in several}
+        found = compare_over_seeds(of_each, measure=metric, lowest=not higher_is_better(metric))
+    if found.pairs or only_seeds:
+        return found
+    finished = {row["path"] for row in rows if row.get("best_epoch") is not None}
+    return compare_answers([run for run in runs if str(run.path) in finished], split)
+
+
+def seed_metric(rows: Sequence[Row], sort: str | None) -> str:
+    """Return the metric by which rows are tested over seeds: that of --sort, else test accuracy, else test loss."""
+    column = (sort or "").replace(" ", "_")
+    chosen = [column] if column.startswith(("test_", "val_")) else []
+    return next((key for key in [*chosen, "test_acc"] if all(row.get(key) is not None for row in rows)), "test_loss")
+
+
+def with_letters(rows: Sequence[Row], names: Sequence[str], found: Differences) -> list[Row]:
+    """Return rows with their letters beside the score that was tested; of two tested rows a sentence says it all."""
+    if len(found.names) < 3 or not {*names} & {*found.names}:
+        return [*rows]
+    column = found.measure if found.n is None else "test_acc" if found.measure.endswith("accuracy") else "test_loss"
+    return [_with_letter(row, column, found.letters.get(name)) for row, name in zip(rows, names, strict=True)]
+
+
+def _with_letter(row: Row, column: str, letter: str | None) -> Row:
+    keys = list(row)
+    place = keys.index(column) + 1 if column in row else len(keys)
+    return {key: row[key] for key in keys[:place]} | {"letters": letter} | {key: row[key] for key in keys[place:]}
+
+
+def run_names(rows: Sequence[Row]) -> list[str]:
+    """Return what the tests call the runs: by name, of two with the same by path."""
+    names = [row["run"] for row in rows]
+    return [row["run"] if names.count(row["run"]) == 1 else row["path"] for row in rows]
+
+
+def highlighted(rows: Sequence[Row], names: Sequence[str], found: Differences) -> list[Row]:
+    """Return the rows that no other is better than by more than chance; none where that is all of them, or untested."""
+    best = found.best if len(found.best) < len(found.names) else []
+    return [row for row, name in zip(rows, names, strict=True) if name in best]
+
+
+def print_tests(found: Differences, output: Format) -> None:
+    """Print what the tests found for people: sentences, of a few runs a table of the pairs; what was not tested."""
+    from dlworkflow.analysis.difference_text import MOST_PAIRS, pair_columns, pair_rows, sentences
+
+    is_read = output in (Format.table, Format.md)
+    if found.pairs and is_read:
+        typer.echo("\n" + "\n".join(sentences(found)))
+    if is_read and 1 < len(found.pairs) <= MOST_PAIRS:
+        typer.echo()
+        print_table(pair_rows(found), pair_columns(found), output)
+    for reason in found.left_out:
+        say(f"not tested: {reason}")
