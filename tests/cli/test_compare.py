@@ -341,6 +341,17 @@ def test_rows_over_seeds_have_letters_and_the_test_is_named(dlw, in_tmp, answere
     assert "permutation test of the paired seeds" in answer.out
 
 
+def test_three_rows_over_seeds_have_letters_beside_their_scores(dlw, in_tmp, answered):
+    over_seeds(answered, 8)
+    for seed in range(8):
+        answered(name="o", seed=seed, acc=0.5 + 0.01 * (seed % 5))
+    columns = ["--columns", "model,test_acc,letters"]
+    lines = dlw("compare", "--test", "--over-seeds", "--sort", "test_acc", *columns).out.splitlines()
+
+    assert [line.split()[-1] for line in lines[2:5]] == ["a", "b", "b"]
+    assert "on the test split" in lines[6]
+
+
 def test_two_seeds_where_a_test_needs_six_are_refused_with_the_way_out(dlw, in_tmp, answered):
     over_seeds(answered, 2)
     answer = dlw("compare", "--test", "--over-seeds")
@@ -359,7 +370,8 @@ def test_the_split_of_stored_answers_is_chosen(dlw, answered):
 def test_tests_leave_torch_out(in_tmp, answered):
     good, bad = told_apart(answered)
     arguments = ["compare", str(good.path), str(bad.path)]
-    code = f"import sys\nfrom dlworkflow.cli.app import main\ntry: main({arguments})\nfinally: print('torch' in sys.modules)"
+    call = f"try: main({arguments})\nfinally: print('torch' in sys.modules)"
+    code = f"import sys\nfrom dlworkflow.cli.app import main\n{call}"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 

@@ -124,22 +124,22 @@ def compare(
         rows, seeds = with_letters(rows, run_names(rows), tested), with_letters(seeds, row_names(seeds), tested)
     table: Any = {"sort": sort, "output": output, "is_whole": is_whole, "tested": tested}
     if over_seeds:
-        _print(seeds, _chosen(seeds, columns), pretty_seeds, row_names(seeds), **table)
+        _print(seeds, columns, pretty_seeds, row_names(seeds), **table)
     else:
         if columns is not None:
             settings = all_columns(found, where=conditions)
             rows = [every | row for every, row in zip(settings, rows, strict=True)]
-        _print(rows, _chosen(rows, columns), pretty, run_names(rows), **table)
+        _print(rows, columns, pretty, run_names(rows), **table)
         if output is Format.table and columns is None and any(row["seeds"] > 1 for row in seeds):
             typer.echo("\nover seeds, mean and standard deviation:")
             several = [row for row in seeds if row["seeds"] > 1]
             names_of = dict(zip(map(id, seeds), row_names(seeds), strict=True))
             own = [names_of[id(row)] for row in several]
-            _print(several, _chosen(several, None), pretty_seeds, own, **table | {"sort": None})
+            _print(several, None, pretty_seeds, own, **table | {"sort": None})
     if tested is not None:
-        print_tests(tested, output)
         if test and not tested.pairs:
             raise RunError(f"--test: {'; '.join(tested.left_out) or 'needs two runs that have finished an epoch'}")
+        print_tests(tested, output)
     on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
     if on_test:
         which = "" if len(on_test) == len(rows) else f" (of {few(on_test, quoted=False)})"
@@ -167,7 +167,7 @@ def _chosen(rows: Sequence[dict[str, Any]], columns: str | None) -> list[str]:
 
 def _print(
     rows: Sequence[dict[str, Any]],
-    keys: Sequence[str],
+    chosen: str | None,
     cells: Callable[[dict[str, Any]], dict[str, Any]],
     names: Sequence[str],
     *,
@@ -176,10 +176,13 @@ def _print(
     is_whole: bool,
     tested: Differences | None,
 ) -> None:
-    """Print rows; `names` are what the tests call them."""
-    from dlworkflow.cli.tested import highlighted
+    """Print the `chosen` columns of rows; `names` are what the tests call them."""
+    from dlworkflow.cli.tested import highlighted, shows_letters
     from dlworkflow.runs.comparison import sort_rows
 
+    keys = _chosen(rows, chosen)
+    if chosen is None and not shows_letters(names, tested):
+        keys = [key for key in keys if key != "letters"]
     best = highlighted(rows, names, tested) if tested is not None else []
     column = ""
     if sort is not None:

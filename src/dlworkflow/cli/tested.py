@@ -65,12 +65,19 @@ def seed_metric(rows: Sequence[Row], sort: str | None) -> str:
     return next((key for key in [*chosen, "test_acc"] if all(row.get(key) is not None for row in rows)), "test_loss")
 
 
+FEWEST_WITH_LETTERS = 3
+"""Rows that are tested; of two a sentence has it all."""
+
+
 def with_letters(rows: Sequence[Row], names: Sequence[str], found: Differences) -> list[Row]:
-    """Return rows with their letters beside the score that was tested; of two tested rows a sentence says it all."""
-    if len(found.names) < 3 or not {*names} & {*found.names}:
-        return [*rows]
+    """Return rows with their letters beside the score that was tested, None of a row that was not."""
     column = found.measure if found.n is None else "test_acc" if found.measure.endswith("accuracy") else "test_loss"
     return [_with_letter(row, column, found.letters.get(name)) for row, name in zip(rows, names, strict=True)]
+
+
+def shows_letters(names: Sequence[str], found: Differences | None) -> bool:
+    """Return whether a table of these rows has a column of letters without being asked."""
+    return found is not None and len({*names} & {*found.names}) >= FEWEST_WITH_LETTERS
 
 
 def _with_letter(row: Row, column: str, letter: str | None) -> Row:

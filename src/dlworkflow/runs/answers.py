@@ -102,7 +102,7 @@ def read_answers(file: Path, evaluation: EvaluationSummary, *, again: str, proba
     except FileNotFoundError:
         raise RunError(f"{evaluation.run} has no {file.name}; store it with: {again}") from None
     except KeyError as error:
-        fault = f"it lacks {error}, or has a class that the evaluation has not"
+        fault = f"it has no column or class {error}"
     except (OSError, ValueError, csv.Error) as error:
         fault = first_line(error)
     raise damaged(repr(str(file)), f"{fault}; store new answers with: {again}")
@@ -113,6 +113,8 @@ def _answers_in(text: str, evaluation: EvaluationSummary, probabilities: bool) -
     import numpy as np
 
     head, *rows = csv.reader(io.StringIO(text), strict=True)
+    if any(len(row) != len(head) for row in rows):
+        raise ValueError("a line has fewer or more cells than the first")
     columns = dict(zip(head, zip(*rows, strict=True), strict=bool(rows)))
     answers = Answers(
         evaluation,

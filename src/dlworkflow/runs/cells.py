@@ -10,7 +10,7 @@ from dlworkflow.files.numbers import number, percent
 BY_BATCH = "* a mean over batches, which overweights a short last batch: the run kept none over samples"
 """What the mark of a cell means."""
 
-_NO_SETTINGS, _SPLITS = ("model", "data", "seeds", "seconds", "over_batches"), ("train_", "test_", "val_")
+_NO_SETTINGS, _SPLITS = ("model", "data", "seeds", "seconds", "over_batches", "letters"), ("train_", "test_", "val_")
 """Keys of a row of `compare_seeds` that are no settings."""
 
 _LONGEST = 60  # characters of a row's name
