@@ -6,6 +6,7 @@ import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dlworkflow.engine.loop import Evaluation
 from dlworkflow.errors import RunError
 from dlworkflow.files.notebook import Shown
 from dlworkflow.metrics.functions import wilson_interval
+from dlworkflow.metrics.intervals import of_different
 from dlworkflow.metrics.report import EvaluationReport, classification_warnings
 from dlworkflow.runs import EvaluationSummary, Run
 from dlworkflow.training.sweep.folder import FINISHED, Plan, Point, Sweep
@@ -175,17 +177,20 @@ def _all_of(scored: Sequence[_Scored], n: int) -> EvaluationReport:
         for index in one.indices
     ]
     report = replace(report, samples=[row | place for row, place in zip(report.samples, places, strict=True)])
-    if report.interval is not None and len(y) > n:
+    if len(y) > n:
         report = _of_different(report, n)
     known = [one.boosting * len(one.indices) for one in scored if one.boosting is not None]
     return with_boosting(report, sum(known) / len(y) if len(known) == len(scored) else None)
 
 
 def _of_different(report: EvaluationReport, n: int) -> EvaluationReport:
-    """Return a report with the interval of n samples, each of which was predicted several times."""
+    """Return a report with the intervals of n samples, each of which was predicted several times."""
+    scores = partial(of_different, report.scores, [row["index"] for row in report.samples])
+    if report.interval is None:
+        return replace(report, scores=scores)
     accuracy = report.accuracy or 0.0
     interval = wilson_interval(round(accuracy * n), n)
     answered = sorted({str(row["prediction"]) for row in report.samples})
     baseline, answer = report.baseline, report.baseline_answer
     warnings = classification_warnings(accuracy, answered=answered, interval=interval, baseline=baseline, answer=answer)
-    return replace(report, interval=interval, warnings=warnings)
+    return replace(report, interval=interval, warnings=warnings, scores=scores)

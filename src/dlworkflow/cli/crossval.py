@@ -216,15 +216,27 @@ def _print(result: CrossValidation, output: Format) -> None:
         what = "subset accuracy (every label right)" if report.thresholds else "accuracy"
         typer.echo(f"\n{what} {percent(report.accuracy)} over all {n}{each}")
         typer.echo(f"95 % confidence interval {low} to {high}, of {result.samples:,} samples")
+        typer.echo(f"over them too: {_other_scores(result)}")
         typer.echo(f"always answering {report.baseline_answer!r} scores {percent(report.baseline)}")
         if report.boosting is not None:
             typer.echo(f"gradient boosting scores {percent(report.boosting)} on the same folds")
         return
-    typer.echo(f"\nloss {number(report.loss)} over all {n}")
+    typer.echo(f"\nover all {n}: {_other_scores(result)}")
     if report.baseline is not None:
         typer.echo(f"always answering the training mean has a loss of {number(report.baseline)}")
     if report.boosting is not None:
         typer.echo(f"gradient boosting has a loss of {number(report.boosting)} on the same folds")
+
+
+def _other_scores(result: CrossValidation) -> str:
+    """Return loss and metrics of the table over all samples, with their intervals; not the accuracy."""
+    report = result.report
+    values: dict[str, Any] = {"loss": report.loss} | report.metrics
+    shown = {key: report.intervals[key] for key in result.mean if key in report.intervals}
+    return ", ".join(
+        f"{key.replace('_', ' ')} {_cell(key, values[key])} (95 % interval {_cell(key, low)} to {_cell(key, high)})"
+        for key, (low, high) in shown.items()
+    )
 
 
 def _cell(key: str, value: Any) -> str:

@@ -242,6 +242,8 @@ def _print(found: EvaluationSummary, report: EvaluationReport, output: Format) -
         row |= {"accuracy_low": report.interval[0], "accuracy_high": report.interval[1]}
     if found.answered is not None:
         row |= {"answered": found.answered["count"], "answered_right": found.answered["right"]}
+    for key, (low, high) in report.intervals.items() if output is not Format.table else ():
+        row |= {f"{key}_low": low, f"{key}_high": high}
     row |= {"baseline": report.baseline} | ({"boosting": report.boosting} if report.boosting is not None else {})
     if output is not Format.table:
         cells = {key: number(value) for key, value in row.items()}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,8 +23,12 @@ from dlworkflow.metrics.functions import (
     regression_metrics,
     wilson_interval,
 )
+from dlworkflow.metrics.intervals import intervals_of, scores_of_classes, scores_of_labels, scores_of_numbers
 from dlworkflow.metrics.multilabel import NO_LABELS, set_names
 from dlworkflow.metrics.per_class import ClassificationReport, classification_report, multilabel_report
+
+if TYPE_CHECKING:
+    from dlworkflow.metrics.significance import Score
 
 Row = dict[str, Any]
 
@@ -37,13 +42,13 @@ class EvaluationReport(Shown):
 
     `samples` has one row per sample, in the split's order: index, file (where there are files), truth, prediction,
     probability of the prediction, loss. `probabilities` (n, classes) are those of all classes. `interval` is the 95 %
-    confidence interval of the accuracy. `matrix` counts, with the true class by row. `settings` are those of metrics
+    confidence interval of the accuracy (Wilson's). `matrix` counts, with the true class by row. `settings` are those of metrics
     that differ from their defaults.
 
     Where a sample has several labels, truth and prediction are these as `cat|dog`, the probability is that of the
     least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes.
     There and for a regression, `baseline_metrics` are what the baseline's answer scores. Of a table, `boosting` is the
-    score of scikit-learn's gradient boosting.
+    score of scikit-learn's gradient boosting. `scores` returns those that have `intervals`.
     """
 
     task: str
@@ -55,6 +60,7 @@ class EvaluationReport(Shown):
     report: ClassificationReport | None = None
     matrix: list[list[int]] | None = None
     interval: tuple[float, float] | None = None
+    scores: Callable[[], Mapping[str, Score]] = dict
     baseline: float | None = None
     baseline_answer: str | None = None
     boosting: float | None = None
@@ -76,6 +82,11 @@ class EvaluationReport(Shown):
     def accuracy(self) -> float | None:
         """The fraction of samples that are predicted rightly, with all their labels; None of a regression."""
         return self.report.accuracy if self.report is not None else None
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """The 95 % intervals of the loss and of metrics, {name: (low, high)}, by bootstrap; computed when asked for."""
+        return intervals_of(self.scores())
 
     def confused_pairs(self, most: int = 5) -> list[Row]:
         """Return the most frequent errors: truth, prediction, count, share of the samples of the true class."""
@@ -113,6 +124,7 @@ class EvaluationReport(Shown):
             "metrics": self.metrics,
             "metric_settings": self.settings or None,
             "accuracy_interval_95": self.interval,
+            "intervals_95": self.intervals or None,
             "baseline": self.baseline,
             "baseline_answer": self.baseline_answer,
             "baseline_metrics": self.baseline_metrics,
@@ -162,7 +174,8 @@ def make_report(
         metrics, warnings = regression_metrics(y, logits, settings), regression_warnings(loss, baseline)
         if constant is not None:
             known["baseline_metrics"] = regression_metrics(y, constant.expand_as(y), settings)
-        return EvaluationReport(task.name, loss, metrics, _samples(files, values, losses), warnings=warnings, **known)
+        known |= {"warnings": warnings, "scores": partial(scores_of_numbers, metrics, y, logits, losses)}
+        return EvaluationReport(task.name, loss, metrics, _samples(files, values, losses), **known)
     probabilities = task.probabilities(logits)
     if task.name == "multilabel":
         thresholds = tuple(thresholds) or (0.5,) * len(classes)
@@ -175,6 +188,7 @@ def make_report(
         certain = torch.where(answered, probabilities, 1 - probabilities).min(dim=1).values
         counted: dict[str, Any] = {"thresholds": thresholds}
         counted["report"] = multilabel_report(y, probabilities, thresholds, classes)
+        counted["scores"] = partial(scores_of_labels, metrics, y, answered, losses)
     else:
         metrics = classification_metrics(y, probabilities, settings)
         accuracy = metrics["accuracy"] or 0.0
@@ -183,6 +197,7 @@ def make_report(
         certain = probabilities.max(dim=1).values
         counted = {"matrix": confusion_matrix(truth, prediction, len(classes)).tolist()}
         counted["report"] = classification_report(truth, prediction, classes)
+        counted["scores"] = partial(scores_of_classes, metrics, truth, probabilities, losses)
     interval = wilson_interval(round(accuracy * len(y)), len(y))
     values = {"truth": truths, "prediction": answers, "probability": certain.tolist()}
     return EvaluationReport(

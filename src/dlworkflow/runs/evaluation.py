@@ -40,6 +40,8 @@ class EvaluationSummary(Found, Shown):
     metrics: dict[str, Any]
     metric_settings: dict[str, Any] | None = None
     accuracy_interval_95: list[float] | None = None
+    intervals_95: dict[str, list[float]] | None = None
+    """The bootstrap's intervals of the loss and of other metrics, (low, high) each."""
     baseline: float | None = None
     baseline_answer: str | None = None
     baseline_metrics: dict[str, float | None] | None = None

@@ -17,8 +17,10 @@ PAIR_COLUMNS = {"truth": "truth", "prediction": "taken for", "count": "times", "
 
 
 def metric_columns(found: EvaluationSummary) -> dict[str, str]:
-    """Return {key: heading} of the table of metrics, with a column for the baseline where it has metrics."""
+    """Return {key: heading} of the table of metrics: those of intervals and of the baseline where there are any."""
     columns = {"what": f"{found.split} split", "value": "value"}
+    if found.intervals_95:
+        columns["interval"] = "95 % interval"
     if found.baseline_metrics is not None:
         columns["baseline"] = f"always {found.baseline_answer!r}" if found.classes else "the training mean"
     return columns
@@ -28,10 +30,13 @@ def metric_rows(found: EvaluationSummary) -> list[Row]:
     """Return the cells of the table of metrics, a row each."""
     row: Row = {"samples": found.samples, "loss": found.loss, **found.metrics}
     of_baseline = (found.baseline_metrics or {}) | {"loss": None if found.classes else found.baseline}
+    accuracy = "subset_accuracy" if found.thresholds else "accuracy"
+    intervals = (found.intervals_95 or {}) | {accuracy: found.accuracy_interval_95}
     return [
         {
             "what": key.replace("_", " "),
             "value": score_text(key, value),
+            "interval": " to ".join(score_text(key, end) for end in intervals.get(key) or ()),
             "baseline": score_text(key, of_baseline.get(key)),
         }
         for key, value in row.items()

@@ -78,7 +78,9 @@ def headline(summary: Summary, scored: Scored) -> list[str]:
     if not found.classes:
         what = (summary.columns or {}).get("target", "the value")
         error, constant = found.metrics.get("mae"), (found.baseline_metrics or {}).get("mae")
-        own = f"{trained}, predicts {what} of {n} with a mean absolute error of {number(error)}."
+        ends = (found.intervals_95 or {}).get("mae")
+        interval = f" (95 % confidence interval {' to '.join(map(number, ends))})" if ends else ""
+        own = f"{trained}, predicts {what} of {n} with a mean absolute error of {number(error)}{interval}."
         return [own] + ([f"Always answering the training mean has {number(constant)}."] if constant else [])
     accuracy = found.metrics.get("subset_accuracy" if found.thresholds else "accuracy")
     rightly = "every label" if found.thresholds else "the class"
