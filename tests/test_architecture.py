@@ -105,10 +105,11 @@ data/tables: errors files/paths registry engine/losses engine/target_scale engin
 metrics: metrics/functions
 metrics/calibration:
 metrics/functions: errors registry metrics/multilabel
+metrics/intervals: metrics/significance
 metrics/multilabel: files/text
 metrics/per_class: files/text metrics/functions metrics/multilabel
-metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/multilabel
-    metrics/per_class
+metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/intervals
+    metrics/multilabel metrics/per_class metrics/significance
 metrics/selective:
 metrics/significance: registry metrics/functions
 plotting: registry
@@ -239,7 +240,7 @@ analysis/calibration: errors engine/loop engine/tasks metrics/calibration metric
     runs/calibration runs/evaluation inference/caution analysis/evaluation analysis/scored_data
 analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
 analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
-    metrics/functions metrics/report runs training/sweep analysis/evaluation analysis/scored_data
+    metrics/functions metrics/intervals metrics/report runs training/sweep analysis/evaluation analysis/scored_data
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data

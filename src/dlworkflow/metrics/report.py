@@ -42,8 +42,8 @@ class EvaluationReport(Shown):
 
     `samples` has one row per sample, in the split's order: index, file (where there are files), truth, prediction,
     probability of the prediction, loss. `probabilities` (n, classes) are those of all classes. `interval` is the 95 %
-    confidence interval of the accuracy (Wilson's). `matrix` counts, with the true class by row. `settings` are those of metrics
-    that differ from their defaults.
+    confidence interval of the accuracy (Wilson's). `matrix` counts, with the true class by row. `settings` are those of
+    metrics that differ from their defaults.
 
     Where a sample has several labels, truth and prediction are these as `cat|dog`, the probability is that of the
     least certain label, accuracy counts samples with every label right, and `thresholds` are those of the classes.

@@ -36,6 +36,9 @@ def number_folder(new: Path, stem: str) -> Path:
 
 
 def of_split(name: str, split: str) -> str:
-    """Return the name of a file about a split: `errors.csv`, `errors-val.csv`; the test split is not named."""
+    """Return the name of a file about a split: `errors.csv`, `errors-val.csv`.
+
+    The test split is not named, and neither are the folds of a cross-validation, all that its folder has.
+    """
     stem, dot, suffix = name.partition(".")
-    return name if split == "test" else f"{stem}-{safe_name(split)}{dot}{suffix}"
+    return name if split in ("test", "out-of-fold") else f"{stem}-{safe_name(split)}{dot}{suffix}"
