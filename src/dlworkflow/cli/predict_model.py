@@ -151,7 +151,8 @@ def from_exported(path: str, weights: str, device: str | None) -> OnnxPredictor:
 
     predictor = OnnxPredictor.from_file(path)
     about = predictor.description
-    say(f"model {path}: {about.model} of run {about.run} {chosen_weights(about.weights, None, predictor.backend)}")
+    which = chosen_weights(about.weights, None, predictor.backend, [predictor.temperature])
+    say(f"model {path}: {about.model} of run {about.run} {which}")
     return predictor
 
 

@@ -6,6 +6,7 @@ torch.
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -75,11 +76,11 @@ class BasePredictor(ABC):
     transform: Pipeline | None
     thresholds: tuple[float, ...]
     columns: Columns | None
-    run: Run | None
-    weights: str
-    temperature: float | None
-    tta: TTA | None
-    caution: Caution | None
+    run: Run | None = None
+    weights: str = "best"
+    temperature: float | None = None
+    tta: TTA | None = None
+    caution: Caution | None = None
 
     @property
     @abstractmethod
@@ -125,9 +126,11 @@ class BasePredictor(ABC):
     def _mirrored(self, tta: TTA) -> Self:
         """Return the same with a test-time augmentation that it can have."""
 
-    @abstractmethod
     def _with_caution(self, caution: Caution) -> Self:
         """Return the same with this caution. Raises ConfigError where it cannot tell what is needed for it."""
+        found = copy.copy(self)
+        object.__setattr__(found, "caution", caution)  # a predictor may be a frozen dataclass
+        return found
 
     @abstractmethod
     def _of_pixels(self, images: np.ndarray) -> Answers:

@@ -112,7 +112,7 @@ class OnnxPredictor(BasePredictor):
     def _with_caution(self, caution: Caution) -> OnnxPredictor:
         if caution.energies is not None:
             raise ConfigError("--reject-unknown: takes the raw scores, which an ONNX file does not give; use torch")
-        return replace(self, caution=caution)
+        return super()._with_caution(caution)
 
     def _of_pixels(self, images: np.ndarray) -> Answers:
         ways = [images] if self.tta is None else [images, np.ascontiguousarray(images[..., ::-1])]

@@ -181,9 +181,6 @@ class Predictor(BasePredictor):
         model = with_tta(own, tta, self.task, kind=self.kind, owner=self.name)
         return replace(self, model=model, temperature=None, tta=tta)
 
-    def _with_caution(self, caution: Caution) -> Predictor:
-        return replace(self, caution=caution)
-
     def logits(self, inputs: Tensor) -> Tensor:
         """Return raw scores (n, n_outputs) on the CPU for preprocessed inputs (n, *in_shape) float32.
 

@@ -43,6 +43,11 @@ def sentences(found: CalibrationSummary) -> list[str]:
             f"{name}, confidence and accuracy are {gap:.1f} points apart; where probabilities are true, chance alone "
             f"makes that up to {chance:.1f} on {found.source}"
         )
+    if found.after["nll"][0] > found.before["nll"][0]:
+        lines.append(
+            "on samples that it was not found on, the temperature makes probabilities no better: leave it out with "
+            "--uncalibrated"
+        )
     if found.samples < _FEW:
         lines.append(f"{found.source} are few: more of them would say more ({_FEW} or so)")
     return lines
@@ -53,10 +58,12 @@ def _of_temperature(temperature: float, interval: Sequence[float]) -> list[str]:
     change = "less sure" if temperature > 1 else "surer"
     found = [f"temperature {short(temperature)}{spread}: predictions are {change} than before, with the same labels"]
     if not spread:
-        found.append(
-            "this is the limit of what is looked for: the scores say "
-            + ("nothing about the classes" if temperature > 1 else "less than they could")
+        why = (
+            "say nothing about the classes"
+            if temperature > 1
+            else "are small for how often it is right: train it longer"
         )
+        found.append(f"no temperature between the limits is better than this one; the model's scores {why}")
     elif interval[0] <= 1 <= interval[1]:
         found.append("1, which changes nothing, is within the interval: nothing says that the model was miscalibrated")
     return found

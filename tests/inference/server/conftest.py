@@ -27,7 +27,7 @@ class Brightness(BasePredictor):
     def __init__(self, before=lambda: None):
         self.batches, self.before = [], before
 
-    def with_tta(self, tta):
+    def _mirrored(self, tta):
         return self
 
     def _of_pixels(self, images):

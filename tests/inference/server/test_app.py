@@ -386,3 +386,12 @@ def test_it_can_be_mounted_in_an_application_of_another(predictors, image, ask):
     outer.mount("/food", make_app(predictors.Brightness()))
 
     assert ask(outer, "POST", "/food/predict", files=files(image())).status_code == 200
+
+
+def test_an_unsure_answer_has_no_label_and_keeps_the_likeliest_classes(predictors, image, ask):
+    app = make_app(predictors.Brightness().cautious(min_confidence=0.9))
+    answer = ask(app, "POST", "/predict", files=files(image(255), image(140)))
+
+    sure, unsure = answer.json()["predictions"]
+    assert (sure["label"], sure["unsure"]) == ("light", False)
+    assert (unsure["label"], unsure["unsure"], unsure["top"][0]["label"]) == (None, True, "light")

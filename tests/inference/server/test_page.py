@@ -51,6 +51,9 @@ PEOPLE = Columns(
 )
 PREDICTORS = {
     "pets": lambda: predictor("multiclass", 2.0, 1.0, 0.0, classes=("cat", "dog", "rat")),
+    "unsure": lambda: predictor("multiclass", 2.0, 1.0, 0.0, classes=("cat", "dog", "rat")).cautious(
+        min_confidence=0.8
+    ),
     "many": lambda: predictor("multiclass", *(torch.arange(101, 0, -1) / 10).tolist(), classes=MANY),
     "labels": lambda: predictor(
         "multilabel", 3.0, 0.1, -3.0, classes=("cat", "dog", "rat"), thresholds=(0.5, 0.6, 0.01)
@@ -144,6 +147,13 @@ def image(paint, tmp_path):
 
 def test_an_image_in_gives_a_label_out(page, image):
     assert page().give(image).text("#answer") == "cat, 66.5 %"
+
+
+def test_an_unsure_answer_is_called_so_with_the_likeliest_class(page, image):
+    hand = page("unsure").give(image)
+
+    assert hand.text("#answer") == "Unsure; likeliest cat, 66.5 %"
+    assert len(hand.bars()) == 3
 
 
 def test_the_probability_of_each_class_is_written_beside_its_bar(page, image):
