@@ -12,8 +12,10 @@ import sys
 import tarfile
 import threading
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -446,3 +448,57 @@ def answered(tmp_path):
 
     make.of = make_of
     return make
+
+
+@dataclass(frozen=True)
+class Mislabelled:
+    """Photos of two classes in `folder / "photos"`, some with wrong labels, and what was found about these."""
+
+    folder: Path
+    found: Any
+    dark: str = "披萨"
+    bright: str = "牛排"
+    wrong: tuple[str, str] = ("dark-03.png", "bright-05.png")
+    """Files in the folder of the other class; the first is in its own folder, too, under the name `again`."""
+    again: str = "dark-again.png"
+    settings: ClassVar[dict[str, Any]] = {
+        "model": "fashion_mnist_v0",
+        "image_size": 8,
+        "epochs": 30,
+        "lr": 0.1,
+        "threads": 1,
+    }
+
+    def write(self) -> None:
+        """Write 15 dark and 15 bright images of 40x40 pixels, 12 of each for training."""
+        draws = np.random.default_rng(0)
+        for split, n in (("train", 12), ("test", 3)):
+            for kind, level, label, other in (
+                ("dark", 60, self.dark, self.bright),
+                ("bright", 190, self.bright, self.dark),
+            ):
+                for number in range(n):
+                    file = f"{kind}-{number:02d}.png"
+                    place = self.folder / "photos" / split
+                    place /= other if split == "train" and file in self.wrong else label
+                    place.mkdir(parents=True, exist_ok=True)
+                    pixels = draws.integers(level - 40, level + 40, (40, 40, 3), np.uint8)
+                    Image.fromarray(pixels).save(place / file)
+        train = self.folder / "photos" / "train"
+        shutil.copy(train / self.bright / self.wrong[0], train / self.dark / self.again)
+
+
+@pytest.fixture(scope="session")
+def mislabelled(tmp_path_factory):
+    """Photos with wrong labels and the cross-validation that found them, in `runs` beside them; change nothing."""
+    import torch
+
+    import dlworkflow as dlw
+
+    made = Mislabelled(tmp_path_factory.mktemp("mislabelled"), None)
+    made.write()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    found = dlw.find_label_errors(made.folder / "photos", folds=3, runs_dir=made.folder / "runs", **made.settings)
+    torch.set_num_threads(before)
+    return replace(made, found=found)

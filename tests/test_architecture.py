@@ -34,6 +34,7 @@ files:
 files/locking:
 files/notebook: files/text
 files/numbers: files/text
+files/outside: errors files/paths files/writing
 files/paths: errors
 files/text:
 files/writing: errors files/locking
@@ -144,6 +145,7 @@ runs/folder: errors files/locking files/notebook files/paths files/writing runs/
 runs/naming:
 runs/history: errors files/paths runs/stored
 runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/naming runs/stored
+runs/labels: runs/found runs/stored
 runs/notes: errors files/locking files/paths files/writing runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored
@@ -258,11 +260,16 @@ analysis/export: errors files/paths files/text files/writing registry/user_files
     inference/export inference/predictor inference/stored analysis/scored_data
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
+analysis/label_errors: errors files/notebook files/paths files/text files/writing registry registry/user_code config
+    engine/tasks data data/check data/folders data/images data/protocol data/shards data/splits data/tables runs
+    runs/answers runs/finding training/choice training/job training/settings training/sweep inference/features
+    inference/predictor inference/rebuild analysis/cross_validation analysis/evaluation analysis/report
+    analysis/scored_data files/outside runs/labels
 analysis/report: _version errors files/numbers files/paths files/text files/writing registry registry/user_code
     config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions metrics/multilabel
     metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/evaluation_text runs/notes
     inference/stored analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation
-    analysis/figures analysis/run_figures
+    analysis/figures analysis/run_figures analysis/scored_data files/outside runs/labels
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report metrics/selective plotting plotting/grid plotting/points runs inference/predictor
     analysis/data_figures analysis/embedding_figure analysis/scored_data
@@ -294,10 +301,13 @@ cli/command: errors files/paths registry/user_code config config/command_line co
 cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs
     cli/tables files/text cli/tested analysis/differences
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
-cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/sweep
-    analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
+cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/job
+    training/sweep analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
-    cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables
+    cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables cli/data_labels
+cli/data_labels: errors files/numbers files/text registry/user_code config config/flags data data/splits
+    metrics/multilabel runs training/sweep analysis/report cli/command cli/crossval cli/options cli/sweep cli/tables
+    cli/train analysis/label_errors files/outside runs/labels
 cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text files/writing data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/numbers files/text data data/check data/images data/protocol data/splits metrics/functions

@@ -307,7 +307,8 @@ def reader(tmp_path_factory):
                 path = root / "food" / split / name / f"{index}.jpg"
                 Image.fromarray(noise.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(path)
                 labels.append(f"food/{split}/{name}/{index}.jpg,{name},{split}")
-    (root / "labels.csv").write_text("\n".join(labels))
+    for name in ("labels.csv", "corrected.csv"):
+        (root / name).write_text("\n".join(labels))
     images = [line.split(",")[0] for line in labels[1:]]
     tags = [f"{image},{'pizza' if number % 2 else 'pizza|steak'}" for number, image in enumerate(images)]
     (root / "tags.csv").write_text("\n".join(["path,labels", *tags]))

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.evaluation import report_run as report_run
     from dlworkflow.analysis.export import ExportedModel as ExportedModel
     from dlworkflow.analysis.export import export_run as export_run
+    from dlworkflow.analysis.label_errors import LabelErrors as LabelErrors
+    from dlworkflow.analysis.label_errors import find_label_errors as find_label_errors
     from dlworkflow.analysis.report import write_report as write_report
     from dlworkflow.config import TrainConfig as TrainConfig
     from dlworkflow.course.figures import display_random_images as display_random_images
@@ -139,6 +141,10 @@ _HOMES = {  # where each public name lives
     "analysis.export": (
         "ExportedModel",
         "export_run",
+    ),
+    "analysis.label_errors": (
+        "LabelErrors",
+        "find_label_errors",
     ),
     "analysis.report": ("write_report",),
     "config": ("TrainConfig",),

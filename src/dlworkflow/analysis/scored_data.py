@@ -75,11 +75,13 @@ def load_splits(
     data_dir: str | None = None,
     on_bad: OnBad | None = None,
     without_folds: bool = False,
+    whole: bool = False,
 ) -> Splits:
     """Load the data that a run was trained on, by its own settings, `on_bad` as given.
 
-    `without_folds` gives the whole training data and the own test split of a run whose test split is a fold. Raises
-    DataError when the data is not there, and RunError when its classes are no longer those of the run.
+    `without_folds` gives the whole training data and the own test split of a run whose test split is a fold; `whole`
+    gives those of any run, with what it held out for validation. Raises DataError when the data is not there, and
+    RunError when its classes are no longer those of the run.
     """
     summary = run.summary()
     take_code(run)
@@ -87,7 +89,7 @@ def load_splits(
     settings = {key: value for key, value in stored.items() if key not in DataSettings.model_fields}
     settings |= _on_bad(stored["name"], on_bad)
     splits = data.load(stored["name"], data_dir=data_dir or stored["data_dir"], offline=offline, **settings)
-    chosen = ("limit",) if without_folds and stored.get("folds") else SELECTION
+    chosen = ("limit",) if whole or (without_folds and stored.get("folds")) else SELECTION
     splits = select(splits, **{key: stored[key] for key in chosen if key in stored})
     if list(splits.classes) != summary.classes:
         raise RunError(

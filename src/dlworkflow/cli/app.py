@@ -47,7 +47,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "list": ("list:list_", "List all that can be named, with one line of help each."),
     "models": ("models:models", "List the models."),
     "summary": ("models:summary", "Print a model layer by layer."),
-    "data": ("data:app", "List, inspect, check, shard and fetch data sets."),
+    "data": ("data:app", "List, inspect, check, shard and fetch data sets, and find wrong labels."),
     "config": ("config:config", "Explain a setting, or list all of them."),
     "doctor": ("doctor:doctor", "Report what this machine has and what is missing."),
     "guide": ("guide:guide", "List the pages of the guide, print one, or search them."),

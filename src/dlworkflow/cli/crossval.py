@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.cross_validation import CrossValidation
     from dlworkflow.config import Layer, SweepSettings
     from dlworkflow.runs import Summary
+    from dlworkflow.training.job import Job
     from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 
 
@@ -127,11 +128,7 @@ def _made(
     from dlworkflow.training.sweep.folds import plan_folds
 
     plan, settings, job = plan_folds(layers, folds=folds, repeats=repeats, offline=offline)
-    n = sum(map(len, (job.splits.train, job.splits.test)))  # type: ignore[arg-type]
-    n += len(job.splits.val) if job.config.data.val_fraction is not None else 0  # type: ignore[arg-type]
-    again = f", {repeats} times" if repeats > 1 else ""
-    say(f"model   {job.config.model.name}")
-    say(f"data    {job.splits.name}: {n:,} training samples in {folds} folds{again}, {job.splits.source}")
+    say_folds(job, folds, repeats)
     for note in job.splits.selected[:-1]:
         say(f"note    {note}")
     if dry_run:
@@ -142,17 +139,9 @@ def _made(
 
 def _run(found: Sweep, settings: SweepSettings, retry_failed: bool, output: Format, resumed: bool) -> None:
     """Train what is left, and print the result once every fold has one."""
-    lines = _FoldLines(found, settings, resumed)
-    plan, stop = lines.run(retry_failed=retry_failed)
-    failed = [point for point in plan.points if point.status == "failed"]
-    if plan.waiting():
-        lines.say_what_is_left(plan, stop)
+    plan = finish_folds(FoldLines(found, settings, resumed), retry_failed=retry_failed)
+    if plan is None:
         return
-    if failed:
-        raise RunError(
-            f"{len(failed)} of {len(plan.points)} runs failed; the first: {failed[0].reason}; train them again with: "
-            f"{lines.to_resume('--retry-failed')}"
-        )
     from dlworkflow.analysis.cross_validation import read_cross_validation
 
     result = read_cross_validation(found, plan, device=str(plan.base.get("device", "auto")))
@@ -172,7 +161,30 @@ def _run(found: Sweep, settings: SweepSettings, retry_failed: bool, output: Form
     say(f"predict with all {len(plan.points)} models: {predict}")
 
 
-class _FoldLines(SweepLines):
+def say_folds(job: Job, folds: int, repeats: int = 1) -> None:
+    """Print which model is cross-validated on what."""
+    n = sum(map(len, (job.splits.train, job.splits.test)))  # type: ignore[arg-type]
+    n += len(job.splits.val) if job.config.data.val_fraction is not None else 0  # type: ignore[arg-type]
+    again = f", {repeats} times" if repeats > 1 else ""
+    say(f"model   {job.config.model.name}")
+    say(f"data    {job.splits.name}: {n:,} training samples in {folds} folds{again}, {job.splits.source}")
+
+
+def finish_folds(lines: FoldLines, *, retry_failed: bool = False) -> Plan | None:
+    """Train what is left of a cross-validation; None where it was stopped early. Raises RunError for failed folds."""
+    plan, stop = lines.run(retry_failed=retry_failed)
+    if plan.waiting():
+        lines.say_what_is_left(plan, stop)
+        return None
+    if failed := [point for point in plan.points if point.status == "failed"]:
+        raise RunError(
+            f"{len(failed)} of {len(plan.points)} runs failed; the first: {failed[0].reason}; train them again with: "
+            f"{lines.to_resume('--retry-failed')}"
+        )
+    return plan
+
+
+class FoldLines(SweepLines):
     """The lines of a sweep whose runs are folds."""
 
     command, heading = "crossval", "folds"

@@ -1,4 +1,4 @@
-"""`dlw data list`, `info`, `show`, `check`, `shard` and `get`: what data there is and what is in it."""
+"""`dlw data list`, `info`, `show`, `check`, `shard`, `labels` and `get`: what data there is and what is in it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from dlworkflow.cli.command import Commands, takes_code
+from dlworkflow.cli.data_labels import labels
 from dlworkflow.cli.data_options import DataSetOption, check_settings_of, load_data, settings_of
 from dlworkflow.cli.data_shard import shard
 from dlworkflow.cli.data_text import class_rows, constant_line, head_cells, image_lines, place_text, report_lines
@@ -30,7 +31,7 @@ from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.data.images.formats import is_image
 from dlworkflow.files.paths import user_path
 
-app = Commands(help="List, inspect, check, shard and fetch data sets.", no_args_is_help=True)
+app = Commands(help="List, inspect, check, shard and fetch data sets, and find wrong labels.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -259,6 +260,7 @@ def check(
 
 
 app.command()(shard)
+app.command()(labels)
 
 
 @app.command()

@@ -170,3 +170,8 @@ OF_SWEEP = (
 )
 OF_TRAIN = tuple(flag.name for flag in FLAGS.values() if flag.panel != SEARCH)
 OF_CROSSVAL = (*OF_TRAIN, "--jobs", "--max-runs", "--max-minutes")
+OF_LABELS = (
+    *("--model", "--recipe", "--weights", "--freeze", "--init-from", "--epochs", "--lr", "--val-fraction"),
+    *("--image-size", "--batch-size", "--limit", "--workers", "--on-bad", "--path-column", "--label-column"),
+    *("--data-dir", "--seed", "--device", "--threads", "--jobs", "--max-runs", "--max-minutes"),
+)

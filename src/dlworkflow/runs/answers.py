@@ -34,7 +34,7 @@ class Answers:
     `truth` and `prediction` are class numbers (n,) int64, of a multilabel task (n, classes) bool, of a regression (n,)
     float64 in the labels' unit. `loss` is (n,) float64, inf where it is not finite. `probabilities` are (n, classes)
     float64, None of a regression, and where there were too many classes to store them. `files` are the paths as they
-    were written, None of samples without files.
+    were written, None of samples without files; `index` (n,) int64 are the places of the samples in their split.
     """
 
     evaluation: EvaluationSummary
@@ -43,6 +43,7 @@ class Answers:
     loss: np.ndarray
     probabilities: np.ndarray | None = field(default=None, repr=False)
     files: list[str] | None = field(default=None, repr=False)
+    index: np.ndarray | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return f"Answers({self.run!r}: {len(self):,} samples of the {self.split} split)"
@@ -123,6 +124,7 @@ def _answers_in(text: str, evaluation: EvaluationSummary, probabilities: bool) -
         _numbers(columns["loss"]),
         _probabilities(columns, evaluation) if probabilities else None,
         [text_of_cell(cell) for cell in columns["file"]] if "file" in columns else None,
+        _numbers(columns["index"]).astype(np.int64) if "index" in columns else None,
     )
     if len(answers) != evaluation.samples:
         raise ValueError(f"it has {len(answers):,} samples, evaluation.json {evaluation.samples:,}")

@@ -7,6 +7,7 @@ from dlworkflow.analysis.figures import Material
 from dlworkflow.analysis.report.document import Block, Points, Section, Table, Text
 from dlworkflow.analysis.report.of_calibration import calibration_section
 from dlworkflow.analysis.report.of_data import data_section
+from dlworkflow.analysis.report.of_labels import labels_of_run
 from dlworkflow.analysis.report.of_samples import samples_section
 from dlworkflow.analysis.report.of_scores import headline, picture_of, score, scores_section, warnings_of
 from dlworkflow.analysis.report.of_settings import repeat_section, settings_section
@@ -31,6 +32,7 @@ def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[st
         scores_section(material, scored),
         calibration_section(run),
         samples_section(material, scored),
+        labels_of_run(run, data_dir=data_dir),
         _diagnosis(run),
         settings_section(run),
         repeat_section(run),

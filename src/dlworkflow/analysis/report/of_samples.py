@@ -93,12 +93,13 @@ def _table(material: Material, title: str, rows: Sequence[Row]) -> Block:
     columns = {"index": "sample", **{key: key for key in of_answer}, **{f"input {key}": key for key in keys}}
     shown = [
         {"index": number(row["index"])}
-        | {key: _cell(value) for key, value in answer.items()}
-        | {f"input {key}": _cell(inputs.get(key)) for key in keys}
+        | {key: cell(value) for key, value in answer.items()}
+        | {f"input {key}": cell(inputs.get(key)) for key in keys}
         for row, inputs, answer in zip(rows, given, answers, strict=True)
     ]
     return Table(title, columns, shown)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return an input or a label as a cell of a table."""
     return f"{value:.6g}" if isinstance(value, float) else number(value)

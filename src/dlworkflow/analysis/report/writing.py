@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Literal
@@ -40,19 +40,31 @@ def write_report(
     if not runs:
         raise RunError("no runs to report")
     path, form = report_file(out, form)
-    inputs = [file for run in runs for file in _inputs(run)]
-    folder = _folder(path) if form == "md" and not is_device(path) else None
-    check_output(path, option="--out", overwrite=overwrite, inputs=inputs)
-    if folder is not None and os.path.lexists(folder) and not overwrite:
-        raise ConfigError(f"--out: {str(folder)!r} exists already; name another file, or replace it with --overwrite")
+    check_report_file(path, form, inputs=[file for run in runs for file in _inputs(run)], overwrite=overwrite)
     from dlworkflow.analysis.report.of_runs import document_of  # all else needs no torch, and fails at once
 
-    document = document_of(runs, data_dir=data_dir)
-    text = as_html(document) if form == "html" else _with_pictures(document, folder)
+    return write_document(document_of(runs, data_dir=data_dir), path, form, overwrite=overwrite)
+
+
+def write_document(document: Document, path: Path, form: Form, *, overwrite: bool = False) -> Path:
+    """Write a document to a path that `check_report_file` allows. Raises DlwError without jinja2."""
+    text = as_html(document) if form == "html" else _with_pictures(document, _folder(path))
     return write_output(path, partial(_write, text.encode(errors="backslashreplace")), overwrite=overwrite)
 
 
-def report_file(out: str | os.PathLike[str] | None, form: Form | None) -> tuple[Path, Form]:
+def check_report_file(
+    path: Path, form: Form, *, option: str = "--out", inputs: Iterable[Path] = (), overwrite: bool = False
+) -> None:
+    """Raise ConfigError, naming the option, unless a report may be written at `path`; see `check_output`."""
+    check_output(path, option=option, overwrite=overwrite, inputs=inputs)
+    folder = _folder(path) if form == "md" else None
+    if folder is not None and os.path.lexists(folder) and not overwrite:
+        raise ConfigError(
+            f"{option}: {str(folder)!r} exists already; name another file, or replace it with --overwrite"
+        )
+
+
+def report_file(out: str | os.PathLike[str] | None, form: Form | None, *, option: str = "--out") -> tuple[Path, Form]:
     """Return the path of a report and its format. Raises ConfigError where the name is of none, or of another."""
     path = user_path(out if out is not None else f"report.{form or 'html'}")
     if is_device(path):
@@ -60,9 +72,9 @@ def report_file(out: str | os.PathLike[str] | None, form: Form | None) -> tuple[
     named = _SUFFIXES.get(path.suffix.casefold())
     if named is None:
         hint = "; print the .html in a browser for a PDF" if path.suffix.casefold() == ".pdf" else ""
-        raise ConfigError(f"--out: a report is *.html or *.md, not {str(path)!r}{hint}")
+        raise ConfigError(f"{option}: a report is *.html or *.md, not {str(path)!r}{hint}")
     if form is not None and form != named:
-        raise ConfigError(f"--format {form}: contradicts --out {str(path)!r}; leave one out")
+        raise ConfigError(f"--format {form}: contradicts {option} {str(path)!r}; leave one out")
     return path, named
 
 
@@ -74,8 +86,9 @@ def _inputs(run: Run) -> list[Path]:
         return []
 
 
-def _folder(path: Path) -> Path:
-    return path.with_name(f"{path.stem}_files")
+def _folder(path: Path) -> Path | None:
+    """Return the folder of the pictures of a Markdown file; None of a device, which has none beside it."""
+    return None if is_device(path) else path.with_name(f"{path.stem}_files")
 
 
 def _with_pictures(document: Document, folder: Path | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,11 +81,13 @@ def check_columns(file: Path, columns: Sequence[str]) -> None:
         raise DataError(f"{str(file)!r} has more than one column named {few(twice)}; rename or remove one")
 
 
-def read_records(file: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
+def read_records(
+    file: Path, needed: Sequence[str], optional: Sequence[str] = (), *, may_be_empty: Collection[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file with a header: (line number, {column: cell}) of these columns.
 
     Raises DataError as `read_lines` does, and naming a column that is missing or there twice, or a line with an empty
-    cell in one of them.
+    cell in one of them, but for those that `may_be_empty`.
     """
     lines = read_lines(file)
     columns = lines[0].cells if lines else []
@@ -97,7 +99,7 @@ def read_records(file: Path, needed: Sequence[str], optional: Sequence[str] = ()
     rows = []
     for number, cells in lines[1:]:
         row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
-        if empty := [name for name, cell in row.items() if not cell]:
+        if empty := [name for name, cell in row.items() if not cell and name not in may_be_empty]:
             raise DataError(f"{str(file)!r} line {number}: no {' and no '.join(empty)}")
         rows.append((number, row))
     return rows

@@ -1,0 +1,151 @@
+"""Suspects as a CSV file, and the data as a CSV file with other labels. Never inside the data, which stays as it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlworkflow.data.folders.listing import absolute
+from dlworkflow.data.folders.tables import read_records
+from dlworkflow.data.protocol import files_of, groups_of, labels_of
+from dlworkflow.data.splits import Splits
+from dlworkflow.data.tables.loading import roles_of
+from dlworkflow.errors import DataError, unknown
+from dlworkflow.files.outside import check_outside
+from dlworkflow.files.paths import user_path
+from dlworkflow.files.text import LABEL_SEPARATOR, csv_cell
+from dlworkflow.files.writing import write_output
+from dlworkflow.runs.labels import PREDICTED, Suspect
+
+Place = tuple[str, int]
+"""A sample: its split, its index there."""
+
+
+def csv_rows(suspects: Iterable[Suspect]) -> list[dict[str, Any]]:
+    """Return suspects as a CSV file has them: file (where there are any), label, suggested, score, reason, place."""
+    keys = ("label", "suggested", "score", "reason", "split", "index")
+    every = [*suspects]
+    with_files = any(row["file"] is not None for row in every)
+    return [
+        ({"file": row["file"]} if with_files else {}) | {key: row[key] for key in keys}  # type: ignore[literal-required]
+        for row in every
+    ]
+
+
+def write_suspects(
+    suspects: Sequence[Suspect], path: str | os.PathLike[str], *, data: Iterable[Path] = (), overwrite: bool = False
+) -> Path:
+    """Write suspects as CSV. Raises as `check_outside` does."""
+    file = check_outside(path, data, option="--csv", overwrite=overwrite)
+    rows = csv_rows(suspects)
+    header = [*rows[0]] if rows else ["file", "label", "suggested", "score", "reason", "split", "index"]
+    text = _as_csv([header, *(map(csv_cell, row.values()) for row in rows)])
+    return write_output(file, lambda stream: stream.write(text), overwrite=overwrite)
+
+
+def write_corrected(
+    splits: Splits,
+    suspects: Sequence[Suspect],
+    path: str | os.PathLike[str],
+    *,
+    config: Mapping[str, Any],
+    accept: str | os.PathLike[str] | None = None,
+    data: Iterable[Path] = (),
+    overwrite: bool = False,
+) -> tuple[Path, int]:
+    """Write the data as a CSV file that `dlw train --data` reads, with other labels; return how many are others.
+
+    Images become rows of path, label and split; of a table, whose settings are `config`, the target's cells change. The
+    labels that are predicted otherwise become those suggested; with `accept`, a file as `write_suspects` writes it, the
+    rows in it alone, with what its column `suggested` says; where that is empty, the sample is left out. Raises
+    DataError for data without files, and as `check_outside` does.
+    """
+    check_correctable(splits, config)
+    file = check_outside(path, data, option="--out", overwrite=overwrite)
+    if accept is None:
+        changes: dict[Place, str | None] = {
+            (row["split"], row["index"]): row["suggested"]
+            for row in suspects
+            if row["suggested"] and PREDICTED in row["reason"]
+        }
+    else:
+        changes = _accepted(user_path(accept), splits, suspects)
+    rows_of = _rows_of_images if splits.columns is None else _rows_of_table
+    text = _as_csv(rows_of(splits, config, changes))
+    return write_output(file, lambda stream: stream.write(text), overwrite=overwrite), len(changes)
+
+
+def check_correctable(splits: Splits, config: Mapping[str, Any]) -> None:
+    """Raise DataError where the data cannot be written as a CSV file with other labels."""
+    if files_of(splits.train) is None and splits.columns is None:
+        raise DataError(f"--out: data {splits.name!r} has no files to be listed; --csv writes the suspects alone")
+    if config.get("limit") is not None:
+        raise DataError("--out: some samples alone were checked (data.limit); check all of them, without --limit")
+
+
+def _as_csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode(errors="surrogateescape")
+
+
+def _rows_of_images(
+    splits: Splits, config: Mapping[str, Any], changes: Mapping[Place, str | None]
+) -> Iterator[Sequence[str]]:
+    """Yield path, label, split and group of every image, below a header as `dlw train` reads it."""
+    group = config.get("group")
+    yield ["path", "labels" if splits.task == "multilabel" else "label", "split", *([group] if group else [])]
+    for split, part in splits.parts().items():
+        files, labels, groups = files_of(part), labels_of(part), groups_of(part)
+        assert files is not None
+        assert labels is not None
+        for index, (file, label) in enumerate(zip(files, labels, strict=True)):
+            text = changes.get((split, index), splits.label_text(label))
+            if text is not None:
+                yield [absolute(file), text, split, *([str(groups[index])] if group and groups else [])]
+
+
+def _rows_of_table(
+    splits: Splits, config: Mapping[str, Any], changes: Mapping[Place, str | None]
+) -> Iterator[Sequence[str]]:
+    """Yield the rows of a table, with a column `split` where it has none that names the split of each."""
+    roles = roles_of(**{key: value for key, value in config.items() if key != "name"})
+    records, indices = roles.table.records(), splits.indices or {}
+    split_of = {row: split for split, rows in indices.items() for row in rows}
+    new = {indices[split][index]: text for (split, index), text in changes.items()}
+    added = ["split"] if roles.split is None else []
+    yield [*roles.table.columns, *added]
+    for row, record in enumerate(records):
+        label = new.get(row, record[roles.target_name])
+        if label is not None:
+            cells = record | {roles.target_name: label}
+            yield [*cells.values(), *(split_of[row] for _ in added)]
+
+
+def _accepted(file: Path, splits: Splits, suspects: Sequence[Suspect]) -> dict[Place, str | None]:
+    """Return the labels that a user accepted, None for a sample to be left out.
+
+    Raises DataError for a row that is no suspect, or an unknown class.
+    """
+    known = {(row["split"], row["index"]): row["label"] for row in suspects}
+    classes = {str(csv_cell(name)): name for name in splits.classes} | {name: name for name in splits.classes}
+    several = splits.task == "multilabel"
+    found: dict[Place, str | None] = {}
+    for number, row in read_records(
+        file, ["suggested", "split", "index"], may_be_empty=[] if several else ["suggested"]
+    ):
+        where, text = f"--accept: {str(file)!r} line {number}", row["suggested"]
+        place = (row["split"], int(row["index"]) if row["index"].isdecimal() else -1)
+        if place not in known:
+            raise DataError(f"{where}: {row['split']} sample {row['index']} is no suspect of this check")
+        names = text.split(LABEL_SEPARATOR) if several else [text]
+        if wrong := [name for name in names if name and name not in classes]:
+            raise DataError(f"{where}: {unknown('class', wrong[0], splits.classes)}")
+        label = LABEL_SEPARATOR.join(classes[name] for name in names) if text else None
+        if label != known[place]:
+            found[place] = label
+    return found

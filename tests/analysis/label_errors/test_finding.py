@@ -1,0 +1,136 @@
+"""The labels of a data set that are probably wrong: which are found, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dlworkflow as dlw
+from dlworkflow.errors import ConfigError, DataError, DlwError, RunError
+
+
+def test_files_in_the_folder_of_another_class_come_first(mislabelled):
+    assert {Path(row["file"]).name for row in mislabelled.found.suspects[:2]} == {*mislabelled.wrong}
+
+
+def test_the_class_that_is_predicted_is_suggested(mislabelled):
+    found = {Path(row["file"]).name: (row["label"], row["suggested"]) for row in mislabelled.found.suspects}
+
+    assert found[mislabelled.wrong[0]] == (mislabelled.bright, mislabelled.dark)
+
+
+def test_a_copy_with_another_label_is_named(mislabelled):
+    [row] = [row for row in mislabelled.found.suspects if Path(row["file"]).name == mislabelled.again]
+
+    assert row["reason"] == f"copy of {mislabelled.wrong[0]} ({mislabelled.bright})"
+
+
+def test_a_label_that_is_right_is_not_changed(mislabelled):
+    [row] = [row for row in mislabelled.found.suspects if Path(row["file"]).name == mislabelled.again]
+
+    assert row["suggested"] is None
+
+
+def test_the_estimate_and_the_agreement_are_those_of_the_predictions(mislabelled):
+    assert (mislabelled.found.found.samples, mislabelled.found.found.estimated) == (25, 2)
+    assert mislabelled.found.found.agreement == pytest.approx(23 / 25)
+
+
+def test_what_was_found_is_stored_with_the_cross_validation(mislabelled):
+    from dlworkflow.runs import Run
+    from dlworkflow.runs.labels import Labels
+
+    assert Run(mislabelled.found.sweep.path).found(Labels, "train") == mislabelled.found.found
+
+
+def test_nothing_is_predicted_twice(mislabelled, monkeypatch):
+    from dlworkflow.analysis.label_errors import out_of_fold
+
+    monkeypatch.delattr(out_of_fold, "read_cross_validation")
+
+    assert dlw.find_label_errors(mislabelled.found.sweep).suspects == mislabelled.found.suspects
+
+
+def test_the_test_split_is_checked_where_that_is_asked_for(mislabelled):
+    found = dlw.find_label_errors(mislabelled.found.sweep, all_splits=True)
+
+    assert found.found.samples == 25 + 6
+
+
+def test_a_run_keeps_what_was_found_for_its_report(mislabelled, tmp_path):
+    from dlworkflow.analysis.report.of_labels import labels_of_run
+
+    data = mislabelled.found.data_files()[0]
+    run = dlw.run_training({"data": data, **mislabelled.settings}, runs_dir=tmp_path)
+    dlw.find_label_errors(run, folds=2, runs_dir=tmp_path, epochs=10)
+
+    gallery = labels_of_run(run).blocks[-1]
+    assert {mislabelled.wrong[0], mislabelled.wrong[1]} <= {
+        picture.caption.split("\n")[-1] for picture in gallery.pictures
+    }
+
+
+def test_the_run_of_a_fold_stands_for_its_cross_validation(mislabelled):
+    from dlworkflow.analysis.label_errors import subject_of
+
+    run = mislabelled.found.sweep.runs()[1]
+
+    assert subject_of(run) == mislabelled.found.sweep
+
+
+def test_data_that_has_changed_since_is_an_error(mislabelled, tmp_path):
+    import shutil
+
+    from dlworkflow.training.sweep.folder import Sweep
+
+    shutil.copytree(mislabelled.found.sweep.path, tmp_path / "changed")
+    table = tmp_path / "changed" / "predictions.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("dark-01.png", "dark-77.png"), encoding="utf-8")
+
+    with pytest.raises(RunError, match="the data has changed since"):
+        dlw.find_label_errors(Sweep(tmp_path / "changed"))
+
+
+def test_numbers_are_no_labels(tmp_path):
+    with pytest.raises(DataError, match=r"'line' has numbers, not classes: its largest errors are in errors.csv of"):
+        dlw.find_label_errors("line", runs_dir=tmp_path)
+
+
+def test_a_name_that_is_neither_data_nor_a_run_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="'digit' is neither a data set, a path nor a run; did you mean 'digits'"):
+        dlw.find_label_errors("digit", runs_dir=tmp_path)
+
+
+def test_a_missing_extra_is_named_before_anything_is_trained(tmp_path, monkeypatch):
+    from dlworkflow.analysis.label_errors import planning
+
+    monkeypatch.setattr(planning, "find_spec", lambda _: None)
+
+    with pytest.raises(DlwError, match=r"needs cleanlab, which is not installed; get it with: pip install 'dlworkflow"):
+        dlw.find_label_errors("digits", runs_dir=tmp_path)
+
+
+def swapped_digits(share, *, seed):
+    """Return the digits with another label for `share` of the training samples, and the indices of these."""
+    import torch
+
+    splits = dlw.data.load("digits")
+    draws = np.random.default_rng(seed)
+    labels, n = splits.train.labels, len(splits.train)
+    chosen = np.sort(draws.choice(n, round(share * n), replace=False))
+    labels[chosen] = (labels[chosen] + torch.as_tensor(draws.integers(1, 10, len(chosen)))) % 10
+    return splits, chosen
+
+
+@pytest.mark.slow
+def test_swapped_labels_of_digits_are_found(tmp_path):
+    splits, swapped = swapped_digits(0.02, seed=0)
+    dlw.data.register("swapped_digits", lambda: splits)
+    found = dlw.find_label_errors("swapped_digits", model="tinyvgg", epochs=10, threads=1, runs_dir=tmp_path)
+
+    listed = [row["index"] for row in found.suspects if row["reason"].startswith("predicted")]
+    right = np.isin(listed, swapped)
+    assert right.mean() > 0.8
+    assert right.sum() / len(swapped) > 0.8
