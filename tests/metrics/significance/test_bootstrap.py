@@ -8,6 +8,7 @@ from dlworkflow.metrics.significance import (
     bootstrap_difference,
     bootstrap_interval,
     bootstrap_intervals,
+    bootstrap_pairs,
     of_f1_macro,
     of_mean,
     of_r2,
@@ -88,6 +89,25 @@ def test_the_same_input_has_the_same_interval():
     score = of_mean(np.random.default_rng(0).random(40))
 
     assert bootstrap_interval(score) == bootstrap_interval(score)
+
+
+def test_the_intervals_of_all_pairs_are_those_of_their_differences():
+    rng = np.random.default_rng(0)
+    truth, outputs = scores_of_classes(rng, 80, 3, 1.5)
+    answers = [outputs + rng.normal(size=outputs.shape) for _ in range(3)]
+    runs = [{"F1": f1_of(truth, each), "AUC": of_roc_auc(truth, each), "loss": of_mean(each[:, 0])} for each in answers]
+    found = bootstrap_pairs(runs)
+
+    assert list(found) == [(0, 1), (0, 2), (1, 2)]
+    for (a, b), intervals in found.items():
+        known = bootstrap_intervals({name: runs[b][name] - runs[a][name] for name in runs[a]})
+        assert {name: pytest.approx(interval, abs=1e-6) for name, interval in known.items()} == intervals
+
+
+def test_a_score_that_one_run_lacks_has_no_interval_in_any_pair():
+    runs = [{"loss": of_mean([0.1, value]), "right": of_mean([True, False])} for value in (0.2, np.inf, 0.3)]
+
+    assert {(*intervals,) for intervals in bootstrap_pairs(runs).values()} == {("right",)}
 
 
 def test_an_interval_is_the_same_alone_and_beside_others():

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dlworkflow.metrics.significance.bootstrap import bootstrap_difference as bootstrap_difference
     from dlworkflow.metrics.significance.bootstrap import bootstrap_interval as bootstrap_interval
     from dlworkflow.metrics.significance.bootstrap import bootstrap_intervals as bootstrap_intervals
+    from dlworkflow.metrics.significance.bootstrap import bootstrap_pairs as bootstrap_pairs
     from dlworkflow.metrics.significance.optimism import optimism_of_best as optimism_of_best
     from dlworkflow.metrics.significance.optimism import optimism_of_draws as optimism_of_draws
     from dlworkflow.metrics.significance.scores import Score as Score
@@ -51,24 +52,9 @@ __getattr__, __dir__, __all__ = lazy_names(
             *("Groups", "Interval", "Mcnemar"),
             *("difference_interval", "mcnemar", "samples_needed", "two_groups"),
         ),
-        "bootstrap": (
-            "bootstrap_difference",
-            "bootstrap_interval",
-            "bootstrap_intervals",
-        ),
-        "optimism": (
-            "optimism_of_best",
-            "optimism_of_draws",
-        ),
-        "scores": (
-            "Score",
-            "of_f1_macro",
-            "of_f1_macro_labels",
-            "of_mean",
-            "of_r2",
-            "of_roc_auc",
-            "of_root_mean",
-        ),
+        "bootstrap": ("bootstrap_difference", "bootstrap_interval", "bootstrap_intervals", "bootstrap_pairs"),
+        "optimism": ("optimism_of_best", "optimism_of_draws"),
+        "scores": ("Score", "of_f1_macro", "of_f1_macro_labels", "of_mean", "of_r2", "of_roc_auc", "of_root_mean"),
         "seeds": (
             *("Pairs", "SeedTest", "Welch"),
             *("over_seeds", "permutation_of_pairs", "seed_rule", "seeds_needed", "welch"),

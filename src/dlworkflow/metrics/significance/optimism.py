@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-_DRAWN_AT_ONCE = 2_000_000
+from dlworkflow.metrics.significance.bootstrap import drawn_weights
 
 
 def optimism_of_best(values: ArrayLike, *, lowest: bool = False, resamples: int = 2_000, seed: int = 0) -> float:
@@ -26,16 +26,12 @@ def optimism_of_best(values: ArrayLike, *, lowest: bool = False, resamples: int 
     if lowest:
         scores = -scores
     n_runs, n = scores.shape
-    if n_runs < 2:
+    if n_runs < 2 or not n:
         return 0.0
     means = scores.mean(axis=1)
-    rng, at_once, drawn = np.random.default_rng(seed), max(1, _DRAWN_AT_ONCE // n), []
-    for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        samples = rng.integers(0, n, size=(rows, n), dtype=np.int32) + np.arange(rows)[:, None] * n
-        weights = np.bincount(samples.reshape(-1), minlength=rows * n).reshape(rows, n)
-        drawn.append(weights @ scores.T / n - means)
-    errors = np.concatenate(drawn)
+    columns = scores.T.astype(np.float32)
+    drawn = [weights @ columns / weights.sum(axis=1)[:, None] for weights in drawn_weights(n, resamples, seed)]
+    errors = np.concatenate(drawn).astype(np.float64) - means
     noise = float(errors.var(axis=1, ddof=1).mean())
     return _of_the_highest(_true_scores(means, noise) + errors, errors)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,11 +51,24 @@ class Score:
         return self._of_one([1.0, 1.0])
 
     def _of_one(self, nobody: list[float]) -> float:
-        return float(self.of_weights(np.append(np.ones(self.n), nobody)[None])[0])
+        return float(self.value_of(np.append(np.ones(self.n), nobody)[None] @ self.rows)[0])
 
     def of_weights(self, weights: np.ndarray) -> np.ndarray:
-        """Return the scores (r,) for r weights of the n samples and the two that nobody drew: (r, n + 2)."""
-        return self.value_of(weights @ self.rows)
+        """Return the scores (r,) for r weights of the n samples and the two that nobody drew: float32 (r, n + 2)."""
+        return self.value_of((weights @ self._in_single).astype(np.float64))
+
+    def on_both_sides(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores for weights as they are within a difference: as what is subtracted, and as the other."""
+        n, rows = self.n, self._in_single
+        sums = (weights[:, :n] @ rows[:n]).astype(np.float64)
+        if not self.opposed:
+            return (self.value_of(sums),) * 2
+        nobody = weights[:, n:]
+        return self.value_of(sums + nobody[:, ::-1] @ rows[n:]), self.value_of(sums + nobody @ rows[n:])
+
+    @cached_property
+    def _in_single(self) -> Any:
+        return self.rows.astype(np.float32)
 
     def __sub__(self, other: Score) -> Score:
         if self.n != other.n:
