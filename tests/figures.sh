@@ -22,6 +22,7 @@ dlw plot circles_v2 curves --overwrite --out "$OUT/circles_v2_curves.png"
 dlw compare fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2 --overwrite --plot "$OUT/fashion_mnist_bars.png" --plot-kind bars
 dlw plot fashion_mnist_v2 confusion --overwrite --out "$OUT/fashion_mnist_v2_confusion.png"
 dlw plot fashion_mnist_v2 predictions --overwrite --out "$OUT/fashion_mnist_v2_predictions.png"
+dlw plot fashion_mnist_v2 why --n 4 --overwrite --out "$OUT/fashion_mnist_v2_why.png"
 dlw evaluate fashion_mnist_v2 --no-plots
 
 dlw report fashion_mnist_v2 --out report.html

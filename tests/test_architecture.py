@@ -120,6 +120,7 @@ plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
 plotting/embedding: errors plotting/grid plotting/points plotting/style
 plotting/fonts:
 plotting/grid: errors plotting/style
+plotting/heat_maps: errors plotting/grid plotting/style
 plotting/images: errors plotting/grid plotting/style
 plotting/notebook:
 plotting/points: errors plotting/style
@@ -256,6 +257,9 @@ analysis/differences: errors files/notebook metrics/significance runs
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
     data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
     analysis/scored_data
+analysis/explanation: errors files/notebook files/numbers registry engine/tasks data/columns data/folders data/images
+    data/protocol plotting plotting/grid runs inference/arrays inference/averaging inference/base inference/predictor
+    inference/records inference/samples analysis/scored_data
 analysis/export: errors files/paths files/text files/writing registry/user_files data data/protocol runs
     inference/export inference/predictor inference/stored analysis/scored_data
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
@@ -271,8 +275,8 @@ analysis/report: _version errors files/numbers files/paths files/text files/writ
     inference/stored analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation
     analysis/figures analysis/run_figures analysis/scored_data files/outside runs/labels
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
-    metrics/multilabel metrics/report metrics/selective plotting plotting/grid plotting/points runs inference/predictor
-    analysis/data_figures analysis/embedding_figure analysis/scored_data
+    metrics/multilabel metrics/report metrics/selective plotting plotting/grid plotting/points runs
+    inference/predictor analysis/data_figures analysis/embedding_figure analysis/explanation analysis/scored_data
 analysis/scored_data: errors files/paths registry/user_code config data data/datasets data/folders data/images
     data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild inference/stored
 analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation
@@ -318,6 +322,8 @@ cli/evaluate: errors files/numbers files/text config data/splits metrics/functio
     runs/evaluation_text training/trackers inference/caution inference/stored analysis/calibration analysis/evaluation
     analysis/figures analysis/scored_data analysis/thresholds cli/command cli/options cli/predict_model cli/tables
 cli/expected_time:
+cli/explain: errors files/numbers files/text runs inference/inputs inference/predictor analysis/explanation
+    cli/command cli/evaluate cli/options cli/predict cli/predict_model cli/tables
 cli/export: errors runs inference/stored analysis/export cli/command cli/options cli/predict_model
 cli/fitting: files/numbers files/text
 cli/guide: errors guide cli/options cli/tables

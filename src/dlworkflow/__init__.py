@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.differences import compare_over_seeds as compare_over_seeds
     from dlworkflow.analysis.evaluation import evaluate_run as evaluate_run
     from dlworkflow.analysis.evaluation import report_run as report_run
+    from dlworkflow.analysis.explanation.explaining import explain as explain
+    from dlworkflow.analysis.explanation.importance import Importance as Importance
+    from dlworkflow.analysis.explanation.results import ImageExplanation as ImageExplanation
+    from dlworkflow.analysis.explanation.results import RowExplanation as RowExplanation
     from dlworkflow.analysis.export import ExportedModel as ExportedModel
     from dlworkflow.analysis.export import export_run as export_run
     from dlworkflow.analysis.label_errors import LabelErrors as LabelErrors
@@ -137,6 +141,12 @@ _HOMES = {  # where each public name lives
     "analysis.evaluation": (
         "evaluate_run",
         "report_run",
+    ),
+    "analysis.explanation.explaining": ("explain",),
+    "analysis.explanation.importance": ("Importance",),
+    "analysis.explanation.results": (
+        "ImageExplanation",
+        "RowExplanation",
     ),
     "analysis.export": (
         "ExportedModel",

@@ -57,6 +57,14 @@ def test_a_figure_that_takes_long_is_drawn_where_it_is_named_alone(runs, monkeyp
     assert draw(runs["line"], "slow").axes
 
 
+def test_the_worst_errors_are_drawn_with_what_made_them(runs):
+    pytest.importorskip("captum")
+    axes = draw(runs["tinyvgg"], "why").axes
+
+    assert [axis.get_title()[:6] for axis in axes[:3]] == ["sample", "✗ Pred", "Truth:"]
+    assert [len(axis.get_images()) for axis in axes[:3]] == [1, 2, 2]
+
+
 def test_the_curves_are_those_of_the_history(runs):
     lines = [line.get_ydata() for axis in draw(runs["circles_v2"], "curves").axes for line in axis.get_lines()]
     losses = [row["train_loss"] for row in runs["circles_v2"].history()]

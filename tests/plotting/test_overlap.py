@@ -171,6 +171,11 @@ BY_NAMES = {  # figure -> how it is made of class, run or layer names
         ["model.activation", "data.transform", "optimizer.lr"],
         "test_loss",
     ),
+    "plot_heat_maps": lambda names: plotting.plot_heat_maps(
+        [rng.random((8, 12)), rng.random((8, 6)), None],
+        [[rng.normal(size=(8, 12))] * 3, [rng.normal(size=(8, 6))] * 2, []],
+        [cycle(names, 4), cycle(names, 3), [names[0]]],
+    ),
     "plot_feature_maps": lambda names: plotting.plot_feature_maps(layers(names)),
     "plot_convolution": lambda names: plotting.plot_convolution(
         [(name, np.zeros((3 + i, max(200 >> i, 1), 200))) for i, name in enumerate(cycle(names, 7))]

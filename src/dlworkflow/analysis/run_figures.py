@@ -212,6 +212,17 @@ def draw_map(
     return draw_embedding(predictor, part, report, method=method, seed=seed, **look)
 
 
+@by_name
+@fits(lambda summary: summary.kind == "image" and _has_one_class(summary))
+def draw_why(run: Run, part: Part, predictor: Predictor, report: EvaluationReport, n: int) -> Figure:
+    """Draw the worst errors with what speaks for the predicted class and for the true one (`dlw explain`)."""
+    from dlworkflow.analysis.explanation.of_errors import draw_explained_errors
+
+    if not (rows := report.errors()[:n]):
+        raise NothingToDrawError(f"{run.name} makes no errors on its {part.name} split: there is nothing to explain")
+    return draw_explained_errors(predictor, part, rows)
+
+
 FIGURES: Registry[Draw] = Registry(
     "figure",
     {
@@ -226,6 +237,7 @@ FIGURES: Registry[Draw] = Registry(
         "scatter": draw_scatter,
         "predictions": draw_predictions,
         "errors": draw_errors,
+        "why": draw_why,
         "map": draw_map,
     },
     "figures",

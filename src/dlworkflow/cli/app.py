@@ -33,6 +33,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "crossval": ("crossval:crossval", "Cross-validate a model on its training data."),
     "lr-find": ("lr_find:lr_find", "Suggest a learning rate from a range test."),
     "predict": ("predict:predict", "Predict classes of images, or of rows of numbers."),
+    "explain": ("explain:explain", "Explain predictions: what in an image or a row made the answer."),
     "serve": ("serve:serve", "Serve the predictions of a run over HTTP, with a web page."),
     "evaluate": ("evaluate:evaluate", "Evaluate a run: metrics, classes, baseline and figures."),
     "calibrate": ("calibrate:calibrate", "Calibrate a run: probabilities that say how often it is right."),

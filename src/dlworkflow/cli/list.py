@@ -29,6 +29,7 @@ KINDS = {  # name a user types -> where its registry is, and what it is for
     "trackers": ("dlworkflow.training.trackers:TRACKERS", "where curves and results are reported: --track NAME"),
     "figures": ("dlworkflow.analysis.run_figures:FIGURES", "figures of a run: dlw plot RUN NAME"),
     "formats": ("dlworkflow.inference.export.formats:FORMATS", "formats of exported models: dlw export --format NAME"),
+    "methods": ("dlworkflow.analysis.explanation:METHODS", "methods of an explanation: dlw explain --method NAME"),
     "rules": ("dlworkflow.analysis.diagnosis:RULES", "rules of a diagnosis: dlw diagnose RUN"),
 }
 COMMANDS = "commands"

@@ -35,7 +35,7 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [FIGURE]...",
-            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)}; [default: all that fit the run].",
+            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)}; [default: all that fit the run, but map and why].",
             autocompletion=_complete,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def plot(
         typer.Option(
             metavar="N",
             parser=count_in_grid,
-            help="Images in a figure of predictions or errors, up to 25 [default: 9].",
+            help="Images in a figure of predictions, errors or why, up to 25 [default: 9].",
         ),
     ] = None,
     seed: Annotated[
@@ -91,6 +91,7 @@ def plot(
     dlw plot curves --out curves.svg
     dlw plot predictions --n 16 --seed 1
     dlw plot map --split train --thumbnails
+    dlw plot tinyvgg why             what made the worst errors; takes captum, see `dlw guide explain`
     """
     from dlworkflow.runs import find_run
 

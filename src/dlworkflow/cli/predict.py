@@ -170,7 +170,7 @@ def predict(
     dlw predict photo.jpg --model efficientnet_lite0 --weights default --top-k 5
     dlw predict photo.jpg --model model.onnx
     """
-    given = read_inputs(inputs, _stdin)
+    given = read_inputs(inputs, stdin_text)
     target = figure_file("--plot", plot, overwrite, map(Path, given.names))
     alone = {"--classes": classes, "--image-size": image_size, "--set": settings or None}
     if model is None:
@@ -222,7 +222,9 @@ class PredictCommand(Command):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; `-dash.jpg` is one name, and no `-d -a -s -h`."""
         end = args.index("--") if "--" in args else len(args)
-        options: dict[str, Any] = {name: option for option in self.get_params(ctx) for name in option.opts}
+        options: dict[str, Any] = {
+            name: option for option in self.get_params(ctx) for name in (*option.opts, *option.secondary_opts)
+        }
         for before, given in zip(["", *args], args[:end], strict=False):
             is_value = before in options and not options[before].is_flag
             if _looks_like_an_option(given) and given.partition("=")[0] not in options and not is_value:
@@ -239,7 +241,7 @@ def _looks_like_an_option(given: str) -> bool:
     return given.startswith("-") and given != "-" and not is_number(given)
 
 
-def _stdin() -> str:
+def stdin_text() -> str:
     """Return what standard input holds, without a byte order mark; a file's name need be no text."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")

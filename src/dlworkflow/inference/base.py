@@ -175,7 +175,7 @@ class BasePredictor(ABC):
             records, sources, is_many = records_of(x, self.columns, owner=self.name)
             found = model.predict_records(records, sources=sources, **options)
         else:
-            rows, is_many = self._rows(x)
+            rows, is_many = self.rows(x)
             found = model._of_rows(rows, **options)
         if isinstance(x, Iterator):
             return found
@@ -256,7 +256,7 @@ class BasePredictor(ABC):
             for index, sample in enumerate(samples)
         ]
 
-    def _rows(self, given: Any) -> tuple[Iterable[list[float]], bool]:
+    def rows(self, given: Any) -> tuple[Iterable[list[float]], bool]:
         """Return the rows of numbers in what was given, files of them included, and whether that is several."""
         width, names = self.in_shape[0], [given] if isinstance(given, str | os.PathLike) else given
         if isinstance(names, list | tuple) and names and all(isinstance(each, str | os.PathLike) for each in names):

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "plot_predictions",
         ),
         "embedding": ("plot_embedding", "plot_thumbnails"),
+        "heat_maps": ("plot_heat_maps",),
         "images": (
             *("plot_predicted_images", "plot_prediction_bars", "plot_prediction_grid", "plot_probability_bars"),
             "plot_worst_errors",

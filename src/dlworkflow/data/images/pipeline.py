@@ -122,14 +122,26 @@ class Pipeline:
             if width * image.height > max(_MOST_RESIZED, image.width * image.height):
                 image = image.resize((image.width, height), filter_)  # widening it first would take more
             return image.resize((width, height), filter_)
-        least = min(image.size)
-        wide, high = (self.shorter * side // least for side in image.size)
-        left, top = round((wide - width) / 2), round((high - height) / 2)
+        wide, high, left, top = self._scaled(*image.size)
         if wide * high <= _MOST_RESIZED:
             return image.resize((wide, high), filter_).crop((left, top, left + width, top + height))
         across, down = image.width / wide, image.height / high
-        box = (left * across, top * down, (left + width) * across, (top + height) * down)
+        box = self.seen(*image.size)
         return _resized_part(image, box, (width, height), filter_, margin=4 * max(1.0, across, down))
+
+    def seen(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return which part of an image of this size is left in evaluation: left, top, right, bottom in its pixels."""
+        if self.shorter is None:
+            return 0.0, 0.0, float(width), float(height)
+        wide, high, left, top = self._scaled(width, height)
+        across, down = width / wide, height / high
+        return left * across, top * down, (left + self.size[1]) * across, (top + self.size[0]) * down
+
+    def _scaled(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return to which width and height an image is resized before `size` is cut from it, and where: left, top."""
+        assert self.shorter is not None
+        wide, high = (self.shorter * side // min(width, height) for side in (width, height))
+        return wide, high, round((wide - self.size[1]) / 2), round((high - self.size[0]) / 2)
 
     @cached_property
     def augmentation(self) -> Callable[[Image.Image], Image.Image] | None:
