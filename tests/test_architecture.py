@@ -129,6 +129,7 @@ plotting/scores: errors plotting/style
 plotting/style: errors files/text files/writing plotting/fonts plotting/notebook
 plotting/sweeps: errors plotting/style
 plotting/teaching: errors plotting/grid plotting/style
+plotting/tradeoff: errors plotting/points plotting/style
 runs: registry runs/averaging runs/evaluation runs/finding runs/folder runs/found runs/history runs/naming runs/notes
     runs/stored runs/summary runs/answers
 runs/answers: errors files/paths files/text runs/evaluation runs/stored
@@ -136,7 +137,8 @@ runs/averaging: runs/stored runs/summary
 runs/calibration: runs/found runs/stored runs/summary
 runs/calibration_text: files/numbers runs/calibration
 runs/cells: files/numbers
-runs/comparison: errors files/notebook runs runs/notes
+runs/comparison: errors files/notebook runs runs/costs runs/notes
+runs/costs: runs/found
 runs/evaluation: files/notebook runs/found runs/stored
 runs/found: errors files/paths files/text runs/naming runs/stored runs/summary
 runs/evaluation_text: files/numbers runs/evaluation
@@ -241,7 +243,9 @@ inference/weights: errors engine/device engine/tasks data/folders data/images mo
 analysis:
 analysis/calibration: errors engine/loop engine/tasks metrics/calibration metrics/functions metrics/selective runs
     runs/calibration runs/evaluation inference/caution analysis/evaluation analysis/scored_data
-analysis/comparison_figures: errors metrics/functions plotting runs runs/comparison analysis/run_figures
+analysis/comparison_figures: errors files/text metrics/functions plotting runs runs/comparison analysis/run_figures
+analysis/costs: engine/child_processes engine/device registry/user_code runs runs/costs inference/predictor
+    inference/samples inference/stored
 analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
     metrics/functions metrics/intervals metrics/report runs training/sweep analysis/evaluation analysis/scored_data
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
@@ -273,7 +277,7 @@ analysis/report: _version errors files/numbers files/paths files/text files/writ
     config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions metrics/multilabel
     metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/evaluation_text runs/notes
     inference/stored analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation
-    analysis/figures analysis/run_figures analysis/scored_data files/outside runs/labels
+    analysis/figures analysis/run_figures analysis/scored_data files/outside runs/labels runs/costs
 analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report metrics/selective plotting plotting/grid plotting/points runs
     inference/predictor analysis/data_figures analysis/embedding_figure analysis/explanation analysis/scored_data
@@ -307,6 +311,7 @@ cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comp
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/job
     training/sweep analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
+cli/costs: runs runs/cells analysis/costs cli/command cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables cli/data_labels
 cli/data_labels: errors files/numbers files/text registry/user_code config config/flags data data/splits

@@ -159,6 +159,9 @@ BY_NAMES = {  # figure -> how it is made of class, run or layer names
     "plot_accuracy_bars": lambda names: plotting.plot_accuracy_bars(
         dict(zip(names, np.linspace(0, 1, len(names)), strict=True)), dict.fromkeys(names, (0.0, 1.0)), 0.3333
     ),
+    "plot_tradeoff": lambda names: plotting.plot_tradeoff(
+        names, 10 ** rng.random(len(names)), rng.random(len(names)), [(0.0, 1.0)] * len(names), note=LONG * 2
+    ),
     "plot_run_curves": lambda names: plotting.plot_run_curves({name: history(5) for name in names}),
     "plot_sweep of one setting": lambda names: plotting.plot_sweep(swept(names), ["model.activation"], "test_loss"),
     "plot_sweep of two": lambda names: plotting.plot_sweep(

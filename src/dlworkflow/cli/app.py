@@ -39,6 +39,7 @@ COMMANDS = {  # name a user types -> "module of this room:function", or ":app" f
     "calibrate": ("calibrate:calibrate", "Calibrate a run: probabilities that say how often it is right."),
     "export": ("export:export", "Export a run's model for other programs."),
     "compare": ("compare:compare", "Compare runs in one table."),
+    "costs": ("costs:costs", "Measure what predictions of runs cost: size, multiplications, time, memory."),
     "runs": ("runs:app", "List the runs, oldest first, and remove, rename, tag them or write a note."),
     "show": ("runs:show", "Show one run: its settings and its epochs, or its weights."),
     "plot": ("plot:plot", "Save the figures of a run."),

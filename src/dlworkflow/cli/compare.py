@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.differences import Differences
 
 _NO_SETTINGS = ("run", "seeds", "status", "model", "data", "best_epoch", "baseline", "parameters", "seconds", "letters")
+_COSTS = ("size_mb", "mult_adds", "ms", "ms_in_batch", "memory_mb")
 
 
 def compare(
@@ -81,8 +82,12 @@ def compare(
     ] = None,
     overwrite: OverwriteOption = False,
     plot_kind: Annotated[
-        Literal["curves", "bars"],
-        typer.Option("--plot-kind", help="Figure of --plot: curves of losses and accuracies, or bars of accuracies."),
+        Literal["curves", "bars", "tradeoff"],
+        typer.Option(
+            "--plot-kind",
+            help="Figure of --plot: curves of losses and accuracies, bars of accuracies, or accuracy by the time of a "
+            "prediction (tradeoff), which `dlw costs` measures.",
+        ),
     ] = "curves",
     runs_dir: RunsDirOption = None,
     output: FormatOption = Format.table,
@@ -145,6 +150,8 @@ def compare(
         which = "" if len(on_test) == len(rows) else f" (of {few(on_test, quoted=False)})"
         why = "as there is no validation split; expect a little less on new data"
         say(f"best epoch{which}: the lowest test loss, {why}")
+    if len({row["measured_on"] for row in rows if "measured_on" in row}) > 1:
+        say("note    times are of several machines, devices or numbers of threads; `dlw costs` measures them anew")
     if target is not None:
         from dlworkflow.analysis.comparison_figures import draw_runs
 
@@ -209,7 +216,9 @@ def _print(
 def _important(keys: Sequence[str]) -> list[str]:
     """Return the columns that a narrow terminal shows first: held-out scores, and settings where few differ."""
     held_out = [key for key in keys if key.startswith(("val_", "test_"))]
-    settings = [key for key in keys if key not in _NO_SETTINGS and not key.startswith(("val_", "test_", "train_"))]
+    settings = [
+        key for key in keys if key not in (*_NO_SETTINGS, *_COSTS) and not key.startswith(("val_", "test_", "train_"))
+    ]
     return ["status", "letters", *held_out, "best_epoch", *(settings if len(settings) <= 3 else ())]
 
 

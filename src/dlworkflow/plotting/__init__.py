@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "scores": ("plot_precision_recall", "plot_predicted_values"),
         "style": ("save_figure",),
         "sweeps": ("plot_sweep",),
+        "tradeoff": ("plot_tradeoff",),
         "teaching": ("plot_activations", "plot_convolution", "plot_feature_maps", "plot_loss_surface"),
     },
 )

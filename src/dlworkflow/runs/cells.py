@@ -14,7 +14,9 @@ _NO_SETTINGS, _SPLITS = ("model", "data", "seeds", "seconds", "over_batches", "l
 """Keys of a row of `compare_seeds` that are no settings."""
 
 _LONGEST = 60  # characters of a row's name
-_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches", "note")
+_HIDDEN = ("path", "chosen_on", "epochs_done", "baseline_metric", "over_batches", "note", "measured_on")
+_HEADINGS = {"size_mb": "size MB", "memory_mb": "memory MB", "ms": "ms", "ms_in_batch": "ms in batch"}
+_HEADINGS |= {"mult_adds": "mult-adds", "ms_reading": "ms reading"}
 
 
 def shown_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -48,7 +50,7 @@ def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def headings(keys: Iterable[str]) -> dict[str, str]:
     """Return {key: heading}; a setting keeps the name that `--set` takes."""
-    return {key: key if "." in key else key.replace("_", " ") for key in keys}
+    return {key: _HEADINGS.get(key) or (key if "." in key else key.replace("_", " ")) for key in keys}
 
 
 def pretty(row: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +63,8 @@ def pretty(row: dict[str, Any]) -> dict[str, Any]:
             cells[key] = f"loss {value:.5f}" if is_loss else percent(value)
         elif key == "seconds" and value is not None:
             cells[key] = f"{value:.1f}" if value >= 1 else f"{value:.3f}"
+        elif key in _HEADINGS and isinstance(value, float):
+            cells[key] = f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
         elif key == "lr" or "." in key:
             cells[key] = f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
         else:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from dlworkflow.errors import ConfigError, RunError, unknown
 from dlworkflow.files.notebook import Rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epochs_over_samples, over_samples
+from dlworkflow.runs.costs import Costs
 from dlworkflow.runs.notes import SEPARATOR
 
 Row = dict[str, Any]
@@ -44,8 +45,9 @@ def compare_runs(
 
     Keys: run, path, status, model, data, best_epoch, epochs_done, train_loss, train_acc, test_loss, test_acc (val_loss
     and val_acc where there are any), baseline, baseline_metric, boosting (of tables), parameters, seconds, chosen_on,
-    over_batches, tags and note (of a run that has any), then `section.setting` for each difference. Scores are means
-    over samples; `over_batches` names those (separated by spaces) of which an older run with `averaging: batch` kept
+    over_batches, the columns of `Costs` (of a run that was measured), tags and note (of a run that has any), then
+    `section.setting` for each difference. Scores are means over samples; `over_batches` names those (separated by
+    spaces) of which an older run with `averaging: batch` kept
     only the mean over batches.
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
@@ -168,6 +170,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         ended = status not in ("running", "killed") and summary.best and summary.last
         history = run.history() if by or at == "last" or not ended else []
         notes = run.notes()
+        costs = run.found(Costs)
         epochs_done = int(history[-1]["epoch"]) if history else run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
@@ -199,6 +202,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         "seconds": summary.seconds or sum(epoch["seconds"] for epoch in history),
         "chosen_on": None if at == "last" else by.partition("_")[0] if by else summary.chosen_on,
         "over_batches": " ".join(key for key in over_batches if row.get(key) is not None),
+        **(costs.as_columns() if costs is not None and costs.is_of(summary) else {}),
         **({"tags": SEPARATOR.join(notes.tags)} if notes.tags else {}),
         **({"note": notes.note} if notes.note else {}),
     }

@@ -6,6 +6,7 @@ from dlworkflow.analysis.diagnosis.of_run import diagnose_run
 from dlworkflow.analysis.figures import Material
 from dlworkflow.analysis.report.document import Block, Points, Section, Table, Text
 from dlworkflow.analysis.report.of_calibration import calibration_section
+from dlworkflow.analysis.report.of_costs import costs_section
 from dlworkflow.analysis.report.of_data import data_section
 from dlworkflow.analysis.report.of_labels import labels_of_run
 from dlworkflow.analysis.report.of_samples import samples_section
@@ -34,6 +35,7 @@ def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[st
         samples_section(material, scored),
         labels_of_run(run, data_dir=data_dir),
         _diagnosis(run),
+        costs_section(run),
         settings_section(run),
         repeat_section(run),
     ]
