@@ -123,6 +123,7 @@ plotting/grid: errors plotting/style
 plotting/heat_maps: errors plotting/grid plotting/style
 plotting/images: errors plotting/grid plotting/style
 plotting/notebook:
+plotting/parts: errors plotting/style
 plotting/points: errors plotting/style
 plotting/results: errors files/text plotting/style
 plotting/scores: errors plotting/style
@@ -150,6 +151,8 @@ runs/history: errors files/paths runs/stored
 runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/naming runs/stored
 runs/labels: runs/found runs/stored
 runs/notes: errors files/locking files/paths files/writing runs/stored
+runs/robustness: files/notebook runs/found runs/stored
+runs/slices: files/notebook runs/found runs/stored
 runs/stored: errors files/paths
 runs/summary: runs/stored
 models: errors registry registry/user_files models/libraries models/recipes
@@ -266,23 +269,34 @@ analysis/explanation: errors files/notebook files/numbers registry engine/tasks 
     inference/records inference/samples analysis/scored_data
 analysis/export: errors files/paths files/text files/writing registry/user_files data data/protocol runs
     inference/export inference/predictor inference/stored analysis/scored_data
+analysis/figure_marks: errors runs
 analysis/figures: errors engine/loop data/splits metrics/report plotting plotting/points plotting/style runs
     inference/predictor analysis/evaluation analysis/run_figures analysis/scored_data
-analysis/label_errors: errors files/notebook files/paths files/text files/writing registry registry/user_code config
-    engine/tasks data data/check data/folders data/images data/protocol data/shards data/splits data/tables runs
-    runs/answers runs/finding training/choice training/job training/settings training/sweep inference/features
-    inference/predictor inference/rebuild analysis/cross_validation analysis/evaluation analysis/report
-    analysis/scored_data files/outside runs/labels
-analysis/report: _version errors files/numbers files/paths files/text files/writing registry registry/user_code
-    config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions metrics/multilabel
-    metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/evaluation_text runs/notes
-    inference/stored analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation
-    analysis/figures analysis/run_figures analysis/scored_data files/outside runs/labels runs/costs
-analysis/run_figures: errors registry engine/loop engine/tasks data/protocol data/splits metrics/functions
-    metrics/multilabel metrics/report metrics/selective plotting plotting/grid plotting/points runs
-    inference/predictor analysis/data_figures analysis/embedding_figure analysis/explanation analysis/scored_data
+analysis/found_text: files/numbers metrics/significance runs/robustness runs/slices
+analysis/label_errors: errors files/notebook files/outside files/paths files/text files/writing registry
+    registry/user_code config engine/tasks data data/check data/folders data/images data/protocol data/shards
+    data/splits data/tables runs runs/answers runs/finding runs/labels training/choice training/job training/settings
+    training/sweep inference/features inference/predictor inference/rebuild analysis/cross_validation
+    analysis/evaluation analysis/report analysis/scored_data
+analysis/parts_figures: data/protocol plotting plotting/grid runs runs/robustness runs/slices analysis/figure_marks
+    analysis/found_text analysis/scored_data
+analysis/report: _version errors files/numbers files/outside files/paths files/text files/writing registry
+    registry/user_code config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
+    metrics/multilabel metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/costs
+    runs/evaluation_text runs/found runs/labels runs/notes runs/robustness runs/slices inference/stored
+    analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures
+    analysis/found_text analysis/run_figures analysis/scored_data
+analysis/robustness: errors data/images data/protocol metrics/significance runs runs/robustness inference/averaging
+    inference/parallel inference/predictor analysis/scored_data
+analysis/run_figures: registry engine/loop engine/tasks data/protocol data/splits metrics/functions metrics/multilabel
+    metrics/report metrics/selective plotting plotting/grid plotting/points runs inference/predictor
+    analysis/data_figures analysis/embedding_figure analysis/explanation analysis/figure_marks analysis/parts_figures
+    analysis/scored_data
 analysis/scored_data: errors files/paths registry/user_code config data data/datasets data/folders data/images
     data/protocol data/selection data/shards data/splits data/tables runs inference/rebuild inference/stored
+analysis/slices: errors files/paths data/columns data/folders data/images data/loaders data/protocol data/tables
+    metrics/functions metrics/significance runs runs/slices inference/averaging inference/features inference/predictor
+    inference/stored analysis/evaluation analysis/scored_data
 analysis/thresholds: errors engine/tasks metrics/multilabel runs inference/averaging analysis/evaluation
     analysis/scored_data
 course:
@@ -325,7 +339,10 @@ cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
 cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
     runs/evaluation_text training/trackers inference/caution inference/stored analysis/calibration analysis/evaluation
-    analysis/figures analysis/scored_data analysis/thresholds cli/command cli/options cli/predict_model cli/tables
+    analysis/figures analysis/scored_data analysis/thresholds cli/command cli/evaluate_parts cli/options
+    cli/predict_model cli/tables
+cli/evaluate_parts: errors files/text plotting runs runs/found runs/naming analysis/figures analysis/found_text
+    analysis/robustness analysis/slices cli/options cli/predict_model cli/tables
 cli/expected_time:
 cli/explain: errors files/numbers files/text runs inference/inputs inference/predictor analysis/explanation
     cli/command cli/evaluate cli/options cli/predict cli/predict_model cli/tables

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.label_errors import LabelErrors as LabelErrors
     from dlworkflow.analysis.label_errors import find_label_errors as find_label_errors
     from dlworkflow.analysis.report import write_report as write_report
+    from dlworkflow.analysis.robustness import robustness_of_run as robustness_of_run
+    from dlworkflow.analysis.slices.of_run import slices_of_run as slices_of_run
     from dlworkflow.config import TrainConfig as TrainConfig
     from dlworkflow.course.figures import display_random_images as display_random_images
     from dlworkflow.course.figures import plot_accuracy_bars as plot_accuracy_bars
@@ -157,6 +159,8 @@ _HOMES = {  # where each public name lives
         "find_label_errors",
     ),
     "analysis.report": ("write_report",),
+    "analysis.robustness": ("robustness_of_run",),
+    "analysis.slices.of_run": ("slices_of_run",),
     "config": ("TrainConfig",),
     "course.figures": (
         "display_random_images",

@@ -97,7 +97,22 @@ def swept(names):
     return [{"model.activation": name, "test_loss": 0.123, "test_acc": 0.987, "test_acc_sd": 0.01} for name in names]
 
 
+def slices(names):
+    scores = {"n": 1234, "score": 0.5, "low": 0.4, "high": 0.6, "p_holm": 0.01}
+    return [scores | {"property": name, "slice": f"{name} or more"} for name in names]
+
+
+def corruptions(names):
+    settings = [(1, "quality 40"), (2, "deviation 10 %"), (3, "deviation 20 %")]
+    scores = {"score": 0.5, "low": -0.1, "high": 0.1}
+    return [scores | {"corruption": name, "strength": i, "setting": text} for name in names for i, text in settings]
+
+
 BY_NAMES = {  # figure -> how it is made of class, run or layer names
+    "plot_slices": lambda names: plotting.plot_slices(slices(names), 0.7),
+    "plot_robustness": lambda names: plotting.plot_robustness(
+        {name: (0.7, corruptions(["jpeg", "blur", "noise", "rotation", "crop"])) for name in names[:8]}
+    ),
     "plot_precision_recall": lambda names: plotting.plot_precision_recall(
         {name: ([0.0, 0.5, 1.0], [1.0, 0.9, 0.2]) for name in names},
         dict.fromkeys(names, (0.5, 0.9)),

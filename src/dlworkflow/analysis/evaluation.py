@@ -196,13 +196,13 @@ def report_data(
         split=part.name,
         data_changed=part.changed,
         skipped=part.skipped + len(left_out_of(part.dataset)),
-        samples_fingerprint=_samples_fingerprint(run.summary(), part),
+        samples_fingerprint=samples_fingerprint(run.summary(), part),
         **more,
         **report.to_data(),
     )
 
 
-def _samples_fingerprint(summary: Summary, part: Part) -> str | None:
+def samples_fingerprint(summary: Summary, part: Part) -> str | None:
     """Return `kind:digest` of the samples of a part, None where these have no digest.
 
     What the data set made of them before it took the digest is the kind: nothing of files, whose bytes it is of.

@@ -21,12 +21,16 @@ in `plotting`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlworkflow import plotting
-from dlworkflow.errors import DataError
+from dlworkflow.analysis.figure_marks import Draw as Draw
+from dlworkflow.analysis.figure_marks import NothingToDrawError as NothingToDrawError
+from dlworkflow.analysis.figure_marks import by_name as by_name
+from dlworkflow.analysis.figure_marks import fits as fits
+from dlworkflow.analysis.parts_figures import draw_clusters, draw_robustness, draw_slices
 from dlworkflow.registry import Registry
 from dlworkflow.runs import OVER_SAMPLES, Run, Summary, shows_batch_means
 
@@ -43,28 +47,7 @@ if TYPE_CHECKING:
 GRID = 9
 """Images in a grid of predictions or errors, unless the user asks for another number: the notes' 3x3."""
 
-Draw = Callable[..., "Figure"]
 History = Sequence[Mapping[str, Any]]
-
-
-class NothingToDrawError(DataError):
-    """A figure fits the run and would be empty; it is left out unless it was asked for by name."""
-
-
-def fits(suits: Callable[[Summary], bool]) -> Callable[[Draw], Draw]:
-    """Mark a figure as one for runs whose summary `suits` it; without this mark it is for every run."""
-
-    def mark(draw: Draw) -> Draw:
-        draw.fits = suits  # type: ignore[attr-defined] # functions take attributes
-        return draw
-
-    return mark
-
-
-def by_name(draw: Draw) -> Draw:
-    """Mark a figure as one that is drawn only where it is named: it takes long, or a package that few have."""
-    draw.by_name = True  # type: ignore[attr-defined] # functions take attributes
-    return draw
 
 
 def draw_curves(run: Run, history: History) -> Figure:
@@ -239,6 +222,9 @@ FIGURES: Registry[Draw] = Registry(
         "errors": draw_errors,
         "why": draw_why,
         "map": draw_map,
+        "slices": draw_slices,
+        "clusters": draw_clusters,
+        "robustness": draw_robustness,
     },
     "figures",
     section="",

@@ -75,6 +75,28 @@ def evaluate(
     min_confidence: MinConfidenceOption = None,
     max_error: MaxErrorOption = None,
     uncalibrated: UncalibratedOption = False,
+    slices: Annotated[
+        bool,
+        typer.Option(
+            "--slices",
+            help="Score parts of the data instead: by class, brightness, sharpness, size, folder, column, cluster.",
+        ),
+    ] = False,
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[,NAME]",
+            help="With --slices: class, brightness, sharpness, size, aspect, folder, cluster, a column of the CSV "
+            "[default: all that fit].",
+        ),
+    ] = None,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness",
+            help="Score corrupted images instead: JPEG, blur, noise, rotation, crop, brightness, at three strengths.",
+        ),
+    ] = False,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Save the figures in the run folder.")] = True,
     settings: Annotated[
         list[str] | None,
@@ -121,9 +143,19 @@ def evaluate(
     options: dict[str, Any] = {"ignore_extra": ignore_extra, "data_dir": data_dir, "offline": offline}
     options |= {"other": data, "on_bad": on_bad, "limit": limit}
     scoring: dict[str, Any] = {"weights": weights.value, "device": device or "auto", "tta": tta}
-    scoring["calibrated"] = not uncalibrated
     cautious = {"--min-confidence": min_confidence, "--max-error": max_error}
     limited = [f"{option} {100 * value:g}%" for option, value in cautious.items() if value is not None]
+    if slices or slice_by or robustness:
+        from dlworkflow.cli.evaluate_parts import evaluate_parts
+
+        given: dict[str, Any] = {"slices": slices, "robustness": robustness, "plots": plots, "options": options}
+        given["by"] = [name.strip() for names in slice_by or () for name in names.split(",")] or None
+        given["refused"] = {"--thresholds": thresholds is not None, "--set": bool(settings)}
+        given["refused"] |= {option: value is not None for option, value in cautious.items()}
+        given["refused"]["--uncalibrated"] = uncalibrated
+        evaluate_parts(runs or [found], split, output, **given, scoring=scoring)
+        return
+    scoring["calibrated"] = not uncalibrated
     if len(runs) > 1 and thresholds is not None:
         raise ConfigError("--thresholds: are kept in a run, one at a time; name one of the runs")
     if len(runs) > 1 and limited:

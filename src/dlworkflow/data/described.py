@@ -19,6 +19,8 @@ class Described:
     """The class names in the order of their labels; empty where there are none or they are not known."""
     groups: Sequence[Hashable] | None = None
     """What each sample belongs to, see `protocol`."""
+    table_rows: Any = None
+    """The rows of a table that the samples are, see `protocol`."""
 
     def named(self, classes: Sequence[str]) -> Self:
         """Set the class names and return the data set."""

@@ -6,6 +6,7 @@ A plain Dataset offers none of this and works everywhere. A data set of your own
 |---|---|
 | `labels` or `targets` | the labels of all samples, (n,), of a multilabel task (n, classes): list, array or tensor |
 | `groups` | what each sample belongs to, (n,) hashable, as a patient: no group is in two splits or folds |
+| `table_rows` | the rows of a table that the samples are, with the columns that are no input: `TableRows` |
 | `samples_a_class` | the number of samples of each class, where the labels are not in memory |
 | `batch(indices)` | many samples at once, see `AnswersBatches` |
 | `shards`, `stream_batches(...)` | batches in the order of the files, see `Streamed` |
@@ -192,28 +193,28 @@ def former_fingerprint_of(part: Any) -> str | None:
 def without_augmentation(part: Any) -> Any:
     """Return the same samples as evaluation takes them."""
     plain = _call(part, "without_augmentation")
-    return part if plain is None else _with_groups(plain, groups_of(part))
+    return part if plain is None else _with_origin(plain, part, range(len(part)))
 
 
 def subset_of(part: Any, indices: Sequence[int], *, name: str) -> Any:
     """Return some of the samples, in this order; of a plain Dataset, torch's `Subset` with their labels."""
-    groups = groups_of(part)
-    kept = None if groups is None else [groups[index] for index in indices]
     if (own := getattr(part, "subset", None)) is not None:
-        return _with_groups(own(indices, name), kept)
+        return _with_origin(own(indices, name), part, indices)
     from torch.utils.data import Subset
 
     chosen: Any = Subset(part, indices)
     labels = labels_of(part)
     chosen.labels = None if labels is None else labels[indices]
-    return _with_groups(chosen, kept)
+    return _with_origin(chosen, part, indices)
 
 
-def _with_groups(part: Any, groups: Sequence[Hashable] | None) -> Any:
-    """Set the groups of a new data set, where there are any."""
-    if groups is not None:
-        part.groups = groups
-    return part
+def _with_origin(some: Any, part: Any, indices: Sequence[int]) -> Any:
+    """Set the groups and the rows of a table of some samples of a part, where it has any."""
+    if (groups := groups_of(part)) is not None:
+        some.groups = [groups[index] for index in indices]
+    if (rows := getattr(part, "table_rows", None)) is not None:
+        some.table_rows = rows.subset(indices)
+    return some
 
 
 def remember_with(part: Any, whole: Any, indices: Sequence[int]) -> None:

@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             *("plot_predicted_images", "plot_prediction_bars", "plot_prediction_grid", "plot_probability_bars"),
             "plot_worst_errors",
         ),
+        "parts": ("plot_robustness", "plot_slices"),
         "results": ("plot_accuracy_bars", "plot_confusion_matrix", "plot_coverage", "plot_reliability"),
         "scores": ("plot_precision_recall", "plot_predicted_values"),
         "style": ("save_figure",),

@@ -20,14 +20,19 @@ WIDTHS = [1, 1.2]  # of an image and the bars beside it
 
 
 def plot_predicted_images(
-    images: Sequence[Any], titles: Sequence[str], *, names: Sequence[str] = (), layout: Layout = None
+    images: Sequence[Any],
+    titles: Sequence[str],
+    *,
+    names: Sequence[str] = (),
+    layout: Layout = None,
+    columns: int | None = None,
 ) -> Figure:
-    """Draw images in a grid, each with its title, at most 25 of them.
+    """Draw images in a grid of `columns`, as square as it gets by default, each with its title, at most 25 of them.
 
     An image is (h, w), (c, h, w) or (h, w, c), or None for one that could not be read; `layout` is where its channels
     are ("chw" or "hwc") where its shape leaves that open. `names` are below the images. Raises DlwError for no image.
     """
-    return draw_grid(images, titles, names=names, layout=layout)
+    return draw_grid(images, titles, names=names, layout=layout, columns=columns)
 
 
 def plot_prediction_grid(

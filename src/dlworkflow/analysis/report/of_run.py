@@ -9,6 +9,7 @@ from dlworkflow.analysis.report.of_calibration import calibration_section
 from dlworkflow.analysis.report.of_costs import costs_section
 from dlworkflow.analysis.report.of_data import data_section
 from dlworkflow.analysis.report.of_labels import labels_of_run
+from dlworkflow.analysis.report.of_parts import parts_section
 from dlworkflow.analysis.report.of_samples import samples_section
 from dlworkflow.analysis.report.of_scores import headline, picture_of, score, scores_section, warnings_of
 from dlworkflow.analysis.report.of_settings import repeat_section, settings_section
@@ -34,6 +35,7 @@ def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[st
         calibration_section(run),
         samples_section(material, scored),
         labels_of_run(run, data_dir=data_dir),
+        parts_section(material),
         _diagnosis(run),
         costs_section(run),
         settings_section(run),

@@ -177,6 +177,15 @@ class Pipeline:
             floats.sub_(mean).div_(std)
         return floats
 
+    def to_pixels(self, floats: torch.Tensor) -> torch.Tensor:
+        """Undo `to_float`: uint8 (n, c, h, w) of the model's float32."""
+        import torch
+
+        if self.mean:
+            mean, std = (torch.tensor(each, device=floats.device).view(-1, 1, 1) for each in (self.mean, self.std))
+            floats = floats * std + mean
+        return (floats * 255).round().clamp(0, 255).to(torch.uint8)
+
 
 def _resized_part(
     image: Image.Image,

@@ -9,7 +9,7 @@ import torch
 from dlworkflow.data.columns import Columns, category_of, number_fault, numbers_of
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.folders.listing import split_named
-from dlworkflow.data.tables.reading import Table, read_table
+from dlworkflow.data.tables.reading import Table, TableRows, read_table
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import DataError, MissingDataError, few
 from dlworkflow.files.paths import user_path
@@ -45,7 +45,9 @@ def load_labelled_table(
         shown = [f"line {lines[place]}: {fault}" for place, fault in faults.items()][:_MOST_LINES]
         more = f"; and {len(faults) - _MOST_LINES:,} more" if len(faults) > _MOST_LINES else ""
         raise DataError(f"{path!r}: {'; '.join(shown)}{more}")
-    return TensorData(torch.from_numpy(inputs), labels).named(classes)
+    found = TensorData(torch.from_numpy(inputs), labels).named(classes)
+    found.table_rows = TableRows(file, lines)
+    return found
 
 
 def _of_split(table: Table, split: str, column: str, path: str) -> tuple[list[dict[str, str]], list[int]]:

@@ -17,7 +17,7 @@ from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.folders.listing import split_named
 from dlworkflow.data.partition import random_split, stratified_split
 from dlworkflow.data.splits import Splits
-from dlworkflow.data.tables.reading import read_table
+from dlworkflow.data.tables.reading import TableRows, read_table
 from dlworkflow.data.tables.roles import Roles, TaskSetting, find_roles
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.errors import DataError, MissingDataError
@@ -122,6 +122,7 @@ def splits_of(
     labels, scale = _labels(roles, indices["train"], standardize)
     parts: dict[str, Any] = {name: TensorData(inputs[rows], labels[rows]) for name, rows in indices.items()}
     for name, rows in indices.items():
+        parts[name].table_rows = TableRows(file, [roles.table.lines[row] for row in rows])
         parts[name].groups = None if roles.groups is None else [roles.groups[row] for row in rows]
     return Splits(
         file.stem,

@@ -28,6 +28,26 @@ class Table:
         return [dict(zip(self.cells, row, strict=True)) for row in zip(*self.cells.values(), strict=True)]
 
 
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of a table by their lines in its file, which is read again for their cells: they may be many."""
+
+    file: Path
+    lines: Sequence[int]
+
+    def subset(self, indices: Sequence[int]) -> TableRows:
+        """Return some of the rows, in this order."""
+        return TableRows(self.file, [self.lines[index] for index in indices])
+
+    def cells(self) -> dict[str, list[str]]:
+        """Return the cells of each column of the table. Raises DataError where the file has changed."""
+        table = read_table(self.file)
+        places = {line: place for place, line in enumerate(table.lines)}
+        if any(line not in places for line in self.lines):
+            raise DataError(f"{str(self.file)!r} has changed while it was in use; start again")
+        return {name: [cells[places[line]] for line in self.lines] for name, cells in table.cells.items()}
+
+
 def read_table(file: Path) -> Table:
     """Read a CSV file with a header; a shorter row lacks its last values.
 

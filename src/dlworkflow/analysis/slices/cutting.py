@@ -1,0 +1,92 @@
+"""Slices of samples by a property: quantiles of numbers, one a category. Knows no run and no score."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dlworkflow.analysis.slices.properties import Property
+
+LEAST = 10
+"""A slice of fewer samples is shown, but not tested: hardly any difference could be told from chance."""
+
+_MOST_BINS, _MOST_CATEGORIES = 4, 20
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some samples: `mask` (n,) bool, by what they are chosen, and their examples (indices)."""
+
+    property: str
+    name: str
+    mask: np.ndarray
+    examples: tuple[int, ...] = ()
+
+
+def slices_of(found: Property, n: int) -> tuple[list[Slice], str]:
+    """Return the slices of n samples by a property, and why there are none, or an empty text.
+
+    Numbers are cut into quarters, or fewer parts of at least `LEAST` samples; of categories the 20 most frequent are
+    slices, and the others are one. A property that is the same for all, or another for nearly each sample, has none.
+    """
+    if found.numbers is not None:
+        slices = [*_of_numbers(found.name, found.numbers)]
+    else:
+        each = Counter(name for names in found.names for name in names)
+        if len(each) > max(_MOST_CATEGORIES, n / 2):
+            return [], f"{found.name} has {len(each):,} values for {n:,} samples: too many to be slices"
+        slices = [*_of_names(found.name, found.names, [name for name, _ in each.most_common()])]
+    slices = [each for each in slices if 0 < each.mask.sum() < n]
+    return slices, "" if slices else f"{found.name} is the same for all samples"
+
+
+def _of_numbers(name: str, numbers: np.ndarray) -> Iterator[Slice]:
+    known = np.isfinite(numbers)
+    values = numbers[known]
+    if not len(values):
+        return
+    bins = min(_MOST_BINS, max(2, len(values) // LEAST))
+    quantiles = np.quantile(values, np.arange(1, bins) / bins)
+    inner = _edges(values, sorted({*map(_rounded, quantiles)}), least=len(values) / (2 * bins))
+    for low, high in zip([None, *inner], [*inner, None], strict=True):
+        mask = known & (numbers >= (-np.inf if low is None else low)) & (numbers < (np.inf if high is None else high))
+        yield Slice(name, _between(low, high) or _shown(values[0]), mask)
+    if not known.all():
+        yield Slice(name, "(missing)", ~known)
+
+
+def _edges(values: np.ndarray, edges: Sequence[float], *, least: float) -> list[float]:
+    """Return the edges with so many values on either side: where many are equal, quantiles are close or the same."""
+    kept: list[float] = []
+    for edge in edges:
+        inside = (values < edge) & (values >= (kept[-1] if kept else -np.inf))
+        if min(inside.sum(), (values >= edge).sum()) >= max(1, least):
+            kept.append(edge)
+    return kept
+
+
+def _rounded(edge: float) -> float:
+    """Return an edge with three digits: the one that is printed is the one that cuts."""
+    return float(f"{edge:.3g}")
+
+
+def _between(low: float | None, high: float | None) -> str:
+    if low is None:
+        return "" if high is None else f"below {_shown(high)}"
+    return f"{_shown(low)} or more" if high is None else f"{_shown(low)} to {_shown(high)}"
+
+
+def _shown(edge: float) -> str:
+    return f"{edge:,.0f}" if 1000 <= abs(edge) < 1e9 else f"{edge:.3g}"
+
+
+def _of_names(name: str, names: Sequence[Sequence[str]], values: Sequence[str]) -> Iterator[Slice]:
+    shown = values if len(values) <= _MOST_CATEGORIES else values[: _MOST_CATEGORIES - 1]
+    for value in shown:
+        yield Slice(name, value, np.array([value in own for own in names], bool))
+    if rest := set(values) - set(shown):
+        mask = np.array([not rest.isdisjoint(own) for own in names], bool)
+        yield Slice(name, f"(the {len(rest):,} other values)", mask)
