@@ -374,9 +374,11 @@ cli/serve: errors runs inference/backends inference/server cli/command cli/optio
 cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparison training/sweep cli/options
 cli/report: errors training/sweep analysis/report cli/command cli/options
 cli/streams:
-cli/sweep: errors files/numbers config config/flags data plotting runs/cells training/sweep cli/command cli/options
-    cli/runs cli/sweep_lines cli/tables
+cli/sweep: errors config config/flags data training/sweep cli/command cli/options cli/sweep_lines cli/sweep_table
+    cli/tables
 cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
+cli/sweep_table: files/numbers config analysis/differences metrics/significance plotting runs runs/cells runs/comparison
+    training/sweep cli/options cli/runs cli/tables cli/tested
 cli/tables: errors files/numbers files/text cli/colours cli/fitting cli/options
 cli/tested: runs/cells runs/comparison analysis/difference_text analysis/differences cli/options cli/tables runs
 cli/trace: errors files/text plotting models/layers course/convolution course/descent course/trace cli/command

@@ -34,6 +34,38 @@ def test_the_test_split_is_named_where_it_chose(swept):
     assert "chosen on the test split" in swept.err
 
 
+LETTERED = ("sweep", "blobs", "--epochs", "30", "--grid", "optimizer.lr=1e-6,0.1,0.2", "--seeds", "3")
+
+
+@pytest.fixture
+def lettered(in_tmp, dlw):
+    answer = dlw(*LETTERED, "--format", "json")
+    assert answer.code == 0, answer.err
+    return answer
+
+
+def test_rows_over_seeds_have_letters(lettered):
+    letters = {row["optimizer.lr"]: row["letters"] for row in json.loads(lettered.out)}
+
+    assert not {*letters[0.1]} & {*letters[0.2]}
+
+
+def test_the_letters_are_explained_below_the_table(lettered, dlw):
+    out = dlw("sweep", "--resume", "last").out
+
+    assert "letters: rows that share one are not told apart by their test loss (Welch's t test" in out
+
+
+def test_two_seeds_are_not_tested_and_the_way_out_is_named(swept):
+    assert "where a test needs six" in swept.err
+    assert "letters" not in json.loads(swept.out)[0]
+
+
+def test_no_row_is_called_the_best(swept):
+    assert "lowest test loss in the first row:" in swept.err
+    assert "best run" not in swept.err
+
+
 def test_a_row_is_the_mean_of_its_runs_and_compare_agrees(swept, dlw):
     rows = {row["optimizer.lr"]: row for row in json.loads(swept.out)}
 

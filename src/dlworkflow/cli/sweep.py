@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,20 +15,17 @@ from dlworkflow.cli.options import (
     RunsDirOption,
     SetOption,
     figure_file,
-    say,
 )
-from dlworkflow.cli.runs import explain_marks
 from dlworkflow.cli.sweep_lines import SweepLines, counted
-from dlworkflow.cli.tables import FORMAT_HELP, Format, print_table
+from dlworkflow.cli.sweep_table import print_sweep
+from dlworkflow.cli.tables import FORMAT_HELP, Format
 from dlworkflow.config.flags import OF_SWEEP, OUTPUT, RUN, SEARCH
 from dlworkflow.errors import ConfigError, RunError, few
-from dlworkflow.files.numbers import number, percent
-from dlworkflow.runs.cells import headings, pretty
 
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.config import Layer, SweepSettings
-    from dlworkflow.training.sweep.folder import Plan, Sweep
+    from dlworkflow.training.sweep.folder import Sweep
 
 
 @takes_code
@@ -186,49 +183,8 @@ def _run(
         target.check(input_files(found.read().base.get("data", {})))
     progress = SweepLines(found, settings, resumed)
     plan, stop = progress.run(retry_failed=retry_failed)
-    _print_table(found, plan, settings, target, output)
+    print_sweep(found, plan, settings, target, output)
     progress.say_what_is_left(plan, stop)
     failed = [point for point in plan.points if point.status == "failed"]
     if failed and len(failed) == len(plan.points):
         raise RunError(f"all {len(failed)} runs failed; the first: {failed[0].reason}")
-
-
-def _print_table(found: Sweep, plan: Plan, settings: SweepSettings, target: FigureFile | None, output: Format) -> None:
-    from dlworkflow.training.sweep.table import best_run, sweep_rows
-
-    rows, metric = sweep_rows(found, plan, by=settings.by, at=settings.at)
-    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if not key.endswith("_sd")]
-    if output in (Format.table, Format.md):
-        keys = [key for key in keys if key not in ("runs", "over_batches")]
-        if all(row["status"] == "finished" for row in rows):
-            keys = [key for key in keys if key not in ("status", "reason")]
-        elif not any(row["reason"] for row in rows):
-            keys.remove("reason")
-        columns = headings(keys)
-    else:
-        columns = headings(dict.fromkeys(key for row in rows for key in row))
-    raw = rows if output is Format.json else [row | {"runs": " ".join(row["runs"])} for row in rows]
-    best = [0] if len(rows) > 1 and rows[0][metric] is not None else []
-    print_table([_cells(row) for row in rows], columns, output, raw, first=(metric,), best=best)
-    if output in (Format.table, Format.md):
-        explain_marks(rows)
-    if (name := best_run(found, rows, metric, settings.by)) is not None:
-        say(f"best run {found.run(name).path}")
-    if metric.startswith("test_") and settings.at == "last":
-        say("scores of each run's last epoch: none was chosen by the test data, only the order of the rows is")
-    elif metric.startswith("test_"):
-        say("chosen on the test split, as there is no validation split: expect a little less on new data")
-    if target is not None:
-        from dlworkflow.plotting import plot_sweep
-
-        say(f"figure {target.save(plot_sweep(rows, plan.keys, metric))}")
-
-
-def _cells(row: dict[str, Any]) -> dict[str, Any]:
-    """Write mean and deviation in one cell."""
-    cells = pretty({key: value for key, value in row.items() if key != "runs"})
-    for key in row:
-        deviation = row.get(f"{key}_sd")
-        if deviation is not None:
-            cells[key] += f" ± {percent(deviation) if key.endswith('_acc') else number(deviation)}"
-    return cells

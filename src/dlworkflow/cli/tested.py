@@ -98,14 +98,14 @@ def highlighted(rows: Sequence[Row], names: Sequence[str], found: Differences) -
     return [row for row, name in zip(rows, names, strict=True) if name in best]
 
 
-def print_tests(found: Differences, output: Format) -> None:
+def print_tests(found: Differences, output: Format, *, with_pairs: bool = True) -> None:
     """Print what the tests found for people: sentences, of a few runs a table of the pairs; what was not tested."""
     from dlworkflow.analysis.difference_text import MOST_PAIRS, pair_columns, pair_rows, sentences
 
     is_read = output in (Format.table, Format.md)
     if found.pairs and is_read:
         typer.echo("\n" + "\n".join(sentences(found)))
-    if is_read and 1 < len(found.pairs) <= MOST_PAIRS:
+    if is_read and with_pairs and 1 < len(found.pairs) <= MOST_PAIRS:
         typer.echo()
         print_table(pair_rows(found), pair_columns(found), output)
     for reason in found.left_out:

@@ -20,10 +20,10 @@ Row = Mapping[str, Any]
 
 
 def plot_sweep(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figure:
-    """Draw a row a combination, {setting: value, metric: mean, metric_sd: deviation or None}, best first.
+    """Draw a row a combination, {setting: value, metric: mean, metric_sd: deviation or None}, in their order.
 
     One setting: the metric against its value with error bars, on a logarithmic axis where the values span orders of
-    magnitude. Two: a heat map, where each value of one meets several of the other. More: ranked bars, the best 30.
+    magnitude. Two: a heat map, where each value of one meets several of the other. More: bars in their order, the first 30.
     Rows without a number are left out. Accuracies are drawn in percent. Raises DlwError when no row is left.
     """
     rows = [row for row in rows if row.get(metric) is not None]
@@ -92,7 +92,7 @@ def _draw_bars(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figure:
     axis.invert_yaxis()
     axis.set_xlabel(_label(metric))
     if len(shown) < len(rows):
-        axis.set_title(f"the best {len(shown)} of {len(rows)} combinations", fontsize=9)
+        axis.set_title(f"the first {len(shown)} of {len(rows)} combinations", fontsize=9)
     tidy(axis, grid="x")
     return figure
 

@@ -19,7 +19,7 @@ Row = dict[str, Any]
 def sweep_rows(
     sweep: Sweep, plan: Plan, *, by: str | None = None, at: Literal["best", "last"] = "best"
 ) -> tuple[list[Row], str]:
-    """Return a row per combination, best first, and the metric that ranks them.
+    """Return a row per combination, ordered by their metric, and the metric.
 
     Keys: the settings of the grid, n (runs that finished), the metric and `<metric>_sd` (sample standard deviation,
     None for fewer than two), the accuracy or loss beside it likewise, seconds (mean), over_batches where a figure is of
@@ -40,8 +40,8 @@ def sweep_rows(
     return Rows(sort_rows(rows, metric), first=(*plan.keys, *shown)), metric
 
 
-def best_run(sweep: Sweep, rows: Sequence[Row], metric: str, by: str | None) -> str | None:
-    """Return the name of the best run of the best combination, None without one."""
+def first_run(sweep: Sweep, rows: Sequence[Row], metric: str, by: str | None) -> str | None:
+    """Return the name of the first run of the first row by the metric, None without one."""
     if not rows or rows[0][metric] is None:
         return None
     runs = compare_runs(map(sweep.run, rows[0]["runs"]), by=by)
