@@ -103,7 +103,8 @@ def _say_what_chose(found: Sweep, rows: Sequence[Row], metric: str, at: str) -> 
     if points >= 0.05:
         say(
             f"the highest accuracy of {len(accuracies)} rows on the same {n:,} test samples looks up to {points:.1f} "
-            "points better than it is, because it was chosen on them; a validation split (--set data.val_fraction=0.2) chooses by others"
+            "points better than it is, because it was chosen on them; a validation split "
+            "(--set data.val_fraction=0.2) chooses by others"
         )
 
 

@@ -23,7 +23,7 @@ def plot_sweep(rows: Sequence[Row], keys: Sequence[str], metric: str) -> Figure:
     """Draw a row a combination, {setting: value, metric: mean, metric_sd: deviation or None}, in their order.
 
     One setting: the metric against its value with error bars, on a logarithmic axis where the values span orders of
-    magnitude. Two: a heat map, where each value of one meets several of the other. More: bars in their order, the first 30.
+    magnitude. Two: a heat map, where each value of one meets several of the other. More: a bar each, the first 30.
     Rows without a number are left out. Accuracies are drawn in percent. Raises DlwError when no row is left.
     """
     rows = [row for row in rows if row.get(metric) is not None]
