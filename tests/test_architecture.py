@@ -377,7 +377,7 @@ cli/streams:
 cli/sweep: errors config config/flags data training/sweep cli/command cli/options cli/sweep_lines cli/sweep_table
     cli/tables
 cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
-cli/sweep_table: files/numbers config analysis/differences metrics/significance plotting runs runs/cells runs/comparison
+cli/sweep_table: files/numbers config analysis/differences metrics/significance plotting runs/cells runs/comparison
     training/sweep cli/options cli/runs cli/tables cli/tested
 cli/tables: errors files/numbers files/text cli/colours cli/fitting cli/options
 cli/tested: runs/cells runs/comparison analysis/difference_text analysis/differences cli/options cli/tables runs
