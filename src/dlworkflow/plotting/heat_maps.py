@@ -43,9 +43,10 @@ def plot_heat_maps(
     across = min(across, n)
     rows = -(-n // across)
     lines = max(title.count("\n") for own in titles[:n] for title in own)
-    high = max(_shape(image) for image in images[:n])
-    figure = new_figure(CELL * wide * across, (CELL * high + 0.25 + 0.16 * lines) * rows + 0.4, compressed=False)
-    axes = figure.subplots(rows, wide * across, squeeze=False)
+    shapes = [_shape(image) for image in images[:n]]
+    heights = [CELL * max(shapes[row * across : (row + 1) * across]) + 0.25 + 0.16 * lines for row in range(rows)]
+    figure = new_figure(CELL * wide * across, sum(heights) + 0.4, compressed=False)
+    axes = figure.subplots(rows, wide * across, squeeze=False, height_ratios=heights)
     for axis in axes.ravel():
         axis.set_axis_off()
     signs = set()
@@ -65,11 +66,11 @@ def plot_heat_maps(
 
 
 def _shape(image: Any) -> float:
-    """Return how high an image is for its width, between a half and one and a half."""
+    """Return how high an image is for its width, up to one and a half; there is room for a word in any."""
     if image is None:
-        return 0.5
+        return 0.2
     height, width = as_image(image).shape[:2]
-    return min(max(height / width, 0.5), 1.5)
+    return min(max(height / width, 0.2), 1.5)
 
 
 def _draw_row(axes: Sequence[Axes], image: Any, maps: Sequence[np.ndarray], titles: Sequence[str]) -> set[int]:

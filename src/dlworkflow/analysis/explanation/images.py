@@ -123,9 +123,13 @@ def sample_maps(predictor: Predictor, sample: Tensor, image: Any, targets: Seque
 
 
 def maps_of(method: str, model: nn.Module, x: Tensor, targets: Sequence[int]) -> np.ndarray:
-    """Return the maps (k, h, w) float32 of an input x (1, c, h, w) for k classes, at its size."""
-    found: np.ndarray = attributions(method, model, x, nothing_in(x), targets).sum(dim=1).numpy()
-    return found
+    """Return the maps (k, h, w) float32 of an input x (1, c, h, w) for k classes, at its size.
+
+    In an image of one colour there is nothing to mark.
+    """
+    nothing = nothing_in(x)
+    found: np.ndarray = attributions(method, model, x, nothing, targets).sum(dim=1).numpy()
+    return np.zeros_like(found) if torch.allclose(x, nothing, atol=1e-4) else found
 
 
 def nothing_in(x: Tensor) -> Tensor:

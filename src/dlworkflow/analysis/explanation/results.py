@@ -89,7 +89,7 @@ class ImageExplanation:
             return []
         if not np.ptp(self.grids[0]):
             what = self.answers[0].label or "the value"
-            return [f"the map is empty: by {self.method}, no part of the image speaks for {what}; try another method"]
+            return [f"the map is empty: by {self.method}, no part of the image speaks for {what}"]
         return [*_of_curves(self, self.curves), _of_untrained(self.untrained)]
 
     def as_object(self) -> dict[str, Any]:
