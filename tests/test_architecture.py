@@ -260,7 +260,7 @@ analysis/embedding: errors
 analysis/embedding_figure: errors data/protocol metrics/multilabel metrics/report plotting/embedding plotting/points
     inference/features inference/predictor analysis/embedding analysis/scored_data
 analysis/difference_text: files/numbers metrics/significance analysis/differences
-analysis/differences: errors files/notebook metrics/significance runs
+analysis/differences: errors files/notebook metrics/significance runs files/text
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol
     data/tables metrics/functions metrics/report runs inference/averaging inference/rebuild inference/stored
     analysis/scored_data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -61,7 +63,6 @@ def test_of_three_runs_the_best_looks_better_than_it_is(answered):
         ({"files": [f"x/{index}.jpg" for index in range(59, -1, -1)]}, "other files, or in another order"),
         ({"fingerprint": "k:2"}, "their digest differs"),
         ({"data": "elsewhere"}, "of other data"),
-        ({"classes": "abd"}, "'a', 'b', 'd'"),
     ],
 )
 def test_runs_on_other_samples_are_refused_by_name_with_the_way_out(other, words, answered):
@@ -75,6 +76,24 @@ def test_runs_on_other_samples_are_refused_by_name_with_the_way_out(other, words
     assert reason.startswith("odd-")
     assert words in reason
     assert reason.endswith(f"dlw evaluate {runs[2].path} --data PATH")
+
+
+def test_runs_of_several_tasks_or_classes_are_refused_by_name(answered):
+    [reason] = compare_answers([answered(GOOD), answered(BAD), answered(GOOD, name="odd", classes="abd")]).left_out
+
+    assert reason.startswith(
+        "odd-d-001 cannot be tested with m-d-001: its task is multiclass with classes 'a', 'b', 'd'"
+    )
+    assert reason.endswith("only runs of one task with the same classes can be")
+
+
+def test_answers_of_other_weights_than_the_best_are_named(answered):
+    runs = [answered(GOOD), answered(BAD)]
+    runs[1].write_found(replace(runs[1].evaluation(), weights="last", tta="flip"))
+
+    assert (
+        sentences(compare_answers(runs))[-1] == "the answers of m-d-002 are those with its last weights and --tta flip"
+    )
 
 
 def test_runs_that_prepare_the_same_samples_otherwise_are_compared(answered):

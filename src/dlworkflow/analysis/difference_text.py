@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from dlworkflow.analysis.differences import LEVEL, MOST_WITH_INTERVALS, Differences
@@ -22,7 +23,7 @@ def sentences(found: Differences) -> list[str]:
     if not found.pairs:
         return []
     lines = _of_pair(found, found.pairs[0]) if len(found.pairs) == 1 else [_legend(found)]
-    return lines + _of_optimism(found)
+    return [*lines, *_of_optimism(found), *found.notes]
 
 
 def _of_pair(found: Differences, pair: Row) -> list[str]:
@@ -113,6 +114,8 @@ _NAMES = {
 def _scores(found: Differences, pair: Row) -> list[str]:
     """Return the differences of a pair with their 95 % intervals."""
     names = {key: name for key, name in _NAMES.items() if key in pair}
+    if math.isclose(pair.get("loss", math.inf), pair.get("mean_absolute_error", math.nan), rel_tol=1e-4):
+        del names["mean_absolute_error"]  # the loss is the same thing
     if "difference" in pair:
         names = {"difference": _called(found.measure)}
     return [f"{name} {_interval(name, pair, key)}" for key, name in names.items()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlworkflow.errors import RunError, few
 from dlworkflow.files.notebook import Shown
+from dlworkflow.files.text import shell_command
 from dlworkflow.runs import Run
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class Differences(Shown):
     `names` are those tested, the best by `measure` first; `letters` are those of each name: two share one exactly where
     they are not told apart at 5 % after Holm's correction. `pairs` has a row per pair: a and b (b has the better
     `measure`), p, p_holm, differs, and what the test counted; differences are b less a. `n` is how many samples all
-    answered, None over seeds. `left_out` are sentences on runs that could not be tested. `optimism` is how much better
-    the best of three or more looks on these samples than it is, as it was chosen by them.
+    answered, None over seeds. `left_out` are sentences on runs that could not be tested, `notes` on answers that are
+    not those of the best weights as they are. `optimism` is how much better the best of three or more looks on these
+    samples than it is, as it was chosen by them.
     """
 
     measure: str
@@ -49,6 +51,7 @@ class Differences(Shown):
     letters: dict[str, str] = field(default_factory=dict)
     pairs: list[Row] = field(default_factory=list)
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     n: int | None = None
     split: str = "test"
     what: str = "samples"
@@ -136,11 +139,19 @@ def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...]) -> Differences
         _lettered(names, pairs),
         pairs,
         left_out,
+        tuple(note for name, one in zip(names, stored, strict=True) if (note := _note(name, one.answers))),
         n=len(first.answers),
         split=first.answers.split,
         what="images" if first.summary.kind == "image" else "samples",
         optimism=optimism_of_best(values, lowest=lowest) if len(stored) > 2 else None,
     )
+
+
+def _note(name: str, answers: Answers) -> str:
+    """Return with which weights a run answered, where these are not its best as they are."""
+    given = answers.evaluation
+    how = [f"its {given.weights} weights"] * (given.weights != "best") + [f"--tta {given.tta}"] * bool(given.tta)
+    return f"the answers of {name} are those with {' and '.join(how)}" if how else ""
 
 
 def _measure(stored: Sequence[_Stored]) -> Measure:
@@ -199,7 +210,7 @@ def _scores(answers: Answers, with_loss: bool) -> dict[str, Score]:
 
     found = {"loss": of_mean(answers.loss)} if with_loss else {}
     if not answers.classes:
-        return found | {"mean_absolute_error": of_mean(abs(answers.prediction - answers.truth))}
+        return {"mean_absolute_error": of_mean(abs(answers.prediction - answers.truth)), **found}
     if answers.task == "multilabel":
         return {"f1_macro": of_f1_macro_labels(answers.truth, answers.prediction), **found}
     return {"f1_macro": of_f1_macro(answers.truth, answers.prediction, len(answers.classes)), **found}
@@ -271,8 +282,8 @@ def _other_samples(first: _Stored, second: _Stored) -> str:
     import numpy as np
 
     a, b = first.answers, second.answers
-    if a.task != b.task or a.classes != b.classes:
-        return f"its task is {b.task} with {_classes(b)}, the other's {a.task} with {_classes(a)}"
+    if _task(a) != _task(b):
+        return f"its task is {_task(b)}, the other's {_task(a)}"
     if len(a) != len(b):
         return f"it answered {len(b):,} samples, the other {len(a):,}"
     same = np.isclose(a.truth, b.truth, rtol=1e-5) if a.truth.dtype == float else a.truth == b.truth
@@ -287,8 +298,8 @@ def _other_samples(first: _Stored, second: _Stored) -> str:
     return "" if by_name or first.summary.data == second.summary.data else "its samples are of other data"
 
 
-def _classes(answers: Answers) -> str:
-    return f"classes {few(answers.classes, 3)}" if answers.classes else "no classes"
+def _task(answers: Answers) -> str:
+    return f"{answers.task} with classes {few(answers.classes, 20)}" if answers.classes else answers.task
 
 
 def _file_name(path: str) -> str:
@@ -297,7 +308,8 @@ def _file_name(path: str) -> str:
 
 def _sentence(first: _Stored, other: _Stored) -> str:
     """Return that a run answered other samples, and what to do."""
-    return (
-        f"{other.run.name} cannot be tested with {first.run.name}: {_other_samples(first, other)}; score both on the "
-        f"same data: dlw evaluate {other.run.path} --data PATH"
-    )
+    reason = f"{other.run.name} cannot be tested with {first.run.name}: {_other_samples(first, other)}"
+    if _task(other.answers) != _task(first.answers):
+        return f"{reason}; only runs of one task with the same classes can be"
+    command = shell_command(["dlw", "evaluate", str(other.run.path), "--data", "PATH"])
+    return f"{reason}; score both on the same data: {command}"
