@@ -220,3 +220,42 @@ def test_a_task_without_one_class_is_never_unsure(dlw, blobs):
     answer = dlw("predict", "1", "--run", "line", "--min-confidence", "0.8")
 
     assert "--min-confidence: for one class per sample; the task of run 'line-line-001' is regression" in answer.err
+
+
+@pytest.mark.slow
+def test_clothes_are_unknown_to_a_model_of_digits_and_digits_are_known(dlw, in_tmp, fashion_images):
+    """The table of the guide has 12 % of the clothes taken for known, and 96 % of the digits known."""
+    dlw("train", "tinyvgg", "--val-fraction", "0.2", "--epochs", "10", "--threads", "1")
+    dlw("calibrate", "tinyvgg")
+    known, unknown = (
+        json.loads(dlw("predict", folder, "--run", "tinyvgg", "--reject-unknown", "--format", "json").out)
+        for folder in ("digits", "clothes")
+    )
+
+    assert sum(not each["unsure"] for each in known) / len(known) > 0.88
+    assert sum(each["unsure"] for each in unknown) / len(unknown) > 0.75
+    assert area_between(known, unknown) > 0.95
+
+
+def area_between(known, unknown):
+    from sklearn.metrics import roc_auc_score
+
+    familiarity = [each["familiarity"] for each in (*known, *unknown)]
+    return roc_auc_score([1] * len(known) + [0] * len(unknown), familiarity)
+
+
+@pytest.fixture
+def fashion_images(in_tmp):
+    """Folders `digits` and `clothes`, of 150 test images each, of 8x8 and of 28x28 pixels."""
+    from dlworkflow import data
+    from dlworkflow.data.images.pixels import to_pil
+    from dlworkflow.errors import DataError
+
+    try:
+        sources = {"digits": data.load("digits"), "clothes": data.load("fashion_mnist", offline=True)}
+    except DataError:
+        pytest.skip("no FashionMNIST: install Debian's package dataset-fashion-mnist")
+    for folder, splits in sources.items():
+        (in_tmp / folder).mkdir()
+        for index in range(150):
+            to_pil(splits.test.images[index]).save(in_tmp / folder / f"{index}.png")

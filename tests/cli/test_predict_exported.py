@@ -10,6 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from dlworkflow.runs import Run
+from dlworkflow.runs.calibration import CalibrationSummary
+
 RUN = "tinyvgg-digits-001"
 SLOPES = np.random.default_rng(0).normal(size=(10, 64)).astype(np.float32)
 DIGITS = {"classes": "0123456789", "in_shape": (1, 8, 8), "transform": [{"resize": {"size": [8, 8]}}]}
@@ -203,3 +206,15 @@ def test_texts_and_numbers_of_a_table_are_predicted_as_with_torch(dlw, in_tmp):
 
     found, expected = (([one["label"], one["probability"]] for one in json.loads(each.out)) for each in (onnx, torch))
     assert [pytest.approx(probability, abs=1e-5) for _, probability in expected] == [value for _, value in found]
+
+
+def test_a_file_of_another_temperature_is_not_used(dlw, exported, runs):
+    run = Run(runs / RUN)
+    measured = {"nll": [1.0, 1.0, 1.0], "brier": [1.0, 1.0, 1.0], "error": [0.0, 0.0, 0.0], "error_by_chance": 0.0}
+    found = {"run": RUN, "weights": "best", "epoch": run.summary().row("best")["epoch"], "split": "val", "steps": []}
+    found |= {"samples": 9, "chosen_on_it": True, "interval": [2.0, 4.0], "before": measured, "after": measured}
+    run.write_found(CalibrationSummary(**found, temperature=3.0))
+    answer = dlw("predict", "pictures", "--format", "json")
+
+    assert f"is uncalibrated, not calibrated with temperature 3; renew it: {RENEW}; torch is used" in answer.err
+    assert labels(dlw("predict", "pictures", "--format", "json", "--uncalibrated")) == as_linear(3)

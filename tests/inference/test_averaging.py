@@ -16,6 +16,7 @@ from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.inference.averaging import Ensemble, InUnits, disagreement, mean_scores
+from dlworkflow.inference.caution import Caution
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.training.run import run_training
 
@@ -153,3 +154,24 @@ def test_runs_of_other_classes_are_refused(runs, tmp_path):
 
     with pytest.raises(RunError, match="classes differ: outer, inner; outer, middle"):
         Predictor.from_runs([runs[0], other])
+
+
+def test_the_mirrored_answer_of_a_calibrated_model_is_the_mean_of_calibrated_ones(paint, tmp_path):
+    way = parse([{"resize": {"size": [4, 4]}}], channels=3)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    parts = (model, get_task("multiclass"), ("a", "b", "c"), (3, 4, 4), way, torch.device("cpu"))
+    predictor, image = Predictor(*parts, temperature=3.0), paint(tmp_path / "a.png")
+    x = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    expected = sum(torch.from_numpy(predictor.answers(each).values) for each in (x, x.flip(-1))) / 2
+
+    assert torch.allclose(torch.from_numpy(predictor.with_tta("flip").answers(x).values), expected, atol=1e-6)
+    assert predictor.with_tta("flip").predict(image).probability < 1
+
+
+def test_a_limit_that_was_measured_without_mirroring_does_not_hold_with_it():
+    way = parse([{"resize": {"size": [4, 4]}}], channels=3)
+    parts = (nn.Flatten(), get_task("multiclass"), ("a", "b", "c"), (3, 4, 4), way, torch.device("cpu"))
+    cautious = Predictor(*parts, caution=Caution(threshold=1.0))
+
+    with pytest.raises(ConfigError, match="tta: not with max_error or reject_unknown"):
+        cautious.with_tta("flip")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dlworkflow import models
 from dlworkflow.data.columns import Column, Columns
@@ -130,3 +133,11 @@ def test_a_changed_label_is_counted_by_the_thresholds_of_its_class():
     run, file = torch.tensor([[0.6, 0.6], [0.4, 0.21]]).numpy(), torch.tensor([[0.6, 0.5], [0.4, 0.19]]).numpy()
 
     assert compare(run, file, predictor, samples).changed == 1
+
+
+def test_the_network_of_a_calibrated_model_has_its_temperature_within():
+    predictor = replace(predictor_of(nn.Linear(2, 3), (2,), "multiclass", 3), temperature=2.5)
+    rows = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+
+    assert Network(predictor)(rows).tolist() == predictor.answers(rows).values.tolist()
+    assert torch.allclose(Network(predictor)(rows), (predictor.logits(rows) / 2.5).softmax(dim=1))
