@@ -325,7 +325,8 @@ def reader(tmp_path_factory):
     (root / "path" / "to" / "folder").symlink_to(root / "food")
     (root / "configs").symlink_to(ROOT / "configs")
     write_files(root)
-    call_in(root, ["train", "tinyvgg", "--data", "food", "--epochs", "1"])
+    call_in(root, ["train", "tinyvgg", "--data", "food", "--epochs", "1", "--val-fraction", "0.6"])
+    call_in(root, ["calibrate", "tinyvgg"])
     call_in(root, SHARDING)
     (root / "theirs").mkdir()
     for shard in (root / "food-shards").glob("*.tar"):
