@@ -344,8 +344,8 @@ cli/evaluate: errors files/numbers files/text config data/splits metrics/functio
 cli/evaluate_parts: errors files/text plotting runs runs/found runs/naming analysis/figures analysis/found_text
     analysis/robustness analysis/slices cli/options cli/predict_model cli/tables
 cli/expected_time:
-cli/explain: errors files/numbers files/text runs inference/inputs inference/predictor analysis/explanation
-    cli/command cli/evaluate cli/options cli/predict cli/predict_model cli/tables
+cli/explain: errors files/numbers files/text runs inference/inputs inference/predictor analysis/explanation cli/command
+    cli/evaluate cli/options cli/predict cli/predict_model cli/tables
 cli/export: errors runs inference/stored analysis/export cli/command cli/options cli/predict_model
 cli/fitting: files/numbers files/text
 cli/guide: errors guide cli/options cli/tables
