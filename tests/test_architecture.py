@@ -284,8 +284,8 @@ analysis/report: _version errors files/numbers files/outside files/paths files/t
     registry/user_code config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/costs
     runs/evaluation_text runs/found runs/labels runs/notes runs/robustness runs/slices inference/stored
-    analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/evaluation analysis/figures
-    analysis/found_text analysis/run_figures analysis/scored_data
+    analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/difference_text analysis/differences
+    analysis/evaluation analysis/figures analysis/found_text analysis/run_figures analysis/scored_data
 analysis/robustness: errors data/images data/protocol metrics/significance runs runs/robustness inference/averaging
     inference/parallel inference/predictor analysis/scored_data
 analysis/run_figures: registry engine/loop engine/tasks data/protocol data/splits metrics/functions metrics/multilabel

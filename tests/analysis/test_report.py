@@ -208,7 +208,7 @@ def test_of_many_runs_the_best_have_sections(runs, page, monkeypatch):
     found, best = page(*both), min(both, key=lambda run: run.summary().best["test_loss"])
 
     assert [title for title in found.headings if title.startswith("Run ")] == [f"Run {best.name}"]
-    assert "The 1 best have sections of their own" in found.text
+    assert "The 1 of the lowest test loss have sections of their own" in found.text
 
 
 def test_the_best_of_several_runs_is_named_first(runs, page, tmp_path):

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from dlworkflow._version import __version__
 from dlworkflow.analysis.comparison_figures import draw_runs
+from dlworkflow.analysis.difference_text import sentences
+from dlworkflow.analysis.differences import Differences, compare_answers
 from dlworkflow.analysis.report.document import Block, Document, Section, Table, Text
 from dlworkflow.analysis.report.of_run import lead_and_sections
 from dlworkflow.analysis.report.pictures import of_figure
@@ -14,10 +16,10 @@ from dlworkflow.files.numbers import number, percent
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.runs import Run, now
 from dlworkflow.runs.cells import BY_BATCH, headings, pretty, pretty_seeds, shown_columns
-from dlworkflow.runs.comparison import Row, compare_runs, compare_seeds, sort_rows
+from dlworkflow.runs.comparison import Row, are_alike, compare_runs, compare_seeds, sort_rows
 
 MOST_RUNS = 10
-"""Of more runs, only the best have sections of their own."""
+"""Of more runs, only those of the lowest losses have sections of their own."""
 
 
 def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document:
@@ -34,12 +36,17 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
         return Document(f"{summary.model} on {summary.data}", lead, sections, started)
     rows = compare_runs(runs)
     by_path = {str(run.path): run for run in runs}
-    chosen, lead = list(runs), _lead(rows, by_path)
+    tested = _tests(rows, by_path)
+    chosen, lead = list(runs), _lead(rows, by_path, tested)
     if len(runs) > MOST_RUNS:
-        chosen = [by_path[row["path"]] for row in _best_first(rows)[1][:MOST_RUNS]]
-        lead.append(f"The {len(chosen)} best have sections of their own; `dlw report RUN` makes that of another.")
+        split, ranked = _lowest_first(rows)
+        chosen = [by_path[row["path"]] for row in ranked[:MOST_RUNS]]
+        lead.append(
+            f"The {len(chosen)} of the lowest {split} loss have sections of their own; `dlw report RUN` makes that of "
+            "another."
+        )
     title = f"{len(runs)} runs: {few(dict.fromkeys(_title(run) for run in runs), 3, quoted=False)}"
-    sections = [_comparison(runs, rows), *(_run_section(run, data_dir) for run in chosen)]
+    sections = [_comparison(runs, rows, tested), *(_run_section(run, data_dir) for run in chosen)]
     return Document(title, lead, sections, f"{made}.")
 
 
@@ -51,7 +58,7 @@ def _title(run: Run) -> str:
     return f"{summary.model} on {summary.data}"
 
 
-def _best_first(rows: Sequence[Row]) -> tuple[str, list[Row]]:
+def _lowest_first(rows: Sequence[Row]) -> tuple[str, list[Row]]:
     """Return the loss by which runs are ranked and their rows, the lowest first.
 
     It is that of validation where all have one, else that of the test split.
@@ -60,9 +67,20 @@ def _best_first(rows: Sequence[Row]) -> tuple[str, list[Row]]:
     return split, sort_rows(rows, f"{split}_loss")
 
 
-def _lead(rows: Sequence[Row], by_path: Mapping[str, Run]) -> list[str]:
-    """Return which run is the best; nothing where that cannot be said, for several data sets, folds or losses."""
-    split, ranked = _best_first([row for row in rows if row.get("test_loss") is not None])
+def _tests(rows: Sequence[Row], by_path: Mapping[str, Run]) -> Differences:
+    """Return which runs differ by more than chance, by the answers that `dlw evaluate` stored."""
+    scored = [row for row in rows if row.get("test_loss") is not None]
+    if len(scored) < 2 or not are_alike(scored):
+        return Differences("accuracy")
+    return compare_answers([by_path[row["path"]] for row in scored])
+
+
+def _lead(rows: Sequence[Row], by_path: Mapping[str, Run], tested: Differences) -> list[str]:
+    """Return which run has the lowest loss, and whether that is more than chance.
+
+    Nothing where that cannot be said, for several data sets, folds or losses.
+    """
+    split, ranked = _lowest_first([row for row in rows if row.get("test_loss") is not None])
     kinds = {(row["data"], row.get("data.fold"), str(by_path[row["path"]].summary().config["loss"])) for row in ranked}
     if len({fold for _, fold, _ in kinds} - {None}) > 1:
         return ["Each fold is scored on samples of its own: their mean, which `dlw crossval` prints, is what counts."]
@@ -72,7 +90,11 @@ def _lead(rows: Sequence[Row], by_path: Mapping[str, Run]) -> list[str]:
     accuracy, interval = percent(best.get("test_acc")), _interval(by_path[best["path"]], best)
     scored = f" and a test accuracy of {accuracy}" if accuracy else ""
     scored += f" (95 % confidence interval {interval})" if interval else ""
-    return [f"{best['run']} has the lowest {split} loss, {number(best[f'{split}_loss'])}{scored}."]
+    lowest = f"{best['run']} has the lowest {split} loss, {number(best[f'{split}_loss'])}{scored}."
+    lines = sentences(tested)
+    if not tested.pairs and tested.left_out:
+        lines = [f"whether that is more than chance is not tested: {tested.left_out[0]}"]
+    return [lowest, *(f"{line[:1].upper()}{line[1:]}." for line in lines)]
 
 
 def _run_section(run: Run, data_dir: str | None) -> Section:
@@ -83,14 +105,17 @@ def _run_section(run: Run, data_dir: str | None) -> Section:
     return Section(f"Run {run.name}", [*map(Text, lead), *sections])
 
 
-def _comparison(runs: Sequence[Run], rows: Sequence[Row]) -> Section:
+def _comparison(runs: Sequence[Run], rows: Sequence[Row], tested: Differences) -> Section:
     keys, by_path = shown_columns(rows), {str(run.path): run for run in runs}
     place = keys.index("test_acc") + 1 if any(row.get("test_acc") is not None for row in rows) else len(keys)
     intervals = {row["path"]: _interval(by_path[row["path"]], row) for row in rows}
     columns = headings(keys)
     if any(intervals.values()):
         columns = headings(keys[:place]) | {"interval": "95 % interval"} | headings(keys[place:])
-    shown = [pretty(row) | {"interval": intervals[row["path"]]} for row in rows]
+    letters = {row["path"]: tested.letters.get(row["run"], tested.letters.get(row["path"], "")) for row in rows}
+    shown = [pretty(row) | {"interval": intervals[row["path"]], "letters": letters[row["path"]]} for row in rows]
+    if len(tested.names) > 2:
+        columns["letters"] = "letters"
     blocks: list[Block] = [Table("The best epoch of each run", columns, shown)]
     if any(row.get("over_batches") for row in rows):
         blocks.append(Text(BY_BATCH))
