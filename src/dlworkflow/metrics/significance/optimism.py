@@ -33,7 +33,7 @@ def optimism_of_best(values: ArrayLike, *, lowest: bool = False, resamples: int 
     drawn = [weights @ columns / weights.sum(axis=1)[:, None] for weights in drawn_weights(n, resamples, seed)]
     errors = np.concatenate(drawn).astype(np.float64) - means
     noise = float(errors.var(axis=1, ddof=1).mean())
-    return _of_the_highest(_true_scores(means, noise) + errors, errors)
+    return _of_the_highest(_true_scores(means, noise), errors)
 
 
 def optimism_of_draws(accuracies: ArrayLike, n: int, *, resamples: int = 20_000, seed: int = 0) -> float:
@@ -48,7 +48,7 @@ def optimism_of_draws(accuracies: ArrayLike, n: int, *, resamples: int = 20_000,
     noise = float((known * (1 - known)).mean() / n)
     true = np.clip(_true_scores(known, noise), 0, 1)
     drawn = np.random.default_rng(seed).binomial(n, true, size=(resamples, len(true))) / n
-    return _of_the_highest(drawn, drawn - true)
+    return _of_the_highest(true, drawn - true)
 
 
 def _true_scores(seen: np.ndarray, noise: float) -> np.ndarray:
@@ -57,7 +57,8 @@ def _true_scores(seen: np.ndarray, noise: float) -> np.ndarray:
     return seen.mean() + (seen - seen.mean()) * math.sqrt(max(0.0, 1 - noise / spread) if spread else 0.0)
 
 
-def _of_the_highest(scores: np.ndarray, errors: np.ndarray) -> float:
-    """Return the mean error of the highest score of each row."""
-    highest = scores.argmax(axis=1)
-    return float(np.take_along_axis(errors, highest[:, None], axis=1).mean())
+def _of_the_highest(true: np.ndarray, errors: np.ndarray) -> float:
+    """Return the mean error of the run that looks highest in each draw; the mean error of each run is 0."""
+    centred = errors - errors.mean(axis=0)
+    highest = (true + centred).argmax(axis=1)
+    return max(0.0, float(np.take_along_axis(centred, highest[:, None], axis=1).mean()))
