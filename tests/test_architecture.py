@@ -363,8 +363,9 @@ cli/predict: errors files/paths config/flags training/transfer inference/base in
     cli/command cli/options cli/predict_model cli/predict_text
 cli/predict_model: errors config data runs runs/calibration models models/weights training/sweep inference/backends
     inference/base inference/inputs inference/onnx_predictor inference/predictor inference/stored cli/options
+    analysis/nearest
 cli/predict_text: files/numbers files/text data/images plotting plotting/grid inference/base inference/prediction
-    cli/tables
+    cli/tables analysis/nearest errors
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
     data/splits metrics/functions metrics/report runs models models/backbone models/weights training/choice training/job
     cli/colours cli/expected_time cli/options
@@ -387,6 +388,9 @@ cli/train: errors files/paths config config/flags data/images plotting runs trai
     training/job training/resume training/run training/settings analysis/figures cli/command cli/next_steps cli/options
     cli/progress
 cli/worked_text: files/numbers models/weights course/convolution course/descent course/trace cli/tables
+analysis/nearest: analysis/scored_data data/protocol errors files/writing inference/features inference/known_samples
+    inference/prediction inference/predictor inference/stored metrics/multilabel registry/user_files runs
+inference/known_samples: inference/base inference/features inference/prediction inference/predictor
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dlworkflow.analysis.export import export_run as export_run
     from dlworkflow.analysis.label_errors import LabelErrors as LabelErrors
     from dlworkflow.analysis.label_errors import find_label_errors as find_label_errors
+    from dlworkflow.analysis.nearest import neighbours as neighbours
     from dlworkflow.analysis.report import write_report as write_report
     from dlworkflow.analysis.robustness import robustness_of_run as robustness_of_run
     from dlworkflow.analysis.slices.of_run import slices_of_run as slices_of_run
@@ -158,6 +159,7 @@ _HOMES = {  # where each public name lives
         "LabelErrors",
         "find_label_errors",
     ),
+    "analysis.nearest": ("neighbours",),
     "analysis.report": ("write_report",),
     "analysis.robustness": ("robustness_of_run",),
     "analysis.slices.of_run": ("slices_of_run",),

@@ -32,8 +32,8 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.cli.predict_model import cautious, from_exported, from_published, from_runs, from_weights
-from dlworkflow.cli.predict_text import PredictFormat, drawn, print_predictions, stream
+from dlworkflow.cli.predict_model import cautious, from_exported, from_published, from_runs, from_weights, near
+from dlworkflow.cli.predict_text import PredictFormat, drawn, drawn_neighbours, print_predictions, stream
 from dlworkflow.config.flags import DATA, MODEL, OUTPUT
 from dlworkflow.errors import ConfigError
 from dlworkflow.files.paths import user_path
@@ -136,6 +136,15 @@ def predict(
     max_error: MaxErrorOption = None,
     reject_unknown: RejectUnknownOption = False,
     uncalibrated: UncalibratedOption = False,
+    neighbours: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            parser=count,
+            help="Print the K training samples that the model finds nearest to each input [default: none].",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -163,6 +172,7 @@ def predict(
     Examples:
     dlw predict photo.jpg folder/ "*.png" --top-k 3
     dlw predict photos/ --max-error 5%
+    dlw predict photo.jpg --neighbours 5 --plot near.png
     find . -name "*.jpg" | dlw predict - --format jsonl
     dlw predict 0.5 -0.2 --run circles
     dlw predict photos/ --run tinyvgg-sweep-001 --tta flip
@@ -176,7 +186,7 @@ def predict(
     if model is None:
         _refuse(alone, "only with --model; a run has its own")
         options: dict[str, Any] = {"device": device, "tta": tta, "calibrated": not uncalibrated}
-        options["backend"] = backend or ("torch" if reject_unknown else "auto")
+        options["backend"] = backend or ("torch" if reject_unknown or neighbours else "auto")
         predictor = from_runs(run or (), runs_dir, weights, given, **options)
     else:
         _refuse({"--run": run or None, "--runs-dir": runs_dir}, "not with --model, which uses no run")
@@ -184,6 +194,8 @@ def predict(
         _refuse({"--uncalibrated": uncalibrated or None}, "not with --model, which uses no run")
         predictor = _without_a_run(model, weights, alone, device, offline).with_tta(tta)
     predictor = cautious(predictor, min_confidence, max_error, reject_unknown)
+    if neighbours is not None:
+        predictor = near(predictor, neighbours)
     n, predictions = _predictions(predictor, given, target, weights, limit, batch_size=batch_size, top_k=top_k)
     if output is PredictFormat.jsonl and target is None:
         bad = stream(predictions)
@@ -192,7 +204,8 @@ def predict(
         bad = sum(prediction.error is not None for prediction in found)
         print_predictions(found, output, top_k)
         if target is not None:
-            say(f"figure {target.save(drawn(predictor, found, with_bars=top_k > 1))}")
+            figure = drawn_neighbours(predictor, found) if neighbours else drawn(predictor, found, with_bars=top_k > 1)
+            say(f"figure {target.save(figure)}")
     if bad:
         say(f"{bad} of {n} files could not be read")
         raise typer.Exit(1)

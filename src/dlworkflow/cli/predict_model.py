@@ -219,3 +219,16 @@ def _settings_of_model(settings: list[str] | None) -> tuple[dict[str, Any], Any]
     if extra := [*of_others, *(["model.name"] if "name" in of_model else [])]:
         raise ConfigError(f"--set {extra[0]}: with --model, only settings of the model and data.transform apply here")
     return of_model, of_data.get("transform")
+
+
+def near(predictor: BasePredictor, k: int) -> BasePredictor:
+    """Return the same with the k nearest training samples of each input. Raises ConfigError for an exported file."""
+    from dlworkflow.inference.predictor import Predictor
+
+    if not isinstance(predictor, Predictor):
+        raise ConfigError(
+            f"--neighbours: {predictor.name} is an exported file, which has no features; leave out --backend"
+        )
+    from dlworkflow.analysis.nearest import with_neighbours
+
+    return with_neighbours(predictor, k)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dlworkflow.errors import ConfigError, DataError
 from dlworkflow.files.text import LABEL_SEPARATOR, json_text, printable
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def print_predictions(predictions: Sequence[Prediction], output: PredictFormat, 
     raw = [_as_row(prediction) for prediction in predictions]
     pretty = [{key: _cell(key, value, row) for key, value in row.items()} for row in raw]
     print_table(pretty, {key: key for key in _columns(predictions, output, top_k)}, Format(output.value), raw)
+    if output is PredictFormat.table and (rows := list(_neighbour_rows(predictions))):
+        typer.echo("")
+        print_table(rows, {key: key for key in rows[0]})
 
 
 def _columns(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> Iterator[str]:
@@ -66,6 +70,12 @@ def _columns(predictions: Sequence[Prediction], output: PredictFormat, top_k: in
             yield "familiarity"
     if any(prediction.disagreement is not None for prediction in predictions):
         yield "disagreement"
+    if most := max((len(prediction.neighbours or ()) for prediction in predictions), default=0):
+        if any(prediction.top for prediction in predictions):
+            yield "alike"
+        if output is not PredictFormat.table:
+            for rank in range(1, most + 1):
+                yield from (f"neighbour_{rank}", f"truth_{rank}", f"distance_{rank}")
     if any(prediction.error for prediction in predictions):
         yield "error"
 
@@ -76,8 +86,61 @@ def _cell(key: str, value: Any, row: dict[str, Any]) -> str:
 
     if key == "label" and row["unsure"]:
         return _unsure(row["likeliest"])
-    is_share = key.startswith(("prob", "fam")) or (key == "disagreement" and row["value"] is None)
+    is_share = key.startswith(("prob", "fam", "alike")) or (key == "disagreement" and row["value"] is None)
     return f"{value:.3f}" if is_share and value is not None else number(value)
+
+
+def _alike(prediction: Prediction) -> float:
+    """Return the share of neighbours whose label is the likeliest, or whose labels are those that are predicted."""
+    assert prediction.neighbours is not None
+    expected = prediction.top[0][0]
+    if prediction.labels is not None:
+        expected = LABEL_SEPARATOR.join(name for name, _ in prediction.labels)
+    truths = [each.truth for each in prediction.neighbours]
+    return truths.count(expected) / len(truths)
+
+
+def _neighbour_rows(predictions: Sequence[Prediction]) -> Iterator[dict[str, Any]]:
+    from dlworkflow.files.numbers import number, short
+
+    for prediction in predictions:
+        for each in prediction.neighbours or ():
+            row = {"input": prediction.source, "neighbour": each.file or f"sample {each.sample:,}"}
+            yield row | {"truth": number(each.truth), "distance": short(each.distance)}
+
+
+def drawn_neighbours(predictor: BasePredictor, predictions: Sequence[Prediction]) -> Figure:
+    """Draw each image beside its nearest training images, a row each, as many as fit."""
+    from dlworkflow.analysis.nearest import images_of
+    from dlworkflow.data.images.decoding import load_image
+    from dlworkflow.files.numbers import number, short
+    from dlworkflow.plotting.grid import LONGEST_SIDE, MOST_IMAGES, draw_grid
+
+    assert predictor.transform is not None
+    assert predictor.run is not None
+    fine = [prediction for prediction in predictions if prediction.neighbours]
+    if not fine:
+        raise DataError("--plot: no image could be read")
+    columns = len(fine[0].neighbours or ()) + 1
+    if columns > MOST_IMAGES:
+        raise ConfigError(f"--plot draws {MOST_IMAGES} images at most: give --neighbours {MOST_IMAGES - 1} or fewer")
+    shown = fine[: MOST_IMAGES // columns]
+    near = [each for prediction in shown for each in prediction.neighbours or ()]
+    known = iter(images_of(predictor.run, near))
+    reading: dict[str, Any] = {"longest": LONGEST_SIDE, "value_range": predictor.transform.value_range}
+    images: list[Any] = []
+    titles: list[str] = []
+    names: list[str] = []
+    for prediction in shown:
+        images.append(load_image(prediction.source, predictor.in_shape[0], **reading))
+        titles.append(_title(prediction).replace(" | ", "\n"))
+        names.append(Path(prediction.source).name)
+        for each in prediction.neighbours or ():
+            images.append(next(known))
+            titles.append(f"{printable(number(each.truth))}\ndistance {short(each.distance)}")
+            names.append(Path(each.file).name if each.file else f"sample {each.sample:,}")
+    note = f"the first {len(shown)} of {len(fine)} inputs" if len(shown) < len(fine) else ""
+    return draw_grid(images, titles, names=names, columns=min(columns, 6) if len(shown) == 1 else columns, note=note)
 
 
 def _unsure(likeliest: str) -> str:
@@ -95,6 +158,11 @@ def _as_row(prediction: Prediction) -> dict[str, Any]:
         row["labels"] = LABEL_SEPARATOR.join(name for name, _ in prediction.labels)
     for rank, (label, probability) in enumerate(prediction.top, start=1):
         row |= {f"label{_tail(rank)}": label, f"probability{_tail(rank)}": probability}
+    if prediction.neighbours is not None:
+        row |= {"alike": _alike(prediction)} if prediction.top else {}
+        for rank, each in enumerate(prediction.neighbours, start=1):
+            row |= {f"neighbour_{rank}": each.file or each.sample, f"truth_{rank}": each.truth}
+            row[f"distance_{rank}"] = each.distance
     if prediction.unsure is not None:
         row |= {"label": prediction.label, "likeliest": prediction.top[0][0]}
     return row

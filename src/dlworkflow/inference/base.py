@@ -51,13 +51,14 @@ class Options(TypedDict, total=False):
 class Answers(NamedTuple):
     """What a model gives for n inputs: probabilities (n, classes) or values (n, 1), and their disagreement (n,).
 
-    `energies` (n,) are those of Liu et al. 2020 (arXiv:2010.03759), which are high for an unknown input; None where
-    they are not asked for.
+    `energies` (n,) are those of Liu et al. 2020 (arXiv:2010.03759), which are high for an unknown input, `features`
+    (n, d) the input of the last layer; None where they are not asked for.
     """
 
     values: np.ndarray
     disagreement: Sequence[float] | None = None
     energies: np.ndarray | None = None
+    features: np.ndarray | None = None
 
 
 class BasePredictor(ABC):

@@ -5,9 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Neighbour(NamedTuple):
+    """A training sample near an input: its distance in features, what is true of it, its number in the training split,
+    its file.
+    """
+
+    distance: float
+    truth: str | float
+    sample: int
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,8 @@ class Prediction:
     predicts. Where an input may have several labels, `labels` are the (label, probability) pairs from their thresholds
     on, best first; None elsewhere. Of several models, `disagreement` is the share whose label is another, or the
     standard deviation of their values. Where answers may be `unsure` it is True or False: an unsure one has no `label`;
-    `familiarity` is the share of known inputs that are no more familiar.
+    `familiarity` is the share of known inputs that are no more familiar. `neighbours` are the nearest training samples,
+    the nearest first, where they were asked for.
     """
 
     source: str
@@ -32,13 +44,16 @@ class Prediction:
     labels: tuple[tuple[str, float], ...] | None = None
     unsure: bool | None = None
     familiarity: float | None = None
+    neighbours: tuple[Neighbour, ...] | None = None
 
     def as_object(self) -> dict[str, Any]:
         """Return the prediction as JSON can hold it: `input`, and `error`, `value` or `label`, `probability`, `top`."""
         found: dict[str, Any] = {"input": self.source}
         if self.error is not None:
             return found | {"error": self.error}
-        apart = {} if self.disagreement is None else {"disagreement": self.disagreement}
+        apart: dict[str, Any] = {} if self.disagreement is None else {"disagreement": self.disagreement}
+        if self.neighbours is not None:
+            apart["neighbours"] = [each._asdict() for each in self.neighbours]
         if self.value is not None:
             return found | {"value": self.value if math.isfinite(self.value) else None} | apart
         if self.labels is not None:

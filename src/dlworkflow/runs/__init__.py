@@ -16,6 +16,7 @@ torch nor YAML. The format:
     calibration-val.json   the temperature that makes probabilities true, by `dlw calibrate`
     plots/             figures
     slices.json ...    what other commands found (see `found`), with tables as CSV
+    features-train.npz what neighbours are found by; may be deleted
     notes.json         the user's tags and note; not there without any
     tensorboard/ wandb/   what these trackers wrote
     model.onnx ...     the exported model

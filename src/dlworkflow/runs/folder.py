@@ -105,6 +105,11 @@ class Run(Shown):
         return self.path / f"model.{suffix}"
 
     @property
+    def features_path(self) -> Path:
+        """The path of the features of the training data, existing or not; they are computed again where it is gone."""
+        return self.path / "features-train.npz"
+
+    @property
     def state_path(self) -> Path:
         """The path of the state from which training resumes, whether or not it exists."""
         return self.path / "resume.pth"

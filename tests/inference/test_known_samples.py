@@ -1,0 +1,30 @@
+"""The nearest of known samples: those of least distance, the nearest first."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dlworkflow.inference.known_samples import KnownSamples
+
+rng = np.random.default_rng(0)
+
+
+def test_the_nearest_are_those_of_least_distance():
+    features, given = rng.normal(size=(500, 8)).astype(np.float32), rng.normal(size=(300, 8)).astype(np.float32)
+    known = KnownSamples(features, [f"class {i % 3}" for i in range(500)])
+    distances = np.linalg.norm(given[:, None] - features, axis=2)
+
+    found = known.nearest(given, 4)
+
+    assert [[each.sample for each in row] for row in found] == np.argsort(distances, axis=1)[:, :4].tolist()
+    assert np.allclose([[each.distance for each in row] for row in found], np.sort(distances, axis=1)[:, :4], atol=1e-5)
+
+
+def test_a_sample_is_its_own_nearest_with_its_truth_and_file():
+    known = KnownSamples(
+        1000 + rng.normal(size=(9, 3)).astype(np.float32), list("abcdefghi"), [f"{i}.png" for i in range(9)]
+    )
+
+    [[nearest]] = known.nearest(known.features[4:5], 1)
+
+    assert nearest == (0, "e", 4, "4.png")
