@@ -28,6 +28,13 @@ def test_a_pair_has_the_samples_that_one_alone_got_right_and_the_better_run_is_b
     assert pair["accuracy"] == pytest.approx(1 / 12)
 
 
+def test_differences_are_those_of_the_better_less_the_worse(answered):
+    [pair] = compare_answers([answered(GOOD), answered(BAD)]).pairs
+
+    assert pair["f1_macro"] > 0 > pair["loss"]
+    assert pair["loss_low"] < pair["loss"] < pair["loss_high"] < 0
+
+
 def test_two_runs_are_compared_in_words_that_need_no_statistics(answered):
     found = compare_answers([answered([True] * 60 + [False] * 15), answered([True] * 46 + [False] * 8 + [True] * 21)])
 

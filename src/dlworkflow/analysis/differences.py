@@ -18,7 +18,7 @@ from dlworkflow.files.text import shell_command
 from dlworkflow.runs import Run
 
 if TYPE_CHECKING:
-    from dlworkflow.metrics.significance import Score
+    from dlworkflow.metrics.significance import Interval, Score
     from dlworkflow.runs import Answers, Summary
 
 Row = dict[str, Any]
@@ -118,20 +118,22 @@ def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...]) -> Differences
     """Return the tests of all pairs of runs that answered the same samples."""
     import numpy as np
 
-    from dlworkflow.metrics.significance import optimism_of_best
+    from dlworkflow.metrics.significance import bootstrap_pairs, optimism_of_best
 
     measure = _measure(stored)
     values = np.stack([_values(one.answers, measure) for one in stored])  # (runs, n)
     lowest = measure in ("loss", "mean absolute error")
     order = sorted(range(len(stored)), key=lambda place: values[place].mean(), reverse=not lowest)
     stored, values, names = [stored[place] for place in order], values[order], _names([stored[p].run for p in order])
-    pairs = []
+    drawn = {}
+    if len(stored) <= MOST_WITH_INTERVALS:  # from the worst: an interval is that of the later less the earlier
+        with_loss = _same_loss(stored)
+        drawn = bootstrap_pairs([_scores(one.answers, with_loss) for one in reversed(stored)])
+    pairs, last = [], len(stored) - 1
     for better, worse in combinations(range(len(stored)), 2):
         row: Row = {"a": names[worse], "b": names[better]}
         row |= _counted(values[worse], values[better], measure, LEVEL / math.comb(len(stored), 2))
-        if len(stored) <= MOST_WITH_INTERVALS:
-            row |= _intervals(stored[worse].answers, stored[better].answers, _same_loss(stored))
-        pairs.append(row)
+        pairs.append(row | _ends(drawn.get((last - worse, last - better), {})))
     first = stored[0]
     return Differences(
         measure,
@@ -151,6 +153,7 @@ def _note(name: str, answers: Answers) -> str:
     """Return with which weights a run answered, where these are not its best as they are."""
     given = answers.evaluation
     how = [f"its {given.weights} weights"] * (given.weights != "best") + [f"--tta {given.tta}"] * bool(given.tta)
+    how += [f"the temperature {given.temperature:.3g} of dlw calibrate"] if given.temperature else []
     return f"the answers of {name} are those with {' and '.join(how)}" if how else ""
 
 
@@ -193,16 +196,10 @@ def _counted(a: Any, b: Any, measure: str, level: float) -> Row:
     }
 
 
-def _intervals(a: Answers, b: Answers, with_loss: bool) -> Row:
-    """Return the paired bootstrap intervals of the differences of further scores."""
-    from dlworkflow.metrics.significance import bootstrap_intervals
-
-    of_a, of_b = _scores(a, with_loss), _scores(b, with_loss)
-    found = bootstrap_intervals({name: of_b[name] - of_a[name] for name in of_a})
-    return {f"{name}{end}": getattr(interval, key) for name, interval in found.items() for end, key in _ENDS.items()}
-
-
-_ENDS = {"": "value", "_low": "low", "_high": "high"}
+def _ends(intervals: Mapping[str, Interval]) -> Row:
+    """Return differences and the ends of their intervals by keys of a row: loss, loss_low, loss_high."""
+    keys = {"": "value", "_low": "low", "_high": "high"}
+    return {f"{name}{end}": getattr(found, key) for name, found in intervals.items() for end, key in keys.items()}
 
 
 def _scores(answers: Answers, with_loss: bool) -> dict[str, Score]:

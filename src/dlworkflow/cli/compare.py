@@ -94,7 +94,8 @@ def compare(
 ) -> None:
     """Compare runs in one table.
 
-    Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ.
+    Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ. Two
+    to six runs that are named are tested, too: rows that share a letter are not told apart.
     """
     from dlworkflow.cli.tested import is_by_itself, print_tests, run_names, tests_of, with_letters
     from dlworkflow.runs import list_runs, runs_folder
