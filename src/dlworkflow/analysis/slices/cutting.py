@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dlworkflow.analysis.slices.properties import Property
+from dlworkflow.data.folders.tables import as_number
 
 LEAST = 10
 """A slice of fewer samples is shown, but not tested: hardly any difference could be told from chance."""
@@ -29,7 +31,7 @@ class Slice:
 def slices_of(found: Property, n: int) -> tuple[list[Slice], str]:
     """Return the slices of n samples by a property, and why there are none, or an empty text.
 
-    Numbers are cut into quarters, or fewer parts of at least `LEAST` samples; of categories the 20 most frequent are
+    Numbers are cut into quarters, or fewer parts of about `LEAST` samples or more; of categories the 20 most frequent are
     slices, and the others are one. A property that is the same for all, or another for nearly each sample, has none.
     """
     if found.numbers is not None:
@@ -48,7 +50,7 @@ def _of_numbers(name: str, numbers: np.ndarray) -> Iterator[Slice]:
     values = numbers[known]
     if not len(values):
         return
-    bins = min(_MOST_BINS, max(2, len(values) // LEAST))
+    bins = min(_MOST_BINS, max(2, len(values) // (LEAST + 2)))  # rounded edges move some samples to the next
     quantiles = np.quantile(values, np.arange(1, bins) / bins)
     inner = _edges(values, sorted({*map(_rounded, quantiles)}), least=len(values) / (2 * bins))
     for low, high in zip([None, *inner], [*inner, None], strict=True):
@@ -83,9 +85,15 @@ def _shown(edge: float) -> str:
     return f"{edge:,.0f}" if 1000 <= abs(edge) < 1e9 else f"{edge:.3g}"
 
 
+def _by_number(value: str) -> tuple[float, str]:
+    """Return what orders values of a column: numbers by size, and names after them."""
+    number = as_number(value)
+    return (math.inf if number is None else number, value)
+
+
 def _of_names(name: str, names: Sequence[Sequence[str]], values: Sequence[str]) -> Iterator[Slice]:
     shown = values if len(values) <= _MOST_CATEGORIES else values[: _MOST_CATEGORIES - 1]
-    for value in shown:
+    for value in sorted(shown, key=_by_number):
         yield Slice(name, value, np.array([value in own for own in names], bool))
     if rest := set(values) - set(shown):
         mask = np.array([not rest.isdisjoint(own) for own in names], bool)
