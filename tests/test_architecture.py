@@ -246,7 +246,8 @@ inference/weights: errors engine/device engine/tasks data/folders data/images mo
 analysis:
 analysis/calibration: errors engine/loop engine/tasks metrics/calibration metrics/functions metrics/selective runs
     runs/calibration runs/evaluation inference/caution analysis/evaluation analysis/scored_data
-analysis/comparison_figures: errors files/text metrics/functions plotting runs runs/comparison analysis/run_figures
+analysis/comparison_figures: errors files/text metrics/functions plotting runs runs/comparison analysis/parts_figures
+    analysis/run_figures
 analysis/costs: engine/child_processes engine/device registry/user_code runs runs/costs inference/predictor
     inference/samples inference/stored
 analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
@@ -278,8 +279,8 @@ analysis/label_errors: errors files/notebook files/outside files/paths files/tex
     data/splits data/tables runs runs/answers runs/finding runs/labels training/choice training/job training/settings
     training/sweep inference/features inference/predictor inference/rebuild analysis/cross_validation
     analysis/evaluation analysis/report analysis/scored_data
-analysis/parts_figures: data/protocol plotting plotting/grid runs runs/robustness runs/slices analysis/figure_marks
-    analysis/found_text analysis/scored_data
+analysis/parts_figures: errors files/text data/protocol plotting plotting/grid runs runs/robustness runs/slices
+    analysis/figure_marks analysis/found_text analysis/scored_data
 analysis/report: _version errors files/numbers files/outside files/paths files/text files/writing registry
     registry/user_code config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/costs

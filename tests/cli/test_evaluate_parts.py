@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 
 import pytest
 
@@ -168,3 +169,16 @@ def test_a_report_shows_where_a_run_is_weak_once_it_is_known(dlw, runs, two_stre
 
     assert dlw("report", CIRCLES, "--out", "r.html").code == 0
     assert "Where it is weak" in (runs.parent / "r.html").read_text(encoding="utf-8")
+
+
+def test_two_runs_on_the_same_corrupted_images_are_drawn_together(dlw, runs, two_strengths):
+    dlw("evaluate", DIGITS, "--robustness", "--no-plots")
+    shutil.copytree(runs / DIGITS, runs / "tinyvgg-digits-002")
+    both = (DIGITS, "tinyvgg-digits-002", "--plot", "r.png", "--plot-kind", "robustness")
+
+    assert dlw("compare", *both).code == 0
+
+    (runs / DIGITS / "robustness.json").unlink()
+    answer = dlw("compare", *both, "--overwrite")
+    assert answer.code == 1
+    assert f"store those of each run with: dlw evaluate {DIGITS} --robustness" in answer.err

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from dlworkflow import plotting
+from dlworkflow.analysis.parts_figures import draw_robustness_of
 from dlworkflow.analysis.run_figures import history_lists, loss_label
 from dlworkflow.errors import RunError, few
 from dlworkflow.files.text import shell_command
@@ -23,14 +24,17 @@ _MARK = " (means over batches)"
 def draw_runs(
     runs: Sequence[Run], *, kind: str = "curves", by: str | None = None, at: Literal["best", "last"] = "best"
 ) -> Figure:
-    """Draw several runs together: their `curves`, `bars` of their accuracies, or `tradeoff`, accuracy by time.
+    """Draw several runs together: `curves`, `bars` of accuracies, `tradeoff` (accuracy by time) or `robustness`.
 
-    Raises RunError where no run has an epoch, an accuracy, or costs that were measured.
+    Raises RunError where no run has an epoch, an accuracy, or costs that were measured, and where one has no scores on
+    corrupted images.
     """
     names = [run.name for run in runs]
     labels = {str(run.path): run.name if names.count(run.name) == 1 else str(run.path) for run in runs}
     if kind == "curves":
         return _draw_curves(runs, labels)
+    if kind == "robustness":
+        return draw_robustness_of(runs, labels)
     return (_draw_bars if kind == "bars" else _draw_tradeoff)(runs, labels, by=by, at=at)
 
 

@@ -72,7 +72,10 @@ def slice_sentences(found: SliceScores) -> list[str]:
         f"{looked} with the rest; each chance is corrected for all of them (Holm)." if tested else f"{looked}."
     )
     if small:
-        lines.append(f"{small} of them {'is' if small == 1 else 'are'} too small to be tested: the slice or the rest has fewer than 10 samples.")
+        lines.append(
+            f"{small} of them {'is' if small == 1 else 'are'} too small to be tested: the slice or the rest has fewer "
+            "than 10 samples."
+        )
     return lines
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from dlworkflow import plotting
 from dlworkflow.analysis.figure_marks import NothingToDrawError, by_name, fits
+from dlworkflow.errors import RunError, few
+from dlworkflow.files.text import shell_command
 from dlworkflow.runs import Found, Run
 from dlworkflow.runs.robustness import RobustnessScores
 from dlworkflow.runs.slices import SliceScores
@@ -56,6 +59,24 @@ def draw_robustness(run: Run) -> Figure:
     """Draw the score by the strength of each corruption, as `dlw evaluate --robustness` has found it."""
     found = _found(run, RobustnessScores, "--robustness")
     return plotting.plot_robustness({run.name: (found.score or 0.0, found.corruptions)}, metric=found.metric)
+
+
+def draw_robustness_of(runs: Sequence[Run], labels: Mapping[str, str]) -> Figure:
+    """Draw what several runs score on the same corrupted images, by the label of each run's path.
+
+    Raises RunError with the command where none is stored, and where they are of different images.
+    """
+    found = {run: one for run in runs if (one := run.found(RobustnessScores)) is not None}
+    if missing := [run.name for run in runs if run not in found]:
+        command = shell_command(["dlw", "evaluate", missing[0], "--robustness"])
+        raise RunError(f"{few(missing)} have no scores on corrupted images; store those of each run with: {command}")
+    if len({(each.samples_fingerprint, each.metric) for each in found.values()}) > 1:
+        raise RunError(
+            "these runs were scored on different images: no figure compares them; name runs of the same data"
+        )
+    metric = next(iter(found.values())).metric
+    scores = {labels[str(run.path)]: (one.score or 0.0, one.corruptions) for run, one in found.items()}
+    return plotting.plot_robustness(scores, metric=metric)
 
 
 def _found(run: Run, kind: type[F], flag: str) -> F:

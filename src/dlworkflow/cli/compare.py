@@ -82,11 +82,11 @@ def compare(
     ] = None,
     overwrite: OverwriteOption = False,
     plot_kind: Annotated[
-        Literal["curves", "bars", "tradeoff"],
+        Literal["curves", "bars", "tradeoff", "robustness"],
         typer.Option(
             "--plot-kind",
-            help="Figure of --plot: curves of losses and accuracies, bars of accuracies, or accuracy by the time of a "
-            "prediction (tradeoff), which `dlw costs` measures.",
+            help="Figure of --plot: curves of losses and accuracies, bars of accuracies, accuracy by the time of a "
+            "prediction (tradeoff), which `dlw costs` measures, or scores on corrupted images (robustness).",
         ),
     ] = "curves",
     runs_dir: RunsDirOption = None,

@@ -31,8 +31,9 @@ class Slice:
 def slices_of(found: Property, n: int) -> tuple[list[Slice], str]:
     """Return the slices of n samples by a property, and why there are none, or an empty text.
 
-    Numbers are cut into quarters, or fewer parts of about `LEAST` samples or more; of categories the 20 most frequent are
-    slices, and the others are one. A property that is the same for all, or another for nearly each sample, has none.
+    Numbers are cut into quarters, or fewer parts of about `LEAST` samples or more; up to 20 categories are slices, of
+    more the 19 most frequent, and the others are one. A property that is the same for all samples, or another for
+    nearly each, has none.
     """
     if found.numbers is not None:
         slices = [*_of_numbers(found.name, found.numbers)]
