@@ -231,6 +231,23 @@ def test_without_captum_the_error_names_the_package(corner, monkeypatch):
         dlw.explain(corner, bright_square())
 
 
+def test_an_exported_file_is_an_error_that_names_the_way_out(write_onnx, tmp_path):
+    path = write_onnx(tmp_path / "m.onnx", np.eye(2), classes=("a", "b"), in_shape=(2,))
+
+    with pytest.raises(ConfigError, match="is an exported file, which only predicts; give its run"):
+        dlw.explain(dlw.OnnxPredictor.from_file(path), [1.0, 2.0])
+
+
+def test_an_ensemble_is_explained_by_hiding(corner, predictor_of):
+    ensemble = predictor_of(Ensemble([corner.model, corner.model], corner.task))
+
+    found = dlw.explain(ensemble, bright_square(), label="bright")
+
+    assert found.method == "occlusion"
+    assert found.map_of()[5, 5] > 0
+    assert found.curves.deletion_beats == found.curves.places
+
+
 def test_a_method_of_your_own_is_used_by_its_name(corner, monkeypatch):
     monkeypatch.setitem(METHODS.registered, "ink", lambda model, x, baseline, targets: x.repeat(len(targets), 1, 1, 1))
 
