@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def calibrate(
         split=CALIBRATED_ON,
         samples=len(y),
         chosen_on_it=data is None and summary.chosen_on == "val" and epoch == best,
-        data=data,
+        data=Path(data).name if data is not None else None,  # a report shows it, and no folder of this machine
         **_temperature(calibration.class_scores(logits.numpy()), y),
         steps=[Kept(threshold=s.threshold, answered=s.answered, wrong=s.wrong) for s in _steps(probabilities, y)],
         familiar=_energies(logits.numpy()),

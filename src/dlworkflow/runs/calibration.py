@@ -43,7 +43,7 @@ class CalibrationSummary(Found):
     chosen_on_it: bool
     """Whether the epoch of the weights is the best on these very samples."""
     data: str | None = None
-    """The labelled data that was given, where it is not the validation split of the run."""
+    """The name of the labelled data that was given, where it is not the validation split of the run."""
     temperature: Positive | None
     """By which raw scores are divided; None where it cannot be found, and they stay."""
     interval: Annotated[list[float], lambda value: len(value) == 2] | None
