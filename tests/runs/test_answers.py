@@ -68,7 +68,7 @@ def test_numbers_of_a_regression_are_read_in_full(tmp_path):
 
 
 def test_a_file_name_like_a_formula_is_read_as_it_was(tmp_path):
-    files = ["=a.jpg", "'=b.jpg", "-1", "寿司/ c\n.jpg"]
+    files = ["=a.jpg", "+b.jpg", "-1", "寿司/ c\n.jpg"]
 
     assert evaluated(tmp_path, files=files)[0].answers().files == files
 

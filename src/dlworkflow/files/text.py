@@ -56,9 +56,8 @@ def json_text(data: object, *, indent: int | None = None) -> str:
 
 def csv_cell(value: object) -> object:
     """Return a value for a CSV file: a spreadsheet does not run a text that starts like a formula."""
-    starts = ("=", "+", "-", "@", "\t", "\r")
-    if isinstance(value, str) and value.lstrip("'").startswith(starts) and not _are_numbers(value):
-        return f"'{value}"  # one that has such a quote already gets a second: `text_of_cell` undoes each
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) and not _are_numbers(value):
+        return f"'{value}"
     return "" if value is None else value
 
 
