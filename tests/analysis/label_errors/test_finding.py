@@ -72,6 +72,30 @@ def test_a_run_keeps_what_was_found_for_its_report(mislabelled, tmp_path):
     }
 
 
+def test_the_report_of_a_cross_validation_shows_the_suspects(mislabelled):
+    from dlworkflow.analysis.report.of_labels import labels_of_runs
+
+    gallery = labels_of_runs(mislabelled.found.sweep.runs()).blocks[-1]
+
+    assert len(gallery.pictures) == len(mislabelled.found.suspects)
+
+
+def test_a_sweep_of_settings_is_no_subject(tmp_path):
+    from dlworkflow.training.sweep.folder import Plan, Point, Sweep
+
+    sweep = Sweep.create(
+        tmp_path, "circles-sweep", Plan({}, {}, ["optimizer.lr"], [Point(1, {"optimizer.lr": 0.1}, 42)])
+    )
+
+    with pytest.raises(RunError, match="circles-sweep-001 is a sweep that compares settings; name one of its runs"):
+        dlw.find_label_errors(str(sweep.path))
+
+
+def test_a_path_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no such folder, file or run: 'nosuch/folder'"):
+        dlw.find_label_errors("nosuch/folder", runs_dir=tmp_path)
+
+
 def test_the_run_of_a_fold_stands_for_its_cross_validation(mislabelled):
     from dlworkflow.analysis.label_errors import subject_of
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from dlworkflow import data
 from dlworkflow.config import Layer, SweepSettings, from_mapping, merge
 from dlworkflow.data.shards.names import shards_path
-from dlworkflow.errors import ConfigError, DataError, DlwError, RunError, nearest, not_installed
+from dlworkflow.errors import ConfigError, DataError, DlwError, MissingDataError, RunError, nearest, not_installed
 from dlworkflow.files.paths import user_path
 from dlworkflow.inference.rebuild import take_code
 from dlworkflow.registry.user_code import is_code
@@ -52,14 +52,17 @@ def subject_of(given: Any, runs_dir: str | os.PathLike[str] | None = None) -> st
     if not is_folder_of_runs and (text in data.names() or is_code(text) or path.exists() or shards_path(text, "DATA")):
         return text
     try:
-        return _checked(find_run_or_sweep(text, runs_dir))
+        found = find_run_or_sweep(text, runs_dir)
     except RunError:
-        if text in ("last", "best") or path.name != text or is_folder_of_runs:
+        trained = [*(run.name for run in list_runs(runs_dir)), *(sweep.name for sweep in list_sweeps(runs_dir))]
+        if text in ("last", "best") or is_folder_of_runs or any(name.startswith(text) for name in trained):
             raise
-    trained = [*(run.name for run in list_runs(runs_dir)), *(sweep.name for sweep in list_sweeps(runs_dir))]
-    guess = nearest(text, [*data.names(), *trained])
-    hint = f"did you mean {guess!r}?" if guess else "`dlw data list` and `dlw runs` list what there is"
-    raise ConfigError(f"DATA|RUN: {text!r} is neither a data set, a path nor a run; {hint}")
+        if path.name != text:
+            raise MissingDataError(f"DATA|RUN: no such folder, file or run: {text!r}") from None
+        guess = nearest(text, [*data.names(), *trained])
+        hint = f"did you mean {guess!r}?" if guess else "`dlw data list` and `dlw runs` list what there is"
+        raise ConfigError(f"DATA|RUN: {text!r} is neither a data set, a path nor a run; {hint}") from None
+    return _checked(found)
 
 
 def plan_check(

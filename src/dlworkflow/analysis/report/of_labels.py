@@ -69,9 +69,20 @@ def about(found: Labels) -> list[str]:
 
 def labels_of_run(run: Run, *, data_dir: str | None = None) -> Section | None:
     """Return what was found about the labels of a run's data, None where nobody has looked for wrong ones."""
+    return _shown(run.found(Labels, "train"), run, data_dir)
+
+
+def labels_of_runs(runs: Sequence[Run], *, data_dir: str | None = None) -> Section | None:
+    """Return what was found by a cross-validation whose runs these are, None where they are of none."""
+    folders = {run.path.parent for run in runs}
+    found = Run(folders.pop()).found(Labels, "train") if len(folders) == 1 else None
+    return _shown(found, runs[0], data_dir)
+
+
+def _shown(found: Labels | None, run: Run, data_dir: str | None) -> Section | None:
     from dlworkflow.analysis.scored_data import load_splits
 
-    if (found := run.found(Labels, "train")) is None:
+    if found is None:
         return None
     try:
         splits = load_splits(run, offline=True, data_dir=data_dir, whole=True)

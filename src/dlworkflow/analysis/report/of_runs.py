@@ -9,6 +9,7 @@ from dlworkflow.analysis.comparison_figures import draw_runs
 from dlworkflow.analysis.difference_text import sentences
 from dlworkflow.analysis.differences import Differences, compare_answers
 from dlworkflow.analysis.report.document import Block, Document, Section, Table, Text
+from dlworkflow.analysis.report.of_labels import labels_of_runs
 from dlworkflow.analysis.report.of_run import lead_and_sections
 from dlworkflow.analysis.report.pictures import of_figure
 from dlworkflow.errors import DlwError, RunError, few
@@ -46,7 +47,8 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
             "another."
         )
     title = f"{len(runs)} runs: {few(dict.fromkeys(_title(run) for run in runs), 3, quoted=False)}"
-    sections = [_comparison(runs, rows, tested), *(_run_section(run, data_dir) for run in chosen)]
+    labels = filter(None, [labels_of_runs(runs, data_dir=data_dir)])
+    sections = [_comparison(runs, rows, tested), *labels, *(_run_section(run, data_dir) for run in chosen)]
     return Document(title, lead, sections, f"{made}.")
 
 
