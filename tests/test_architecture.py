@@ -276,9 +276,10 @@ analysis/figures: errors engine/loop data/splits metrics/report plotting plottin
 analysis/found_text: files/numbers metrics/significance runs/robustness runs/slices
 analysis/label_errors: errors files/notebook files/outside files/paths files/text files/writing registry
     registry/user_code config engine/tasks data data/check data/folders data/images data/protocol data/shards
-    data/splits data/tables runs runs/answers runs/finding runs/labels training/choice training/job training/settings
-    training/sweep inference/features inference/predictor inference/rebuild analysis/cross_validation
-    analysis/evaluation analysis/report analysis/scored_data
+    data/splits data/tables metrics/functions metrics/multilabel runs runs/answers runs/finding runs/labels models
+    models/libraries models/weights training/choice training/job training/settings training/sweep inference/features
+    inference/predictor inference/rebuild analysis/cross_validation analysis/evaluation analysis/report
+    analysis/scored_data
 analysis/parts_figures: errors files/text data/protocol plotting plotting/grid runs runs/robustness runs/slices
     analysis/figure_marks analysis/found_text analysis/scored_data
 analysis/report: _version errors files/numbers files/outside files/paths files/text files/writing registry

@@ -175,7 +175,7 @@ def labels(
     finally:
         _print(result, output, n)
     for note in result.found.notes:
-        say(f"note    {note}")
+        say(f"warning: {note}")
     if result.suspects and not files.page:
         code = [word for file in named_files() for word in ("--code", file)]
         command = shell_command(["dlw", "data", "labels", str(sweep.path), "--page", "suspects.html", *code])

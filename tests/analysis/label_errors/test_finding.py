@@ -117,6 +117,20 @@ def test_data_that_has_changed_since_is_an_error(mislabelled, tmp_path):
         dlw.find_label_errors(Sweep(tmp_path / "changed"))
 
 
+def test_models_that_have_learned_nothing_are_a_warning():
+    from dlworkflow.analysis.label_errors.finding import too_little_learned
+
+    [warning] = too_little_learned(["a"] * 60 + ["b"] * 40, np.arange(100) < 62)
+
+    assert "always answering 'a' 60.00%: they have learned too little" in warning
+    assert not too_little_learned(["a"] * 60 + ["b"] * 40, np.arange(100) < 80)
+
+
+def test_a_backbone_without_published_weights_is_an_error(mislabelled):
+    with pytest.raises(ConfigError, match="backbone: no weights are published of model 'tinyvgg'"):
+        dlw.find_label_errors(mislabelled.found.sweep, backbone="tinyvgg")
+
+
 def test_numbers_are_no_labels(tmp_path):
     with pytest.raises(DataError, match=r"'line' has numbers, not classes: its largest errors are in errors.csv of"):
         dlw.find_label_errors("line", runs_dir=tmp_path)

@@ -24,6 +24,8 @@ from dlworkflow.data.protocol import OnProgress
 from dlworkflow.data.splits import Splits
 from dlworkflow.errors import RunError
 from dlworkflow.files.notebook import Shown
+from dlworkflow.metrics.functions import wilson_interval
+from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.runs import Run
 from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect
 from dlworkflow.training.sweep.folder import FINISHED, Plan, Sweep
@@ -159,6 +161,7 @@ def label_errors_of(
     config = first.summary().config["data"]
     outliers, notes = outliers_among(checked, whole, first, backbone=backbone, device=device)
     samples = _Samples.of(checked, whole, labels, predicted)
+    notes += too_little_learned(samples.labels, agrees)
     copies = contradictions(samples.labels, _copies(checked, [*input_files(config)], on_progress))
     chosen = [n for n in range(len(labels)) if ranking.flagged[n] or outliers[n] or n in copies or not agrees[n]]
     suspects: list[Suspect] = []
@@ -180,6 +183,19 @@ def label_errors_of(
         notes=notes,
     )
     return LabelErrors(found, whole, sweep, config)
+
+
+def too_little_learned(labels: Sequence[str], agrees: np.ndarray) -> list[str]:
+    """Return a warning where the predictions agree with the labels no more often than the most frequent one would."""
+    answer, most = Counter(labels).most_common(1)[0]
+    low, _ = wilson_interval(int(agrees.sum()), len(agrees))
+    if low > most / len(labels):
+        return []
+    return [
+        f"the models predict {agrees.mean():.2%} of the labels, and always answering {answer or NO_LABELS!r} "
+        f"{most / len(labels):.2%}: they have learned too little for this list to mean anything; train longer "
+        "(--epochs), or choose another --model"
+    ]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from dlworkflow import models
 from dlworkflow.analysis.label_errors.out_of_fold import Checked
 from dlworkflow.data.images.pixels import to_pil, to_uint8
 from dlworkflow.data.protocol import original_of
 from dlworkflow.data.splits import Splits
-from dlworkflow.errors import ModelError
+from dlworkflow.errors import ConfigError, MissingDataError, ModelError
 from dlworkflow.inference.features import features_of
 from dlworkflow.inference.predictor import Predictor
+from dlworkflow.models.libraries import published
+from dlworkflow.models.weights.pretrained import at_hand, find
 from dlworkflow.runs import Run
 from dlworkflow.training.sweep.folds import scored_at
 
@@ -51,7 +54,7 @@ def outliers_among(
         return np.zeros(n, bool), []
     try:
         if backbone is not None:
-            predictor = Predictor.from_published(backbone, offline=True, device=device)
+            predictor = _pretrained(backbone, device)
             parts: list[Any] = [_Prepared(one, predictor.transform) for one in checked]
         else:
             predictor = Predictor.from_run(run, weights=scored_at(run.summary()), device=device)
@@ -61,6 +64,19 @@ def outliers_among(
         return np.zeros(n, bool), [f"outliers are not looked for: {error}; --backbone names a model whose features are"]
     labels = np.concatenate([one.labels for one in checked])
     return outliers_of(features, labels if labels.ndim == 1 else np.zeros(len(labels), int)), []
+
+
+def _pretrained(name: str, device: str) -> Predictor:
+    """Return a model with its published weights, which are never fetched here. Raises DlwError where it has none."""
+    if not models.is_published(name):
+        raise ConfigError(f"--backbone: no weights are published of model {name!r}; name one of torchvision or timm")
+    if find(published(name)) is None:
+        known = f"; those of {at_hand()!r} are" if at_hand() else ""
+        raise MissingDataError(
+            f"--backbone: the weights of {name!r} are not on this machine{known}; `dlw train {name} --weights default` "
+            "fetches them"
+        )
+    return Predictor.from_published(name, offline=True, device=device)
 
 
 def outliers_of(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

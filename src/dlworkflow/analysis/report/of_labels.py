@@ -32,6 +32,7 @@ def labels_section(found: Labels, splits: Splits, *, most: int = SHOWN) -> Secti
     """Return what a search for wrong labels found, with the images of the worst, or their rows."""
     rows = found.suspects[:most]
     blocks: list[Block] = [*map(Text, about(found))]
+    blocks += [Points(found.notes, warning=True)] if found.notes else []
     if rows:
         total = len(found.suspects)
         title = (
@@ -40,7 +41,6 @@ def labels_section(found: Labels, splits: Splits, *, most: int = SHOWN) -> Secti
             else f"All suspects, the worst first ({total})"
         )
         blocks.append((_gallery if splits.kind == "image" else _table)(splits, title, rows))
-    blocks += [Points(found.notes)] if found.notes else []
     return Section(TITLE, blocks)
 
 
