@@ -189,7 +189,7 @@ def fraction(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < 1:
-        guess = f"; did you mean {given}%?" if 1 < number < 100 else ""
+        guess = f"; did you mean {given}%?" if 1 < number < 100 and not given.endswith("%") else ""
         raise typer.BadParameter(f"must be a share between 0 and 1, as 0.05 or 5%, not {given!r}{guess}")
     return number
 

@@ -107,7 +107,11 @@ def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    shown = printable if sys.stdout.isatty() else csv_cell
+    shown = printable if sys.stdout.isatty() else _as_it_is
     writer.writerow(shown(csv_cell(column)) for column in columns)
     writer.writerows([shown(csv_cell(row.get(key))) for key in columns] for row in rows)
     return out.getvalue().rstrip("\n")
+
+
+def _as_it_is(value: object) -> object:
+    return value
