@@ -57,7 +57,7 @@ def test_a_tracker_of_ones_own_file_gets_training_evaluation_and_the_resumed_run
 
     assert (refused.code, "--code" in refused.err) == (1, True)
     trained = ["epoch 1", "epoch 2", "0 figures, best/test_acc_low", "finished"]
-    evaluated = ["2 figures, evaluation_test/accuracy_low", "None"]
+    evaluated = ["3 figures, evaluation_test/accuracy_low", "None"]
     assert lines() == [*trained, *evaluated, "epoch 3", *trained[2:]]
 
 

@@ -46,7 +46,7 @@ def calibrate(
 
     Examples:
     dlw calibrate tinyvgg
-    dlw predict photo.jpg --run tinyvgg --max-error 5%
+    dlw calibrate tinyvgg --data labelled_photos
     dlw calibrate tinyvgg --uncalibrated
     """
     from dlworkflow.errors import ConfigError

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
+from dlworkflow.data.images.decoding import load_image
+
 Corrupt = Callable[[Image.Image, float, np.random.Generator], Image.Image]
 
 
@@ -22,9 +24,7 @@ def _jpeg(image: Image.Image, quality: float, _: np.random.Generator) -> Image.I
     """Write the image as a JPEG of a quality of 1 to 95, and read it."""
     written = io.BytesIO()
     image.save(written, "JPEG", quality=round(quality))
-    with Image.open(written) as found:
-        found.load()
-        return found
+    return load_image("photo.jpg", len(image.getbands()), content=written.getvalue())
 
 
 def _blur(image: Image.Image, radius: float, _: np.random.Generator) -> Image.Image:
