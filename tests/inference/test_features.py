@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 import torch
@@ -91,3 +94,20 @@ def test_no_hook_is_left_on_the_model():
     features_of_inputs(predictor(model), torch.randn(3, 2))
 
     assert not any(layer._forward_pre_hooks for layer in model.modules())
+
+
+def test_features_are_those_of_the_own_thread():
+    """Batches of images are predicted on all cores by one model."""
+    both_are_here = Barrier(2)
+
+    class Meeting(nn.Module):
+        def forward(self, x):
+            both_are_here.wait(timeout=10)
+            return x
+
+    model, inputs = nn.Sequential(Meeting(), nn.Linear(2, 3), Meeting()), [torch.randn(4, 2), torch.randn(9, 2)]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda X: logits_and_last_features(model, X)[1], inputs))
+
+    assert all(map(torch.equal, found, inputs))
