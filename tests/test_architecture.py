@@ -220,20 +220,21 @@ inference/arrays: errors
 inference/averaging: engine/target_scale engine/tasks inference/base
 inference/backends: errors runs inference/base inference/onnx_predictor inference/predictor inference/stored
 inference/base: errors engine/tasks data/columns data/images runs inference/arrays inference/caution inference/inputs
-    inference/parallel inference/prediction inference/records inference/rows inference/samples
-inference/caution: errors engine/tasks metrics/selective runs runs/calibration inference/prediction inference/stored
+    inference/known_samples inference/parallel inference/prediction inference/records inference/rows inference/samples
+inference/caution: errors engine/tasks metrics/selective runs runs/calibration inference/known_samples
+    inference/prediction inference/stored
 inference/export: _version errors files/text files/writing registry registry/user_files data/columns data/images
     runs/stored inference/predictor
-inference/features: errors data/loaders data/protocol engine/batch_check engine/device models/backbone
-    inference/averaging inference/predictor
+inference/features: data/loaders data/protocol engine/device inference/predictor
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
+inference/known_samples: files/writing registry/user_files runs inference/prediction inference/stored
 inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs
     inference/base inference/caution inference/export inference/stored
 inference/parallel:
 inference/prediction:
 inference/predictor: errors engine/batch_check engine/device engine/target_scale engine/tasks data/columns data/folders
-    data/images runs inference/averaging inference/base inference/caution inference/parallel inference/prediction
-    inference/rebuild inference/stored inference/weights
+    data/images runs models/backbone inference/averaging inference/base inference/caution inference/known_samples
+    inference/parallel inference/prediction inference/rebuild inference/stored inference/weights
 inference/rebuild: errors registry/user_code registry/user_files runs models models/weights inference/stored
 inference/records: errors data/columns inference/inputs inference/rows
 inference/rows: errors data/folders
@@ -245,7 +246,8 @@ inference/weights: errors engine/device engine/tasks data/folders data/images mo
     models/torchvision_models models/weights inference/rebuild
 analysis:
 analysis/calibration: errors engine/loop engine/tasks metrics/calibration metrics/functions metrics/selective runs
-    runs/calibration runs/evaluation inference/caution analysis/evaluation analysis/scored_data
+    runs/calibration runs/evaluation inference/caution inference/features inference/known_samples inference/predictor
+    analysis/evaluation analysis/nearest analysis/scored_data
 analysis/comparison_figures: errors files/text metrics/functions plotting runs runs/comparison analysis/parts_figures
     analysis/run_figures
 analysis/costs: engine/child_processes engine/device registry/user_code runs runs/costs inference/predictor
@@ -390,9 +392,8 @@ cli/train: errors files/paths config config/flags data/images plotting runs trai
     training/job training/resume training/run training/settings analysis/figures cli/command cli/next_steps cli/options
     cli/progress
 cli/worked_text: files/numbers models/weights course/convolution course/descent course/trace cli/tables
-analysis/nearest: analysis/scored_data data/protocol errors files/writing inference/features inference/known_samples
-    inference/prediction inference/predictor inference/stored metrics/multilabel registry/user_files runs
-inference/known_samples: inference/base inference/features inference/prediction inference/predictor
+analysis/nearest: analysis/scored_data data/protocol errors inference/features inference/known_samples
+    inference/prediction inference/predictor metrics/multilabel runs
 """  # door/room: the rooms that it imports, itself left out; a package's __init__ has the name of the package
 
 HEAVY = ("torch", "torchvision", "matplotlib", "sklearn", "numpy", "pydantic", "yaml", "PIL")

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from dlworkflow.inference.known_samples import KnownSamples
 from dlworkflow.runs import Run
 from dlworkflow.runs.calibration import CalibrationSummary
 
@@ -218,3 +219,17 @@ def test_a_file_of_another_temperature_is_not_used(dlw, exported, runs):
 
     assert f"is uncalibrated, not calibrated with temperature 3; renew it: {RENEW}; torch is used" in answer.err
     assert labels(dlw("predict", "pictures", "--format", "json", "--uncalibrated")) == as_linear(3)
+
+
+@pytest.mark.usefixtures("exported")
+def test_an_exported_file_has_no_features_to_tell_unknown_inputs_by(dlw, runs):
+    run = Run(runs / RUN)
+    measured = {"nll": [1.0, 1.0, 1.0], "brier": [1.0, 1.0, 1.0], "error": [0.0, 0.0, 0.0], "error_by_chance": 0.0}
+    found = {"run": RUN, "weights": "best", "epoch": run.summary().row("best")["epoch"], "split": "val", "steps": []}
+    found |= {"samples": 20, "chosen_on_it": True, "interval": None, "before": measured, "after": measured}
+    run.write_found(CalibrationSummary(**found, temperature=None, distances=[1.0] * 20))
+    KnownSamples(np.ones((3, 2), np.float32), ["0", "1", "2"]).keep(run)
+
+    answer = dlw("predict", "pictures", "--backend", "onnx", "--reject-unknown")
+
+    assert "takes features, which an ONNX file does not give; use torch" in answer.complaints[-1]

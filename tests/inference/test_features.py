@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,7 @@ from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ModelError
 from dlworkflow.inference.averaging import Ensemble
-from dlworkflow.inference.features import features_of, features_of_inputs
+from dlworkflow.inference.features import features_of
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.models.backbone import logits_and_last_features
 from dlworkflow.models.linear import LinearRegressionModel
@@ -25,7 +28,7 @@ def predictor(model, in_shape=(2,)):
 def test_features_times_the_last_weights_are_the_scores():
     model, X = MLP(2, 2, hidden_units=5), torch.randn(7, 2)
 
-    features, logits = features_of_inputs(predictor(model), X)
+    logits, features = (found.numpy() for found in predictor(model).logits_and_features(X))
 
     expected = features @ model.output.weight.detach().numpy().T + model.output.bias.detach().numpy()
     assert np.allclose(logits, expected, atol=1e-6)
@@ -75,19 +78,36 @@ def test_a_classifier_without_a_linear_layer_has_what_reaches_it():
 
 def test_a_model_without_layers_has_no_features():
     with pytest.raises(ModelError, match="LinearRegressionModel has no linear layer"):
-        features_of_inputs(predictor(LinearRegressionModel(), (1,)), torch.randn(3, 1))
+        predictor(LinearRegressionModel(), (1,)).logits_and_features(torch.randn(3, 1))
 
 
 def test_an_ensemble_has_no_features_of_its_own():
     pair = Ensemble([MLP(2, 2), MLP(2, 2)], get_task("multiclass"))
 
     with pytest.raises(ModelError, match="the ensemble of 2 runs has no features of its own"):
-        features_of_inputs(predictor(pair), torch.randn(3, 2))
+        predictor(pair).logits_and_features(torch.randn(3, 2))
 
 
 def test_no_hook_is_left_on_the_model():
     model = MLP(2, 2)
 
-    features_of_inputs(predictor(model), torch.randn(3, 2))
+    predictor(model).logits_and_features(torch.randn(3, 2))
 
     assert not any(layer._forward_pre_hooks for layer in model.modules())
+
+
+def test_features_are_those_of_the_own_thread():
+    """Batches of images are predicted on all cores by one model."""
+    both_are_here = Barrier(2)
+
+    class Meeting(nn.Module):
+        def forward(self, x):
+            both_are_here.wait(timeout=10)
+            return x
+
+    model, inputs = nn.Sequential(Meeting(), nn.Linear(2, 3), Meeting()), [torch.randn(4, 2), torch.randn(9, 2)]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda X: logits_and_last_features(model, X)[1], inputs))
+
+    assert all(map(torch.equal, found, inputs))

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlworkflow.analysis.evaluation import evaluate_part
-from dlworkflow.analysis.scored_data import load_part
+from dlworkflow.analysis.nearest import MOST_STORED, known_samples
+from dlworkflow.analysis.scored_data import Part, load_part
 from dlworkflow.engine.loop import Evaluation
 from dlworkflow.engine.tasks import get_task
-from dlworkflow.errors import ConfigError, DataError
+from dlworkflow.errors import ConfigError, DataError, ModelError, RunError
 from dlworkflow.inference.caution import Caution
+from dlworkflow.inference.features import features_of
+from dlworkflow.inference.known_samples import DistanceFrom, KnownSamples
+from dlworkflow.inference.predictor import Predictor
 from dlworkflow.metrics import calibration, selective
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.runs import Run
 from dlworkflow.runs.calibration import CALIBRATED_ON, CalibrationSummary, Kept, Measured
 from dlworkflow.runs.evaluation import Answered
 
-_MOST_ENERGIES = 1000
+_MOST_DISTANCES = 1000
+_log = logging.getLogger(__name__)
 
 
 def calibrate(
@@ -63,7 +69,7 @@ def calibrate(
         data=Path(data).name if data is not None else None,  # a report shows it, and no folder of this machine
         **_temperature(calibration.class_scores(logits.numpy()), y),
         steps=[Kept(threshold=s.threshold, answered=s.answered, wrong=s.wrong) for s in _steps(probabilities, y)],
-        familiar=_energies(logits.numpy()),
+        distances=_distances(run, part, weights=weights, device=device, data_dir=data_dir),
     )
     run.write_found(found)
     return found
@@ -90,14 +96,25 @@ def _steps(probabilities: np.ndarray, y: np.ndarray) -> list[selective.Step]:
     return selective.steps(selective.certainty(probabilities), probabilities.argmax(axis=1) == y)
 
 
-def _energies(logits: np.ndarray) -> list[float] | None:
-    """Return the energies of the samples, rising, at most a thousand of them; None where there is one score."""
-    if logits.shape[1] == 1:
+def _distances(run: Run, part: Part, *, weights: str, device: str, data_dir: str | None) -> list[float] | None:
+    """Return the distances of samples to the nearest training sample, rising, at most a thousand of them.
+
+    None, with a note, where the model has no features, or the run cannot keep those of its training data.
+    """
+    predictor = Predictor.from_run(run, weights=weights, device=device)
+    try:
+        features = features_of(predictor, part.dataset).features
+        if run.summary().samples.get("train", 0) * features[0].nbytes > MOST_STORED:
+            raise DataError(f"features of the training data take more than the {MOST_STORED / 1e6:.0f} MB a run keeps")
+        known_samples(predictor, data_dir=data_dir)
+        if (known := KnownSamples.of_run(run, weights)) is None:
+            raise DataError("the features of the training data are not kept in the run")
+    except (DataError, ModelError, RunError) as error:
+        _log.info("note    `dlw predict --reject-unknown` will not work: %s", error)
         return None
-    scores = logits.astype(np.float64)
-    found = np.sort(-np.logaddexp.reduce(scores, axis=1))
-    if len(found) > _MOST_ENERGIES:
-        found = found[np.linspace(0, len(found) - 1, _MOST_ENERGIES).round().astype(int)]
+    found = np.sort(DistanceFrom(known)(features))
+    if len(found) > _MOST_DISTANCES:
+        found = found[np.linspace(0, len(found) - 1, _MOST_DISTANCES).round().astype(int)]
     kept: list[float] = found.tolist()
     return kept
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,14 @@ import torch
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.data.protocol import original_of
 from dlworkflow.errors import ConfigError, RunError
-from dlworkflow.files.writing import write_whole
 from dlworkflow.inference.features import features_of
-from dlworkflow.inference.known_samples import KnownSamples, WithNeighbours
+from dlworkflow.inference.known_samples import KnownSamples
 from dlworkflow.inference.prediction import Neighbour, Prediction
 from dlworkflow.inference.predictor import Predictor
-from dlworkflow.inference.stored import stored_weights
 from dlworkflow.metrics.multilabel import NO_LABELS, set_names
-from dlworkflow.registry.user_files import digest_of
 from dlworkflow.runs import Run
 
-_MOST_STORED = 2**28  # bytes of features that are kept in a run
+MOST_STORED = 2**28  # bytes of features that are kept in a run
 _log = logging.getLogger(__name__)
 
 
@@ -38,67 +36,53 @@ def neighbours(run: Run | str | os.PathLike[str], x: Any, k: int = 5) -> tuple[N
     return [each.neighbours for each in found]
 
 
-def with_neighbours(predictor: Predictor, k: int = 5, *, data_dir: str | None = None) -> WithNeighbours:
+def with_neighbours(predictor: Predictor, k: int = 5, *, data_dir: str | None = None) -> Predictor:
     """Return a predictor whose predictions have the `k` nearest training samples of its run.
 
-    Features of the training data are read from the run, or computed and kept there: without, its data must be there.
-    Raises ConfigError for a model without a run of its own and for a `k` that is no number of its samples, DataError
-    where the data is gone, and ModelError for a model without features.
+    Raises as `known_samples` does, and ConfigError for a model without a run of its own and for a `k` that is no number
+    of its samples.
     """
     if predictor.run is None:
         raise ConfigError(f"--neighbours: {predictor.name} has no training data of its own; name one run with --run")
-    known = _stored(predictor) or _computed(predictor, data_dir)
+    known = known_samples(predictor, data_dir=data_dir)
     if not 1 <= k <= len(known.features):
         raise ConfigError(
             f"--neighbours: must be 1 to {len(known.features):,}, the number of training samples, not {k}"
         )
-    return WithNeighbours.of(predictor, known, k)
+    return replace(predictor, known=known, neighbours=k)
 
 
-def images_of(run: Run, found: Sequence[Neighbour]) -> list[Any]:
-    """Return the images of training samples as people look at them, from the run's own data."""
-    part = load_part(run, "train", offline=True)
-    return [original_of(part.dataset, each.sample, longest=1000) for each in found]
+def known_samples(predictor: Predictor, *, data_dir: str | None = None) -> KnownSamples:
+    """Return the training samples of a predictor's run: read from it, or computed, and kept there.
 
-
-def _computed(predictor: Predictor, data_dir: str | None) -> KnownSamples:
-    """Compute the features of the training data, and keep them where it is what the run was trained on."""
-    run = predictor.run
+    They are not kept where the data is no longer what the run was trained on. Raises DataError where it is gone, and
+    ModelError for a model without features.
+    """
+    run, weights = predictor.run, predictor.weights
     assert run is not None
+    if (kept := KnownSamples.of_run(run, weights)) is not None:
+        return kept
     part = load_part(run, "train", data_dir=data_dir, offline=True)
     found = features_of(predictor, part.dataset)
     files = [str(file) for file in part.files] if part.files is not None else None
     known = KnownSamples(found.features, _truths(predictor, found.labels), files)
     if part.changed:
         _log.info(
-            "note    the training data is no longer what %s was trained on: neighbours are of it as it is", run.name
+            "note    the training data is no longer what %s was trained on: features are of it as it is, and not kept",
+            run.name,
         )
-    elif found.features.nbytes <= _MOST_STORED:
-        tables: dict[str, Any] = {"features": known.features, "truths": np.array(known.truths)}
-        tables |= {"files": np.array(files)} if files is not None else {}
+    elif found.features.nbytes <= MOST_STORED:
         try:
-            write_whole(run.features_path, lambda stream: np.savez(stream, weights=_digest(predictor), **tables))
+            known.keep(run, weights)
         except RunError as error:
             _log.info("note    %s: the features are computed anew the next time", error)
     return known
 
 
-def _stored(predictor: Predictor) -> KnownSamples | None:
-    """Return what the run has of these weights, None where it has nothing that can be read."""
-    assert predictor.run is not None
-    try:
-        with np.load(predictor.run.features_path, allow_pickle=False) as found:
-            if str(found["weights"]) != _digest(predictor):
-                return None
-            files = found["files"].tolist() if "files" in found else None
-            return KnownSamples(found["features"], found["truths"].tolist(), files)
-    except (OSError, ValueError, KeyError, EOFError):
-        return None  # it is derived: what is damaged is computed again
-
-
-def _digest(predictor: Predictor) -> str:
-    assert predictor.run is not None
-    return digest_of(stored_weights(predictor.run, predictor.weights))
+def images_of(run: Run, found: Sequence[Neighbour]) -> list[Any]:
+    """Return the images of training samples as people look at them, from the run's own data."""
+    part = load_part(run, "train", offline=True)
+    return [original_of(part.dataset, each.sample, longest=1000) for each in found]
 
 
 def _truths(predictor: Predictor, labels: np.ndarray) -> list[str] | list[float]:

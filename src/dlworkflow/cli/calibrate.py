@@ -42,7 +42,8 @@ def calibrate(
 
     Divides the raw scores by a temperature that is found on the validation split (Guo et al. 2017) and kept in the run:
     labels stay, and probabilities of `dlw predict`, `evaluate`, `serve` and `export` change from then on. Also finds
-    what `dlw predict --max-error` and `--reject-unknown` need. With --uncalibrated the calibration is removed.
+    what `dlw predict --max-error` and `--reject-unknown` need; for the latter, features of the training data are
+    computed once and kept in the run. With --uncalibrated the calibration is removed.
 
     Examples:
     dlw calibrate tinyvgg

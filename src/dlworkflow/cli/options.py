@@ -217,8 +217,8 @@ RejectUnknownOption = Annotated[
     bool,
     typer.Option(
         "--reject-unknown",
-        help="Be unsure of inputs that are less familiar than 95 % of the validation split; after `dlw calibrate`, "
-        "with torch [default: off].",
+        help="Be unsure of inputs that are farther from the training data than 95 % of the validation split, in "
+        "features; after `dlw calibrate`, with torch [default: off].",
     ),
 ]
 

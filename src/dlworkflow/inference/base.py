@@ -10,6 +10,7 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict, Unpack, get_args, overload
@@ -24,6 +25,7 @@ from dlworkflow.errors import ConfigError, DataError, unknown
 from dlworkflow.inference.arrays import Layout
 from dlworkflow.inference.caution import Caution, caution
 from dlworkflow.inference.inputs import Inputs
+from dlworkflow.inference.known_samples import KnownSamples
 from dlworkflow.inference.parallel import chunks, on_all_cores
 from dlworkflow.inference.prediction import Prediction, predictions_of
 from dlworkflow.inference.records import records_of, source_of
@@ -51,13 +53,11 @@ class Options(TypedDict, total=False):
 class Answers(NamedTuple):
     """What a model gives for n inputs: probabilities (n, classes) or values (n, 1), and their disagreement (n,).
 
-    `energies` (n,) are those of Liu et al. 2020 (arXiv:2010.03759), which are high for an unknown input, `features`
-    (n, d) the input of the last layer; None where they are not asked for.
+    `features` (n, d) are the input of the last layer; None where they are not asked for.
     """
 
     values: np.ndarray
     disagreement: Sequence[float] | None = None
-    energies: np.ndarray | None = None
     features: np.ndarray | None = None
 
 
@@ -66,7 +66,8 @@ class BasePredictor(ABC):
 
     `transform` is None for a model of numbers; `thresholds` are the probabilities from which the labels of a multilabel
     task are predicted, one for each class; `columns` are those of a table. Raw scores are divided by `temperature`
-    before they become probabilities, where it is not None. `caution` says which answers are unsure; None: none.
+    before they become probabilities, where it is not None. `caution` says which answers are unsure; None: none. With
+    `known` samples, predictions have the nearest `neighbours` of them.
     """
 
     backend: ClassVar[str]
@@ -82,6 +83,8 @@ class BasePredictor(ABC):
     temperature: float | None = None
     tta: TTA | None = None
     caution: Caution | None = None
+    known: KnownSamples | None = None
+    neighbours: int = 0
 
     @property
     @abstractmethod
@@ -112,9 +115,9 @@ class BasePredictor(ABC):
         """Return the same with some answers `unsure`: where their probability is below `min_confidence`.
 
         `max_error` finds the certainty from which on at most this share of the answers is wrong, by the validation
-        split: see `metrics.selective`. With `reject_unknown`, answers to inputs that are less familiar than 95 % of the
-        validation split are unsure; it takes torch. Raises ConfigError for shares that are none and for what such a
-        model cannot have, and RunError where the run was not calibrated by `dlw calibrate`.
+        split: see `metrics.selective`. With `reject_unknown`, answers to inputs that are farther from the training data
+        than 95 % of the validation split, in features, are unsure; it takes torch. Raises ConfigError for shares that
+        are none and for what such a model cannot have, and RunError where the run was not calibrated.
         """
         if min_confidence is None and max_error is None and not reject_unknown:
             return self
@@ -274,9 +277,15 @@ class BasePredictor(ABC):
     def _predictions(self, sources: Sequence[str], answers: Answers, top_k: int) -> list[Prediction]:
         options: dict[str, Any] = {"thresholds": self.thresholds, "disagreement": answers.disagreement}
         found = predictions_of(sources, answers.values, self.classes, top_k=top_k, **options)
+        if self.known is not None and answers.features is not None:
+            near = self.known.nearest(answers.features, self.neighbours)
+            found = [
+                each if each.error is not None else replace(each, neighbours=own)
+                for each, own in zip(found, near, strict=True)
+            ]
         if self.caution is None:
             return found
-        return self.caution.applied(found, answers.values, self.temperature, answers.energies)
+        return self.caution.applied(found, answers.values, self.temperature, answers.features)
 
 
 def check_tta(tta: str, *, kind: str, owner: str) -> None:

@@ -14,36 +14,36 @@ import numpy as np
 
 from dlworkflow.engine.tasks import Task, get_task
 from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.inference.known_samples import DistanceFrom, KnownSamples
 from dlworkflow.inference.prediction import Prediction
 from dlworkflow.inference.stored import stored_calibration
 from dlworkflow.metrics.selective import SURE, Step, certainty, chosen_step, least_samples
+from dlworkflow.runs.calibration import KNOWN
 
 if TYPE_CHECKING:
     from dlworkflow.runs import Run
     from dlworkflow.runs.calibration import CalibrationSummary
-
-KNOWN = 0.95
-"""The share of inputs like those of the validation split that is not taken for unknown."""
-_FEWEST_KNOWN = 19  # of which the least familiar makes 5 %
 
 
 @dataclass(frozen=True, eq=False)
 class Caution:
     """When an answer is `unsure`, and why these limits: `notes`.
 
-    An answer is given from the probability `min_confidence` on, and above the certainty `threshold`. `energies` are
-    those of known inputs, rising: an input of a higher one than `KNOWN` of them have is unknown.
+    An answer is given from the probability `min_confidence` on, and above the certainty `threshold`. `distances` are
+    those of validation samples from the training data, rising, by `distance_of`: an input that is farther than `KNOWN`
+    of them is unknown.
     """
 
     min_confidence: float = 0.0
     threshold: float = -np.inf
-    energies: np.ndarray | None = None
+    distances: np.ndarray | None = None
+    distance_of: DistanceFrom | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def is_measured(self) -> bool:
         """Whether its limits were measured on samples, and hold for predictions that are made in the same way alone."""
-        return self.threshold > -np.inf or self.energies is not None
+        return self.threshold > -np.inf or self.distances is not None
 
     def is_unsure(
         self, values: np.ndarray, temperature: float | None, familiarity: np.ndarray | None = None
@@ -53,14 +53,15 @@ class Caution:
         result: np.ndarray = found if familiarity is None else found | (familiarity < 1 - KNOWN)
         return result
 
-    def familiarity(self, energies: np.ndarray) -> np.ndarray:
-        """Return the share of known inputs that are no more familiar than these, (n,) each.
+    def familiarity(self, features: np.ndarray) -> np.ndarray:
+        """Return the share of validation samples that are as far from the training data, or farther, (n,).
 
-        Of inputs like the known ones, at most 5 % have less than 0.05.
+        Takes the features (n, d) of inputs. Of inputs like those samples, at most 5 % have less than 0.05.
         """
-        assert self.energies is not None
-        n = len(self.energies)
-        found: np.ndarray = (n - np.searchsorted(self.energies, energies, side="left") + 1) / (n + 1)
+        assert self.distances is not None
+        assert self.distance_of is not None
+        n = len(self.distances)
+        found: np.ndarray = (n - np.searchsorted(self.distances, self.distance_of(features), side="left") + 1) / (n + 1)
         return found
 
     def applied(
@@ -68,10 +69,10 @@ class Caution:
         predictions: Sequence[Prediction],
         values: np.ndarray,
         temperature: float | None,
-        energies: np.ndarray | None = None,
+        features: np.ndarray | None = None,
     ) -> list[Prediction]:
         """Return predictions of which the unsure ones have no label; those without an answer stay."""
-        known = self.familiarity(energies) if energies is not None else None
+        known = self.familiarity(features) if self.distances is not None and features is not None else None
         unsure = self.is_unsure(values, temperature, known).tolist()
         shares = known.tolist() if known is not None else [None] * len(unsure)
         return [
@@ -118,14 +119,27 @@ def caution(
     limits = _limited(found, max_error, run.path) if max_error is not None else Caution(min_confidence or 0.0)
     if not reject_unknown:
         return limits
-    return Caution(limits.min_confidence, limits.threshold, _energies(found, owner), limits.notes)
+    known = KnownSamples.of_run(run, weights)
+    if known is None or found.distances is None:
+        raise RunError(
+            f"--reject-unknown: {run.name} has not kept what its training data is to its {weights} weights; "
+            f"`{_command(run, weights)}` does that, or says why it cannot"
+        )
+    if found.reach is None:
+        raise RunError(f"--reject-unknown: takes 19 samples at least; {owner} is calibrated on {found.source}")
+    return replace(limits, distances=np.asarray(found.distances), distance_of=DistanceFrom(known))
 
 
 def _calibration(run: Run, weights: str, option: str) -> CalibrationSummary:
     if (found := stored_calibration(run, weights)) is None:
-        command = f"dlw calibrate {run.path}{f' --weights {weights}' if weights != 'best' else ''}"
-        raise RunError(f"{option}: {run.name} is not calibrated with its {weights} weights; run `{command}`")
+        raise RunError(
+            f"{option}: {run.name} is not calibrated with its {weights} weights; run `{_command(run, weights)}`"
+        )
     return found
+
+
+def _command(run: Run, weights: str) -> str:
+    return f"dlw calibrate {run.path}{f' --weights {weights}' if weights != 'best' else ''}"
 
 
 def _limited(found: CalibrationSummary, max_error: float, path: Path) -> Caution:
@@ -157,13 +171,3 @@ def _limited(found: CalibrationSummary, max_error: float, path: Path) -> Caution
 def _short(share: float) -> str:
     """Return a share as a percentage with one decimal at most: 5 %, 12.5 %."""
     return f"{round(100 * share, 1):g} %"
-
-
-def _energies(found: CalibrationSummary, owner: str) -> np.ndarray:
-    if found.familiar is None:
-        raise ConfigError(f"--reject-unknown: {owner} has one raw score for two classes; it takes one per class")
-    if len(found.familiar) < _FEWEST_KNOWN:
-        raise RunError(
-            f"--reject-unknown: takes {_FEWEST_KNOWN} validation samples at least; {owner} has {len(found.familiar)}"
-        )
-    return np.asarray(found.familiar)

@@ -8,17 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import Samples, drop_left_out
-from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import choose_threads, thread_count
-from dlworkflow.errors import ModelError
-from dlworkflow.inference.averaging import Ensemble, Flipped
 from dlworkflow.inference.predictor import Predictor
-from dlworkflow.models.backbone import logits_and_last_features
 
 _NUMBERS_AT_ONCE = 2**22
 
@@ -34,7 +29,7 @@ class Features(NamedTuple):
 def features_of(predictor: Predictor, dataset: Dataset[Any]) -> Features:
     """Compute the features, scores and labels of every sample, in the order of the data set.
 
-    The features are the input of the layer that gives the scores (`models.backbone.logits_and_last_features`). Files
+    The features are the input of the layer that gives the scores (`Predictor.logits_and_features`). Files
     that cannot be read and are skipped are removed from `dataset`, so that its files are those of the features. Raises
     ModelError for an ensemble, for test-time augmentation, and for a model without such a layer.
     """
@@ -45,22 +40,9 @@ def features_of(predictor: Predictor, dataset: Dataset[Any]) -> Features:
     return found
 
 
-def features_of_inputs(predictor: Predictor, inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features (n, d) and raw scores (n, n_outputs) of preprocessed inputs (n, *in_shape) float32.
-
-    Raises as `features_of` does, and BatchError for inputs that the model cannot take.
-    """
-    if isinstance(predictor.model, Ensemble | Flipped):
-        what = predictor.name if isinstance(predictor.model, Ensemble) else f"{predictor.name} with --tta"
-        raise ModelError(f"{what} has no features of its own: they are those of one model; name one run, without --tta")
-    with torch.inference_mode(), explained_errors(predictor.model) as keep:
-        X, _ = keep(inputs.to(predictor.device))
-        logits, features = logits_and_last_features(predictor.model, X)
-    return features.float().cpu().numpy(), logits.float().cpu().numpy()
-
-
 def _of_batches(predictor: Predictor, batches: Iterable[Samples]) -> Features:
-    found = [(*features_of_inputs(predictor, X), y.cpu().numpy()) for X, y in batches if len(y)]
+    scored = ((*predictor.logits_and_features(X), y) for X, y in batches if len(y))
+    found = [(features.numpy(), logits.numpy(), y.cpu().numpy()) for logits, features, y in scored]
     if not found:
         return Features(*(np.empty(shape, np.float32) for shape in ((0, 0), (0, 0), (0,))))
     return Features(*map(np.concatenate, zip(*found, strict=True)))

@@ -1,20 +1,22 @@
-"""The training samples that a model finds nearest to an input: those of the nearest features. Knows no data set."""
+"""The training samples of a run as its model sees them: features that are kept with the run. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
-from torch import Tensor
 
-from dlworkflow.inference.base import Answers
-from dlworkflow.inference.features import features_of_inputs
-from dlworkflow.inference.prediction import Neighbour, Prediction
-from dlworkflow.inference.predictor import Predictor
+from dlworkflow.files.writing import write_whole
+from dlworkflow.inference.prediction import Neighbour
+from dlworkflow.inference.stored import stored_weights
+from dlworkflow.registry.user_files import digest_of
+from dlworkflow.runs import Run
 
 _AT_ONCE = 256  # inputs, whose distances to all samples are held
+_SPARE = 10  # samples that the rough distances may have put behind the nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,48 +27,67 @@ class KnownSamples:
     truths: Sequence[str | float]
     files: Sequence[str] | None = None
 
+    @classmethod
+    def of_run(cls, run: Run, weights: str = "best") -> Self | None:
+        """Read what a run has kept of these weights, None where it has nothing that can be read."""
+        try:
+            with np.load(run.features_path, allow_pickle=False) as found:
+                if str(found["weights"]) != digest_of(stored_weights(run, weights)):
+                    return None
+                files = found["files"].tolist() if "files" in found else None
+                return cls(found["features"], found["truths"].tolist(), files)
+        except (OSError, ValueError, KeyError, EOFError):
+            return None  # it is derived: what is damaged is computed again
+
+    def keep(self, run: Run, weights: str = "best") -> None:
+        """Keep them in a run as those of these weights. Raises RunError where it cannot be written."""
+        tables: dict[str, Any] = {"features": self.features, "truths": np.array(self.truths)}
+        tables |= {"files": np.array(self.files)} if self.files is not None else {}
+        digest = digest_of(stored_weights(run, weights))
+        write_whole(run.features_path, lambda stream: np.savez(stream, weights=digest, **tables))
+
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbour, ...]]:
         """Return the k samples of least Euclidean distance to each of features (m, d), the nearest first."""
         found = []
-        squares = np.square(self.features).sum(axis=1)
+        likely = min(2 * k + _SPARE, len(self.features))
         for start in range(0, len(features), _AT_ONCE):
             some = features[start : start + _AT_ONCE]
-            rough = squares - 2 * some @ self.features.T  # less what is the same for all samples
-            for row, own in zip(rough, some, strict=True):
-                likely = np.argsort(row, kind="stable")[: 2 * k]
-                exact = np.linalg.norm(self.features[likely] - own, axis=1)  # the rough ones have lost digits
+            rough = self._squares - 2 * some @ self.features.T  # less what is the same for all samples
+            for own, row in zip(some, np.argpartition(rough, likely - 1, axis=1)[:, :likely], strict=True):
+                row.sort()  # of equal distances, the first sample
+                exact = np.linalg.norm(self.features[row] - own, axis=1)  # the rough ones have lost digits
                 order = np.argsort(exact, kind="stable")[:k]
-                found.append(tuple(self._neighbour(int(likely[i]), float(exact[i])) for i in order))
+                found.append(tuple(self._neighbour(int(row[i]), float(exact[i])) for i in order))
         return found
+
+    @cached_property
+    def _squares(self) -> np.ndarray:
+        return _squared_lengths(self.features)
 
     def _neighbour(self, index: int, distance: float) -> Neighbour:
         file = None if self.files is None else self.files[index]
         return Neighbour(distance, self.truths[index], index, file)
 
 
-@dataclass(frozen=True)
-class WithNeighbours(Predictor):
-    """A predictor whose predictions have the `k` nearest of the samples it knows."""
+class DistanceFrom:
+    """How far an input is from the nearest of known samples, by the direction of its features and by their length.
 
-    known: KnownSamples | None = None
-    k: int = 5
+    Directions alone are compared by Sun et al. 2022 (arXiv:2204.06507). The logarithm of the length is one more
+    coordinate here: an input far outside the training data may lie in a known direction.
+    """
 
-    @classmethod
-    def of(cls, predictor: Predictor, known: KnownSamples, k: int) -> Self:
-        """Return a predictor that predicts as this one does, with neighbours."""
-        own = {each.name: getattr(predictor, each.name) for each in fields(Predictor)}
-        return cls(**own, known=known, k=k)
+    def __init__(self, known: KnownSamples) -> None:
+        self._known = replace(known, features=_direction_and_length(known.features))
 
-    def answers(self, inputs: Tensor) -> Answers:
-        """Return what the model answers, and the features of the inputs."""
-        return super().answers(inputs)._replace(features=features_of_inputs(self, inputs)[0])
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Return the distance (m,) of each of features (m, d)."""
+        return np.array([nearest.distance for [nearest] in self._known.nearest(_direction_and_length(features), 1)])
 
-    def _predictions(self, sources: Sequence[str], answers: Answers, top_k: int) -> list[Prediction]:
-        found = super()._predictions(sources, answers, top_k)
-        assert self.known is not None
-        assert answers.features is not None
-        near = self.known.nearest(answers.features, self.k)
-        return [
-            each if each.error is not None else replace(each, neighbours=own)
-            for each, own in zip(found, near, strict=True)
-        ]
+
+def _direction_and_length(features: np.ndarray) -> np.ndarray:
+    length = np.sqrt(_squared_lengths(features))[:, np.newaxis].clip(np.finfo(np.float32).tiny)
+    return np.hstack([features / length, np.log(length)])
+
+
+def _squared_lengths(features: np.ndarray) -> np.ndarray:
+    return np.einsum("nd,nd->n", features, features)  # a sum of squares would copy all features

@@ -110,8 +110,8 @@ class OnnxPredictor(BasePredictor):
         return replace(self, tta=tta)
 
     def _with_caution(self, caution: Caution) -> OnnxPredictor:
-        if caution.energies is not None:
-            raise ConfigError("--reject-unknown: takes the raw scores, which an ONNX file does not give; use torch")
+        if caution.distances is not None:
+            raise ConfigError("--reject-unknown: takes features, which an ONNX file does not give; use torch")
         return super()._with_caution(caution)
 
     def _of_pixels(self, images: np.ndarray) -> Answers:

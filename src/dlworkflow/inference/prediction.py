@@ -30,8 +30,8 @@ class Prediction:
     predicts. Where an input may have several labels, `labels` are the (label, probability) pairs from their thresholds
     on, best first; None elsewhere. Of several models, `disagreement` is the share whose label is another, or the
     standard deviation of their values. Where answers may be `unsure` it is True or False: an unsure one has no `label`;
-    `familiarity` is the share of known inputs that are no more familiar. `neighbours` are the nearest training samples,
-    the nearest first, where they were asked for.
+    `familiarity` is the share of validation samples that are as far from the training data, or farther. `neighbours`
+    are the nearest training samples, the nearest first, where they were asked for.
     """
 
     source: str

@@ -25,10 +25,11 @@ from dlworkflow.engine.batch_check import explained_errors
 from dlworkflow.engine.device import Device, choose_device
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task, get_task
-from dlworkflow.errors import few
-from dlworkflow.inference.averaging import Ensemble, InUnits, disagreement, mean_scores, tempered, with_tta
+from dlworkflow.errors import ModelError, few
+from dlworkflow.inference.averaging import Ensemble, Flipped, InUnits, disagreement, mean_scores, tempered, with_tta
 from dlworkflow.inference.base import TTA, Answers, BasePredictor
 from dlworkflow.inference.caution import Caution
+from dlworkflow.inference.known_samples import KnownSamples
 from dlworkflow.inference.parallel import on_all_cores
 from dlworkflow.inference.prediction import Prediction as Prediction
 from dlworkflow.inference.rebuild import check_alike, load_run_model, placed
@@ -40,6 +41,7 @@ from dlworkflow.inference.stored import (
     stored_transform,
 )
 from dlworkflow.inference.weights import parts_of_file, parts_of_published
+from dlworkflow.models.backbone import logits_and_last_features
 from dlworkflow.runs import Run, find_run
 
 
@@ -68,6 +70,8 @@ class Predictor(BasePredictor):
     temperature: float | None = None
     tta: TTA | None = None
     caution: Caution | None = field(default=None, compare=False)
+    known: KnownSamples | None = field(default=None, compare=False)
+    neighbours: int = 0
 
     def __repr__(self) -> str:
         classes = f", classes {few(self.classes)}" if self.classes else ""
@@ -188,6 +192,22 @@ class Predictor(BasePredictor):
         """
         return self._scores(self.model, inputs)
 
+    def logits_and_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return raw scores (n, n_outputs) as `logits` does, and features (n, d): the input of the layer of the scores.
+
+        Raises ModelError for an ensemble, for test-time augmentation, and for a model without such a layer, and
+        BatchError for inputs that the model cannot take.
+        """
+        if isinstance(self.model, Ensemble | Flipped):
+            what = self.name if isinstance(self.model, Ensemble) else f"{self.name} with --tta"
+            raise ModelError(
+                f"{what} has no features of its own: they are those of one model; name one run, without --tta"
+            )
+        with torch.inference_mode(), explained_errors(self.model) as keep:
+            X, _ = keep(inputs.to(self.device))
+            logits, features = logits_and_last_features(self.model, X)
+        return logits.float().cpu(), features.float().cpu()
+
     def _scores(self, call: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         with torch.inference_mode(), explained_errors(self.model) as keep:
             X, _ = keep(inputs.to(self.device))
@@ -218,20 +238,21 @@ class Predictor(BasePredictor):
 
     def answers(self, inputs: Tensor) -> Answers:
         """Return probabilities or values of preprocessed inputs (n, *in_shape) float32; nan for a score not finite."""
-        apart = None
+        apart, features = None, None
         if isinstance(self.model, Ensemble):
             scores = self._scores(self.model.scores, inputs)
             logits = mean_scores(scores, self.task)
             apart = disagreement(scores, self.task, self.thresholds).tolist()
+        elif self.known is not None or (self.caution is not None and self.caution.distances is not None):
+            logits, of_inputs = self.logits_and_features(inputs)
+            features = of_inputs.numpy()
         else:
             logits = self.logits(inputs)
         logits = logits.reshape(len(inputs), -1)
-        wants_energies = self.caution is not None and self.caution.energies is not None
-        energies = -logits.double().logsumexp(dim=1).numpy() if wants_energies else None
         logits = logits if self.temperature is None else logits / self.temperature
         broken = ~logits.isfinite().all(dim=1, keepdim=True)  # a sigmoid would make a probability of infinity
         values = self.task.probabilities(logits) if self.classes else self._in_units(logits)
-        return Answers(values.masked_fill(broken, torch.nan).numpy(), apart, energies)
+        return Answers(values.masked_fill(broken, torch.nan).numpy(), apart, features)
 
     def _in_units(self, values: Tensor) -> Tensor:
         return self.target.undone(values) if self.target else values

@@ -6,7 +6,9 @@ A model says where it is cut by its attribute `classifier_layer`, the name of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -105,14 +107,9 @@ class Classifier(nn.Module):
 
 def logits_and_features(model: nn.Module, X: Tensor) -> tuple[Tensor, Tensor]:
     """Run a model on inputs (n, *in_shape); return its logits and what reached its classifier, (n, ...)."""
-    found: list[Tensor] = []
-    layer = model.get_submodule(classifier_name(model))
-    handle = layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
-    try:
+    with _inputs_of([model.get_submodule(classifier_name(model))]) as seen:
         logits: Tensor = model(X)
-    finally:
-        handle.remove()
-    return logits, found[-1]
+    return logits, seen[-1]
 
 
 def logits_and_last_features(model: nn.Module, X: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,19 +122,32 @@ def logits_and_last_features(model: nn.Module, X: Tensor) -> tuple[Tensor, Tenso
     named = isinstance(getattr(model, "classifier_layer", None), str)
     part = model.get_submodule(classifier_name(model)) if named else model
     layers = [layer for layer in part.modules() if isinstance(layer, _GIVES_SCORES) or (named and layer is part)]
-    seen: list[Tensor] = []
-    handles = [layer.register_forward_pre_hook(lambda _, given: seen.append(given[0])) for layer in layers]
-    try:
+    with _inputs_of(layers) as seen:
         logits: Tensor = model(X)
-    finally:
-        for handle in handles:
-            handle.remove()
     if not seen:
         raise ModelError(
             f"{type(model).__name__} has no linear layer or convolution, whose input would be its features"
         )
     last = seen[-1].flatten(2).mean(dim=2) if seen[-1].ndim == 4 else seen[-1]
     return logits.reshape(len(X), -1), last.flatten(1)
+
+
+@contextmanager
+def _inputs_of(layers: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collect what reaches these layers within the block, in order; not what other threads give the same model."""
+    seen: list[Tensor] = []
+    own = get_ident()
+
+    def keep(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if get_ident() == own:
+            seen.append(given[0])
+
+    handles = [layer.register_forward_pre_hook(keep) for layer in layers]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def parameter_groups(model: nn.Module, lr: float, backbone_scale: float) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Annotated, ClassVar, TypedDict
 
 from dlworkflow.runs.found import Found
@@ -11,6 +12,8 @@ from dlworkflow.runs.summary import Summary
 
 CALIBRATED_ON = "val"
 """The split whose name the file has, also where other labelled data was given."""
+KNOWN = 0.95
+"""The share of inputs like those of the validation split that is not taken for unknown."""
 Positive = Annotated[float, lambda value: value > 0]
 Interval = Annotated[list[float], lambda value: len(value) == 3]
 """A value with the ends of its 95 % interval."""
@@ -51,8 +54,16 @@ class CalibrationSummary(Found):
     after: Measured
     """With temperatures that were found on other samples than those that are measured."""
     steps: list[Kept]
-    familiar: list[float] | None = None
-    """The energies of the samples, rising, at most 1,000 of them; None of a model with one raw score."""
+    distances: list[float] | None = None
+    """From each sample to the training data (`inference.known_samples`), rising, at most 1,000; None of a model without
+    features, and where those of the training data cannot be kept."""
+
+    @property
+    def reach(self) -> float | None:
+        """The distance beyond which an input is unknown, as 5 % of the samples are; None of fewer than 19."""
+        distances = self.distances or []
+        rank = ceil(KNOWN * (len(distances) + 1))
+        return distances[rank - 1] if rank <= len(distances) else None
 
     @property
     def source(self) -> str:

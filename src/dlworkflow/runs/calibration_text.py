@@ -48,6 +48,11 @@ def sentences(found: CalibrationSummary) -> list[str]:
             "on samples that it was not found on, the temperature makes probabilities no better: leave it out with "
             "--uncalibrated"
         )
+    if found.reach is not None:
+        lines.append(
+            f"`dlw predict --reject-unknown` takes an input for unknown that is farther than {short(found.reach)} from "
+            "every training sample, by its features; so are 5 % of these samples"
+        )
     if found.samples < _FEW:
         lines.append(f"{found.source} are few: more of them would say more ({_FEW} or so)")
     return lines

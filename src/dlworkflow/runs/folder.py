@@ -106,7 +106,7 @@ class Run(Shown):
 
     @property
     def features_path(self) -> Path:
-        """The path of the features of the training data, existing or not; they are computed again where it is gone."""
+        """The path of the features of the training data, existing or not; they can be computed again."""
         return self.path / "features-train.npz"
 
     @property

@@ -19,7 +19,10 @@ _PREDICTION = {
         "value": {"type": ["number", "null"], "description": "The value that a regression predicts."},
         "disagreement": {"type": "number", "description": "Of several models: how much their answers differ."},
         "unsure": {"type": "boolean", "description": "Where answers may be unsure: whether this one is."},
-        "familiarity": {"type": "number", "description": "Share of known inputs that are no more familiar."},
+        "familiarity": {
+            "type": "number",
+            "description": "Share of known inputs that are as far from the training data.",
+        },
         "error": {"type": "string", "description": "Why this input has no prediction."},
     },
     "required": ["input"],
