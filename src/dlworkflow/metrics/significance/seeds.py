@@ -116,7 +116,7 @@ def seed_rule(
     """Return which test so many seeds allow, None where they are too few: by the design alone, never by the scores.
 
     The permutation of pairs where both have the same seeds and it can reach `level` after Holm's correction for
-    `comparisons`: 6 pairs for one, 8 for 3, 10 for 15. Else Welch's test from 3 seeds on each side on.
+    `comparisons`: 6 pairs for one, 7 for 3, 10 for 15. Else Welch's test from 3 seeds on each side on.
     """
     if paired and n_a == n_b and n_a > 0 and comparisons * 2.0 ** (1 - n_a) <= level:
         return "permutation"
