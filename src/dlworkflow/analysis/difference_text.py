@@ -30,8 +30,8 @@ def _of_pair(found: Differences, pair: Row) -> list[str]:
     from dlworkflow.metrics.significance import chance
 
     a, b, p = pair["a"], pair["b"], pair["p"]
-    if not found.n and "test" not in pair:
-        return [f"{a} and {b} are not tested: their {_called(found.measure)} is the same with every seed"]
+    if not _is_tested(found, pair):
+        return [f"{a} and {b} are not tested: {_unchanged(found)}"]
     test = f"{_test_of(pair)}, p {_p(p, '= ')}{_assumed(pair)}"
     if "only_a" not in pair:
         seeds = f" over {_n_seeds(pair)} seeds" if "n_a" in pair else ""
@@ -47,6 +47,15 @@ def _of_pair(found: Differences, pair: Row) -> list[str]:
             f"{pair['only_a']:,} that {b} missed: chance alone does that {chance(p)} ({test})"
         )
     return [first, f"{b} minus {a}: {'; '.join(_scores(found, pair))}", _verdict(found, pair)]
+
+
+def _unchanged(found: Differences) -> str:
+    return f"their {_called(found.measure)} does not change with the seed"
+
+
+def _is_tested(found: Differences, pair: Row) -> bool:
+    """Return whether a pair has a test: over seeds, one whose scores do not change with the seed has none."""
+    return bool(found.n) or "test" in pair
 
 
 def _n_seeds(pair: Row) -> str:
@@ -83,8 +92,11 @@ def _assumed(pair: Row) -> str:
 
 
 def _legend(found: Differences) -> str:
-    tests = dict.fromkeys(_test_of(pair) for pair in found.pairs)
+    tests = dict.fromkeys(_test_of(pair) for pair in found.pairs if _is_tested(found, pair)) or ["no test"]
     assumed = "".join(dict.fromkeys(map(_assumed, found.pairs)))
+    untested = sum(not _is_tested(found, pair) for pair in found.pairs)
+    are = "is" if untested == 1 else "are"
+    assumed += f"; {untested:,} of the pairs {are} not tested, as {_unchanged(found)}" if untested else ""
     on = f"on the same {found.n:,} {found.what}" if found.n else f"over seeds, on the {found.split} split"
     return (
         f"letters: rows that share one are not told apart by their {_called(found.measure)} ({' or '.join(tests)} of "
@@ -124,7 +136,7 @@ def _scores(found: Differences, pair: Row) -> list[str]:
 def _interval(name: str, pair: Row, key: str) -> str:
     ends = ("low", "high") if key == "difference" else (f"{key}_low", f"{key}_high")
     if ends[0] not in pair:
-        return _signed(name, pair[key])
+        return f"{_signed(name, pair[key])}{' points' * _is_percent(name)}"
     value, low, high = (_signed(name, pair[each]) for each in (key, *ends))
     return f"{value}{' points' * _is_percent(name)} (95 % interval {low} to {high})"
 
@@ -166,6 +178,8 @@ def _cells(found: Differences, pair: Row) -> Row:
     key = "difference" if "difference" in pair else found.measure.replace(" ", "_")
     shown: Row = {name: f"{pair[name]:,}" for name in ("only_a", "only_b") if name in pair}
     shown |= {"p": _p(pair["p"]), "p_holm": _p(pair["p_holm"]), "differs": "yes" if pair["differs"] else "no"}
+    if not _is_tested(found, pair):
+        shown |= {"p": "", "p_holm": "", "differs": "not tested"}
     interval = _interval(found.measure, pair, key) if key in pair else ""
     return pair | shown | {"difference": interval, "needed": _needed(pair)}
 

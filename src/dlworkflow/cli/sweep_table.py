@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.cli.options import say
 from dlworkflow.cli.runs import explain_marks
 from dlworkflow.cli.tables import Format, print_table
-from dlworkflow.cli.tested import highlighted, print_tests, shows_letters, with_letters
+from dlworkflow.cli.tested import highlighted, not_comparable, print_tests, shows_letters, with_letters
 from dlworkflow.files.numbers import number, percent
 from dlworkflow.runs.cells import headings, pretty
 
@@ -75,14 +75,18 @@ def _tests(found: Sweep, plan: Plan, settings: SweepSettings, rows: dict[str, Ro
     if len(several) < 2:
         return Differences(metric)
     runs = [found.run(name) for names in several.values() for name in names]
-    values = {row["run"]: row.get(metric) for row in compare_runs(runs, by=settings.by, at=settings.at)}
+    scored = compare_runs(runs, by=settings.by, at=settings.at)
+    if refused := not_comparable(scored, metric):
+        return refused
+    values = {row["run"]: row.get(metric) for row in scored}
     seeds = {point.run: point.seed for point in plan.points}
     scores = {
         name: {seeds[run]: value for run in names if (value := values[run]) is not None and math.isfinite(value)}
         for name, names in several.items()
     }
     known = {name: of_seeds for name, of_seeds in scores.items() if of_seeds}
-    return compare_over_seeds(known, measure=metric, lowest=not higher_is_better(metric))
+    lowest, split = not higher_is_better(metric), metric.partition("_")[0]
+    return compare_over_seeds(known, measure=metric, lowest=lowest, split=split)
 
 
 def _say_what_chose(found: Sweep, rows: Sequence[Row], metric: str, at: str) -> None:
