@@ -246,4 +246,14 @@ def test_rows_whose_scores_do_not_change_with_the_seed_are_not_tested_and_so_it_
 
     assert "(Welch's t test of each pair" in sentences(found)[0]
     assert "1 of the pairs is not tested, as their test accuracy does not change with the seed" in sentences(found)[0]
-    assert [row["differs"] for row in pair_rows(found)][0] == "not tested"
+    assert pair_rows(found)[0]["differs"] == "not tested"
+
+
+def test_no_number_of_seeds_is_printed_that_has_not_shown_the_difference():
+    differences = [0.1, 0.1, 0.1, 0.1, 0.1, -0.001]
+    found = compare_over_seeds(
+        {"a": dict.fromkeys(range(6), 0.5), "b": {n: 0.5 + d for n, d in enumerate(differences)}}
+    )
+
+    assert found.pairs[0]["seeds_needed"] == 6
+    assert sentences(found)[-1] == "so the difference may be chance, at the 5 % level"

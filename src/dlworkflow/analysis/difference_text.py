@@ -185,6 +185,9 @@ def _cells(found: Differences, pair: Row) -> Row:
 
 
 def _needed(pair: Row) -> str:
-    """Return how many samples or seeds would show the difference of a pair that is not told apart; nothing for 0."""
-    needed = pair.get("samples_needed") or pair.get("seeds_needed")
-    return f"{needed:,}" if needed and not pair["differs"] else ""
+    """Return how many samples or seeds would show the difference of a pair that is not told apart.
+
+    Nothing where that is not known, or an estimate that so many as there are have not borne out.
+    """
+    needed = pair.get("samples_needed") or pair.get("seeds_needed") or 0
+    return f"{needed:,}" if needed > pair.get("n_a", 0) and not pair["differs"] else ""

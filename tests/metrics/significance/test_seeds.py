@@ -162,3 +162,12 @@ def test_no_number_of_seeds_is_known_without_a_difference_or_a_deviation(a, b):
 def test_at_least_as_many_seeds_are_needed_as_the_rule_asks_for():
     assert seeds_needed([0.1, 0.2], [0.9, 1.01], paired=True) == 6
     assert seeds_needed([0.1, 0.2], [0.9, 1.01], paired=True, level=0.05 / 15) == 10
+
+
+def test_more_seeds_than_have_not_shown_a_difference_are_needed():
+    rng = np.random.default_rng(0)
+    seen = [(rng.normal(size=3), rng.normal(4, size=3)) for _ in range(300)]
+    missed = [pair for pair in seen if welch(*pair).p > 0.05 / 6]
+
+    assert len(missed) > 50
+    assert min(seeds_needed(*pair, paired=False, level=0.05 / 6) for pair in missed) > 3

@@ -159,8 +159,11 @@ def seeds_needed(a: ArrayLike, b: ArrayLike, *, paired: bool, power: float = 0.8
     if min(len(left), len(right)) < 2 or not difference or not math.isfinite(difference):
         return None
     if not paired:
-        needed = _for_means(left.var(ddof=1) + right.var(ddof=1), difference, power, level, 1 / 4)
-        return max(3, math.ceil(needed))
+        variances = float(left.var(ddof=1)), float(right.var(ddof=1))
+        seeds = max(3, math.ceil(_for_means(sum(variances), difference, power, level, 1 / 4)))
+        while any(variances) and _power_of_welch(seeds, variances, difference, level) < power:
+            seeds += 1  # of few seeds the approximation is too low
+        return seeds
     pairs = math.ceil(1 - math.log2(level))
     while True:  # the p values of few pairs are far apart: the greatest of up to `level` is what they are tested at
         reached = math.floor(level * 2 ** (pairs - 1)) / 2 ** (pairs - 1) if pairs < 50 else level
@@ -174,6 +177,14 @@ def _for_means(variance: float, difference: float, power: float, level: float, u
     """Return how many a test of means needs; `unknown` is the share of z^2 that not knowing the variance costs."""
     z, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(power)
     return float((z + z_power) ** 2 * variance / difference**2 + unknown * z**2)
+
+
+def _power_of_welch(n: int, variances: tuple[float, float], difference: float, level: float) -> float:
+    """Return how often Welch's test with n on each side finds a difference, by the noncentral t distribution."""
+    from scipy.special import nctdtr, stdtrit
+
+    df = (n - 1) * sum(variances) ** 2 / sum(each**2 for each in variances)
+    return 1 - float(nctdtr(df, abs(difference) / math.sqrt(sum(variances) / n), stdtrit(df, 1 - level / 2)))
 
 
 def _interval_of_pairs(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
