@@ -128,7 +128,7 @@ def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...], names_of: Mapp
     """Return the tests of all pairs of runs that answered the same samples."""
     import numpy as np
 
-    from dlworkflow.metrics.significance import bootstrap_pairs, optimism_of_best
+    from dlworkflow.metrics.significance import bootstrap_pairs, optimism_of_best, permutations_of_runs
 
     measure = _measure(stored)
     values = np.stack([_values(one.answers, measure) for one in stored])  # (runs, n)
@@ -140,10 +140,14 @@ def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...], names_of: Mapp
     if len(stored) <= MOST_WITH_INTERVALS:  # from the worst: an interval is that of the later less the earlier
         with_loss = _same_loss(stored)
         drawn = bootstrap_pairs([_scores(one.answers, with_loss) for one in reversed(stored)])
+    permuted = {} if values.dtype == bool else permutations_of_runs(values)
     pairs, last = [], len(stored) - 1
     for better, worse in combinations(range(len(stored)), 2):
         row: Row = {"a": names[worse], "b": names[better]}
-        row |= _counted(values[worse], values[better], measure, LEVEL / math.comb(len(stored), 2))
+        if permuted:
+            row["p"] = permuted[better, worse].p
+        else:
+            row |= _counted(values[worse], values[better], measure, LEVEL / math.comb(len(stored), 2))
         pairs.append(row | _ends(drawn.get((last - worse, last - better), {})))
     first = stored[0]
     return Differences(
@@ -192,10 +196,8 @@ def _values(answers: Answers, measure: str) -> Any:
 
 def _counted(a: Any, b: Any, measure: str, level: float) -> Row:
     """Return the test of one pair, and how many samples would tell the two apart at a level."""
-    from dlworkflow.metrics.significance import difference_interval, mcnemar, permutation_of_pairs, samples_needed
+    from dlworkflow.metrics.significance import difference_interval, mcnemar, samples_needed
 
-    if a.dtype != bool:
-        return {"p": permutation_of_pairs(a, b).p}
     found, interval = mcnemar(a, b), difference_interval(a, b)
     key = measure.replace(" ", "_")
     return {

@@ -7,6 +7,7 @@ from scipy import stats
 from dlworkflow.metrics.significance import (
     over_seeds,
     permutation_of_pairs,
+    permutations_of_runs,
     seed_rule,
     seeds_needed,
     welch,
@@ -171,3 +172,13 @@ def test_more_seeds_than_have_not_shown_a_difference_are_needed():
 
     assert len(missed) > 50
     assert min(seeds_needed(*pair, paired=False, level=0.05 / 6) for pair in missed) > 3
+
+
+@pytest.mark.parametrize("n", [9, 40])
+def test_every_pair_of_runs_is_tested_as_by_itself(n):
+    runs = np.random.default_rng(n).normal(scale=[[1], [2], [3]], size=(3, n)) + 1e6
+
+    found = permutations_of_runs(runs)
+
+    assert found == {(i, j): permutation_of_pairs(runs[i], runs[j]) for i, j in found}
+    assert len(found) == 3

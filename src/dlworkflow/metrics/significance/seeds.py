@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import combinations
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -63,29 +65,50 @@ def permutation_of_pairs(a: ArrayLike, b: ArrayLike, *, resamples: int = 10_000,
     fewest that can give a p below 0.05.
     Source: R. A. Fisher, The Design of Experiments (1935), section 21. Raises ValueError without a pair.
     """
-    differences = _differences(a, b)
-    n, seen = len(differences), abs(differences.sum())
-    least = seen - 1e-9 * np.abs(differences).sum()  # sums of the same numbers in another order are equal
-    if n <= _MOST_EXACT:
-        sums = differences[:1]  # the first is never swapped: each sum has its mirror image
-        for each in differences[1:]:
-            sums = np.concatenate([sums + each, sums - each])
-        p, smallest_p = float((np.abs(sums) >= least).mean()), 2.0 ** (1 - n)
-    else:
-        further = _swapped_further(differences, least, resamples, seed)
-        p, smallest_p = (1 + further) / (1 + resamples), 1 / (1 + resamples)
-    return Pairs(n, float(differences.mean()), p, min(1.0, smallest_p), n <= _MOST_EXACT)
+    _differences(a, b)
+    return permutations_of_runs([a, b], resamples=resamples, seed=seed)[0, 1]
 
 
-def _swapped_further(differences: np.ndarray, least: float, resamples: int, seed: int) -> int:
-    """Return how many of so many random swaps give a sum of `least` or more, on either side."""
-    rng, n, further = np.random.default_rng(seed), len(differences), 0
+def permutations_of_runs(
+    values: Sequence[ArrayLike], *, resamples: int = 10_000, seed: int = 0
+) -> dict[tuple[int, int], Pairs]:
+    """Return {(i, j): `permutation_of_pairs` of rows i and j} of every two rows of `values` (rows, n), i before j.
+
+    Beyond 20 samples the swaps are the same for all pairs, and the sums of each row are computed once.
+    """
+    rows = np.asarray(values, np.float64).reshape(len(values), -1)
+    n, is_exact = rows.shape[1], rows.shape[1] <= _MOST_EXACT
+    swapped = None if is_exact else _swapped_sums(rows - rows.mean(axis=0), resamples, seed)
+    found = {}
+    for i, j in combinations(range(len(rows)), 2):
+        differences = rows[j] - rows[i]
+        least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()  # sums in another order are equal
+        if swapped is None:
+            p, smallest_p = float((np.abs(_all_sums(differences)) >= least).mean()), 2.0 ** (1 - n)
+        else:
+            further = int((np.abs(swapped[j] - swapped[i]) >= least).sum())
+            p, smallest_p = (1 + further) / (1 + resamples), 1 / (1 + resamples)
+        found[i, j] = Pairs(n, float(differences.mean()), p, min(1.0, smallest_p), is_exact)
+    return found
+
+
+def _all_sums(differences: np.ndarray) -> np.ndarray:
+    """Return the sum of each swap of pairs but the first, which is not swapped: each has its mirror image."""
+    sums = differences[:1]
+    for each in differences[1:]:
+        sums = np.concatenate([sums + each, sums - each])
+    return sums
+
+
+def _swapped_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return the sum of each row with random signs, the same for all rows: (rows, resamples)."""
+    rng, n, sums = np.random.default_rng(seed), rows.shape[1], []
     at_once = max(1, _DRAWN_AT_ONCE // n)
     for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        swapped = np.unpackbits(rng.integers(0, 256, size=(rows, -(-n // 8)), dtype=np.uint8), axis=1)[:, :n]
-        further += int((np.abs(differences.sum() - 2 * (swapped @ differences)) >= least).sum())
-    return further
+        draws = min(at_once, resamples - start)
+        swapped = np.unpackbits(rng.integers(0, 256, size=(draws, -(-n // 8)), dtype=np.uint8), axis=1)[:, :n]
+        sums.append(rows.sum(axis=1)[:, None] - 2 * (rows @ swapped.T))
+    return np.concatenate(sums, axis=1)
 
 
 def welch(a: ArrayLike, b: ArrayLike) -> Welch | None:
