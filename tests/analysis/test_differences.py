@@ -256,4 +256,4 @@ def test_no_number_of_seeds_is_printed_that_has_not_shown_the_difference():
     )
 
     assert found.pairs[0]["seeds_needed"] == 6
-    assert sentences(found)[-1] == "so the difference may be chance, at the 5 % level"
+    assert sentences(found)[-1] == "so the difference in test accuracy may be chance, at the 5 % level"

@@ -69,11 +69,12 @@ def _called(measure: str) -> str:
 
 
 def _verdict(found: Differences, pair: Row) -> str:
+    difference = f"so the difference in {_called(found.measure)}"
     if pair["differs"]:
-        return f"so the difference is more than chance, at the {_LEVEL} level"
+        return f"{difference} is more than chance, at the {_LEVEL} level"
     more = f"{needed} {found.what if found.n else 'seeds'}" if (needed := _needed(pair)) else ""
     enough = f"; if it is as large as it looks, {more} would show it 4 times in 5" if more else ""
-    return f"so the difference may be chance, at the {_LEVEL} level{enough}"
+    return f"{difference} may be chance, at the {_LEVEL} level{enough}"
 
 
 def _p(p: float, equals: str = "") -> str:
