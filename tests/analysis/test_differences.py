@@ -257,3 +257,15 @@ def test_no_number_of_seeds_is_printed_that_has_not_shown_the_difference():
 
     assert found.pairs[0]["seeds_needed"] == 6
     assert sentences(found)[-1] == "so the difference in test accuracy may be chance, at the 5 % level"
+
+
+def test_the_best_are_those_that_no_other_is_shown_to_beat():
+    scores = {
+        "first, of all values": {0: 0.5, 1: 0.9, 2: 1.0},
+        "second": {3: 0.70, 4: 0.71, 5: 0.72},
+        "third": {6: 0.60, 7: 0.61, 8: 0.62},
+    }
+    found = compare_over_seeds(scores)
+
+    assert [pair["differs"] for pair in found.pairs] == [False, False, True]
+    assert found.best == ["first, of all values", "second"]

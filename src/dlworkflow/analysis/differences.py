@@ -71,12 +71,9 @@ class Differences(Shown):
 
     @property
     def best(self) -> list[str]:
-        """The names that are not told apart from the first."""
-        first = {*self.letters[self.names[0]]} if self.names else set()
-        return [name for name in self.names if {*self.letters[name]} & first and not self._differ(self.names[0], name)]
-
-    def _differ(self, first: str, second: str) -> bool:
-        return any(pair["differs"] for pair in self.pairs if {pair["a"], pair["b"]} == {first, second})
+        """The names that no other is shown to beat."""
+        beaten = {pair["a"] for pair in self.pairs if pair["differs"]}
+        return [name for name in self.names if name not in beaten]
 
 
 def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
