@@ -176,7 +176,7 @@ def test_which_test_it_is_over_other_seeds_or_few_of_them_is_named_with_what_it_
     found = compare_over_seeds({"a": {1: 0.5, 2: 0.6, 3: 0.55}, "b": {4: 0.5, 5: 0.7, 6: 0.8}})
 
     assert found.pairs[0]["test"] == "welch"
-    assert "it assumes scores of each row spread like a bell curve" in " ".join(sentences(found))
+    assert "it assumes that scores of each row are spread like a bell curve" in " ".join(sentences(found))
 
 
 def test_two_seeds_are_too_few_with_the_way_out():

@@ -15,8 +15,8 @@ _MOST_EXACT = 20  # pairs: half of 2^20 sums
 _DRAWN_AT_ONCE = 4_000_000
 
 ASSUMES = {
-    "permutation": "without a difference the two runs of a seed could be swapped; nothing of how scores are spread",
-    "welch": "scores of each row spread like a bell curve over seeds; the rows may be spread differently",
+    "permutation": "that without a difference the two runs of a seed could be swapped, and nothing of the spread of scores",
+    "welch": "that scores of each row are spread like a bell curve over seeds, of any width",
 }
 
 
