@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from statistics import NormalDist
 from typing import Literal, NamedTuple
@@ -15,7 +14,7 @@ _MOST_EXACT = 20  # pairs: half of 2^20 sums
 _DRAWN_AT_ONCE = 4_000_000
 
 ASSUMES = {
-    "permutation": "that without a difference the two runs of a seed could be swapped, and nothing of the spread of scores",
+    "permutation": "that without a difference the two runs of a seed could be swapped, and nothing of their spread",
     "welch": "that scores of each row are spread like a bell curve over seeds, of any width",
 }
 
@@ -65,18 +64,16 @@ def permutation_of_pairs(a: ArrayLike, b: ArrayLike, *, resamples: int = 10_000,
     fewest that can give a p below 0.05.
     Source: R. A. Fisher, The Design of Experiments (1935), section 21. Raises ValueError without a pair.
     """
-    _differences(a, b)
-    return permutations_of_runs([a, b], resamples=resamples, seed=seed)[0, 1]
+    values = np.stack([np.zeros_like(differences := _differences(a, b)), differences])
+    return permutations_of_runs(values, resamples=resamples, seed=seed)[0, 1]
 
 
-def permutations_of_runs(
-    values: Sequence[ArrayLike], *, resamples: int = 10_000, seed: int = 0
-) -> dict[tuple[int, int], Pairs]:
+def permutations_of_runs(values: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> dict[tuple[int, int], Pairs]:
     """Return {(i, j): `permutation_of_pairs` of rows i and j} of every two rows of `values` (rows, n), i before j.
 
     Beyond 20 samples the swaps are the same for all pairs, and the sums of each row are computed once.
     """
-    rows = np.asarray(values, np.float64).reshape(len(values), -1)
+    rows = np.asarray(values, np.float64)
     n, is_exact = rows.shape[1], rows.shape[1] <= _MOST_EXACT
     swapped = None if is_exact else _swapped_sums(rows - rows.mean(axis=0), resamples, seed)
     found = {}
