@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from shutil import copytree
 
 import pytest
 import torch
 
-from dlworkflow.analysis.difference_text import sentences
+from dlworkflow.analysis.difference_text import pair_rows, sentences
 from dlworkflow.analysis.differences import compare_answers, compare_over_seeds
 from dlworkflow.analysis.evaluation import report_data
 from dlworkflow.analysis.scored_data import Part
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.engine.tasks import MULTICLASS
 from dlworkflow.metrics.report import make_report
+from dlworkflow.runs import Run
 
 GOOD, BAD, OTHER = [True] * 60, [True] * 20 + [False] * 40, [True] * 25 + [False] * 35
 
@@ -174,7 +176,7 @@ def test_which_test_it_is_over_other_seeds_or_few_of_them_is_named_with_what_it_
     found = compare_over_seeds({"a": {1: 0.5, 2: 0.6, 3: 0.55}, "b": {4: 0.5, 5: 0.7, 6: 0.8}})
 
     assert found.pairs[0]["test"] == "welch"
-    assert "it assumes scores of each row spread like a bell curve" in " ".join(sentences(found))
+    assert "it assumes that scores of each row are spread like a bell curve" in " ".join(sentences(found))
 
 
 def test_two_seeds_are_too_few_with_the_way_out():
@@ -210,3 +212,60 @@ def test_samples_that_were_prepared_otherwise_have_a_fingerprint_of_another_kind
 
     one, two = (scored(run, X).samples_fingerprint.partition(":")[0] for run in runs)
     assert one != two
+
+
+def test_runs_of_many_classes_that_differ_in_a_late_one_are_refused(answered):
+    names = [f"c{number:02d}" for number in range(30)]
+    runs = [answered(GOOD, classes=names), answered(BAD, classes=[*names[:25], "x", *names[26:]])]
+
+    [reason] = compare_answers(runs).left_out
+
+    assert "its class 26 of 30 is 'x', the other's 'c25'; only runs of one task" in reason
+
+
+def test_a_run_that_answered_with_no_number_is_left_out(answered):
+    runs = [numbers(answered, errors) for errors in ([1.0] * 9, [2.0] * 9, [1.0] * 8 + [float("nan")])]
+
+    found = compare_answers(runs)
+
+    assert found.names == ("m-d-001", "m-d-002")
+    assert found.left_out == ("m-d-003 answered 1 of 9 samples of the test split with no number",)
+
+
+def test_a_run_whose_namesake_has_no_answers_is_called_by_its_path(answered, tmp_path):
+    runs = [answered(GOOD), answered(BAD, name="n"), answered(OTHER, name="o")]
+    copytree(runs[0].path, tmp_path / "elsewhere" / "m-d-001")
+    (tmp_path / "elsewhere" / "m-d-001" / "evaluation.json").unlink()
+
+    assert compare_answers([*runs, Run(tmp_path / "elsewhere" / "m-d-001")]).names[0] == str(runs[0].path)
+
+
+def test_rows_whose_scores_do_not_change_with_the_seed_are_not_tested_and_so_it_is_printed():
+    scores = {"a": dict.fromkeys(range(3), 1.0), "b": dict.fromkeys(range(3), 0.5), "c": {0: 0.1, 1: 0.2, 2: 0.3}}
+    found = compare_over_seeds(scores)
+
+    assert "(Welch's t test of each pair" in sentences(found)[0]
+    assert "1 of the pairs is not tested, as their test accuracy does not change with the seed" in sentences(found)[0]
+    assert pair_rows(found)[0]["differs"] == "not tested"
+
+
+def test_no_number_of_seeds_is_printed_that_has_not_shown_the_difference():
+    differences = [0.1, 0.1, 0.1, 0.1, 0.1, -0.001]
+    found = compare_over_seeds(
+        {"a": dict.fromkeys(range(6), 0.5), "b": {n: 0.5 + d for n, d in enumerate(differences)}}
+    )
+
+    assert found.pairs[0]["seeds_needed"] == 6
+    assert sentences(found)[-1] == "so the difference in test accuracy may be chance, at the 5 % level"
+
+
+def test_the_best_are_those_that_no_other_is_shown_to_beat():
+    scores = {
+        "first, of all values": {0: 0.5, 1: 0.9, 2: 1.0},
+        "second": {3: 0.70, 4: 0.71, 5: 0.72},
+        "third": {6: 0.60, 7: 0.61, 8: 0.62},
+    }
+    found = compare_over_seeds(scores)
+
+    assert [pair["differs"] for pair in found.pairs] == [False, False, True]
+    assert found.best == ["first, of all values", "second"]

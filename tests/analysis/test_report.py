@@ -220,6 +220,21 @@ def test_the_best_of_several_runs_is_named_first(runs, page, tmp_path):
     assert "has the lowest" not in page(runs["points"], runs["line"]).text
 
 
+def test_the_name_of_a_run_begins_a_sentence_as_it_is(answered, monkeypatch):
+    monkeypatch.setattr(of_runs, "draw_runs", lambda runs, kind: Figure((1, 1)))
+    lead = of_runs.document_of([answered([True] * 60, acc=1.0), answered([True] * 20 + [False] * 40)]).lead
+
+    assert [line[:7] for line in lead[1:]] == ["Of 60 s", "m-d-001", "So the "]
+
+
+def test_letters_of_runs_of_several_losses_are_explained(answered, monkeypatch):
+    monkeypatch.setattr(of_runs, "draw_runs", lambda runs, kind: Figure((1, 1)))
+    runs = [answered([True] * n + [False] * (60 - n)) for n in (60, 40, 20)]
+    runs[1].update_summary(config=runs[1].summary().config | {"loss": "focal"})
+
+    assert of_runs.document_of(runs).lead[0].startswith("Letters: rows that share one")
+
+
 def test_of_the_folds_of_a_cross_validation_none_is_the_best(runs, page, tmp_path):
     folds = [Run(shutil.copytree(runs["points"].path, tmp_path / f"fold-{fold}")) for fold in (1, 2)]
     for fold, run in enumerate(folds, start=1):

@@ -361,6 +361,49 @@ def test_two_seeds_where_a_test_needs_six_are_refused_with_the_way_out(dlw, in_t
     assert answer.complaints[-1].endswith("dlw sweep ... --seeds 6")
 
 
+@pytest.mark.parametrize(
+    ("own", "key"),
+    [
+        ([{"data": "d"}, {"data": "e"}], "data"),
+        ([{"name": "line", "loss": "mse"}, {"name": "line", "loss": "mae"}], "loss"),
+    ],
+)
+def test_rows_of_other_data_or_losses_are_not_tested_over_seeds(own, key, dlw, in_tmp, answered):
+    for one in own:
+        loss = {"loss": one.pop("loss")} if "loss" in one else {}
+        for seed in range(3):
+            run = answered(seed=seed, acc=None if loss else 0.5 + 0.01 * seed, **one)
+            run.update_summary(config=run.summary().config | loss)
+    answer = dlw("compare", "--test", "--over-seeds")
+
+    assert answer.code == 1
+    assert f"rows that differ in {key} are not compared over seeds" in answer.complaints[-1]
+    assert answer.complaints[-1].endswith(f"dlw compare ... --filter {key}=VALUE")
+
+
+def test_rows_of_one_seed_are_named_where_others_are_tested_over_seeds(dlw, in_tmp, answered):
+    over_seeds(answered, 6)
+    answered(name="o", acc=0.6)
+
+    assert "not tested: 'o': one or two seeds where a test needs six" in dlw("compare", "--test").err
+
+
+def test_one_seed_a_row_is_too_few_to_test_over_seeds(dlw, in_tmp, answered):
+    over_seeds(answered, 1)
+
+    assert "one or two seeds where a test needs six" in dlw("compare", "--test", "--over-seeds").complaints[-1]
+
+
+def test_scores_of_the_validation_split_are_called_so(dlw, in_tmp, answered):
+    for name, loss in (("m", 0.5), ("n", 0.7), ("o", 0.9)):
+        for seed in range(3):
+            run = answered(name=name, seed=seed)
+            scores = run.summary().best | {"val_loss": loss + 0.01 * seed, "val_acc": 0.5}
+            run.update_summary(best=scores, last=scores, chosen_on="val")
+
+    assert "over seeds, on the val split" in dlw("compare", "--test", "--sort", "val_loss").out
+
+
 def test_the_split_of_stored_answers_is_chosen(dlw, answered):
     good, bad = told_apart(answered)
 

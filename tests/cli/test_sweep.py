@@ -61,6 +61,21 @@ def test_two_seeds_are_not_tested_and_the_way_out_is_named(swept):
     assert "letters" not in json.loads(swept.out)[0]
 
 
+def test_losses_of_several_loss_functions_are_not_tested(in_tmp, dlw):
+    answer = dlw("sweep", "line", "--epochs", "1", "--grid", "loss=mse,l1", "--seeds", "3", "--jobs", "1")
+
+    assert "not tested: rows that differ in loss are not compared over seeds by their test loss" in answer.err
+    assert "so the difference" not in answer.out
+
+
+def test_a_test_score_that_was_asked_for_is_named_as_what_chose(in_tmp, dlw):
+    arguments = ["--by", "test_loss", "--set", "data.val_fraction=0.2", "--epochs", "1", "--jobs", "1"]
+
+    assert (
+        "chosen on the test split, as --by test_loss asks for:" in dlw("sweep", "line", "--seeds", "2", *arguments).err
+    )
+
+
 def test_no_row_is_called_the_best(swept):
     assert "lowest test loss in the first row:" in swept.err
     assert "best run" not in swept.err

@@ -30,8 +30,8 @@ def _of_pair(found: Differences, pair: Row) -> list[str]:
     from dlworkflow.metrics.significance import chance
 
     a, b, p = pair["a"], pair["b"], pair["p"]
-    if not found.n and "test" not in pair:
-        return [f"{a} and {b} are not tested: their {_called(found.measure)} is the same with every seed"]
+    if not _is_tested(found, pair):
+        return [f"{a} and {b} are not tested: {_unchanged(found)}"]
     test = f"{_test_of(pair)}, p {_p(p, '= ')}{_assumed(pair)}"
     if "only_a" not in pair:
         seeds = f" over {_n_seeds(pair)} seeds" if "n_a" in pair else ""
@@ -49,6 +49,15 @@ def _of_pair(found: Differences, pair: Row) -> list[str]:
     return [first, f"{b} minus {a}: {'; '.join(_scores(found, pair))}", _verdict(found, pair)]
 
 
+def _unchanged(found: Differences) -> str:
+    return f"their {_called(found.measure)} does not change with the seed"
+
+
+def _is_tested(found: Differences, pair: Row) -> bool:
+    """Return whether a pair has a test: over seeds, one whose scores do not change with the seed has none."""
+    return bool(found.n) or "test" in pair
+
+
 def _n_seeds(pair: Row) -> str:
     return f"{pair['n_a']}" if pair["n_a"] == pair["n_b"] else f"{pair['n_b']} and {pair['n_a']}"
 
@@ -60,11 +69,12 @@ def _called(measure: str) -> str:
 
 
 def _verdict(found: Differences, pair: Row) -> str:
+    difference = f"so the difference in {_called(found.measure)}"
     if pair["differs"]:
-        return f"so the difference is more than chance, at the {_LEVEL} level"
+        return f"{difference} is more than chance, at the {_LEVEL} level"
     more = f"{needed} {found.what if found.n else 'seeds'}" if (needed := _needed(pair)) else ""
     enough = f"; if it is as large as it looks, {more} would show it 4 times in 5" if more else ""
-    return f"so the difference may be chance, at the {_LEVEL} level{enough}"
+    return f"{difference} may be chance, at the {_LEVEL} level{enough}"
 
 
 def _p(p: float, equals: str = "") -> str:
@@ -83,8 +93,11 @@ def _assumed(pair: Row) -> str:
 
 
 def _legend(found: Differences) -> str:
-    tests = dict.fromkeys(_test_of(pair) for pair in found.pairs)
+    tests = dict.fromkeys(_test_of(pair) for pair in found.pairs if _is_tested(found, pair)) or ["no test"]
     assumed = "".join(dict.fromkeys(map(_assumed, found.pairs)))
+    untested = sum(not _is_tested(found, pair) for pair in found.pairs)
+    are = "is" if untested == 1 else "are"
+    assumed += f"; {untested:,} of the pairs {are} not tested, as {_unchanged(found)}" if untested else ""
     on = f"on the same {found.n:,} {found.what}" if found.n else f"over seeds, on the {found.split} split"
     return (
         f"letters: rows that share one are not told apart by their {_called(found.measure)} ({' or '.join(tests)} of "
@@ -124,7 +137,7 @@ def _scores(found: Differences, pair: Row) -> list[str]:
 def _interval(name: str, pair: Row, key: str) -> str:
     ends = ("low", "high") if key == "difference" else (f"{key}_low", f"{key}_high")
     if ends[0] not in pair:
-        return _signed(name, pair[key])
+        return f"{_signed(name, pair[key])}{' points' * _is_percent(name)}"
     value, low, high = (_signed(name, pair[each]) for each in (key, *ends))
     return f"{value}{' points' * _is_percent(name)} (95 % interval {low} to {high})"
 
@@ -166,11 +179,16 @@ def _cells(found: Differences, pair: Row) -> Row:
     key = "difference" if "difference" in pair else found.measure.replace(" ", "_")
     shown: Row = {name: f"{pair[name]:,}" for name in ("only_a", "only_b") if name in pair}
     shown |= {"p": _p(pair["p"]), "p_holm": _p(pair["p_holm"]), "differs": "yes" if pair["differs"] else "no"}
+    if not _is_tested(found, pair):
+        shown |= {"p": "", "p_holm": "", "differs": "not tested"}
     interval = _interval(found.measure, pair, key) if key in pair else ""
     return pair | shown | {"difference": interval, "needed": _needed(pair)}
 
 
 def _needed(pair: Row) -> str:
-    """Return how many samples or seeds would show the difference of a pair that is not told apart; nothing for 0."""
-    needed = pair.get("samples_needed") or pair.get("seeds_needed")
-    return f"{needed:,}" if needed and not pair["differs"] else ""
+    """Return how many samples or seeds would show the difference of a pair that is not told apart.
+
+    Nothing where that is not known, or an estimate that so many as there are have not borne out.
+    """
+    needed = pair.get("samples_needed") or pair.get("seeds_needed") or 0
+    return f"{needed:,}" if needed > pair.get("n_a", 0) and not pair["differs"] else ""

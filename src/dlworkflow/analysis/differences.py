@@ -71,12 +71,9 @@ class Differences(Shown):
 
     @property
     def best(self) -> list[str]:
-        """The names that are not told apart from the first."""
-        first = {*self.letters[self.names[0]]} if self.names else set()
-        return [name for name in self.names if {*self.letters[name]} & first and not self._differ(self.names[0], name)]
-
-    def _differ(self, first: str, second: str) -> bool:
-        return any(pair["differs"] for pair in self.pairs if {pair["a"], pair["b"]} == {first, second})
+        """The names that no other is shown to beat."""
+        beaten = {pair["a"] for pair in self.pairs if pair["differs"]}
+        return [name for name in self.names if name not in beaten]
 
 
 def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
@@ -87,10 +84,10 @@ def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
     samples than the others: `left_out` has the reason and the command that helps.
     """
     left_out: list[str] = []
-    stored = []
-    for run in dict.fromkeys(runs):
+    stored, given = [], [*dict.fromkeys(runs)]
+    for run in given:
         try:
-            stored.append(_Stored(run, run.summary(), run.answers(split, probabilities=False)))
+            stored.append(_Stored(run, run.summary(), _answers(run, split)))
         except RunError as error:
             left_out.append(str(error))
     groups: list[list[_Stored]] = []
@@ -102,7 +99,17 @@ def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
         left_out.append(_sentence(tested[0], one))
     if len(tested) < 2:
         return Differences("accuracy", left_out=tuple(left_out), split=split)
-    return _tested(tested, tuple(left_out))
+    return _tested(tested, tuple(left_out), dict(zip(given, _names(given), strict=True)))
+
+
+def _answers(run: Run, split: str) -> Answers:
+    """Return the stored answers of a run. Raises RunError where there are none that can be tested."""
+    import numpy as np
+
+    answers = run.answers(split, probabilities=False)
+    if not answers.classes and (n := int((~np.isfinite(answers.prediction)).sum())):
+        raise RunError(f"{run.name} answered {n:,} of {len(answers):,} samples of the {split} split with no number")
+    return answers
 
 
 @dataclass(frozen=True)
@@ -114,25 +121,30 @@ class _Stored:
     answers: Answers
 
 
-def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...]) -> Differences:
+def _tested(stored: Sequence[_Stored], left_out: tuple[str, ...], names_of: Mapping[Run, str]) -> Differences:
     """Return the tests of all pairs of runs that answered the same samples."""
     import numpy as np
 
-    from dlworkflow.metrics.significance import bootstrap_pairs, optimism_of_best
+    from dlworkflow.metrics.significance import bootstrap_pairs, optimism_of_best, permutations_of_runs
 
     measure = _measure(stored)
     values = np.stack([_values(one.answers, measure) for one in stored])  # (runs, n)
     lowest = measure in ("loss", "mean absolute error")
     order = sorted(range(len(stored)), key=lambda place: values[place].mean(), reverse=not lowest)
-    stored, values, names = [stored[place] for place in order], values[order], _names([stored[p].run for p in order])
+    stored, values = [stored[place] for place in order], values[order]
+    names = [names_of[one.run] for one in stored]
     drawn = {}
     if len(stored) <= MOST_WITH_INTERVALS:  # from the worst: an interval is that of the later less the earlier
         with_loss = _same_loss(stored)
         drawn = bootstrap_pairs([_scores(one.answers, with_loss) for one in reversed(stored)])
+    permuted = {} if values.dtype == bool else permutations_of_runs(values)
     pairs, last = [], len(stored) - 1
     for better, worse in combinations(range(len(stored)), 2):
         row: Row = {"a": names[worse], "b": names[better]}
-        row |= _counted(values[worse], values[better], measure, LEVEL / math.comb(len(stored), 2))
+        if permuted:
+            row["p"] = permuted[better, worse].p
+        else:
+            row |= _counted(values[worse], values[better], measure, LEVEL / math.comb(len(stored), 2))
         pairs.append(row | _ends(drawn.get((last - worse, last - better), {})))
     first = stored[0]
     return Differences(
@@ -181,10 +193,8 @@ def _values(answers: Answers, measure: str) -> Any:
 
 def _counted(a: Any, b: Any, measure: str, level: float) -> Row:
     """Return the test of one pair, and how many samples would tell the two apart at a level."""
-    from dlworkflow.metrics.significance import difference_interval, mcnemar, permutation_of_pairs, samples_needed
+    from dlworkflow.metrics.significance import difference_interval, mcnemar, samples_needed
 
-    if a.dtype != bool:
-        return {"p": permutation_of_pairs(a, b).p}
     found, interval = mcnemar(a, b), difference_interval(a, b)
     key = measure.replace(" ", "_")
     return {
@@ -279,8 +289,8 @@ def _other_samples(first: _Stored, second: _Stored) -> str:
     import numpy as np
 
     a, b = first.answers, second.answers
-    if _task(a) != _task(b):
-        return f"its task is {_task(b)}, the other's {_task(a)}"
+    if (a.task, a.classes) != (b.task, b.classes):
+        return _other_task(a, b)
     if len(a) != len(b):
         return f"it answered {len(b):,} samples, the other {len(a):,}"
     same = np.isclose(a.truth, b.truth, rtol=1e-5) if a.truth.dtype == float else a.truth == b.truth
@@ -295,8 +305,14 @@ def _other_samples(first: _Stored, second: _Stored) -> str:
     return "" if by_name or first.summary.data == second.summary.data else "its samples are of other data"
 
 
-def _task(answers: Answers) -> str:
-    return f"{answers.task} with classes {few(answers.classes, 20)}" if answers.classes else answers.task
+def _other_task(a: Answers, b: Answers) -> str:
+    tasks = [f"{one.task} with classes {few(one.classes, 20)}" if one.classes else one.task for one in (a, b)]
+    if tasks[0] != tasks[1]:
+        return f"its task is {tasks[1]}, the other's {tasks[0]}"
+    place, (name, other) = next(
+        (place, names) for place, names in enumerate(zip(b.classes, a.classes, strict=True), 1) if len({*names}) > 1
+    )
+    return f"its class {place} of {len(b.classes)} is {name!r}, the other's {other!r}"
 
 
 def _file_name(path: str) -> str:
@@ -306,7 +322,7 @@ def _file_name(path: str) -> str:
 def _sentence(first: _Stored, other: _Stored) -> str:
     """Return that a run answered other samples, and what to do."""
     reason = f"{other.run.name} cannot be tested with {first.run.name}: {_other_samples(first, other)}"
-    if _task(other.answers) != _task(first.answers):
+    if (first.answers.task, first.answers.classes) != (other.answers.task, other.answers.classes):
         return f"{reason}; only runs of one task with the same classes can be"
     command = shell_command(["dlw", "evaluate", str(other.run.path), "--data", "PATH"])
     return f"{reason}; score both on the same data: {command}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.cli.options import say
 from dlworkflow.cli.runs import explain_marks
 from dlworkflow.cli.tables import Format, print_table
-from dlworkflow.cli.tested import highlighted, print_tests, shows_letters, with_letters
+from dlworkflow.cli.tested import highlighted, not_comparable, print_tests, shows_letters, with_letters
 from dlworkflow.files.numbers import number, percent
 from dlworkflow.runs.cells import headings, pretty
 
@@ -52,7 +52,7 @@ def print_sweep(found: Sweep, plan: Plan, settings: SweepSettings, target: Figur
     if (name := first_run(found, rows, metric, settings.by)) is not None:
         which = "highest" if higher_is_better(metric) else "lowest"
         say(f"{which} {metric.replace('_', ' ')} in the first row: {found.run(name).path}")
-    _say_what_chose(found, rows, metric, settings.at)
+    _say_what_chose(found, rows, metric, settings)
     if target is not None:
         from dlworkflow.plotting import plot_sweep
 
@@ -75,24 +75,29 @@ def _tests(found: Sweep, plan: Plan, settings: SweepSettings, rows: dict[str, Ro
     if len(several) < 2:
         return Differences(metric)
     runs = [found.run(name) for names in several.values() for name in names]
-    values = {row["run"]: row.get(metric) for row in compare_runs(runs, by=settings.by, at=settings.at)}
+    scored = compare_runs(runs, by=settings.by, at=settings.at)
+    if refused := not_comparable(scored, metric):
+        return refused
+    values = {row["run"]: row.get(metric) for row in scored}
     seeds = {point.run: point.seed for point in plan.points}
     scores = {
         name: {seeds[run]: value for run in names if (value := values[run]) is not None and math.isfinite(value)}
         for name, names in several.items()
     }
     known = {name: of_seeds for name, of_seeds in scores.items() if of_seeds}
-    return compare_over_seeds(known, measure=metric, lowest=not higher_is_better(metric))
+    lowest, split = not higher_is_better(metric), metric.partition("_")[0]
+    return compare_over_seeds(known, measure=metric, lowest=lowest, split=split)
 
 
-def _say_what_chose(found: Sweep, rows: Sequence[Row], metric: str, at: str) -> None:
+def _say_what_chose(found: Sweep, rows: Sequence[Row], metric: str, settings: SweepSettings) -> None:
     """Print what the test split has chosen, and how much better the first of several rows looks for it."""
     if not metric.startswith("test_"):
         return
-    if at == "last":
+    if settings.at == "last":
         say("scores of each run's last epoch: none was chosen by the test data, only the order of the rows is")
     else:
-        say("chosen on the test split, as there is no validation split: expect a little less on new data")
+        why = "as there is no validation split" if settings.by is None else f"as --by {settings.by} asks for"
+        say(f"chosen on the test split, {why}: expect a little less on new data")
     accuracies = [row["test_acc"] for row in rows if row.get("test_acc") is not None]
     if len(accuracies) < 3:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -41,21 +42,42 @@ def tests_of(
 
     `scores_of` returns a metric of each group by seed.
     """
-    from dlworkflow.analysis.differences import Differences, compare_answers, compare_over_seeds
+    from dlworkflow.analysis.differences import Differences, compare_answers
+
+    has_several = sum(row["seeds"] > 1 for row in groups) > 1
+    over_seeds = _over_seeds(groups, scores_of, sort) if has_several or only_seeds else Differences("accuracy")
+    if over_seeds.pairs or only_seeds:
+        return over_seeds
+    finished = {row["path"] for row in rows if row.get("best_epoch") is not None}
+    found = compare_answers([run for run in runs if str(run.path) in finished], split)
+    return replace(found, left_out=over_seeds.left_out + found.left_out)
+
+
+def _over_seeds(
+    groups: Sequence[Row], scores_of: Callable[[str], Sequence[Mapping[int, float]]], sort: str | None
+) -> Differences:
+    from dlworkflow.analysis.differences import FEWEST_SEEDS, compare_over_seeds
     from dlworkflow.runs.cells import row_names
     from dlworkflow.runs.comparison import higher_is_better
 
-    found, names = Differences("accuracy"), row_names(groups)
-    several = [place for place, row in enumerate(groups) if row["seeds"] > 1]
-    if len(several) > 1:
-        metric = seed_metric([groups[place] for place in several], sort)
-        scores = scores_of(metric)
-        of_each = {names[place]: scores[place] for place in several}
-        found = compare_over_seeds(of_each, measure=metric, lowest=not higher_is_better(metric))
-    if found.pairs or only_seeds:
-        return found
-    finished = {row["path"] for row in rows if row.get("best_epoch") is not None}
-    return compare_answers([run for run in runs if str(run.path) in finished], split)
+    enough = [row for row in groups if row["seeds"] >= FEWEST_SEEDS]
+    metric = seed_metric(enough or groups, sort)
+    if refused := not_comparable(enough, metric):
+        return refused
+    of_each = {name: scores for name, scores in zip(row_names(groups), scores_of(metric), strict=True) if scores}
+    lowest, split = not higher_is_better(metric), metric.partition("_")[0]
+    return compare_over_seeds(of_each, measure=metric, lowest=lowest, split=split)
+
+
+def not_comparable(rows: Sequence[Row], metric: str) -> Differences | None:
+    """Return that rows are not tested by a metric, None where they may be: see `unlike_in`."""
+    from dlworkflow.analysis.differences import Differences
+    from dlworkflow.runs.comparison import unlike_in
+
+    if (key := unlike_in(rows, metric)) is None:
+        return None
+    reason = f"rows that differ in {key} are not compared over seeds by their {metric.replace('_', ' ')}"
+    return Differences(metric, left_out=(f"{reason}; test those of one with: dlw compare ... --filter {key}=VALUE",))
 
 
 def seed_metric(rows: Sequence[Row], sort: str | None) -> str:

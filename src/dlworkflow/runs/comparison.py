@@ -141,7 +141,17 @@ def sort_rows(rows: Sequence[Row], column: str) -> list[Row]:
 
 def are_alike(rows: Sequence[Row]) -> bool:
     """Return whether rows may be of the same samples: those of several data sets or folds are not."""
-    return len({(row.get("data"), row.get("data.fold")) for row in rows}) == 1
+    return unlike_in(rows) is None
+
+
+def unlike_in(rows: Sequence[Row], metric: str = "") -> str | None:
+    """Return in what rows differ whose scores are not to be compared, None where they are.
+
+    It is `data`, `data.fold` or, for a metric that is a loss, a setting of the loss.
+    """
+    of_loss = {key for row in rows for key in row if key == "loss" or key.startswith("loss.")}
+    keys = ["data", "data.fold", *(sorted(of_loss) if metric.endswith("_loss") else ())]
+    return next((key for key in keys if len({json.dumps(row.get(key)) for row in rows}) > 1), None)
 
 
 def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:

@@ -71,3 +71,7 @@ def test_copies_of_a_run_are_no_choice():
 def test_a_single_run_was_not_chosen():
     assert optimism_of_best([[True, False]]) == 0
     assert optimism_of_draws([0.7], 75) == 0
+
+
+def test_few_samples_of_which_some_draws_have_none_are_no_error():
+    assert 0 < optimism_of_best([[True, False], [False, True], [False, False]]) < 1

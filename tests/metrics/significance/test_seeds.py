@@ -7,6 +7,7 @@ from scipy import stats
 from dlworkflow.metrics.significance import (
     over_seeds,
     permutation_of_pairs,
+    permutations_of_runs,
     seed_rule,
     seeds_needed,
     welch,
@@ -91,7 +92,8 @@ def test_welch_is_not_defined_for_one_value_or_where_none_differ(a, b):
             (6, 6, True, 1, "permutation"),
             (5, 5, True, 1, "welch"),
             (6, 6, True, 2, "welch"),
-            (8, 8, True, 3, "permutation"),
+            (7, 7, True, 3, "permutation"),
+            (6, 6, True, 3, "welch"),
         ],
         *[(10, 10, True, 15, "permutation"), (6, 6, False, 1, "welch"), (6, 3, True, 1, "welch")],
         *[(2, 2, True, 1, None), (2, 9, False, 1, None), (0, 0, True, 1, None)],
@@ -161,3 +163,22 @@ def test_no_number_of_seeds_is_known_without_a_difference_or_a_deviation(a, b):
 def test_at_least_as_many_seeds_are_needed_as_the_rule_asks_for():
     assert seeds_needed([0.1, 0.2], [0.9, 1.01], paired=True) == 6
     assert seeds_needed([0.1, 0.2], [0.9, 1.01], paired=True, level=0.05 / 15) == 10
+
+
+def test_more_seeds_than_have_not_shown_a_difference_are_needed():
+    rng = np.random.default_rng(0)
+    seen = [(rng.normal(size=3), rng.normal(4, size=3)) for _ in range(300)]
+    missed = [pair for pair in seen if welch(*pair).p > 0.05 / 6]
+
+    assert len(missed) > 50
+    assert min(seeds_needed(*pair, paired=False, level=0.05 / 6) for pair in missed) > 3
+
+
+@pytest.mark.parametrize("n", [9, 40])
+def test_every_pair_of_runs_is_tested_as_by_itself(n):
+    runs = np.random.default_rng(n).normal(scale=[[1], [2], [3]], size=(3, n)) + 1e6
+
+    found = permutations_of_runs(runs)
+
+    assert found == {(i, j): permutation_of_pairs(runs[i], runs[j]) for i, j in found}
+    assert len(found) == 3

@@ -80,23 +80,28 @@ def _tests(rows: Sequence[Row], by_path: Mapping[str, Run]) -> Differences:
 def _lead(rows: Sequence[Row], by_path: Mapping[str, Run], tested: Differences) -> list[str]:
     """Return which run has the lowest loss, and whether that is more than chance.
 
-    Nothing where that cannot be said, for several data sets, folds or losses.
+    Of several losses only the latter; nothing for several data sets or folds.
     """
     split, ranked = _lowest_first([row for row in rows if row.get("test_loss") is not None])
     kinds = {(row["data"], row.get("data.fold"), str(by_path[row["path"]].summary().config["loss"])) for row in ranked}
     if len({fold for _, fold, _ in kinds} - {None}) > 1:
         return ["Each fold is scored on samples of its own: their mean, which `dlw crossval` prints, is what counts."]
+    lines = [_sentence(line, tested.names) for line in sentences(tested)]
     if len(ranked) < 2 or len(kinds) > 1:
-        return []
+        return lines
     best = ranked[0]
     accuracy, interval = percent(best.get("test_acc")), _interval(by_path[best["path"]], best)
     scored = f" and a test accuracy of {accuracy}" if accuracy else ""
     scored += f" (95 % confidence interval {interval})" if interval else ""
     lowest = f"{best['run']} has the lowest {split} loss, {number(best[f'{split}_loss'])}{scored}."
-    lines = sentences(tested)
     if not tested.pairs and tested.left_out:
-        lines = [f"whether that is more than chance is not tested: {tested.left_out[0]}"]
-    return [lowest, *(f"{line[:1].upper()}{line[1:]}." for line in lines)]
+        lines = [f"Whether that is more than chance is not tested: {tested.left_out[0]}."]
+    return [lowest, *lines]
+
+
+def _sentence(line: str, names: tuple[str, ...]) -> str:
+    """Return a line as a sentence: with a capital, but for the name of a run, and a full stop."""
+    return f"{line if line.startswith(names) else line[:1].upper() + line[1:]}."
 
 
 def _run_section(run: Run, data_dir: str | None) -> Section:

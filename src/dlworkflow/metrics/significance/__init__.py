@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dlworkflow.metrics.significance.seeds import Welch as Welch
     from dlworkflow.metrics.significance.seeds import over_seeds as over_seeds
     from dlworkflow.metrics.significance.seeds import permutation_of_pairs as permutation_of_pairs
+    from dlworkflow.metrics.significance.seeds import permutations_of_runs as permutations_of_runs
     from dlworkflow.metrics.significance.seeds import seed_rule as seed_rule
     from dlworkflow.metrics.significance.seeds import seeds_needed as seeds_needed
     from dlworkflow.metrics.significance.seeds import welch as welch
@@ -57,7 +58,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "scores": ("Score", "of_f1_macro", "of_f1_macro_labels", "of_mean", "of_r2", "of_roc_auc", "of_root_mean"),
         "seeds": (
             *("Pairs", "SeedTest", "Welch"),
-            *("over_seeds", "permutation_of_pairs", "seed_rule", "seeds_needed", "welch"),
+            *("over_seeds", "permutation_of_pairs", "permutations_of_runs", "seed_rule", "seeds_needed", "welch"),
         ),
         "several": (
             "holm",

@@ -30,7 +30,10 @@ def optimism_of_best(values: ArrayLike, *, lowest: bool = False, resamples: int 
         return 0.0
     means = scores.mean(axis=1)
     columns = scores.T.astype(np.float32)
-    drawn = [weights @ columns / weights.sum(axis=1)[:, None] for weights in drawn_weights(n, resamples, seed)]
+    drawn = []
+    for weights in drawn_weights(n, resamples, seed):
+        some = weights[weights.any(axis=1)]  # of few samples none may be drawn
+        drawn.append(some @ columns / some.sum(axis=1)[:, None])
     errors = np.concatenate(drawn).astype(np.float64) - means
     noise = float(errors.var(axis=1, ddof=1).mean())
     return _of_the_highest(_true_scores(means, noise), errors)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-_MOST_DENSE = 300  # columns: beyond that most are zero
+_MOST_DENSE = 150  # columns: beyond that most are zero
 
 Values = Callable[[np.ndarray], np.ndarray]
 """Takes sums (r, m) over weighted samples, returns r scores; nan where a score is not defined."""

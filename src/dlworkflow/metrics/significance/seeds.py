@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
@@ -13,8 +14,8 @@ _MOST_EXACT = 20  # pairs: half of 2^20 sums
 _DRAWN_AT_ONCE = 4_000_000
 
 ASSUMES = {
-    "permutation": "without a difference the two runs of a seed could be swapped; nothing of how scores are spread",
-    "welch": "scores of each row spread like a bell curve over seeds; the rows may be spread differently",
+    "permutation": "that without a difference the two runs of a seed could be swapped, and nothing of their spread",
+    "welch": "that scores of each row are spread like a bell curve over seeds, of any width",
 }
 
 
@@ -63,29 +64,48 @@ def permutation_of_pairs(a: ArrayLike, b: ArrayLike, *, resamples: int = 10_000,
     fewest that can give a p below 0.05.
     Source: R. A. Fisher, The Design of Experiments (1935), section 21. Raises ValueError without a pair.
     """
-    differences = _differences(a, b)
-    n, seen = len(differences), abs(differences.sum())
-    least = seen - 1e-9 * np.abs(differences).sum()  # sums of the same numbers in another order are equal
-    if n <= _MOST_EXACT:
-        sums = differences[:1]  # the first is never swapped: each sum has its mirror image
-        for each in differences[1:]:
-            sums = np.concatenate([sums + each, sums - each])
-        p, smallest_p = float((np.abs(sums) >= least).mean()), 2.0 ** (1 - n)
-    else:
-        further = _swapped_further(differences, least, resamples, seed)
-        p, smallest_p = (1 + further) / (1 + resamples), 1 / (1 + resamples)
-    return Pairs(n, float(differences.mean()), p, min(1.0, smallest_p), n <= _MOST_EXACT)
+    values = np.stack([np.zeros_like(differences := _differences(a, b)), differences])
+    return permutations_of_runs(values, resamples=resamples, seed=seed)[0, 1]
 
 
-def _swapped_further(differences: np.ndarray, least: float, resamples: int, seed: int) -> int:
-    """Return how many of so many random swaps give a sum of `least` or more, on either side."""
-    rng, n, further = np.random.default_rng(seed), len(differences), 0
+def permutations_of_runs(values: ArrayLike, *, resamples: int = 10_000, seed: int = 0) -> dict[tuple[int, int], Pairs]:
+    """Return {(i, j): `permutation_of_pairs` of rows i and j} of every two rows of `values` (rows, n), i before j.
+
+    Beyond 20 samples the swaps are the same for all pairs, and the sums of each row are computed once.
+    """
+    rows = np.asarray(values, np.float64)
+    n, is_exact = rows.shape[1], rows.shape[1] <= _MOST_EXACT
+    swapped = None if is_exact else _swapped_sums(rows - rows.mean(axis=0), resamples, seed)
+    found = {}
+    for i, j in combinations(range(len(rows)), 2):
+        differences = rows[j] - rows[i]
+        least = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()  # sums in another order are equal
+        if swapped is None:
+            p, smallest_p = float((np.abs(_all_sums(differences)) >= least).mean()), 2.0 ** (1 - n)
+        else:
+            further = int((np.abs(swapped[j] - swapped[i]) >= least).sum())
+            p, smallest_p = (1 + further) / (1 + resamples), 1 / (1 + resamples)
+        found[i, j] = Pairs(n, float(differences.mean()), p, min(1.0, smallest_p), is_exact)
+    return found
+
+
+def _all_sums(differences: np.ndarray) -> np.ndarray:
+    """Return the sum of each swap of pairs but the first, which is not swapped: each has its mirror image."""
+    sums = differences[:1]
+    for each in differences[1:]:
+        sums = np.concatenate([sums + each, sums - each])
+    return sums
+
+
+def _swapped_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return the sum of each row with random signs, the same for all rows: (rows, resamples)."""
+    rng, n, sums = np.random.default_rng(seed), rows.shape[1], []
     at_once = max(1, _DRAWN_AT_ONCE // n)
     for start in range(0, resamples, at_once):
-        rows = min(at_once, resamples - start)
-        swapped = np.unpackbits(rng.integers(0, 256, size=(rows, -(-n // 8)), dtype=np.uint8), axis=1)[:, :n]
-        further += int((np.abs(differences.sum() - 2 * (swapped @ differences)) >= least).sum())
-    return further
+        draws = min(at_once, resamples - start)
+        swapped = np.unpackbits(rng.integers(0, 256, size=(draws, -(-n // 8)), dtype=np.uint8), axis=1)[:, :n]
+        sums.append(rows.sum(axis=1)[:, None] - 2 * (rows @ swapped.T))
+    return np.concatenate(sums, axis=1)
 
 
 def welch(a: ArrayLike, b: ArrayLike) -> Welch | None:
@@ -116,7 +136,7 @@ def seed_rule(
     """Return which test so many seeds allow, None where they are too few: by the design alone, never by the scores.
 
     The permutation of pairs where both have the same seeds and it can reach `level` after Holm's correction for
-    `comparisons`: 6 pairs for one, 8 for 3, 10 for 15. Else Welch's test from 3 seeds on each side on.
+    `comparisons`: 6 pairs for one, 7 for 3, 10 for 15. Else Welch's test from 3 seeds on each side on.
     """
     if paired and n_a == n_b and n_a > 0 and comparisons * 2.0 ** (1 - n_a) <= level:
         return "permutation"
@@ -159,8 +179,11 @@ def seeds_needed(a: ArrayLike, b: ArrayLike, *, paired: bool, power: float = 0.8
     if min(len(left), len(right)) < 2 or not difference or not math.isfinite(difference):
         return None
     if not paired:
-        needed = _for_means(left.var(ddof=1) + right.var(ddof=1), difference, power, level, 1 / 4)
-        return max(3, math.ceil(needed))
+        variances = float(left.var(ddof=1)), float(right.var(ddof=1))
+        seeds = max(3, math.ceil(_for_means(sum(variances), difference, power, level, 1 / 4)))
+        while any(variances) and _power_of_welch(seeds, variances, difference, level) < power:
+            seeds += 1  # of few seeds the approximation is too low
+        return seeds
     pairs = math.ceil(1 - math.log2(level))
     while True:  # the p values of few pairs are far apart: the greatest of up to `level` is what they are tested at
         reached = math.floor(level * 2 ** (pairs - 1)) / 2 ** (pairs - 1) if pairs < 50 else level
@@ -174,6 +197,14 @@ def _for_means(variance: float, difference: float, power: float, level: float, u
     """Return how many a test of means needs; `unknown` is the share of z^2 that not knowing the variance costs."""
     z, z_power = NormalDist().inv_cdf(1 - level / 2), NormalDist().inv_cdf(power)
     return float((z + z_power) ** 2 * variance / difference**2 + unknown * z**2)
+
+
+def _power_of_welch(n: int, variances: tuple[float, float], difference: float, level: float) -> float:
+    """Return how often Welch's test with n on each side finds a difference, by the noncentral t distribution."""
+    from scipy.special import nctdtr, stdtrit
+
+    df = (n - 1) * sum(variances) ** 2 / sum(each**2 for each in variances)
+    return 1 - float(nctdtr(df, abs(difference) / math.sqrt(sum(variances) / n), stdtrit(df, 1 - level / 2)))
 
 
 def _interval_of_pairs(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
