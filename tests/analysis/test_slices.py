@@ -54,6 +54,34 @@ def test_what_is_the_same_for_all_has_no_slice_and_is_named():
     assert slices_of(Property("size", np.full(30, 64.0)), 30) == ([], "size is the same for all samples")
 
 
+def test_numbers_that_differ_in_their_fifth_digit_are_cut_too():
+    found = cut(116.3 + np.arange(100) / 1000)
+
+    assert [each.name for each in found] == ["below 116.32", "116.32 to 116.35", "116.35 to 116.37", "116.37 or more"]
+
+
+def test_a_number_that_is_mostly_the_lowest_is_cut_above_it():
+    found = cut([0] * 80 + [*range(5, 25)])
+
+    assert [(each.name, int(each.mask.sum())) for each in found] == [("below 5", 80), ("5 or more", 20)]
+
+
+def test_a_number_that_is_the_same_for_nearly_all_is_not_called_the_same_for_all():
+    values = np.array([0.0] * 97 + [1, 2, 3])
+
+    assert slices_of(Property("x", values), 100) == ([], "x is the same for nearly all samples")
+
+
+def test_known_numbers_that_differ_are_not_named_by_the_first():
+    values = [7, *[0] * 90, 1, 2, 3, *[np.nan] * 12]
+
+    assert [(each.name, int(each.mask.sum())) for each in cut(values)] == [("(known)", 94), ("(missing)", 12)]
+
+
+def test_what_is_not_known_of_any_sample_is_not_called_the_same():
+    assert slices_of(Property("size", np.full(30, np.nan)), 30)[1] == "size is not known of these samples"
+
+
 def test_a_category_that_is_nearly_another_for_each_sample_has_no_slices():
     found, why = names([f"patient {i}" for i in range(1000)])
 

@@ -111,6 +111,21 @@ def test_images_in_a_csv_file_are_sliced_by_its_other_columns(dlw, in_tmp, paint
     assert [row["n"] for row in by_property(in_tmp / "runs/tinyvgg-pets-001")["camera"]] == [4, 4, 4]
 
 
+def test_a_column_named_as_what_is_measured_in_images_is_beside_it(dlw, in_tmp, paint):
+    rows = [[paint(in_tmp / f"{i}.png", seed=i).name, "ab"[i % 2], i // 2 % 2] for i in range(24)]
+    file = write_csv(in_tmp / "pets.csv", ["path", "label", "class"], rows)
+    small = ("--recipe", "notes", "--epochs", "1", "--set", "data.image_size=32", "--set", "data.test_fraction=0.5")
+    assert dlw("train", "tinyvgg", "--data", file, *small).code == 0
+    answer = dlw("evaluate", "last", "--slice-by", "class,column class", "--no-plots")
+
+    assert answer.code == 0, answer.err
+    found = by_property(in_tmp / "runs/tinyvgg-pets-001")
+    assert {name: {row["slice"] for row in rows} for name, rows in found.items()} == {
+        "class": {"a", "b"},
+        "column class": {"0", "1"},
+    }
+
+
 def test_corrupted_images_are_scored_printed_and_kept(dlw, runs, two_strengths):
     answer = dlw("evaluate", DIGITS, "--robustness")
     found = Run(runs / DIGITS).found(RobustnessScores)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,9 @@ def properties_of(
     loaded = _Loaded(part, stored_transform(summary))
     if summary.classes:
         found["class"] = Property("class", names=_classes(summary, loaded))
-    columns = _columns(summary, part, data or summary.config["data"].get("path"))
     images = [*Measured._fields, "folder"] if summary.kind == "image" else []
+    columns = _columns(summary, part, data or summary.config["data"].get("path"))
+    columns = _beside(columns, {*found, *images, CLUSTER})
     if wanted is not None:
         known = [*found, *images, *columns, CLUSTER]
         if wrong := [name for name in wanted if name not in known]:
@@ -158,6 +159,12 @@ def _columns(summary: Summary, part: Part, source: str | None) -> dict[str, Prop
     else:
         return {}
     return {name: _of_cells(name, own) for name, own in cells.items()}
+
+
+def _beside(columns: Mapping[str, Property], taken: Collection[str]) -> dict[str, Property]:
+    """Return the columns by names that are not taken: one that is called `size` as the pixels are is `column size`."""
+    names = {name: f"column {name}" if name in taken else name for name in columns}
+    return {names[name]: replace(own, name=names[name]) for name, own in columns.items()}
 
 
 def _cells_of_images(files: Sequence[Path], source: str | None, settings: Mapping[str, Any]) -> dict[str, list[str]]:
