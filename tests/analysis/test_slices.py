@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlworkflow.analysis.found_text import slice_sentences
+from dlworkflow.analysis.found_text import robustness_sentences, slice_sentences
 from dlworkflow.analysis.slices.cutting import LEAST, Slice, slices_of
 from dlworkflow.analysis.slices.properties import Property
 from dlworkflow.analysis.slices.scoring import score_slices
+from dlworkflow.runs.robustness import RobustnessScores
 from dlworkflow.runs.slices import SliceScores
 
 
@@ -161,3 +162,14 @@ def test_the_least_slice_that_is_tested_has_ten_samples():
     for n, tested in ((LEAST - 1, False), (LEAST, True)):
         [row], _ = score_slices([Slice("x", "a", np.arange(40) < n)], np.arange(40) % 2 == 0)
         assert (row["p"] is not None) == tested
+
+
+@pytest.mark.parametrize(("metric", "scores"), [("accuracy", (0.7, 0.72)), ("mae", (0.7, 0.68))])
+def test_where_every_corruption_scores_better_nothing_is_said_to_be_lost(metric, scores):
+    row = {"corruption": "blur", "strength": 1, "setting": "radius 1 %", "low": 0.0, "high": 0.1, "changed": 2}
+    about = {"run": "r", "weights": "best", "epoch": 1, "split": "test", "samples": 100, "metric": metric}
+    rows = [row | {"score": scores[1], "difference": scores[1] - scores[0]}]
+
+    lines = [*robustness_sentences(RobustnessScores(**about, score=scores[0], corruptions=rows))]
+
+    assert lines[-1] == "No corruption scores worse than the images as they are."

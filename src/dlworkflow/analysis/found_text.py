@@ -129,8 +129,9 @@ def robustness_sentences(found: RobustnessScores) -> Iterator[str]:
         f"{found.samples:,} images as they are: {what} {score_text(found.score, found.metric)}; over all corruptions: "
         f"{score_text(sum(scores) / len(scores), found.metric)} on average."
     )
-    if worst["score"] == found.score:
-        yield "No corruption scores lower than the images as they are."
+    lost = found.score - (worst["score"] or 0.0)
+    if (lost if found.metric == "accuracy" else -lost) <= 0:
+        yield "No corruption scores worse than the images as they are."
         return
     unit = " points" if found.metric == "accuracy" else ""
     yield (
