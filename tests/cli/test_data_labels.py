@@ -88,6 +88,32 @@ def test_a_sample_that_belongs_to_no_class_is_left_out(photos, dlw, in_tmp):
     assert len(rows_of(in_tmp / "corrected.csv")) == 25 + 6 - 1
 
 
+def test_samples_that_are_left_out_are_not_counted_as_other_labels(photos, dlw, in_tmp):
+    dlw("data", "labels", "checked", "--csv", "suspects.csv")
+
+    answer = dlw("data", "labels", "checked", "--accept", "suspects.csv", "--out", "corrected.csv")
+
+    assert "wrote corrected.csv: 2 labels differ, 1 sample is left out;" in answer.err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--out"])
+def test_the_file_of_accepted_rows_is_never_overwritten(photos, dlw, in_tmp, option):
+    (in_tmp / "mine.csv").write_text("suggested,split,index\n,train,0\n", encoding="utf-8")
+    files = {"--accept": "mine.csv", "--out": "corrected.csv"} | {option: "mine.csv"}
+
+    answer = dlw("data", "labels", "checked", "--overwrite", *(word for pair in files.items() for word in pair))
+
+    assert (answer.code, f"--accept: 'mine.csv' is the file of {option}, too" in answer.err) == (2, True), answer.err
+    assert (in_tmp / "mine.csv").read_text(encoding="utf-8") == "suggested,split,index\n,train,0\n"
+
+
+def test_accepted_rows_that_cannot_be_read_are_an_error_before_anything_is_trained(in_tmp, dlw, pets):
+    answer = dlw("data", "labels", pets, "--accept", "nosuch.csv", "--out", "corrected.csv", "--folds", "2")
+
+    assert (answer.code, "no file 'nosuch.csv'" in answer.err) == (1, True), answer.err
+    assert not (in_tmp / "runs").exists()
+
+
 def test_a_class_that_there_is_not_is_not_accepted(photos, dlw, in_tmp):
     (in_tmp / "agreed.csv").write_text("suggested,split,index\n披薩,train,0\n", encoding="utf-8")
 
@@ -106,6 +132,16 @@ def test_nothing_is_written_inside_the_data(photos, dlw, option):
 
     assert (answer.code, "would be inside the data" in answer.err) == (2, True)
     assert not [*photos.rglob("new.*")]
+
+
+def test_nothing_is_written_where_the_images_of_a_class_really_are(photos, dlw, in_tmp):
+    (photos / "train" / "披萨").rename(in_tmp / "pizza")
+    (photos / "train" / "披萨").symlink_to(in_tmp / "pizza")
+
+    answer = dlw("data", "labels", "checked", "--csv", "pizza/new.csv")
+
+    assert (answer.code, "would be inside the data" in answer.err) == (2, True)
+    assert not (in_tmp / "pizza" / "new.csv").exists()
 
 
 def test_a_file_that_is_there_stays(photos, dlw, in_tmp):

@@ -18,7 +18,7 @@ from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.outside import check_outside
 from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.runs import Run, now
-from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect
+from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect, is_for
 
 SHOWN = 24
 """Suspects that a section shows; a page of its own has `ON_A_PAGE`."""
@@ -47,7 +47,7 @@ def labels_section(found: Labels, splits: Splits, *, most: int = SHOWN) -> Secti
 def about(found: Labels) -> list[str]:
     """Return in sentences what was looked at and how much of it is suspect."""
     n, rows = found.samples, found.suspects
-    counts = {kind: sum(kind in row["reason"] for row in rows) for kind in (PREDICTED, DOUBTFUL, COPY, OUTLIER)}
+    counts = {kind: sum(is_for(row, kind) for row in rows) for kind in (PREDICTED, DOUBTFUL, COPY, OUTLIER)}
     first = (
         f"{counts[PREDICTED]:,} of {n:,} labels are probably wrong: another one is predicted. The estimate of "
         f"confident learning is {found.estimated:,} ({percent(found.estimated / n)})."
