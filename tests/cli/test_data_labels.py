@@ -190,6 +190,17 @@ def test_data_without_files_has_no_corrected_file(in_tmp, dlw):
     assert not (in_tmp / "runs").exists()
 
 
+def test_a_folder_of_runs_that_cannot_be_written_costs_no_result(photos, dlw, in_tmp):
+    (in_tmp / "runs" / "checked" / "labels-train.json").unlink()
+    (in_tmp / "runs" / "checked" / "labels-train.json").mkdir()
+
+    answer = dlw("data", "labels", "checked", "--csv", "suspects.csv")
+
+    assert (answer.code, "cannot write" in answer.err) == (1, True)
+    assert (in_tmp / "suspects.csv").is_file()
+    assert "labels are probably wrong" in answer.out
+
+
 def test_a_class_with_one_sample_is_named(in_tmp, dlw, paint):
     for name, n in (("cat", 4), ("dog", 2)):
         for number in range(n):

@@ -180,6 +180,14 @@ def test_a_corruption_that_does_nothing_changes_no_answer(dlw, runs, monkeypatch
     assert "No corruption scores worse" in answer.out
 
 
+@pytest.mark.parametrize("kind", ["slices", "robustness"])
+def test_what_was_found_is_printed_though_it_cannot_be_stored(dlw, runs, two_strengths, kind):
+    (runs / DIGITS / f"{kind}.json").mkdir()
+    answer = dlw("evaluate", DIGITS, f"--{kind}", "--no-plots")
+
+    assert (answer.code, "cannot write" in answer.err, "95 % interval" in answer.out) == (1, True, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -170,9 +170,9 @@ def labels(
     device = str(sweep.read().base.get("device", "auto"))
     with file_bar() as on_files:
         result = label_errors_of(sweep, all_splits=all_splits, backbone=backbone, device=device, on_progress=on_files)
-    result.store(*([what] if isinstance(what, Run) else []))
-    try:
+    try:  # a folder of runs that cannot be written costs no result
         files.write(result)
+        result.store(*([what] if isinstance(what, Run) else []))
     finally:
         _print(result, output, n)
     for note in result.found.notes:

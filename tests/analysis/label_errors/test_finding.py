@@ -95,6 +95,16 @@ def test_the_report_of_a_cross_validation_shows_the_suspects(mislabelled):
     assert len(gallery.pictures) == len(mislabelled.found.suspects)
 
 
+def test_a_report_names_a_damaged_list_and_shows_all_else(tmp_path):
+    from dlworkflow.analysis.report.of_labels import labels_of_run
+    from dlworkflow.runs import Run
+
+    (tmp_path / "labels-train.json").write_text("{", encoding="utf-8")
+
+    [block] = labels_of_run(Run(tmp_path)).blocks
+    assert "labels-train.json' is damaged" in block.lines[0]
+
+
 def test_a_sweep_of_settings_is_no_subject(tmp_path):
     from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 
@@ -226,3 +236,17 @@ def test_none_of_several_labels_is_no_sample_that_is_left_out(tmp_path, pets_wit
 
 def test_none_of_several_labels_is_shown_as_such_in_the_csv_file():
     assert csv_rows([suspect("predicted", suggested="")])[0]["suggested"] == "(none)"
+
+
+def test_one_suspect_is_not_several():
+    from dlworkflow.analysis.report.of_labels import about
+    from dlworkflow.runs.labels import Labels
+
+    given = {"run": "r", "weights": "best", "epoch": None, "split": "train", "estimated": 1, "folds": 2, "notes": []}
+    rows = [suspect("predicted; outlier"), suspect("doubtful")]
+
+    assert about(Labels(**given, samples=9, agreement=0.8, suspects=rows))[0] == (
+        "1 of 9 labels is probably wrong: another one is predicted. The estimate of confident learning is 1 (11.11 %). "
+        "1 more is doubtful: another one is predicted with less certainty. 1 is of an outlier, unlike the others of its "
+        "label."
+    )

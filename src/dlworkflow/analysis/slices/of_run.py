@@ -35,9 +35,10 @@ def slices_of_run(
     weights: str = "best",
     device: str = "auto",
     tta: TTA | None = None,
+    store: bool = True,
     **options: Any,
 ) -> SliceScores:
-    """Score a run on parts of a split, keep what is found in its folder, and return it.
+    """Score a run on parts of a split, keep what is found in its folder (`store`), and return it.
 
     `by` names the properties that slices are of: `class`, `brightness`, `sharpness`, `size`, `aspect`, `folder`,
     columns of a table, `cluster`; all that fit by default. `options` are those of `load_part`. Answers that
@@ -71,7 +72,8 @@ def slices_of_run(
         slices=rows,
         notes=notes,
     )
-    write_slices(run, scores)
+    if store:
+        write_slices(run, scores)
     return scores
 
 
