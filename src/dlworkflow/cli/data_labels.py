@@ -216,7 +216,7 @@ class _Files:
         return words + (["--overwrite"] if self.overwrite else [])
 
     def check(self, config: dict[str, Any], splits: Splits | None = None) -> None:
-        """Raise ConfigError or DataError where one of them must not be written, or read, for data with these settings."""
+        """Raise ConfigError or DataError where one of them cannot be, for data with these settings."""
         from dlworkflow.analysis.label_errors.correcting import accepted_rows, check_correctable
         from dlworkflow.analysis.report.writing import report_file
         from dlworkflow.data import input_files

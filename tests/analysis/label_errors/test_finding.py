@@ -247,6 +247,6 @@ def test_one_suspect_is_not_several():
 
     assert about(Labels(**given, samples=9, agreement=0.8, suspects=rows))[0] == (
         "1 of 9 labels is probably wrong: another one is predicted. The estimate of confident learning is 1 (11.11 %). "
-        "1 more is doubtful: another one is predicted with less certainty. 1 is of an outlier, unlike the others of its "
-        "label."
+        "1 more is doubtful: another one is predicted with less certainty. 1 is of an outlier, unlike the others of "
+        "its label."
     )

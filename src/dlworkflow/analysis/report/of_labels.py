@@ -50,8 +50,8 @@ def about(found: Labels) -> list[str]:
     counts = {kind: sum(is_for(row, kind) for row in rows) for kind in (PREDICTED, DOUBTFUL, COPY, OUTLIER)}
     are = {kind: "is" if count == 1 else "are" for kind, count in counts.items()}
     first = (
-        f"{counts[PREDICTED]:,} of {n:,} labels {are[PREDICTED]} probably wrong: another one is predicted. The estimate "
-        f"of confident learning is {found.estimated:,} ({percent(found.estimated / n)})."
+        f"{counts[PREDICTED]:,} of {n:,} labels {are[PREDICTED]} probably wrong: another one is predicted. The "
+        f"estimate of confident learning is {found.estimated:,} ({percent(found.estimated / n)})."
     )
     if counts[DOUBTFUL]:
         first += f" {counts[DOUBTFUL]:,} more {are[DOUBTFUL]} doubtful: another one is predicted with less certainty."
