@@ -143,6 +143,7 @@ def test_without_a_weak_slice_the_sentence_says_so_first():
     lines = slice_sentences(scores_of([Slice("class", "a", mask)], right))
 
     assert lines[0].startswith("No slice is worse than the rest by more than chance. With class a (50 of 100 samples)")
+    assert lines[-1] == "Looked at 1 slice of 100 samples, 1 comparison with the rest."
 
 
 def test_errors_of_numbers_are_compared_by_their_means():
