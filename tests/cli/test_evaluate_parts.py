@@ -181,6 +181,16 @@ def test_a_corruption_that_does_nothing_changes_no_answer(dlw, runs, monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["slices", "robustness"])
+def test_samples_that_have_changed_are_a_note(dlw, in_tmp, pets, two_strengths, kind):
+    small = ("--recipe", "notes", "--epochs", "1", "--set", "data.image_size=16")
+    assert dlw("train", "tinyvgg", "--data", pets, *small).code == 0
+    (pets / "test" / "cat" / "0.png").unlink()
+    answer = dlw("evaluate", "last", f"--{kind}", "--no-plots")
+
+    assert "note: the test split is no longer what tinyvgg-pets-001 was trained with" in answer.err, answer.err
+
+
+@pytest.mark.parametrize("kind", ["slices", "robustness"])
 def test_what_was_found_is_printed_though_it_cannot_be_stored(dlw, runs, two_strengths, kind):
     (runs / DIGITS / f"{kind}.json").mkdir()
     answer = dlw("evaluate", DIGITS, f"--{kind}", "--no-plots")

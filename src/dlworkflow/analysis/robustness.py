@@ -78,6 +78,7 @@ def robustness_of_run(
         metric="accuracy" if values[0].dtype == bool else "mae",
         score=float(values[0].mean()),
         corruptions=rows,
+        notes=part.remarks(run.name),
     )
     if store:
         write_robustness(run, found)

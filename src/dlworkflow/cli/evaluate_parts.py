@@ -89,6 +89,8 @@ def _robustness(
         write_robustness(run, found)
     finally:
         _print(found, rows, columns, found.corruptions, output, [*robustness_sentences(found)])
+    for note in found.notes:
+        say(f"note: {note}")
     return found
 
 

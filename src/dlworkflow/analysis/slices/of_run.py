@@ -70,7 +70,7 @@ def slices_of_run(
         score=float(values.mean()),
         comparisons=comparisons,
         slices=rows,
-        notes=notes,
+        notes=[*part.remarks(run.name), *notes],
     )
     if store:
         write_slices(run, scores)
