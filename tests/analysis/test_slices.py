@@ -61,6 +61,10 @@ def test_numbers_that_differ_in_their_fifth_digit_are_cut_too():
     assert [each.name for each in found] == ["below 116.32", "116.32 to 116.35", "116.35 to 116.37", "116.37 or more"]
 
 
+def test_rounded_edges_leave_enough_to_be_tested_where_exact_ones_do():
+    assert min(each.mask.sum() for each in cut(20240151 + np.arange(50))) >= LEAST
+
+
 def test_a_number_that_is_mostly_the_lowest_is_cut_above_it():
     found = cut([0] * 80 + [*range(5, 25)])
 

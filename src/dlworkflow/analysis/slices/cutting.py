@@ -61,7 +61,7 @@ def _of_numbers(name: str, numbers: np.ndarray) -> Iterator[Slice]:
     values = numbers[known]
     if not len(values):
         return
-    bins = min(_MOST_BINS, max(2, len(values) // (LEAST + 2)))  # rounded edges move some samples to the next
+    bins = min(_MOST_BINS, max(2, len(values) // (LEAST + 2)))  # rounded edges move some samples to the next slice
     inner, digits = _edges(values, bins)
     for low, high in zip([None, *inner], [*inner, None], strict=True):
         mask = known & (numbers >= (-np.inf if low is None else low)) & (numbers < (np.inf if high is None else high))
@@ -76,7 +76,8 @@ def _edges(values: np.ndarray, bins: int) -> tuple[list[float], int]:
     Three digits, or as many as tell the edges apart: longitudes of one town differ in the fifth. Where all quantiles
     are the lowest value, as in a column that is mostly 0, the next larger one is the edge.
     """
-    quantiles, least = np.quantile(values, np.arange(1, bins) / bins).tolist(), len(values) / (2 * bins)
+    quantiles = np.quantile(values, np.arange(1, bins) / bins).tolist()
+    least = max(len(values) / (2 * bins), min(LEAST, len(values) // bins))
     most = len(_large_enough(values, quantiles, least))
     if not most and (larger := values[values > values.min()]).size:
         quantiles = [float(larger.min())]
