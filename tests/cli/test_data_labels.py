@@ -107,6 +107,20 @@ def test_the_file_of_accepted_rows_is_never_overwritten(photos, dlw, in_tmp, opt
     assert (in_tmp / "mine.csv").read_text(encoding="utf-8") == "suggested,split,index\n,train,0\n"
 
 
+@pytest.mark.parametrize("other", ["dark-99.png", "披萨"])
+def test_an_accepted_row_of_another_sample_is_an_error(photos, dlw, in_tmp, mislabelled, other):
+    dlw("data", "labels", "checked", "--csv", "suspects.csv")
+    text = (in_tmp / "suspects.csv").read_text(encoding="utf-8")
+    old = mislabelled.wrong[0] if other.endswith(".png") else f",{mislabelled.bright},"
+    text = text.replace(old, other if other.endswith(".png") else f",{other},")
+    (in_tmp / "suspects.csv").write_text(text, encoding="utf-8")
+
+    answer = dlw("data", "labels", "checked", "--accept", "suspects.csv", "--out", "corrected.csv")
+
+    assert (answer.code, "is not what this line says: the data has changed since" in answer.err) == (1, True)
+    assert not (in_tmp / "corrected.csv").exists()
+
+
 def test_accepted_rows_that_cannot_be_read_are_an_error_before_anything_is_trained(in_tmp, dlw, pets):
     answer = dlw("data", "labels", pets, "--accept", "nosuch.csv", "--out", "corrected.csv", "--folds", "2")
 

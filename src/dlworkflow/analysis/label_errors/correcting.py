@@ -17,7 +17,7 @@ from dlworkflow.data.tables.loading import roles_of
 from dlworkflow.errors import DataError, unknown
 from dlworkflow.files.outside import check_outside
 from dlworkflow.files.paths import user_path
-from dlworkflow.files.text import LABEL_SEPARATOR, csv_cell
+from dlworkflow.files.text import LABEL_SEPARATOR, csv_cell, text_of_cell
 from dlworkflow.files.writing import write_output
 from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.runs.labels import PREDICTED, Suspect, is_for
@@ -143,15 +143,16 @@ def _rows_of_table(
 
 def accepted_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     """Read a file as `write_suspects` writes it. Raises DataError for one that is not there, or lacks a column."""
-    return read_records(file, ["suggested", "split", "index"], may_be_empty=["suggested"])
+    optional = ["file", "label"]
+    return read_records(file, ["suggested", "split", "index"], optional, may_be_empty=["suggested", *optional])
 
 
 def _accepted(file: Path, splits: Splits, suspects: Sequence[Suspect]) -> dict[Place, str | None]:
     """Return the labels that a user accepted, None for a sample to be left out.
 
-    Raises DataError for a row that is no suspect, or an unknown class.
+    Raises DataError for a row that is no suspect, or is of another file or label than that, or an unknown class.
     """
-    known = {(row["split"], row["index"]): row["label"] for row in suspects}
+    known = {(row["split"], row["index"]): row for row in suspects}
     classes = {str(csv_cell(name)): name for name in splits.classes} | {name: name for name in splits.classes}
     several = splits.task == "multilabel"
     found: dict[Place, str | None] = {}
@@ -160,10 +161,22 @@ def _accepted(file: Path, splits: Splits, suspects: Sequence[Suspect]) -> dict[P
         place = (row["split"], int(row["index"]) if row["index"].isdecimal() else -1)
         if place not in known:
             raise DataError(f"{where}: {row['split']} sample {row['index']} is no suspect of this check")
+        if not _is_of(row, known[place]):
+            raise DataError(
+                f"{where}: {row['split']} sample {row['index']} is not what this line says: the data has changed "
+                "since; write its suspects anew with --csv"
+            )
         names = [text] if not several else [] if text == NO_LABELS else text.split(LABEL_SEPARATOR)
         if wrong := [name for name in names if name and name not in classes]:
             raise DataError(f"{where}: {unknown('class', wrong[0], splits.classes)}")
         label = LABEL_SEPARATOR.join(classes[name] for name in names) if text else None
-        if label != known[place]:
+        if label != known[place]["label"]:
             found[place] = label
     return found
+
+
+def _is_of(row: Mapping[str, str], suspect: Suspect) -> bool:
+    """Return whether a line that a user accepted has the file's name and the label of a suspect, where it has any."""
+    [given] = csv_rows([suspect])
+    label, name = text_of_cell(row.get("label", "")), Path(text_of_cell(row.get("file", ""))).name
+    return label in ("", given["label"]) and name in ("", Path(given.get("file", "")).name)
