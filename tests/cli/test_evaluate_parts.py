@@ -114,6 +114,21 @@ def test_images_in_a_csv_file_are_sliced_by_its_other_columns(dlw, in_tmp, paint
     assert [row["n"] for row in by_property(in_tmp / "runs/tinyvgg-pets-001")["camera"]] == [4, 4, 4]
 
 
+def test_folders_of_absolute_and_relative_paths_are_told_apart(dlw, in_tmp, paint):
+    folders = [in_tmp.resolve() / "a", "b"]
+    rows = []
+    for i in range(24):
+        paint(in_tmp / "ab"[i % 2] / f"{i}.png", seed=i)
+        rows.append([f"{folders[i % 2]}/{i}.png", "cat" if i % 3 else "dog", "test" if i > 11 else "train"])
+    write_csv(in_tmp / "pets.csv", ["path", "label", "split"], rows)
+    small = ("--recipe", "notes", "--epochs", "1", "--set", "data.image_size=32")
+    assert dlw("train", "tinyvgg", "--data", "pets.csv", *small).code == 0
+    answer = dlw("evaluate", "last", "--data", "pets.csv", "--slice-by", "folder", "--no-plots", "--format", "json")
+
+    assert answer.code == 0, answer.err
+    assert [row["slice"] for row in json.loads(answer.out)["slices"]] == ["a", "b"]
+
+
 def features_that_are(monkeypatch, value):
     """Let the model make the same features of all samples."""
     monkeypatch.setattr(

@@ -17,6 +17,7 @@ from torch import Tensor
 from dlworkflow.analysis.scored_data import Part
 from dlworkflow.data.columns import is_missing, numbers_of
 from dlworkflow.data.folders.image_table import path_column
+from dlworkflow.data.folders.listing import absolute
 from dlworkflow.data.folders.tables import read_lines
 from dlworkflow.data.images.decoding import decoded
 from dlworkflow.data.images.measured import MEASURED_SIDE, Measured, measured
@@ -135,8 +136,8 @@ def _of_files(part: Part) -> list[Measured]:
 
 def _folders(files: Sequence[Path], classes: Property | None) -> list[str]:
     """Return the folder of each file within the folder of all, and within that of its class."""
-    parents = [file.parent.parts for file in files]
-    common = len(Path(os.path.commonpath(file.parent for file in files)).parts)
+    parents = [Path(absolute(file)).parent.parts for file in files]  # a CSV file may have both kinds of paths
+    common = len(os.path.commonprefix(parents))
     inner = [parts[common:] for parts in parents]
     if classes is not None and all(
         parts[:1] == tuple(own[:1]) for parts, own in zip(inner, classes.names, strict=True)
