@@ -137,7 +137,8 @@ def _of_files(part: Part) -> list[Measured]:
 def _folders(files: Sequence[Path], classes: Property | None) -> list[str]:
     """Return the folder of each file within the folder of all, and within that of its class."""
     parents = [Path(absolute(file)).parent.parts for file in files]  # a CSV file may have both kinds of paths
-    common = len(os.path.commonprefix(parents))
+    differ = (place for place, names in enumerate(zip(*parents, strict=False)) if len({*names}) > 1)
+    common = next(differ, min(map(len, parents)))
     inner = [parts[common:] for parts in parents]
     if classes is not None and all(
         parts[:1] == tuple(own[:1]) for parts, own in zip(inner, classes.names, strict=True)
