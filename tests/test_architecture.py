@@ -332,9 +332,9 @@ cli/crossval: errors files/numbers files/text registry/user_code config config/f
 cli/costs: runs runs/cells analysis/costs cli/command cli/options cli/tables
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables cli/data_labels
-cli/data_labels: errors files/numbers files/text registry/user_code config config/flags data data/splits
-    metrics/multilabel runs training/sweep analysis/report cli/command cli/crossval cli/options cli/sweep cli/tables
-    cli/train analysis/label_errors files/outside runs/labels
+cli/data_labels: errors files/numbers files/paths files/text files/writing registry/user_code config config/flags data
+    data/splits metrics/multilabel runs training/sweep analysis/report cli/command cli/crossval cli/options cli/sweep
+    cli/tables cli/train analysis/label_errors files/outside runs/labels
 cli/data_options: errors config data data/folders data/selection data/splits
 cli/data_shard: errors files/paths files/text files/writing data data/shards cli/data_options cli/data_text cli/options
 cli/data_text: files/numbers files/text data data/check data/images data/protocol data/splits metrics/functions

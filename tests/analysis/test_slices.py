@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlworkflow.analysis.found_text import slice_sentences
+from dlworkflow.analysis.found_text import robustness_sentences, slice_sentences
 from dlworkflow.analysis.slices.cutting import LEAST, Slice, slices_of
 from dlworkflow.analysis.slices.properties import Property
 from dlworkflow.analysis.slices.scoring import score_slices
+from dlworkflow.runs.robustness import RobustnessScores
 from dlworkflow.runs.slices import SliceScores
 
 
@@ -52,6 +53,38 @@ def test_a_number_that_is_not_known_is_in_a_slice_of_its_own():
 
 def test_what_is_the_same_for_all_has_no_slice_and_is_named():
     assert slices_of(Property("size", np.full(30, 64.0)), 30) == ([], "size is the same for all samples")
+
+
+def test_numbers_that_differ_in_their_fifth_digit_are_cut_too():
+    found = cut(116.3 + np.arange(100) / 1000)
+
+    assert [each.name for each in found] == ["below 116.32", "116.32 to 116.35", "116.35 to 116.37", "116.37 or more"]
+
+
+def test_rounded_edges_leave_enough_to_be_tested_where_exact_ones_do():
+    assert min(each.mask.sum() for each in cut(20240151 + np.arange(50))) >= LEAST
+
+
+def test_a_number_that_is_mostly_the_lowest_is_cut_above_it():
+    found = cut([0] * 80 + [*range(5, 25)])
+
+    assert [(each.name, int(each.mask.sum())) for each in found] == [("below 5", 80), ("5 or more", 20)]
+
+
+def test_a_number_that_is_the_same_for_nearly_all_is_not_called_the_same_for_all():
+    values = np.array([0.0] * 97 + [1, 2, 3])
+
+    assert slices_of(Property("x", values), 100) == ([], "x is the same for nearly all samples")
+
+
+def test_known_numbers_that_differ_are_not_named_by_the_first():
+    values = [7, *[0] * 90, 1, 2, 3, *[np.nan] * 12]
+
+    assert [(each.name, int(each.mask.sum())) for each in cut(values)] == [("(known)", 94), ("(missing)", 12)]
+
+
+def test_what_is_not_known_of_any_sample_is_not_called_the_same():
+    assert slices_of(Property("size", np.full(30, np.nan)), 30)[1] == "size is not known of these samples"
 
 
 def test_a_category_that_is_nearly_another_for_each_sample_has_no_slices():
@@ -114,6 +147,7 @@ def test_without_a_weak_slice_the_sentence_says_so_first():
     lines = slice_sentences(scores_of([Slice("class", "a", mask)], right))
 
     assert lines[0].startswith("No slice is worse than the rest by more than chance. With class a (50 of 100 samples)")
+    assert lines[-1] == "Looked at 1 slice of 100 samples, 1 comparison with the rest."
 
 
 def test_errors_of_numbers_are_compared_by_their_means():
@@ -133,3 +167,14 @@ def test_the_least_slice_that_is_tested_has_ten_samples():
     for n, tested in ((LEAST - 1, False), (LEAST, True)):
         [row], _ = score_slices([Slice("x", "a", np.arange(40) < n)], np.arange(40) % 2 == 0)
         assert (row["p"] is not None) == tested
+
+
+@pytest.mark.parametrize(("metric", "scores"), [("accuracy", (0.7, 0.72)), ("mae", (0.7, 0.68))])
+def test_where_every_corruption_scores_better_nothing_is_said_to_be_lost(metric, scores):
+    row = {"corruption": "blur", "strength": 1, "setting": "radius 1 %", "low": 0.0, "high": 0.1, "changed": 2}
+    about = {"run": "r", "weights": "best", "epoch": 1, "split": "test", "samples": 100, "metric": metric}
+    rows = [row | {"score": scores[1], "difference": scores[1] - scores[0]}]
+
+    lines = [*robustness_sentences(RobustnessScores(**about, score=scores[0], corruptions=rows))]
+
+    assert lines[-1] == "No corruption scores worse than the images as they are."

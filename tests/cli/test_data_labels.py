@@ -88,6 +88,46 @@ def test_a_sample_that_belongs_to_no_class_is_left_out(photos, dlw, in_tmp):
     assert len(rows_of(in_tmp / "corrected.csv")) == 25 + 6 - 1
 
 
+def test_samples_that_are_left_out_are_not_counted_as_other_labels(photos, dlw, in_tmp):
+    dlw("data", "labels", "checked", "--csv", "suspects.csv")
+
+    answer = dlw("data", "labels", "checked", "--accept", "suspects.csv", "--out", "corrected.csv")
+
+    assert "wrote corrected.csv: 2 labels differ, 1 sample is left out;" in answer.err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--out"])
+def test_the_file_of_accepted_rows_is_never_overwritten(photos, dlw, in_tmp, option):
+    (in_tmp / "mine.csv").write_text("suggested,split,index\n,train,0\n", encoding="utf-8")
+    files = {"--accept": "mine.csv", "--out": "corrected.csv"} | {option: "mine.csv"}
+
+    answer = dlw("data", "labels", "checked", "--overwrite", *(word for pair in files.items() for word in pair))
+
+    assert (answer.code, f"--accept: 'mine.csv' is the file of {option}, too" in answer.err) == (2, True), answer.err
+    assert (in_tmp / "mine.csv").read_text(encoding="utf-8") == "suggested,split,index\n,train,0\n"
+
+
+@pytest.mark.parametrize("other", ["dark-99.png", "披萨"])
+def test_an_accepted_row_of_another_sample_is_an_error(photos, dlw, in_tmp, mislabelled, other):
+    dlw("data", "labels", "checked", "--csv", "suspects.csv")
+    text = (in_tmp / "suspects.csv").read_text(encoding="utf-8")
+    old = mislabelled.wrong[0] if other.endswith(".png") else f",{mislabelled.bright},"
+    text = text.replace(old, other if other.endswith(".png") else f",{other},")
+    (in_tmp / "suspects.csv").write_text(text, encoding="utf-8")
+
+    answer = dlw("data", "labels", "checked", "--accept", "suspects.csv", "--out", "corrected.csv")
+
+    assert (answer.code, "is not what this line says: the data has changed since" in answer.err) == (1, True)
+    assert not (in_tmp / "corrected.csv").exists()
+
+
+def test_accepted_rows_that_cannot_be_read_are_an_error_before_anything_is_trained(in_tmp, dlw, pets):
+    answer = dlw("data", "labels", pets, "--accept", "nosuch.csv", "--out", "corrected.csv", "--folds", "2")
+
+    assert (answer.code, "no file 'nosuch.csv'" in answer.err) == (1, True), answer.err
+    assert not (in_tmp / "runs").exists()
+
+
 def test_a_class_that_there_is_not_is_not_accepted(photos, dlw, in_tmp):
     (in_tmp / "agreed.csv").write_text("suggested,split,index\n披薩,train,0\n", encoding="utf-8")
 
@@ -106,6 +146,16 @@ def test_nothing_is_written_inside_the_data(photos, dlw, option):
 
     assert (answer.code, "would be inside the data" in answer.err) == (2, True)
     assert not [*photos.rglob("new.*")]
+
+
+def test_nothing_is_written_where_the_images_of_a_class_really_are(photos, dlw, in_tmp):
+    (photos / "train" / "披萨").rename(in_tmp / "pizza")
+    (photos / "train" / "披萨").symlink_to(in_tmp / "pizza")
+
+    answer = dlw("data", "labels", "checked", "--csv", "pizza/new.csv")
+
+    assert (answer.code, "would be inside the data" in answer.err) == (2, True)
+    assert not (in_tmp / "pizza" / "new.csv").exists()
 
 
 def test_a_file_that_is_there_stays(photos, dlw, in_tmp):
@@ -152,6 +202,17 @@ def test_data_without_files_has_no_corrected_file(in_tmp, dlw):
 
     assert "--out: data 'blobs' has no files to be listed; --csv writes the suspects alone" in answer.err
     assert not (in_tmp / "runs").exists()
+
+
+def test_a_folder_of_runs_that_cannot_be_written_costs_no_result(photos, dlw, in_tmp):
+    (in_tmp / "runs" / "checked" / "labels-train.json").unlink()
+    (in_tmp / "runs" / "checked" / "labels-train.json").mkdir()
+
+    answer = dlw("data", "labels", "checked", "--csv", "suspects.csv")
+
+    assert (answer.code, "cannot write" in answer.err) == (1, True)
+    assert (in_tmp / "suspects.csv").is_file()
+    assert "labels are probably wrong" in answer.out
 
 
 def test_a_class_with_one_sample_is_named(in_tmp, dlw, paint):

@@ -6,12 +6,15 @@ import csv
 import json
 import random
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from dlworkflow.analysis import robustness
 from dlworkflow.analysis.slices import of_run
 from dlworkflow.data.images.corruptions import CORRUPTIONS
+from dlworkflow.errors import ModelError
 from dlworkflow.runs import Run
 from dlworkflow.runs.robustness import RobustnessScores
 from dlworkflow.runs.slices import SliceScores
@@ -111,6 +114,67 @@ def test_images_in_a_csv_file_are_sliced_by_its_other_columns(dlw, in_tmp, paint
     assert [row["n"] for row in by_property(in_tmp / "runs/tinyvgg-pets-001")["camera"]] == [4, 4, 4]
 
 
+def test_folders_of_absolute_and_relative_paths_are_told_apart(dlw, in_tmp, paint):
+    folders = [in_tmp.resolve() / "a", "b"]
+    rows = []
+    for i in range(24):
+        paint(in_tmp / "ab"[i % 2] / f"{i}.png", seed=i)
+        rows.append([f"{folders[i % 2]}/{i}.png", "cat" if i % 3 else "dog", "test" if i > 11 else "train"])
+    write_csv(in_tmp / "pets.csv", ["path", "label", "split"], rows)
+    small = ("--recipe", "notes", "--epochs", "1", "--set", "data.image_size=32")
+    assert dlw("train", "tinyvgg", "--data", "pets.csv", *small).code == 0
+    answer = dlw("evaluate", "last", "--data", "pets.csv", "--slice-by", "folder", "--no-plots", "--format", "json")
+
+    assert answer.code == 0, answer.err
+    assert [row["slice"] for row in json.loads(answer.out)["slices"]] == ["a", "b"]
+
+
+def features_that_are(monkeypatch, value):
+    """Let the model make the same features of all samples."""
+    monkeypatch.setattr(
+        of_run, "features_of", lambda _, part: SimpleNamespace(features=np.full((len(part), 3), value, np.float32))
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (1.0, "note: cluster: the model makes the same features of all samples"),
+        (np.nan, "note: cluster: some features are not finite numbers, the model has diverged"),
+    ],
+)
+def test_features_that_make_no_clusters_are_a_note(dlw, runs, monkeypatch, value, says):
+    features_that_are(monkeypatch, value)
+    answer = dlw("evaluate", DIGITS, "--slice-by", "class,cluster", "--no-plots")
+
+    assert (answer.code, says in answer.err) == (0, True), answer.err
+
+
+def test_a_model_without_features_still_has_its_other_slices(dlw, runs, monkeypatch):
+    def none(*_):
+        raise ModelError("it has no layer")
+
+    monkeypatch.setattr(of_run, "features_of", none)
+    answer = dlw("evaluate", DIGITS, "--slice-by", "class,cluster", "--no-plots")
+
+    assert (answer.code, "note: cluster: it has no layer" in answer.err) == (0, True), answer.err
+
+
+def test_a_column_named_as_what_is_measured_in_images_is_beside_it(dlw, in_tmp, paint):
+    rows = [[paint(in_tmp / f"{i}.png", seed=i).name, "ab"[i % 2], i // 2 % 2] for i in range(24)]
+    file = write_csv(in_tmp / "pets.csv", ["path", "label", "class"], rows)
+    small = ("--recipe", "notes", "--epochs", "1", "--set", "data.image_size=32", "--set", "data.test_fraction=0.5")
+    assert dlw("train", "tinyvgg", "--data", file, *small).code == 0
+    answer = dlw("evaluate", "last", "--slice-by", "class,column class", "--no-plots")
+
+    assert answer.code == 0, answer.err
+    found = by_property(in_tmp / "runs/tinyvgg-pets-001")
+    assert {name: {row["slice"] for row in rows} for name, rows in found.items()} == {
+        "class": {"a", "b"},
+        "column class": {"0", "1"},
+    }
+
+
 def test_corrupted_images_are_scored_printed_and_kept(dlw, runs, two_strengths):
     answer = dlw("evaluate", DIGITS, "--robustness")
     found = Run(runs / DIGITS).found(RobustnessScores)
@@ -128,7 +192,25 @@ def test_a_corruption_that_does_nothing_changes_no_answer(dlw, runs, monkeypatch
     [row] = Run(runs / DIGITS).found(RobustnessScores).corruptions
 
     assert (row["difference"], row["changed"], row["strength"]) == (0, 0, 2)
-    assert "No corruption scores lower" in answer.out
+    assert "No corruption scores worse" in answer.out
+
+
+@pytest.mark.parametrize("kind", ["slices", "robustness"])
+def test_samples_that_have_changed_are_a_note(dlw, in_tmp, pets, two_strengths, kind):
+    small = ("--recipe", "notes", "--epochs", "1", "--set", "data.image_size=16")
+    assert dlw("train", "tinyvgg", "--data", pets, *small).code == 0
+    (pets / "test" / "cat" / "0.png").unlink()
+    answer = dlw("evaluate", "last", f"--{kind}", "--no-plots")
+
+    assert "note: the test split is no longer what tinyvgg-pets-001 was trained with" in answer.err, answer.err
+
+
+@pytest.mark.parametrize("kind", ["slices", "robustness"])
+def test_what_was_found_is_printed_though_it_cannot_be_stored(dlw, runs, two_strengths, kind):
+    (runs / DIGITS / f"{kind}.json").mkdir()
+    answer = dlw("evaluate", DIGITS, f"--{kind}", "--no-plots")
+
+    assert (answer.code, "cannot write" in answer.err, "95 % interval" in answer.out) == (1, True, True)
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,13 @@ def slice_sentences(found: SliceScores) -> list[str]:
         lines.append(f"{len(weak) - _MOST_SENTENCES} more of the slices in the table are worse than the rest.")
     if worse and not weak:
         lines.append(f"No slice is worse than the rest by more than chance. {_sentence(worse[0], found)}")
-    looked = f"Looked at {len(found.slices)} slices of {found.samples:,} samples, {found.comparisons} comparisons"
-    lines.append(
-        f"{looked} with the rest; each chance is corrected for all of them (Holm)." if tested else f"{looked}."
-    )
+    slices = "1 slice" if len(found.slices) == 1 else f"{len(found.slices)} slices"
+    looked = f"Looked at {slices} of {found.samples:,} samples"
+    if found.comparisons == 1:
+        looked += ", 1 comparison with the rest"
+    elif tested:
+        looked += f", {found.comparisons} comparisons with the rest; each chance is corrected for all of them (Holm)"
+    lines.append(f"{looked}.")
     if small:
         lines.append(
             f"{small} of them {'is' if small == 1 else 'are'} too small to be tested: the slice or the rest has fewer "
@@ -129,8 +132,9 @@ def robustness_sentences(found: RobustnessScores) -> Iterator[str]:
         f"{found.samples:,} images as they are: {what} {score_text(found.score, found.metric)}; over all corruptions: "
         f"{score_text(sum(scores) / len(scores), found.metric)} on average."
     )
-    if worst["score"] == found.score:
-        yield "No corruption scores lower than the images as they are."
+    lost = found.score - (worst["score"] or 0.0)
+    if (lost if found.metric == "accuracy" else -lost) <= 0:
+        yield "No corruption scores worse than the images as they are."
         return
     unit = " points" if found.metric == "accuracy" else ""
     yield (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,10 @@ def robustness_of_run(
     device: str = "auto",
     tta: TTA | None = None,
     on_progress: OnProgress | None = None,
+    store: bool = True,
     **options: Any,
 ) -> RobustnessScores:
-    """Score a run on corrupted images of a split, keep what is found in its folder, and return it.
+    """Score a run on corrupted images of a split, keep what is found in its folder (`store`), and return it.
 
     Each image is read once, corrupted at its own size (the longest side at most `LONGEST_SIDE`), and then takes the
     run's own way. `options` are those of `load_part`. Raises DataError where the run takes no images, and where they
@@ -76,9 +78,16 @@ def robustness_of_run(
         metric="accuracy" if values[0].dtype == bool else "mae",
         score=float(values[0].mean()),
         corruptions=rows,
+        notes=part.remarks(run.name),
     )
-    run.write_found(found, {"robustness": rows})
+    if store:
+        write_robustness(run, found)
     return found
+
+
+def write_robustness(run: Run, found: RobustnessScores) -> list[Path]:
+    """Write what was found as robustness.json and robustness.csv into the run's folder."""
+    return run.write_found(found, {"robustness": found.corruptions})
 
 
 def _answers(predictor: Predictor, dataset: ImageData, on_progress: OnProgress | None) -> np.ndarray:

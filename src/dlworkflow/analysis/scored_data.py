@@ -52,6 +52,15 @@ class Part:
         """
         return has_changed(self.dataset, self.fingerprint)
 
+    def change(self, name: str) -> str:
+        """Return in words that the data of a run with this name has changed, else an empty text."""
+        words = f"the {self.name} split is no longer what {name} was trained with: its data has changed"
+        return words if self.changed else ""
+
+    def remarks(self, name: str) -> list[str]:
+        """Return what is to be known of the samples: which were left out or chosen, and that they have changed."""
+        return [*self.notes, *filter(None, [self.change(name)])]
+
     @cached_property
     def digest(self) -> str | None:
         """The fingerprint of the samples as they are now, None where they have none; reads files as `changed` does."""

@@ -27,6 +27,7 @@ from dlworkflow.cli.train import completed
 from dlworkflow.config.flags import DATA, OF_LABELS, OUTPUT, RUN
 from dlworkflow.errors import ConfigError
 from dlworkflow.files.numbers import short
+from dlworkflow.files.paths import user_path
 from dlworkflow.files.text import json_text, shell_command
 from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.registry.user_code import named_files
@@ -169,9 +170,9 @@ def labels(
     device = str(sweep.read().base.get("device", "auto"))
     with file_bar() as on_files:
         result = label_errors_of(sweep, all_splits=all_splits, backbone=backbone, device=device, on_progress=on_files)
-    result.store(*([what] if isinstance(what, Run) else []))
-    try:
+    try:  # a folder of runs that cannot be written costs no result
         files.write(result)
+        result.store(*([what] if isinstance(what, Run) else []))
     finally:
         _print(result, output, n)
     for note in result.found.notes:
@@ -197,26 +198,35 @@ class _Files:
             raise ConfigError("--accept: only with --out FILE")
         if self.overwrite and not self._named():
             raise ConfigError("--overwrite: only with --csv, --page or --out FILE")
+        places = dict[Path, str]()
+        for option, path in self._typed().items():
+            if (other := places.setdefault(user_path(path).resolve(), option)) != option:
+                raise ConfigError(f"{option}: {str(path)!r} is the file of {other}, too; name another for one of them")
 
     def _named(self) -> dict[str, Path]:
         named = {"--csv": self.csv, "--page": self.page, "--out": self.out}
         return {option: path for option, path in named.items() if path is not None}
 
+    def _typed(self) -> dict[str, Path]:
+        return self._named() | ({"--accept": self.accept} if self.accept is not None else {})
+
     def words(self) -> list[str]:
         """Return the options as they are typed."""
-        named = self._named() | ({"--accept": self.accept} if self.accept is not None else {})
-        words = [word for option, path in named.items() for word in (option, str(path))]
+        words = [word for option, path in self._typed().items() for word in (option, str(path))]
         return words + (["--overwrite"] if self.overwrite else [])
 
     def check(self, config: dict[str, Any], splits: Splits | None = None) -> None:
-        """Raise ConfigError or DataError where one of them must not be written, for data with these settings."""
-        from dlworkflow.analysis.label_errors.correcting import check_correctable
+        """Raise ConfigError or DataError where one of them cannot be, for data with these settings."""
+        from dlworkflow.analysis.label_errors.correcting import accepted_rows, check_correctable
         from dlworkflow.analysis.report.writing import report_file
         from dlworkflow.data import input_files
         from dlworkflow.files.outside import check_outside
+        from dlworkflow.files.writing import is_device
 
         if self.page is not None:
             report_file(self.page, None, option="--page")
+        if self.accept is not None and not is_device(user_path(self.accept)):  # a pipe is read once, when it is needed
+            accepted_rows(user_path(self.accept))
         inputs = [*input_files(config)]
         for option, path in self._named().items():
             check_outside(path, inputs, option=option, overwrite=self.overwrite)
@@ -224,15 +234,17 @@ class _Files:
             check_correctable(splits, config)
 
     def write(self, result: LabelErrors) -> None:
-        """Write them; a line on stderr says how many labels are others."""
+        """Write them; a line on stderr says how many labels are others, and how many samples are left out."""
         if self.csv is not None:
             say(f"wrote {result.write_csv(self.csv, overwrite=self.overwrite)}")
         if self.page is not None:
             say(f"wrote {result.write_page(self.page, overwrite=self.overwrite)}")
         if self.out is not None:
-            path, n = result.write_corrected(self.out, accept=self.accept, overwrite=self.overwrite)
-            labels = "1 label differs" if n == 1 else f"{n:,} labels differ"
-            say(f"wrote {path}: {labels}; the data itself is as it was")
+            made = result.write_corrected(self.out, accept=self.accept, overwrite=self.overwrite)
+            labels = "1 label differs" if made.changed == 1 else f"{made.changed:,} labels differ"
+            if made.left_out:
+                labels += f", {made.left_out:,} {'sample is' if made.left_out == 1 else 'samples are'} left out"
+            say(f"wrote {made.file}: {labels}; the data itself is as it was")
 
 
 class _LabelLines(FoldLines):

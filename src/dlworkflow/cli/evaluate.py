@@ -186,7 +186,7 @@ def evaluate(
     warn_of_mirroring(found, tta)
     result = evaluate_part(found, part, **scoring)
     if part.changed:
-        say(f"note: the {part.name} split is no longer what {found.name} was trained with: its data has changed")
+        say(f"note: {part.change(found.name)}")
     elif part.fingerprint_is_former:
         say(f"note: {found.name} {ONLY_NAMES}")
     if data is None and (shown := _as_trained(found.summary(), split, weights.value)):

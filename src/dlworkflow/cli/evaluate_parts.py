@@ -63,11 +63,14 @@ def _slices(
     run: Run, split: str, by: Sequence[str] | None, output: Format, options: dict[str, Any], scoring: dict[str, Any]
 ) -> Found:
     from dlworkflow.analysis.found_text import slice_columns, slice_rows, slice_sentences
-    from dlworkflow.analysis.slices.of_run import slices_of_run
+    from dlworkflow.analysis.slices.of_run import slices_of_run, write_slices
 
-    found = slices_of_run(run, split, by=by, **scoring, **options)
+    found = slices_of_run(run, split, by=by, store=False, **scoring, **options)
     raw = [{key: value for key, value in row.items() if key != "examples"} for row in found.slices]
-    _print(found, slice_rows(found), slice_columns(found.metric), raw, output, slice_sentences(found))
+    try:  # before it is printed, as `dlw evaluate` does; a folder that cannot be written costs no result
+        write_slices(run, found)
+    finally:
+        _print(found, slice_rows(found), slice_columns(found.metric), raw, output, slice_sentences(found))
     for note in found.notes:
         say(f"note: {note}")
     return found
@@ -77,12 +80,17 @@ def _robustness(
     run: Run, split: str, _: object, output: Format, options: dict[str, Any], scoring: dict[str, Any]
 ) -> Found:
     from dlworkflow.analysis.found_text import corruption_columns, corruption_rows, robustness_sentences
-    from dlworkflow.analysis.robustness import robustness_of_run
+    from dlworkflow.analysis.robustness import robustness_of_run, write_robustness
 
     with file_bar() as on_progress:
-        found = robustness_of_run(run, split, **scoring, on_progress=on_progress, **options)
+        found = robustness_of_run(run, split, **scoring, on_progress=on_progress, store=False, **options)
     rows, columns = corruption_rows(found), corruption_columns(found.metric)
-    _print(found, rows, columns, found.corruptions, output, [*robustness_sentences(found)])
+    try:
+        write_robustness(run, found)
+    finally:
+        _print(found, rows, columns, found.corruptions, output, [*robustness_sentences(found)])
+    for note in found.notes:
+        say(f"note: {note}")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from dlworkflow.files.writing import check_output
 def check_outside(path: str | os.PathLike[str], data: Iterable[Path], *, option: str, overwrite: bool = False) -> Path:
     """Return the path of a file that may be written.
 
-    Raises ConfigError for one inside the folders of the data, by whatever names they are reached, for one of its files,
-    and for a file that is there, without `overwrite`.
+    Raises ConfigError for one inside the folders of the data, by whatever names they are reached, or inside those that
+    links in them lead to, for one of its files, and for a file that is there, without `overwrite`.
     """
     file, inputs = user_path(path), [*data]
     check_output(file, option=option, overwrite=overwrite, inputs=inputs)
@@ -36,13 +36,19 @@ def _folders_of(inputs: Sequence[Path]) -> set[Path]:
     A CSV file's own folder is none of them, unless images are beside it.
     """
     if not inputs or inputs[0].is_dir():
-        return {*inputs[:1]}
+        return {*inputs[:1], *(linked for folder in inputs[:1] for linked in _linked_in(folder))}
     table, *images = inputs
     parents = {image.parent.resolve() for image in images}
     with suppress(ValueError):  # there are none, or they are on several drives
         whole = Path(os.path.commonpath(parents))
         parents |= set() if table.resolve().is_relative_to(whole) else {whole}
     return parents
+
+
+def _linked_in(folder: Path) -> Iterator[Path]:
+    """Yield the folders that links in a folder lead to: a class may be stored elsewhere."""
+    for where, folders, _ in os.walk(folder):
+        yield from (path.resolve() for name in folders if (path := Path(where, name)).is_symlink())
 
 
 def _is_same(above: Path, folder: Path) -> bool:

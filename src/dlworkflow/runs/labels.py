@@ -29,6 +29,12 @@ class Suspect(TypedDict):
     reason: str
 
 
+def is_for(row: Suspect, reason: str) -> bool:
+    """Return whether a sample is suspect for one of the reasons above, whatever its copies and classes are called."""
+    first, last = row["reason"].split("; ", 1)[0], row["reason"].rsplit("; ", 1)[-1]
+    return {COPY: COPY in row["reason"], OUTLIER: last == OUTLIER}.get(reason, first == reason)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labels(Found):
     """The suspects among the labels of a data set, worst first, by the cross-validation `run`."""

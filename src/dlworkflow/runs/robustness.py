@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
 from dlworkflow.files.notebook import Shown
@@ -41,6 +41,8 @@ class RobustnessScores(Found, Shown):
     score: float | None
     """That of the images as they are."""
     corruptions: list[CorruptionRow]
+    notes: list[str] = field(default_factory=list)
+    """What is to be known of the samples: those that are left out, and that they have changed."""
 
     def __repr__(self) -> str:
         return f"RobustnessScores({self.run!r}, {self.split}: {len(self.corruptions)} corruptions)"

@@ -46,7 +46,7 @@ class SliceScores(Found, Shown):
     """How many slices were tested; two that are each other's rest count once."""
     slices: list[SliceRow]
     notes: list[str]
-    """Which properties have no slices, and why."""
+    """What is to be known of the samples, then which properties have no slices, and why."""
 
     def __repr__(self) -> str:
         return f"SliceScores({self.run!r}, {self.split}: {len(self.slices)} slices of {self.samples} samples)"

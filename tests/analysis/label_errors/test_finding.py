@@ -8,7 +8,22 @@ import numpy as np
 import pytest
 
 import dlworkflow as dlw
+from dlworkflow.analysis.label_errors.correcting import csv_rows, write_corrected
 from dlworkflow.errors import ConfigError, DataError, DlwError, RunError
+from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, is_for
+
+
+@pytest.fixture
+def pets_with_labels(tmp_path, paint):
+    """Four images with several labels each."""
+    from dlworkflow.data.datasets.image_csv import load_image_csv
+
+    names = [paint(tmp_path / f"{n}.png", n).name for n in range(4)]
+    lines = [f"{name},{labels}" for name, labels in zip(names, ("cat", "dog", "cat|dog", "dog"), strict=True)]
+    splits = "train", "train", "train", "test"
+    lines = ["path,labels,split", *(f"{line},{split}" for line, split in zip(lines, splits, strict=True))]
+    (tmp_path / "pets.csv").write_text("\n".join(lines), encoding="utf-8")
+    return load_image_csv(path=str(tmp_path / "pets.csv"), image_size=8)
 
 
 def test_files_in_the_folder_of_another_class_come_first(mislabelled):
@@ -78,6 +93,16 @@ def test_the_report_of_a_cross_validation_shows_the_suspects(mislabelled):
     gallery = labels_of_runs(mislabelled.found.sweep.runs()).blocks[-1]
 
     assert len(gallery.pictures) == len(mislabelled.found.suspects)
+
+
+def test_a_report_names_a_damaged_list_and_shows_all_else(tmp_path):
+    from dlworkflow.analysis.report.of_labels import labels_of_run
+    from dlworkflow.runs import Run
+
+    (tmp_path / "labels-train.json").write_text("{", encoding="utf-8")
+
+    [block] = labels_of_run(Run(tmp_path)).blocks
+    assert "labels-train.json' is damaged" in block.lines[0]
 
 
 def test_a_sweep_of_settings_is_no_subject(tmp_path):
@@ -172,3 +197,56 @@ def test_swapped_labels_of_digits_are_found(tmp_path):
     right = np.isin(listed, swapped)
     assert right.mean() > 0.8
     assert right.sum() / len(swapped) > 0.7
+
+
+def suspect(reason, **others):
+    return {
+        "index": 0,
+        "split": "train",
+        "file": None,
+        "label": "a",
+        "suggested": "b",
+        "score": 0.1,
+        "reason": reason,
+    } | others
+
+
+def test_a_reason_is_never_a_part_of_the_name_of_a_copy():
+    row = suspect("doubtful; copy of predicted-1.png (outlier)")
+
+    assert [each for each in (PREDICTED, DOUBTFUL, COPY, OUTLIER) if is_for(row, each)] == [DOUBTFUL, COPY]
+
+
+def test_every_reason_of_a_suspect_counts():
+    row = suspect("predicted; copy of 1.png (b); outlier")
+
+    assert [each for each in (PREDICTED, DOUBTFUL, COPY, OUTLIER) if is_for(row, each)] == [PREDICTED, COPY, OUTLIER]
+
+
+@pytest.mark.parametrize(("cell", "left"), [("(none)", [""]), ("", []), ("cat|dog", ["cat|dog"])])
+def test_none_of_several_labels_is_no_sample_that_is_left_out(tmp_path, pets_with_labels, cell, left):
+    (tmp_path / "agreed.csv").write_text(f"suggested,split,index\n{cell},train,0\n", encoding="utf-8")
+    first = suspect("predicted", label="cat", suggested="", file=str(pets_with_labels.train.paths[0]))
+
+    write_corrected(pets_with_labels, [first], tmp_path / "corrected.csv", config={}, accept=tmp_path / "agreed.csv")
+
+    rows = [line.split(",") for line in (tmp_path / "corrected.csv").read_text(encoding="utf-8").splitlines()]
+    assert [label for path, label, _ in rows if path == str(pets_with_labels.train.paths[0])] == left
+
+
+def test_none_of_several_labels_is_shown_as_such_in_the_csv_file():
+    assert csv_rows([suspect("predicted", suggested="")])[0]["suggested"] == "(none)"
+
+
+def test_one_suspect_is_not_several():
+    from dlworkflow.analysis.report.of_labels import about
+    from dlworkflow.runs.labels import Labels
+
+    given = {"run": "r", "weights": "best", "epoch": None, "split": "train", "estimated": 1, "folds": 2, "notes": []}
+    rows = [suspect("predicted; outlier"), suspect("doubtful")]
+
+    assert about(Labels(**given, samples=9, agreement=0.8, suspects=rows))[0] == (
+        "1 of 9 labels is probably wrong: another one is predicted. The estimate of confident learning is 1 (11.11 %). "
+        "1 more is doubtful: another one is predicted with less certainty. 1 is of an outlier, unlike the others of "
+        "its label."
+    )

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlworkflow.data.folders.listing import absolute
 from dlworkflow.data.folders.tables import read_records
@@ -17,23 +17,35 @@ from dlworkflow.data.tables.loading import roles_of
 from dlworkflow.errors import DataError, unknown
 from dlworkflow.files.outside import check_outside
 from dlworkflow.files.paths import user_path
-from dlworkflow.files.text import LABEL_SEPARATOR, csv_cell
+from dlworkflow.files.text import LABEL_SEPARATOR, csv_cell, text_of_cell
 from dlworkflow.files.writing import write_output
-from dlworkflow.runs.labels import PREDICTED, Suspect
+from dlworkflow.metrics.multilabel import NO_LABELS
+from dlworkflow.runs.labels import PREDICTED, Suspect, is_for
 
 Place = tuple[str, int]
 """A sample: its split, its index there."""
 
 
+class Corrected(NamedTuple):
+    """The data with other labels: its file, how many labels are others, and how many samples are left out."""
+
+    file: Path
+    changed: int
+    left_out: int
+
+
 def csv_rows(suspects: Iterable[Suspect]) -> list[dict[str, Any]]:
-    """Return suspects as a CSV file has them: file (where there are any), label, suggested, score, reason, place."""
+    """Return suspects as a CSV file has them: file (where there are any), label, suggested, score, reason, place.
+
+    A sample of several labels that has none of them is `(none)`: an empty cell says that nothing else is suggested.
+    """
     keys = ("label", "suggested", "score", "reason", "split", "index")
     every = [*suspects]
     with_files = any(row["file"] is not None for row in every)
-    return [
-        ({"file": row["file"]} if with_files else {}) | {key: row[key] for key in keys}  # type: ignore[literal-required]
-        for row in every
+    shown: list[dict[str, Any]] = [
+        {key: NO_LABELS if value == "" else value for key, value in row.items()} for row in every
     ]
+    return [({"file": row["file"]} if with_files else {}) | {key: row[key] for key in keys} for row in shown]
 
 
 def write_suspects(
@@ -56,13 +68,14 @@ def write_corrected(
     accept: str | os.PathLike[str] | None = None,
     data: Iterable[Path] = (),
     overwrite: bool = False,
-) -> tuple[Path, int]:
-    """Write the data as a CSV file that `dlw train --data` reads, with other labels; return how many are others.
+) -> Corrected:
+    """Write the data as a CSV file that `dlw train --data` reads, with other labels.
 
     Images become rows of path, label and split; of a table, whose settings are `config`, the target's cells change. The
     labels that are predicted otherwise become those suggested; with `accept`, a file as `write_suspects` writes it, the
-    rows in it alone, with what its column `suggested` says; where that is empty, the sample is left out. Raises
-    DataError for data without files, and as `check_outside` does.
+    rows in it alone, with what its column `suggested` says; where that is empty, the sample is left out. No labels are
+    suggested unasked where empty cells of labels are an error. Raises DataError for data without files, and as
+    `check_outside` does.
     """
     check_correctable(splits, config)
     file = check_outside(path, data, option="--out", overwrite=overwrite)
@@ -70,13 +83,15 @@ def write_corrected(
         changes: dict[Place, str | None] = {
             (row["split"], row["index"]): row["suggested"]
             for row in suspects
-            if row["suggested"] and PREDICTED in row["reason"]
+            if is_for(row, PREDICTED) and (row["suggested"] or config.get("empty_labels") == "none")
         }
     else:
         changes = _accepted(user_path(accept), splits, suspects)
     rows_of = _rows_of_images if splits.columns is None else _rows_of_table
     text = _as_csv(rows_of(splits, config, changes))
-    return write_output(file, lambda stream: stream.write(text), overwrite=overwrite), len(changes)
+    write_output(file, lambda stream: stream.write(text), overwrite=overwrite)
+    left_out = sum(label is None for label in changes.values())
+    return Corrected(file, len(changes) - left_out, left_out)
 
 
 def check_correctable(splits: Splits, config: Mapping[str, Any]) -> None:
@@ -126,26 +141,42 @@ def _rows_of_table(
             yield [*cells.values(), *(split_of[row] for _ in added)]
 
 
+def accepted_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read a file as `write_suspects` writes it. Raises DataError for one that is not there, or lacks a column."""
+    optional = ["file", "label"]
+    return read_records(file, ["suggested", "split", "index"], optional, may_be_empty=["suggested", *optional])
+
+
 def _accepted(file: Path, splits: Splits, suspects: Sequence[Suspect]) -> dict[Place, str | None]:
     """Return the labels that a user accepted, None for a sample to be left out.
 
-    Raises DataError for a row that is no suspect, or an unknown class.
+    Raises DataError for a row that is no suspect, or is of another file or label than that, or an unknown class.
     """
-    known = {(row["split"], row["index"]): row["label"] for row in suspects}
+    known = {(row["split"], row["index"]): row for row in suspects}
     classes = {str(csv_cell(name)): name for name in splits.classes} | {name: name for name in splits.classes}
     several = splits.task == "multilabel"
     found: dict[Place, str | None] = {}
-    for number, row in read_records(
-        file, ["suggested", "split", "index"], may_be_empty=[] if several else ["suggested"]
-    ):
+    for number, row in accepted_rows(file):
         where, text = f"--accept: {str(file)!r} line {number}", row["suggested"]
         place = (row["split"], int(row["index"]) if row["index"].isdecimal() else -1)
         if place not in known:
             raise DataError(f"{where}: {row['split']} sample {row['index']} is no suspect of this check")
-        names = text.split(LABEL_SEPARATOR) if several else [text]
+        if not _is_of(row, known[place]):
+            raise DataError(
+                f"{where}: {row['split']} sample {row['index']} is not what this line says: the data has changed "
+                "since; write its suspects anew with --csv"
+            )
+        names = [text] if not several else [] if text == NO_LABELS else text.split(LABEL_SEPARATOR)
         if wrong := [name for name in names if name and name not in classes]:
             raise DataError(f"{where}: {unknown('class', wrong[0], splits.classes)}")
         label = LABEL_SEPARATOR.join(classes[name] for name in names) if text else None
-        if label != known[place]:
+        if label != known[place]["label"]:
             found[place] = label
     return found
+
+
+def _is_of(row: Mapping[str, str], suspect: Suspect) -> bool:
+    """Return whether a line that a user accepted has the file's name and the label of a suspect, where it has any."""
+    [given] = csv_rows([suspect])
+    label, name = text_of_cell(row.get("label", "")), Path(text_of_cell(row.get("file", ""))).name
+    return label in ("", given["label"]) and name in ("", Path(given.get("file", "")).name)

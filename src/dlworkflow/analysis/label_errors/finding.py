@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dlworkflow.analysis.label_errors.copies import contradictions, copies_in_memory, copies_of_files
-from dlworkflow.analysis.label_errors.correcting import csv_rows, write_corrected, write_suspects
+from dlworkflow.analysis.label_errors.correcting import Corrected, csv_rows, write_corrected, write_suspects
 from dlworkflow.analysis.label_errors.out_of_fold import Checked, checked_samples
 from dlworkflow.analysis.label_errors.outliers import outliers_among
 from dlworkflow.analysis.label_errors.planning import check_extra, plan_check, subject_of
@@ -27,7 +27,7 @@ from dlworkflow.files.notebook import Shown
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.runs import Run
-from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect
+from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect, is_for
 from dlworkflow.training.sweep.folder import FINISHED, Plan, Sweep
 from dlworkflow.training.sweep.folds import place_of, scored_at
 from dlworkflow.training.sweep.running import run_sweep
@@ -61,7 +61,7 @@ class LabelErrors(Shown):
 
     def confused(self, most: int = 5) -> list[dict[str, Any]]:
         """Return the most frequent pairs among labels that are predicted otherwise: label, suggested, count."""
-        pairs = Counter((row["label"], row["suggested"]) for row in self.suspects if PREDICTED in row["reason"])
+        pairs = Counter((row["label"], row["suggested"]) for row in self.suspects if is_for(row, PREDICTED))
         return [
             {"label": label, "suggested": suggested, "count": n} for (label, suggested), n in pairs.most_common(most)
         ]
@@ -72,8 +72,8 @@ class LabelErrors(Shown):
 
     def write_corrected(
         self, path: str | os.PathLike[str], *, accept: str | os.PathLike[str] | None = None, overwrite: bool = False
-    ) -> tuple[Path, int]:
-        """Write the data as a CSV file with the suggested labels, and return how many differ; see `write_corrected`."""
+    ) -> Corrected:
+        """Write the data as a CSV file with the suggested labels; see `correcting.write_corrected`."""
         given: dict[str, Any] = {"accept": accept, "config": self.config, "data": self.data_files()}
         return write_corrected(self.splits, self.suspects, path, **given, overwrite=overwrite)
 

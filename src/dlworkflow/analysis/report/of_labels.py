@@ -13,12 +13,12 @@ from dlworkflow.analysis.report.of_samples import MOST_INPUTS, cell
 from dlworkflow.analysis.report.pictures import of_image
 from dlworkflow.analysis.report.writing import check_report_file, report_file, write_document
 from dlworkflow.data.splits import Splits
-from dlworkflow.errors import CodeError, DlwError
+from dlworkflow.errors import CodeError, DlwError, RunError
 from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.outside import check_outside
 from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.runs import Run, now
-from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect
+from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect, is_for
 
 SHOWN = 24
 """Suspects that a section shows; a page of its own has `ON_A_PAGE`."""
@@ -47,17 +47,21 @@ def labels_section(found: Labels, splits: Splits, *, most: int = SHOWN) -> Secti
 def about(found: Labels) -> list[str]:
     """Return in sentences what was looked at and how much of it is suspect."""
     n, rows = found.samples, found.suspects
-    counts = {kind: sum(kind in row["reason"] for row in rows) for kind in (PREDICTED, DOUBTFUL, COPY, OUTLIER)}
+    counts = {kind: sum(is_for(row, kind) for row in rows) for kind in (PREDICTED, DOUBTFUL, COPY, OUTLIER)}
+    are = {kind: "is" if count == 1 else "are" for kind, count in counts.items()}
     first = (
-        f"{counts[PREDICTED]:,} of {n:,} labels are probably wrong: another one is predicted. The estimate of "
-        f"confident learning is {found.estimated:,} ({percent(found.estimated / n)})."
+        f"{counts[PREDICTED]:,} of {n:,} labels {are[PREDICTED]} probably wrong: another one is predicted. The "
+        f"estimate of confident learning is {found.estimated:,} ({percent(found.estimated / n)})."
     )
     if counts[DOUBTFUL]:
-        first += f" {counts[DOUBTFUL]:,} more are doubtful: another one is predicted with less certainty."
+        first += f" {counts[DOUBTFUL]:,} more {are[DOUBTFUL]} doubtful: another one is predicted with less certainty."
     if counts[COPY]:
-        first += f" {counts[COPY]:,} are of samples that are there more than once, with different labels."
+        first += f" {counts[COPY]:,} {are[COPY]} of samples that are there more than once, with different labels."
     if counts[OUTLIER]:
-        first += f" {counts[OUTLIER]:,} are of outliers, unlike the others of their label."
+        what = "is of an outlier" if counts[OUTLIER] == 1 else "are of outliers"
+        first += (
+            f" {counts[OUTLIER]:,} {what}, unlike the others of {'its' if counts[OUTLIER] == 1 else 'their'} label."
+        )
     sentences = [first]
     sentences.append(
         f"Each sample was predicted by a model that was not trained on it ({found.folds} folds); "
@@ -69,19 +73,23 @@ def about(found: Labels) -> list[str]:
 
 def labels_of_run(run: Run, *, data_dir: str | None = None) -> Section | None:
     """Return what was found about the labels of a run's data, None where nobody has looked for wrong ones."""
-    return _shown(run.found(Labels, "train"), run, data_dir)
+    return _shown(run, run, data_dir)
 
 
 def labels_of_runs(runs: Sequence[Run], *, data_dir: str | None = None) -> Section | None:
     """Return what was found by a cross-validation whose runs these are, None where they are of none."""
     folders = {run.path.parent for run in runs}
-    found = Run(folders.pop()).found(Labels, "train") if len(folders) == 1 else None
-    return _shown(found, runs[0], data_dir)
+    return _shown(Run(folders.pop()), runs[0], data_dir) if len(folders) == 1 else None
 
 
-def _shown(found: Labels | None, run: Run, data_dir: str | None) -> Section | None:
+def _shown(where: Run, run: Run, data_dir: str | None) -> Section | None:
+    """Return what is stored in a folder, with the images of a run's data."""
     from dlworkflow.analysis.scored_data import load_splits
 
+    try:
+        found = where.found(Labels, "train")
+    except RunError as error:
+        return Section(TITLE, [Points([f"{error}."])])
     if found is None:
         return None
     try:

@@ -43,7 +43,17 @@ def slices_of(found: Property, n: int) -> tuple[list[Slice], str]:
             return [], f"{found.name} has {len(each):,} values for {n:,} samples: too many to be slices"
         slices = [*_of_names(found.name, found.names, [name for name, _ in each.most_common()])]
     slices = [each for each in slices if 0 < each.mask.sum() < n]
-    return slices, "" if slices else f"{found.name} is the same for all samples"
+    return slices, "" if slices else f"{found.name} is {_without_slices(found)}"
+
+
+def _without_slices(found: Property) -> str:
+    """Return in words how a property is that has no slices."""
+    if found.numbers is None:
+        return "the same for all samples" if found.names else "not known of these samples"
+    values = found.numbers[np.isfinite(found.numbers)]
+    if not len(values):
+        return "not known of these samples"
+    return "the same for all samples" if (values == values[0]).all() else "the same for nearly all samples"
 
 
 def _of_numbers(name: str, numbers: np.ndarray) -> Iterator[Slice]:
@@ -51,39 +61,60 @@ def _of_numbers(name: str, numbers: np.ndarray) -> Iterator[Slice]:
     values = numbers[known]
     if not len(values):
         return
-    bins = min(_MOST_BINS, max(2, len(values) // (LEAST + 2)))  # rounded edges move some samples to the next
-    quantiles = np.quantile(values, np.arange(1, bins) / bins)
-    inner = _edges(values, sorted({*map(_rounded, quantiles)}), least=len(values) / (2 * bins))
+    bins = min(_MOST_BINS, max(2, len(values) // (LEAST + 2)))  # rounded edges move some samples to the next slice
+    inner, digits = _edges(values, bins)
     for low, high in zip([None, *inner], [*inner, None], strict=True):
         mask = known & (numbers >= (-np.inf if low is None else low)) & (numbers < (np.inf if high is None else high))
-        yield Slice(name, _between(low, high) or _shown(values[0]), mask)
+        yield Slice(name, _between(low, high, digits) or _whole(values), mask)
     if not known.all():
         yield Slice(name, "(missing)", ~known)
 
 
-def _edges(values: np.ndarray, edges: Sequence[float], *, least: float) -> list[float]:
+def _edges(values: np.ndarray, bins: int) -> tuple[list[float], int]:
+    """Return where values are cut, as it is printed, and with how many digits.
+
+    Three digits, or as many as tell the edges apart: longitudes of one town differ in the fifth. Where all quantiles
+    are the lowest value, as in a column that is mostly 0, the next larger one is the edge.
+    """
+    quantiles = np.quantile(values, np.arange(1, bins) / bins).tolist()
+    least = max(len(values) / (2 * bins), min(LEAST, len(values) // bins))
+    most = len(_large_enough(values, quantiles, least))
+    if not most and (larger := values[values > values.min()]).size:
+        quantiles = [float(larger.min())]
+        most = len(_large_enough(values, quantiles, least))
+    edges: list[float] = []
+    for digits in range(3, 17):
+        edges = _large_enough(values, [float(f"{edge:.{digits}g}") for edge in quantiles], least)
+        if len(edges) >= most:
+            break
+    return edges, digits
+
+
+def _large_enough(values: np.ndarray, edges: Sequence[float], least: float) -> list[float]:
     """Return the edges with so many values on either side: where many are equal, quantiles are close or the same."""
     kept: list[float] = []
-    for edge in edges:
+    for edge in sorted({*edges}):
         inside = (values < edge) & (values >= (kept[-1] if kept else -np.inf))
         if min(inside.sum(), (values >= edge).sum()) >= max(1, least):
             kept.append(edge)
     return kept
 
 
-def _rounded(edge: float) -> float:
-    """Return an edge with three digits: the one that is printed is the one that cuts."""
-    return float(f"{edge:.3g}")
-
-
-def _between(low: float | None, high: float | None) -> str:
+def _between(low: float | None, high: float | None, digits: int) -> str:
     if low is None:
-        return "" if high is None else f"below {_shown(high)}"
-    return f"{_shown(low)} or more" if high is None else f"{_shown(low)} to {_shown(high)}"
+        return "" if high is None else f"below {_shown(high, digits)}"
+    return f"{_shown(low, digits)} or more" if high is None else f"{_shown(low, digits)} to {_shown(high, digits)}"
 
 
-def _shown(edge: float) -> str:
-    return f"{edge:,.0f}" if 1000 <= abs(edge) < 1e9 else f"{edge:.3g}"
+def _whole(values: np.ndarray) -> str:
+    """Return the name of a slice of all values that are known, beside one of those that are missing."""
+    return _shown(float(values[0]), 3) if (values == values[0]).all() else "(known)"
+
+
+def _shown(edge: float, digits: int) -> str:
+    if not 1000 <= abs(edge) < 1e9:
+        return f"{edge:.{digits}g}"
+    return f"{edge:,.{max(0, digits - 1 - math.floor(math.log10(abs(edge))))}f}"
 
 
 def _by_number(value: str) -> tuple[float, str]:

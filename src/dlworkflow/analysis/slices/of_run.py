@@ -13,7 +13,7 @@ from dlworkflow.analysis.scored_data import Part, load_part
 from dlworkflow.analysis.slices.cutting import Slice, slices_of
 from dlworkflow.analysis.slices.properties import CLUSTER, properties_of
 from dlworkflow.analysis.slices.scoring import score_slices
-from dlworkflow.errors import DataError, RunError
+from dlworkflow.errors import DataError, ModelError, RunError
 from dlworkflow.inference.averaging import TTA
 from dlworkflow.inference.features import features_of
 from dlworkflow.inference.predictor import Predictor
@@ -35,9 +35,10 @@ def slices_of_run(
     weights: str = "best",
     device: str = "auto",
     tta: TTA | None = None,
+    store: bool = True,
     **options: Any,
 ) -> SliceScores:
-    """Score a run on parts of a split, keep what is found in its folder, and return it.
+    """Score a run on parts of a split, keep what is found in its folder (`store`), and return it.
 
     `by` names the properties that slices are of: `class`, `brightness`, `sharpness`, `size`, `aspect`, `folder`,
     columns of a table, `cluster`; all that fit by default. `options` are those of `load_part`. Answers that
@@ -69,9 +70,10 @@ def slices_of_run(
         score=float(values.mean()),
         comparisons=comparisons,
         slices=rows,
-        notes=notes,
+        notes=[*part.remarks(run.name), *notes],
     )
-    write_slices(run, scores)
+    if store:
+        write_slices(run, scores)
     return scores
 
 
@@ -124,8 +126,19 @@ def _clusters(run: Run, part: Part, weights: str, device: str, notes: list[str])
     from sklearn.cluster import KMeans
     from sklearn.preprocessing import StandardScaler
 
-    features = features_of(Predictor.from_run(run, weights=weights, device=device), part.dataset).features
+    try:
+        features = features_of(Predictor.from_run(run, weights=weights, device=device), part.dataset).features
+    except ModelError as error:
+        notes.append(f"{CLUSTER}: {error}")
+        return []
+    if not np.isfinite(features).all():
+        notes.append(f"{CLUSTER}: some features are not finite numbers, the model has diverged")
+        return []
     scaled = StandardScaler().fit_transform(features)
+    k = min(k, len(np.unique(scaled, axis=0)))
+    if k < 2:
+        notes.append(f"{CLUSTER}: the model makes the same features of all samples")
+        return []
     means = KMeans(k, n_init=4, random_state=0).fit(scaled)
     apart = means.transform(scaled)
     order = np.argsort(-np.bincount(means.labels_, minlength=k), kind="stable")

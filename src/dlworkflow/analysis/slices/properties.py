@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 from dlworkflow.analysis.scored_data import Part
 from dlworkflow.data.columns import is_missing, numbers_of
 from dlworkflow.data.folders.image_table import path_column
+from dlworkflow.data.folders.listing import absolute
 from dlworkflow.data.folders.tables import read_lines
 from dlworkflow.data.images.decoding import decoded
 from dlworkflow.data.images.measured import MEASURED_SIDE, Measured, measured
@@ -61,8 +62,9 @@ def properties_of(
     loaded = _Loaded(part, stored_transform(summary))
     if summary.classes:
         found["class"] = Property("class", names=_classes(summary, loaded))
-    columns = _columns(summary, part, data or summary.config["data"].get("path"))
     images = [*Measured._fields, "folder"] if summary.kind == "image" else []
+    columns = _columns(summary, part, data or summary.config["data"].get("path"))
+    columns = _beside(columns, {*found, *images, CLUSTER})
     if wanted is not None:
         known = [*found, *images, *columns, CLUSTER]
         if wrong := [name for name in wanted if name not in known]:
@@ -134,8 +136,9 @@ def _of_files(part: Part) -> list[Measured]:
 
 def _folders(files: Sequence[Path], classes: Property | None) -> list[str]:
     """Return the folder of each file within the folder of all, and within that of its class."""
-    parents = [file.parent.parts for file in files]
-    common = len(Path(os.path.commonpath(file.parent for file in files)).parts)
+    parents = [Path(absolute(file)).parent.parts for file in files]  # a CSV file may have both kinds of paths
+    differ = (place for place, names in enumerate(zip(*parents, strict=False)) if len({*names}) > 1)
+    common = next(differ, min(map(len, parents)))
     inner = [parts[common:] for parts in parents]
     if classes is not None and all(
         parts[:1] == tuple(own[:1]) for parts, own in zip(inner, classes.names, strict=True)
@@ -158,6 +161,12 @@ def _columns(summary: Summary, part: Part, source: str | None) -> dict[str, Prop
     else:
         return {}
     return {name: _of_cells(name, own) for name, own in cells.items()}
+
+
+def _beside(columns: Mapping[str, Property], taken: Collection[str]) -> dict[str, Property]:
+    """Return the columns by names that are not taken: one that is called `size` as the pixels are is `column size`."""
+    names = {name: f"column {name}" if name in taken else name for name in columns}
+    return {names[name]: replace(own, name=names[name]) for name, own in columns.items()}
 
 
 def _cells_of_images(files: Sequence[Path], source: str | None, settings: Mapping[str, Any]) -> dict[str, list[str]]:
