@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.data.protocol import original_of
-from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.files.writing import write_whole
 from dlworkflow.inference.features import features_of
 from dlworkflow.inference.known_samples import KnownSamples, WithNeighbours
@@ -56,9 +58,24 @@ def with_neighbours(predictor: Predictor, k: int = 5, *, data_dir: str | None = 
 
 
 def images_of(run: Run, found: Sequence[Neighbour]) -> list[Any]:
-    """Return the images of training samples as people look at them, from the run's own data."""
+    """Return the images of training samples as people look at them, from the run's own data.
+
+    Raises DataError where a file is no longer among the training data.
+    """
     part = load_part(run, "train", offline=True)
-    return [original_of(part.dataset, each.sample, longest=1000) for each in found]
+    places = {str(file): place for place, file in enumerate(part.files or ())}
+    return [original_of(part.dataset, _place(each, part.files, places), longest=1000) for each in found]
+
+
+def _place(each: Neighbour, files: Sequence[Path] | None, places: Mapping[str, int]) -> int:
+    """Return the number of a sample in the data of now: files may have come or gone, or all of them have moved."""
+    if each.file is None or files is None:
+        return each.sample
+    if each.file in places:
+        return places[each.file]
+    if each.sample < len(files) and files[each.sample].name == Path(each.file).name:
+        return each.sample
+    raise DataError(f"--plot: {each.file!r} is no longer in the training data; leave out --plot")
 
 
 def _computed(predictor: Predictor, data_dir: str | None) -> KnownSamples:
@@ -87,12 +104,13 @@ def _stored(predictor: Predictor) -> KnownSamples | None:
     """Return what the run has of these weights, None where it has nothing that can be read."""
     assert predictor.run is not None
     try:
-        with np.load(predictor.run.features_path, allow_pickle=False) as found:
+        file = predictor.run.features_path  # opened here: numpy leaves a damaged one open
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             if str(found["weights"]) != _digest(predictor):
                 return None
             files = found["files"].tolist() if "files" in found else None
             return KnownSamples(found["features"], found["truths"].tolist(), files)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None  # it is derived: what is damaged is computed again
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +111,15 @@ def test_a_broken_image_among_several_is_an_explanation_with_the_reason(corner, 
 def test_one_broken_image_is_an_error(corner, in_tmp):
     with pytest.raises(DataError, match=r"none\.png"):
         dlw.explain(corner, "none.png")
+
+
+def test_a_broken_image_that_was_opened_already_is_an_error(corner, in_tmp):
+    bright_square((200, 200)).save("x.bmp")
+    with Path("x.bmp").open("rb+") as stream:
+        stream.truncate(30_000)
+
+    with pytest.raises(DataError, match="cannot be decoded"), Image.open("x.bmp") as image:
+        dlw.explain(corner, image)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 20)])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from dlworkflow.analysis.explanation.curves import measure_curves
@@ -16,7 +16,6 @@ from dlworkflow.analysis.explanation.methods import ClassScores, attributions, u
 from dlworkflow.analysis.explanation.results import Answered, ImageExplanation, placed
 from dlworkflow.analysis.explanation.sanity import correlation_with_untrained
 from dlworkflow.data.images.decoding import ImageError, load_image
-from dlworkflow.data.images.modes import to_mode
 from dlworkflow.data.images.pixels import to_bytes
 from dlworkflow.inference.arrays import Layout
 from dlworkflow.inference.predictor import Predictor
@@ -31,8 +30,7 @@ class _WholeReader(ImageReader):
     """Reads images that are given in memory as they are, upright, where prediction has them resized at once."""
 
     def _prepared(self, image: Image.Image, source: str) -> Sample:
-        upright = ImageOps.exif_transpose(image)
-        return Sample(source, to_bytes(to_mode(upright, self.channels, self.transform.value_range)))
+        return Sample(source, to_bytes(self.transform.upright(image, self.channels)))
 
     def whole(self, sample: Sample) -> Image.Image:
         """Return an image upright and at its own size. Raises ImageError where it cannot be read."""
