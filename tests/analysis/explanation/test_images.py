@@ -13,6 +13,7 @@ from torch import nn
 
 import dlworkflow as dlw
 from dlworkflow.analysis.explanation import METHODS, draw_explanations
+from dlworkflow.analysis.explanation.images import sample_maps
 from dlworkflow.analysis.explanation.methods import last_feature_maps
 from dlworkflow.analysis.explanation.results import placed
 from dlworkflow.errors import ConfigError, DataError, ModelError
@@ -152,6 +153,13 @@ def test_gradcam_is_taken_where_feature_maps_are_averaged_and_it_marks_something
     ]
 
     assert methods == ["gradcam", "occlusion", "occlusion"]
+
+
+def test_an_error_has_a_map_where_gradcam_marks_nothing(predictor_of):
+    averaged = predictor_of(Averaged())
+    sample = torch.from_numpy(np.asarray(bright_square((16, 16), (0, 0, 8, 8)), np.float32) / 255)[None]
+
+    assert np.ptp(sample_maps(averaged, sample, None, [0])[0]) > 0
 
 
 def test_a_value_is_explained_where_there_are_no_classes(predictor_of):
