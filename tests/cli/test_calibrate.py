@@ -142,6 +142,12 @@ def test_a_damaged_calibration_is_named_and_can_be_left_out(dlw, predict, blobs,
     assert predict("--uncalibrated")
 
 
+def test_a_calibration_of_no_epoch_is_damaged(dlw, blobs, found):
+    change(blobs, epoch=None)
+
+    assert "calibration-val.json' is damaged: epoch is None" in dlw("predict", "0", "1", "--run", "blobs").err
+
+
 def test_answers_below_a_confidence_are_unsure(predict, blobs):
     every = predict()
     answers = predict("--min-confidence", "0.999")

@@ -57,7 +57,7 @@ def calibrate(
     if broken := int((~logits.isfinite().all(dim=1)).sum()):
         raise DataError(f"{run.name} returns no finite numbers for {broken:,} of {len(y):,} samples; is it trained?")
     probabilities = get_task(summary.task).probabilities(logits).numpy()
-    epoch, best = summary.row(weights).get("epoch"), summary.row("best").get("epoch")
+    epoch, best = summary.row(weights)["epoch"], summary.row("best").get("epoch")
     found = CalibrationSummary(
         run=run.name,
         weights=weights,
