@@ -125,6 +125,17 @@ def test_what_cannot_be_calibrated_is_one_line(dlw, blobs, run, words):
     assert words in answer.err
 
 
+def test_a_validation_split_that_may_hold_training_samples_promises_nothing(dlw, blobs):
+    environment = json.loads((blobs / "environment.json").read_text())
+    environment["data_fingerprint"]["val"] = "of other samples"
+    (blobs / "environment.json").write_text(json.dumps(environment))
+
+    answer = dlw("calibrate", "blobs")
+
+    assert "the validation split is no longer what blobs-blobs-001 was trained with" in answer.complaints[-1]
+    assert not (blobs / "calibration-val.json").exists()
+
+
 def test_other_weights_are_not_calibrated_and_this_is_said(dlw, predict, blobs, found):
     change(blobs, epoch=7, temperature=3.0)
     answer = dlw("predict", "0", "1", "--run", "blobs")
@@ -138,6 +149,12 @@ def test_a_damaged_calibration_is_named_and_can_be_left_out(dlw, predict, blobs,
 
     assert "calibration-val.json' is damaged: temperature is -1" in dlw("predict", "0", "1", "--run", "blobs").err
     assert predict("--uncalibrated")
+
+
+def test_a_calibration_of_no_epoch_is_damaged(dlw, blobs, found):
+    change(blobs, epoch=None)
+
+    assert "calibration-val.json' is damaged: epoch is None" in dlw("predict", "0", "1", "--run", "blobs").err
 
 
 def test_answers_below_a_confidence_are_unsure(predict, blobs):

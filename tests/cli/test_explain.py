@@ -63,6 +63,7 @@ def test_a_run_of_numbers_is_explained_as_a_whole(dlw, runs):
         ("explain --out f.png", 2, "--out: only with an INPUT"),
         ("explain --run tinyvgg", 2, "takes images: name one"),
         ("explain tinyvgg-digits-001", 2, "'tinyvgg-digits-001' is a run"),
+        ("explain tinyvgg", 2, "'tinyvgg' is a run"),
         ("explain pictures/0.png --out pictures/0.png --overwrite", 2, "--out"),
     ],
 )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import dlworkflow as dlw_library
 from dlworkflow import data
+from dlworkflow.analysis.nearest import images_of
+from dlworkflow.errors import DataError
+from dlworkflow.inference.prediction import Neighbour
 
 
 def row_of(part, index):
@@ -54,11 +59,33 @@ def test_features_of_other_weights_are_computed_again(dlw, runs):
     assert (run / "features-train.npz").read_bytes() != kept
 
 
-def test_kept_features_that_are_damaged_are_computed_again(dlw, runs):
-    file = runs / "circles_v2-circles-001" / "features-train.npz"
-    file.write_bytes(b"PK no zip file")
+@pytest.mark.parametrize("damage", [lambda kept: b"PK no zip file", lambda kept: kept[:-30]])
+def test_kept_features_that_are_damaged_are_computed_again(dlw, runs, damage):
+    given = ("0.2", "0.5", "--run", "circles", "--neighbours", "2")
+    found, file = near(dlw, *given), runs / "circles_v2-circles-001" / "features-train.npz"
+    file.write_bytes(damage(file.read_bytes()))
 
-    assert len(near(dlw, "0.2", "0.5", "--run", "circles", "--neighbours", "2")) == 2
+    assert near(dlw, *given) == found
+
+
+def of_files(*names):
+    """Training data of these files, whose images are their names."""
+    files = [Path("photos", name) for name in names]
+    return SimpleNamespace(files=files, dataset=SimpleNamespace(original=lambda index, longest: files[index].name))
+
+
+@pytest.mark.parametrize("now", [("a.jpg", "b.jpg"), ("new.jpg", "a.jpg", "b.jpg"), ("b.jpg",)])
+def test_the_image_of_a_neighbour_is_that_of_its_file_whatever_came_or_went(monkeypatch, now):
+    monkeypatch.setattr("dlworkflow.analysis.nearest.load_part", lambda *_, **__: of_files(*now))
+
+    assert images_of(None, [Neighbour(0.5, "a", 1, "photos/b.jpg")]) == ["b.jpg"]
+
+
+def test_a_neighbour_whose_file_has_gone_is_not_drawn_as_another(monkeypatch):
+    monkeypatch.setattr("dlworkflow.analysis.nearest.load_part", lambda *_, **__: of_files("a.jpg", "c.jpg"))
+
+    with pytest.raises(DataError, match="is no longer in the training data; leave out"):
+        images_of(None, [Neighbour(0.5, "a", 1, "photos/b.jpg")])
 
 
 def test_an_image_is_drawn_beside_its_neighbours(dlw, runs, pictures):

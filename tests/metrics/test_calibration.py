@@ -63,6 +63,19 @@ def test_calibration_lowers_error_and_likelihood_on_samples_that_it_was_not_fitt
     assert after.error[0] < after.error_by_chance < before.error[0]
 
 
+@pytest.mark.parametrize("temperature", [TRUE, 1.8])  # the probabilities are true, or nearly so
+def test_the_interval_of_the_calibration_error_holds_the_truth(temperature):
+    scores, y = overconfident(100_000)
+    true = measure(probabilities_at(scores, temperature), y, resamples=2).error[0]
+    held = []
+    for part in range(100):
+        some = slice(150 * part, 150 * (part + 1))
+        low, high = measure(probabilities_at(scores[some], temperature), y[some], resamples=100).error[1:]
+        held.append(low <= true <= high)
+
+    assert np.mean(held) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 100)
+
+
 def test_a_held_out_temperature_owes_nothing_to_its_own_sample():
     scores, y = overconfident(50)
     changed = y.copy()

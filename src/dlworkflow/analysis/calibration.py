@@ -41,7 +41,7 @@ def calibrate(
 
     What is stored also has what `--max-error` and `--reject-unknown` need; predictions use it from then on. Raises
     ConfigError for a task without one class per sample and for a run without a validation split, and DataError where
-    the model returns no finite numbers.
+    that split has changed since training and where the model returns no finite numbers.
     """
     summary = run.summary()
     if summary.task not in ("binary", "multiclass"):
@@ -54,11 +54,16 @@ def calibrate(
     given: dict[str, Any] = {"other": data, "data_dir": data_dir, "offline": offline}
     part = load_part(run, CALIBRATED_ON, **given)
     result = evaluate_part(run, part, weights=weights, device=device, calibrated=False)
+    if part.changed:
+        raise DataError(
+            f"the validation split is no longer what {run.name} was trained with, and may hold training samples; name "
+            "labelled data that training has not seen with --data"
+        )
     logits, y = result.logits.reshape(len(result.y), -1), result.y.reshape(-1).numpy().astype(int)
     if broken := int((~logits.isfinite().all(dim=1)).sum()):
         raise DataError(f"{run.name} returns no finite numbers for {broken:,} of {len(y):,} samples; is it trained?")
     probabilities = get_task(summary.task).probabilities(logits).numpy()
-    epoch, best = summary.row(weights).get("epoch"), summary.row("best").get("epoch")
+    epoch, best = summary.row(weights)["epoch"], summary.row("best").get("epoch")
     found = CalibrationSummary(
         run=run.name,
         weights=weights,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.data.protocol import original_of
-from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.errors import ConfigError, DataError, RunError
 from dlworkflow.inference.features import features_of
 from dlworkflow.inference.known_samples import KnownSamples
 from dlworkflow.inference.prediction import Neighbour, Prediction
@@ -52,6 +53,27 @@ def with_neighbours(predictor: Predictor, k: int = 5, *, data_dir: str | None = 
     return replace(predictor, known=known, neighbours=k)
 
 
+def images_of(run: Run, found: Sequence[Neighbour]) -> list[Any]:
+    """Return the images of training samples as people look at them, from the run's own data.
+
+    Raises DataError where a file is no longer among the training data.
+    """
+    part = load_part(run, "train", offline=True)
+    places = {str(file): place for place, file in enumerate(part.files or ())}
+    return [original_of(part.dataset, _place(each, part.files, places), longest=1000) for each in found]
+
+
+def _place(each: Neighbour, files: Sequence[Path] | None, places: Mapping[str, int]) -> int:
+    """Return the number of a sample in the data of now: files may have come or gone, or all of them have moved."""
+    if each.file is None or files is None:
+        return each.sample
+    if each.file in places:
+        return places[each.file]
+    if each.sample < len(files) and files[each.sample].name == Path(each.file).name:
+        return each.sample
+    raise DataError(f"--plot: {each.file!r} is no longer in the training data; leave out --plot")
+
+
 def known_samples(predictor: Predictor, *, data_dir: str | None = None) -> KnownSamples:
     """Return the training samples of a predictor's run: read from it, or computed, and kept there.
 
@@ -77,12 +99,6 @@ def known_samples(predictor: Predictor, *, data_dir: str | None = None) -> Known
         except RunError as error:
             _log.info("note    %s: the features are computed anew the next time", error)
     return known
-
-
-def images_of(run: Run, found: Sequence[Neighbour]) -> list[Any]:
-    """Return the images of training samples as people look at them, from the run's own data."""
-    part = load_part(run, "train", offline=True)
-    return [original_of(part.dataset, each.sample, longest=1000) for each in found]
 
 
 def _truths(predictor: Predictor, labels: np.ndarray) -> list[str] | list[float]:

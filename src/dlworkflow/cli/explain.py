@@ -28,7 +28,7 @@ from dlworkflow.cli.options import (
 from dlworkflow.cli.predict import PredictCommand, stdin_text
 from dlworkflow.cli.predict_model import from_runs
 from dlworkflow.cli.tables import Format, FormatOption, print_table
-from dlworkflow.errors import ConfigError
+from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.files.numbers import number, short
 from dlworkflow.files.text import json_text, printable
 from dlworkflow.inference.inputs import Inputs, read_inputs
@@ -138,15 +138,20 @@ COMMAND = PredictCommand
 
 
 def _refuse_run(given: Inputs, run: str | None, runs_dir: str | None) -> None:
-    """Raise ConfigError where the only input is no file and the name of a run."""
-    from dlworkflow.runs import list_runs
+    """Raise ConfigError where the only input is no file and means a run."""
+    from dlworkflow.runs import find_run
 
     name = given.names[0]
-    if len(given.names) == 1 and given.missing() and any(each.name == name for each in list_runs(runs_dir)):
-        raise ConfigError(
-            f"INPUT: {name!r} is a run, and no file here; a run is named by --run {run or name}, and an image or a row "
-            "is the INPUT (a run of numbers needs none)"
-        )
+    if len(given.names) > 1 or not given.missing():
+        return
+    try:
+        find_run(name, runs_dir)
+    except RunError:
+        return
+    raise ConfigError(
+        f"INPUT: {name!r} is a run, and no file here; a run is named by --run {run or name}, and an image or a row "
+        "is the INPUT (a run of numbers needs none)"
+    )
 
 
 def _rows(predictor: Predictor, given: Inputs) -> Any:

@@ -156,8 +156,8 @@ def _limited(found: CalibrationSummary, max_error: float, path: Path) -> Caution
     if step.answered < found.samples:
         of_samples = f"of the most certain {share} of the {found.source}, {wrong} are answered wrongly"
     note = (
-        f"{of_samples}: of the answers to new data like these, at most {limit} are wrong (a threshold that is found in "
-        "this way keeps its promise for 95 % of all validation splits)"
+        f"{of_samples}: of the answers to new data like these, at most {limit} are wrong on average (a threshold that "
+        "is found in this way keeps its promise for 95 % of all validation splits)"
     )
     if not found.chosen_on_it:
         return Caution(threshold=step.threshold, notes=(note,))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,12 +32,13 @@ class KnownSamples:
     def of_run(cls, run: Run, weights: str = "best") -> Self | None:
         """Read what a run has kept of these weights, None where it has nothing that can be read."""
         try:
-            with np.load(run.features_path, allow_pickle=False) as found:
+            # opened here: numpy leaves a damaged one open
+            with run.features_path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
                 if str(found["weights"]) != digest_of(stored_weights(run, weights)):
                     return None
                 files = found["files"].tolist() if "files" in found else None
                 return cls(found["features"], found["truths"].tolist(), files)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None  # it is derived: what is damaged is computed again
 
     def keep(self, run: Run, weights: str = "best") -> None:

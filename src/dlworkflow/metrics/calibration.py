@@ -34,7 +34,8 @@ class Calibration(NamedTuple):
 
     `nll` is the negative log likelihood in nats, `brier` the squared distance of the probabilities from the truth,
     summed over the classes, `error` the calibration error (ECE, 15 bins of equal width). `error_by_chance` is the
-    calibration error under which 95 % of such samples are where all these probabilities are true.
+    calibration error under which 95 % of such samples are where all these probabilities are true. Chance adds to an
+    error and takes nothing from it, in a resample too: the interval of `error` begins that much below it.
     """
 
     nll: tuple[float, float, float]
@@ -116,7 +117,8 @@ def measure(p: np.ndarray, y: np.ndarray, *, resamples: int = 1000, seed: int = 
         by_chance.append(np.abs(luck @ inside).sum() / n)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     nll, brier, error = zip(_scores(of_samples.mean(axis=0)), low.tolist(), high.tolist(), strict=True)
-    return Calibration(nll, brier, error, float(np.quantile(by_chance, 0.95)))
+    chance = float(np.quantile(by_chance, 0.95))
+    return Calibration(nll, brier, (error[0], max(0.0, error[0] - chance), error[2]), chance)
 
 
 def _bins(confidence: np.ndarray) -> np.ndarray:

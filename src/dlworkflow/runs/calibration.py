@@ -42,6 +42,7 @@ class CalibrationSummary(Found):
 
     file: ClassVar[str] = "calibration"
 
+    epoch: float
     samples: Count
     chosen_on_it: bool
     """Whether the epoch of the weights is the best on these very samples."""
@@ -72,4 +73,4 @@ class CalibrationSummary(Found):
 
     def is_of_weights(self, summary: Summary, weights: str) -> bool:
         """Return whether these `best` or `last` weights of a run are those that it was found with."""
-        return self.epoch is not None and self.epoch == summary.row(weights).get("epoch")
+        return self.epoch == summary.row(weights).get("epoch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 
 import dlworkflow as dlw
 from dlworkflow.analysis.explanation import METHODS, draw_explanations
+from dlworkflow.analysis.explanation.images import sample_maps
 from dlworkflow.analysis.explanation.methods import last_feature_maps
 from dlworkflow.analysis.explanation.results import placed
 from dlworkflow.errors import ConfigError, DataError, ModelError
@@ -112,6 +114,15 @@ def test_one_broken_image_is_an_error(corner, in_tmp):
         dlw.explain(corner, "none.png")
 
 
+def test_a_broken_image_that_was_opened_already_is_an_error(corner, in_tmp):
+    bright_square((200, 200)).save("x.bmp")
+    with Path("x.bmp").open("rb+") as stream:
+        stream.truncate(30_000)
+
+    with pytest.raises(DataError, match="cannot be decoded"), Image.open("x.bmp") as image:
+        dlw.explain(corner, image)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (30, 20)])
 def test_an_image_of_one_colour_has_an_empty_map_and_that_is_said(corner, size):
     found = dlw.explain(corner, Image.new("L", size, 99))
@@ -142,6 +153,13 @@ def test_gradcam_is_taken_where_feature_maps_are_averaged_and_it_marks_something
     ]
 
     assert methods == ["gradcam", "occlusion", "occlusion"]
+
+
+def test_an_error_has_a_map_where_gradcam_marks_nothing(predictor_of):
+    averaged = predictor_of(Averaged())
+    sample = torch.from_numpy(np.asarray(bright_square((16, 16), (0, 0, 8, 8)), np.float32) / 255)[None]
+
+    assert np.ptp(sample_maps(averaged, sample, None, [0])[0]) > 0
 
 
 def test_a_value_is_explained_where_there_are_no_classes(predictor_of):

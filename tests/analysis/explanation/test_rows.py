@@ -15,6 +15,7 @@ from dlworkflow.analysis.explanation.importance import intervals
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.data.protocol import all_of
+from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import ConfigError, DataError
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.training.run import run_training
@@ -45,6 +46,16 @@ def test_contributions_add_up_to_the_difference_from_the_mean_row(predictor):
     assert sum(found.contributions.values()) == pytest.approx(found.answer.value - found.start.value, rel=0.02, abs=0.5)
     assert found.contributions["size"] == pytest.approx(75, abs=20)
     assert found.shown_rows()[0]["column"] == "size"
+
+
+def test_contributions_of_a_calibrated_model_add_up_to_its_calibrated_logits():
+    pytest.importorskip("captum")
+    model = torch.nn.Linear(2, 1)
+    of = get_task("binary"), ("no", "yes"), (2,), None, torch.device("cpu")
+    found = dlw.explain(Predictor(model, *of, temperature=4.0), [3.0, -2.0], label="yes")
+
+    logits = [np.log(each.probability / (1 - each.probability)) for each in (found.start, found.answer)]
+    assert sum(found.contributions.values()) == pytest.approx(logits[1] - logits[0], abs=1e-3)
 
 
 def test_a_row_that_cannot_be_used_has_the_reason(predictor):

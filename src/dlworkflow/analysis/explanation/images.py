@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from dlworkflow.analysis.explanation.curves import measure_curves
@@ -16,7 +16,6 @@ from dlworkflow.analysis.explanation.methods import ClassScores, attributions, u
 from dlworkflow.analysis.explanation.results import Answered, ImageExplanation, placed
 from dlworkflow.analysis.explanation.sanity import correlation_with_untrained
 from dlworkflow.data.images.decoding import ImageError, load_image
-from dlworkflow.data.images.modes import to_mode
 from dlworkflow.data.images.pixels import to_bytes
 from dlworkflow.inference.arrays import Layout
 from dlworkflow.inference.predictor import Predictor
@@ -31,8 +30,7 @@ class _WholeReader(ImageReader):
     """Reads images that are given in memory as they are, upright, where prediction has them resized at once."""
 
     def _prepared(self, image: Image.Image, source: str) -> Sample:
-        upright = ImageOps.exif_transpose(image)
-        return Sample(source, to_bytes(to_mode(upright, self.channels, self.transform.value_range)))
+        return Sample(source, to_bytes(self.transform.upright(image, self.channels)))
 
     def whole(self, sample: Sample) -> Image.Image:
         """Return an image upright and at its own size. Raises ImageError where it cannot be read."""
@@ -88,10 +86,7 @@ def _explained(
         return ImageExplanation(sample.source, error="the model returns no finite number for it")
     targets = [target] if target is not None else likeliest(values, predictor.classes, top_k)
     model = ClassScores(predictor.model, predictor.task)
-    name = method or usual_method(model, x)
-    grids = maps_of(name, model, x, targets)
-    if method is None and not np.ptp(grids[0]):  # as Grad-CAM leaves it where every feature map speaks against a class
-        name, grids = "occlusion", maps_of("occlusion", model, x, targets)
+    name, grids = (method, maps_of(method, model, x, targets)) if method else _usual_maps(model, x, targets)
     size, seen = (image.height, image.width), reader.transform.seen(image.width, image.height)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     known: dict[str, Any] = {"size": size, "seen": seen, "image": image}
@@ -115,11 +110,21 @@ def sample_maps(predictor: Predictor, sample: Tensor, image: Any, targets: Seque
     """
     x = sample[None].to(predictor.device)
     model = ClassScores(predictor.model, predictor.task)
-    grids = maps_of(usual_method(model, x), model, x, targets)
+    _, grids = _usual_maps(model, x, targets)
     if not isinstance(image, Image.Image) or predictor.transform is None:
         return [*grids]
     seen = predictor.transform.seen(image.width, image.height)
     return [placed(grid, seen, (image.height, image.width)) for grid in grids]
+
+
+def _usual_maps(model: nn.Module, x: Tensor, targets: Sequence[int]) -> tuple[str, np.ndarray]:
+    """Return the method where none is named, and the maps: occlusion where Grad-CAM marks nothing for the first class.
+
+    That is where every feature map speaks against the class.
+    """
+    name = usual_method(model, x)
+    grids = maps_of(name, model, x, targets)
+    return (name, grids) if np.ptp(grids[0]) else ("occlusion", maps_of("occlusion", model, x, targets))
 
 
 def maps_of(method: str, model: nn.Module, x: Tensor, targets: Sequence[int]) -> np.ndarray:

@@ -120,7 +120,8 @@ class RowExplanation(Shown):
 
     `contributions` {column: number} add up to the difference between the raw score of this row and that of a row of
     which nothing is known, whose answer is `start`: of a table its mean training row, else a row of zeros. The score is
-    the logit of a class (+1 makes it 2.7 times as likely against the rest), or the value of a regression.
+    the logit of a class, after calibration where there is one (+1 makes it 2.7 times as likely against a class whose
+    logit stays), or the value of a regression.
     """
 
     source: str

@@ -67,7 +67,7 @@ def _explained(
     name = method or usual_method(model, x)
     [chosen] = [target] if target is not None else likeliest(values, predictor.classes, 1)
     parts = attributions(name, model, x, baseline, [chosen])[0]
-    scale = predictor.target.std if predictor.target is not None else 1.0
+    scale = predictor.target.std if predictor.target is not None else 1 / (predictor.temperature or 1.0)
     widths = column_widths(predictor)
     sums = [scale * float(part.sum()) for part in parts.reshape(-1).split([*widths.values()])]
     answer, at_start = (answered(each, predictor.classes, chosen) for each in (values, start))

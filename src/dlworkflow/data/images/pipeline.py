@@ -97,12 +97,19 @@ class Pipeline:
 
         Raises DataError for one that cannot be decoded.
         """
+        return self.resize(self.upright(image, channels))
+
+    def upright(self, image: Image.Image, channels: int) -> Image.Image:
+        """Return an image in memory at its own size, grey (1 channel) or RGB (3), upright by its EXIF data.
+
+        Raises DataError for one that cannot be decoded.
+        """
         from PIL import ImageOps
 
         from dlworkflow.data.images.modes import to_mode
 
         try:
-            return self.resize(to_mode(ImageOps.exif_transpose(image), channels, self.value_range))
+            return to_mode(ImageOps.exif_transpose(image), channels, self.value_range)
         except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three for files that it opens late
             raise DataError(f"the image cannot be decoded: {first_line(error)}") from None
 
