@@ -44,4 +44,4 @@ def pyplot_left_alone() -> Iterator[None]:
     was_there = "matplotlib.pyplot" in sys.modules
     yield
     if not was_there and sys.modules.pop("matplotlib.pyplot", None) is not None:
-        del sys.modules["matplotlib"].pyplot  # type: ignore[attr-defined] # `from matplotlib import pyplot` looks there
+        del sys.modules["matplotlib"].pyplot  # `from matplotlib import pyplot` looks there
