@@ -107,7 +107,7 @@ metrics: metrics/functions
 metrics/calibration:
 metrics/functions: errors registry metrics/multilabel
 metrics/intervals: metrics/significance
-metrics/multilabel: files/text
+metrics/multilabel: files/text registry
 metrics/per_class: files/text metrics/functions metrics/multilabel
 metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/intervals
     metrics/multilabel metrics/per_class metrics/significance

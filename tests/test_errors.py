@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlworkflow.errors import ConfigError, DlwError, naming_options
+from dlworkflow.errors import ConfigError, DlwError, few, naming_options
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,14 @@ def test_what_the_command_line_named_is_over_when_it_ends():
         pass
 
     assert str(DlwError("--lr: x")) == "lr: x"
+
+
+def test_a_list_of_long_names_stays_short():
+    line = few([f"class {number} {'of a long name ' * 20}" for number in range(101)], 20)
+
+    assert len(line) < 1_000
+    assert line.endswith(" and 100 more")
+
+
+def test_a_list_of_short_names_has_as_many_as_are_asked_for():
+    assert few(range(101), 20).endswith("'19' and 81 more")

@@ -98,6 +98,27 @@ def test_a_figure_of_a_script_that_imports_no_pyplot_loads_none(loaded):
     assert "matplotlib.pyplot" not in loaded["figure"]
 
 
+PACKAGES_THAT_DRAW = """
+import sys, torch
+from dlworkflow.analysis.explanation.methods import METHODS
+from dlworkflow.metrics.functions import roc_auc
+model, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)), torch.ones(1, 1, 4, 4)
+METHODS["occlusion"](model, x, 0 * x, [0])
+roc_auc(torch.tensor([0, 1]), torch.eye(2))
+print("captum" in sys.modules, "torchmetrics" in sys.modules, "matplotlib.pyplot" in sys.modules)
+from matplotlib import pyplot
+print("matplotlib.pyplot" in sys.modules)
+"""
+
+
+def test_packages_that_load_pyplot_leave_the_decision_on_the_courses_figures_to_the_script():
+    found = subprocess.run(
+        [sys.executable, "-c", PACKAGES_THAT_DRAW], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert found.splitlines() == ["True True False", "True"]
+
+
 def test_a_notebook_completes_every_public_name_before_it_is_used():
     code = "import dlworkflow as d; print(set(d.__all__) <= set(dir(d)))"
 

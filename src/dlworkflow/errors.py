@@ -13,6 +13,7 @@ from itertools import islice
 
 _MOST_FAULTS = 20  # that one message names
 _LONGEST = 300  # characters of a value or of another library's words in a message
+_LONGEST_LIST = 500  # characters of the names that a message lists
 _MOST_NAMES = 5_000  # that a wrong one is compared with: each takes some microseconds
 
 
@@ -206,11 +207,14 @@ def not_installed(what: str, package: str, extra: str) -> str:
 def few(names: Iterable[object], most: int = 6, *, quoted: bool = True) -> str:
     """Return the first `most` names in quotes and how many more there are: `'a', 'b' and 99 more`.
 
-    A single name too many is shown, as it takes no more room than the words for it.
+    A single name too many is shown, as it takes no more room than the words for it. Of long names there are fewer, and
+    one at least.
     """
-    every = [repr(str(name)) if quoted else str(name) for name in names]
+    every = [repr(short(str(name))) if quoted else short(str(name)) for name in names]
     shown = every if len(every) <= most + 1 else every[:most]
-    return ", ".join(shown) + (f" and {len(every) - most:,} more" if len(shown) < len(every) else "")
+    while len(shown) > 1 and sum(map(len, shown)) > _LONGEST_LIST:
+        shown = shown[:-1]
+    return ", ".join(shown) + (f" and {len(every) - len(shown):,} more" if len(shown) < len(every) else "")
 
 
 def plain(number: float) -> str:

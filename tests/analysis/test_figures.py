@@ -72,6 +72,11 @@ def test_the_curves_are_those_of_the_history(runs):
     assert any(len(line) == len(losses) and np.allclose(line, losses) for line in lines)
 
 
+def test_a_figure_that_does_not_fit_rows_names_how_many_numbers_they_are(runs):
+    with pytest.raises(DataError, match=r"whose samples are 2 numbers; possible: curves"):
+        draw(runs["circles_v2"], "why")
+
+
 def test_a_figure_that_does_not_fit_names_those_that_do(runs):
     with pytest.raises(DataError, match=r"'boundary' does not fit tinyvgg-digits-001.*possible: curves"):
         draw(runs["tinyvgg"], "boundary")

@@ -308,6 +308,20 @@ def test_what_cannot_be_tested_though_it_was_asked_for_is_one_line(others, words
     assert words in line
 
 
+def test_a_run_beside_itself_is_no_pair_and_another_is_asked_for(dlw, answered):
+    run = answered([True] * 9)
+    answer = dlw("compare", run.path, run.path, "--test")
+
+    assert answer.complaints[-1].startswith(f"dlw: --test: needs two runs, and {run.name} is the only one")
+
+
+def test_runs_of_a_seed_each_are_no_rows_over_seeds(dlw, answered):
+    runs = [answered([True] * 9), answered([True] * 9, model="mlp")]
+    answer = dlw("compare", *(run.path for run in runs), "--test", "--over-seeds")
+
+    assert answer.complaints[-1].startswith("dlw: --test: needs two rows of several seeds each")
+
+
 def test_runs_of_other_data_are_compared_without_a_word_on_tests(dlw, answered):
     runs = [answered([True] * 9), answered([True] * 9, data="e")]
     answer = dlw("compare", *(run.path for run in runs))

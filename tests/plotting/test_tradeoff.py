@@ -32,6 +32,13 @@ def test_of_many_runs_those_of_the_line_are_named():
     assert names == ["run 0", "run 29", "no run as fast is more accurate"]
 
 
+@pytest.mark.parametrize("times", [[0.076, 0.24], [1, 1.2], [0.3, 700]])
+def test_times_can_be_read_from_at_least_two_numbers_of_the_axis(times):
+    axis = plot_tradeoff(["a", "b"], times, [0.5, 0.6]).axes[0]
+
+    assert sum(axis.get_xlim()[0] <= tick <= axis.get_xlim()[1] for tick in axis.xaxis.get_majorticklocs()) > 1
+
+
 def test_a_time_of_zero_is_refused():
     with pytest.raises(DlwError, match="above 0"):
         plot_tradeoff(["a"], [0], [0.5])

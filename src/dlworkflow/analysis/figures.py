@@ -128,9 +128,12 @@ def draw_all(
     material = Material(run, split, weights, data_dir, **chosen)
     for kind in kinds or fitting_kinds(run):
         if not fits(run, kind):
-            shape = "x".join(map(str, run.summary().in_shape))
+            shape = run.summary().in_shape
+            sample = f"{shape[0]:,} numbers" if len(shape) == 1 else "x".join(map(str, shape))
             possible = ", ".join(kind for kind in FIGURES.names() if fits(run, kind))
-            raise DataError(f"figure {kind!r} does not fit {run.name}, whose samples are {shape}; possible: {possible}")
+            raise DataError(
+                f"figure {kind!r} does not fit {run.name}, whose samples are {sample}; possible: {possible}"
+            )
         try:
             yield kind, material.draw(kind)
         except NothingToDrawError:

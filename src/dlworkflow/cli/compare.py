@@ -32,7 +32,11 @@ def compare(
         ),
     ] = None,
     sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column to sort by, best first [default: order of the runs].")
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column to sort by: accuracies from the highest, losses from the lowest [default: order of the runs].",
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -97,7 +101,7 @@ def compare(
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ. Two
     to six runs that are named are tested, too: rows that share a letter are not told apart.
     """
-    from dlworkflow.cli.tested import is_by_itself, print_tests, run_names, tests_of, with_letters
+    from dlworkflow.cli.tested import is_by_itself, needs_two, print_tests, run_names, tests_of, with_letters
     from dlworkflow.runs import list_runs, runs_folder
     from dlworkflow.runs.cells import row_names
     from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, seed_scores, sort_rows
@@ -144,7 +148,7 @@ def compare(
             _print(several, None, pretty_seeds, own, **table | {"sort": None})
     if tested is not None:
         if test and not tested.pairs:
-            raise RunError(f"--test: {'; '.join(tested.left_out) or 'needs two runs that have finished an epoch'}")
+            raise RunError(f"--test: {'; '.join(tested.left_out) or needs_two(rows, over_seeds=over_seeds)}")
         print_tests(tested, output)
     on_test = [row["run"] for row in rows if by is None and row.get("chosen_on") == "test"]
     if on_test:

@@ -63,7 +63,13 @@ def explain(
         str | None, typer.Option("--class", metavar="NAME", help="Class to explain [default: the likeliest].")
     ] = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", metavar="N", parser=count, help="Likeliest classes of an image side by side.")
+        int,
+        typer.Option(
+            "--top-k",
+            metavar="N",
+            parser=count,
+            help="Likeliest classes of an image, at most 10 of them in the figure.",
+        ),
     ] = 3,
     check: Annotated[
         bool,

@@ -108,6 +108,17 @@ def _with_letter(row: Row, column: str, letter: str | None) -> Row:
     return {key: row[key] for key in keys[:place]} | {"letters": letter} | {key: row[key] for key in keys[place:]}
 
 
+def needs_two(rows: Sequence[Row], *, over_seeds: bool) -> str:
+    """Return what a test needs that runs with these rows of `compare_runs` or `compare_seeds` do not give."""
+    if over_seeds:
+        return (
+            "needs two rows of several seeds each; train more with: dlw sweep ... --seeds 6, or leave out --over-seeds"
+        )
+    if len({row["path"] for row in rows}) < 2:
+        return f"needs two runs, and {rows[0]['run']} is the only one; name another (`dlw runs` lists them)"
+    return "needs two runs that have finished an epoch"
+
+
 def run_names(rows: Sequence[Row]) -> list[str]:
     """Return what the tests call the runs: by name, of two with the same by path."""
     names = [row["run"] for row in rows]

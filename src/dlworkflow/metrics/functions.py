@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.errors import ConfigError, DataError, unknown
 from dlworkflow.metrics.multilabel import f1_micro, hamming_loss, mean_average_precision, subset_accuracy
-from dlworkflow.registry import Count, Registry
+from dlworkflow.registry import Count, Registry, pyplot_left_alone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,8 @@ def f1_weighted(class_counts: Tensor) -> float:
 
 def roc_auc(y_true: Tensor, probabilities: Tensor) -> float | None:
     """Area under the ROC curve, one class against the rest, the mean over the classes that are present."""
-    from torchmetrics.functional.classification import multiclass_auroc
+    with pyplot_left_alone():
+        from torchmetrics.functional.classification import multiclass_auroc
 
     counts = y_true.bincount(minlength=probabilities.shape[1])
     defined = (counts > 0) & (counts < len(y_true))
@@ -101,14 +102,16 @@ def calibration_error(y_true: Tensor, probabilities: Tensor, n_bins: Count = 15)
 
 def mae(targets: Tensor, values: Tensor) -> float:
     """Mean absolute error, in the labels' units."""
-    from torchmetrics.functional import mean_absolute_error
+    with pyplot_left_alone():
+        from torchmetrics.functional import mean_absolute_error
 
     return float(mean_absolute_error(values, targets))
 
 
 def mse(targets: Tensor, values: Tensor) -> float:
     """Mean squared error, in the labels' units squared."""
-    from torchmetrics.functional import mean_squared_error
+    with pyplot_left_alone():
+        from torchmetrics.functional import mean_squared_error
 
     return float(mean_squared_error(values, targets))
 
@@ -120,7 +123,8 @@ def rmse(targets: Tensor, values: Tensor) -> float:
 
 def r2(targets: Tensor, values: Tensor) -> float | None:
     """Coefficient of determination; not defined where all labels are equal."""
-    from torchmetrics.functional import r2_score
+    with pyplot_left_alone():
+        from torchmetrics.functional import r2_score
 
     return None if (targets == targets[0]).all() else float(r2_score(values, targets))
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dlworkflow.files.text import LABEL_SEPARATOR
+from dlworkflow.registry import pyplot_left_alone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,9 @@ def mean_average_precision(label_sets: Tensor, label_scores: Tensor) -> float | 
 def average_precisions(label_sets: Tensor, label_scores: Tensor) -> Tensor:
     """Return the average precision of each class, float64 (classes,), nan for one that no sample has."""
     import torch
-    from torchmetrics.functional.classification import multilabel_average_precision
+
+    with pyplot_left_alone():
+        from torchmetrics.functional.classification import multilabel_average_precision
 
     occurs = label_sets.sum(dim=0) > 0
     found = torch.full((label_sets.shape[1],), torch.nan, dtype=torch.float64)
@@ -54,7 +57,8 @@ def average_precisions(label_sets: Tensor, label_scores: Tensor) -> Tensor:
 
 def precision_recall(label_sets: Tensor, label_scores: Tensor) -> list[tuple[list[float], list[float]]]:
     """Return recall and precision of each class at every threshold, from high recall to none."""
-    from torchmetrics.functional.classification import binary_precision_recall_curve
+    with pyplot_left_alone():
+        from torchmetrics.functional.classification import binary_precision_recall_curve
 
     found = []
     for there, scores in zip(label_sets.T.long(), label_scores.T, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting.points import MOST_NAMED, class_marker
@@ -54,6 +54,7 @@ def plot_tradeoff(
     axis.set_xscale("log")
     if times.max() < 10 * times.min():
         axis.set_xlim(times.min() / 3, times.max() * 3)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set(xlabel="time of one prediction (ms)", ylabel="accuracy (%)")

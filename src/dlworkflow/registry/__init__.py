@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlworkflow.registry.lazy import lazy_names as lazy_names
+from dlworkflow.registry.lazy import pyplot_left_alone as pyplot_left_alone
 
 if TYPE_CHECKING:
     from dlworkflow.registry.plugins import entry_points_of as entry_points_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "lazy": ("pyplot_left_alone",),
         "plugins": ("entry_points_of",),
         "signatures": (
             *("MOST", "BelowOne", "Count", "Depth", "Fraction", "NonNegative", "OneOf", "Positive", "Probability"),

@@ -1,9 +1,10 @@
-"""Names of a package that are imported on first use: importing the package costs nothing."""
+"""What is imported on first use: names of a package, so that importing it costs nothing, and packages that draw."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -31,3 +32,16 @@ def lazy_names(
         return sorted({*vars(sys.modules[package]), *rooms, *home_of})
 
     return resolve, names, [*rooms, *sorted(home_of)]
+
+
+@contextmanager
+def pyplot_left_alone() -> Iterator[None]:
+    """Import in the block what loads pyplot for figures of its own: captum, torchmetrics.
+
+    Where nothing has imported pyplot before, it counts as not imported afterwards: the course's figures are pyplot's
+    only where a script asks for it.
+    """
+    was_there = "matplotlib.pyplot" in sys.modules
+    yield
+    if not was_there and sys.modules.pop("matplotlib.pyplot", None) is not None:
+        del sys.modules["matplotlib"].pyplot  # `from matplotlib import pyplot` looks there

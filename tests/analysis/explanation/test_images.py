@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,13 @@ def test_a_broken_image_among_several_is_an_explanation_with_the_reason(corner, 
     assert fine.error is None
     assert "no image in a format" in broken.error
     assert draw_explanations([fine, broken]).axes
+
+
+def test_a_figure_of_very_many_classes_shows_ten(corner):
+    found = dlw.explain(corner, bright_square(), check=False)
+    many = replace(found, answers=50 * found.answers, grids=np.repeat(found.grids, 50, axis=0))
+
+    assert len(draw_explanations([many]).axes) == 11
 
 
 def test_one_broken_image_is_an_error(corner, in_tmp):

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from dlworkflow.engine.tasks import Task
 from dlworkflow.errors import ConfigError, ModelError, not_installed
 from dlworkflow.inference.averaging import Ensemble
-from dlworkflow.registry import Registry
+from dlworkflow.registry import Registry, pyplot_left_alone
 
 Attribute = Callable[[nn.Module, Tensor, Tensor, Sequence[int]], Tensor]
 
@@ -50,7 +50,8 @@ def gradcam(model: nn.Module, x: Tensor, baseline: Tensor, targets: Sequence[int
     Grad-CAM of Selvaraju et al. 2017: quick and coarse, and blind to what speaks against a class. Raises ModelError
     for a model without convolutions.
     """
-    from captum.attr import LayerGradCam
+    with pyplot_left_alone():
+        from captum.attr import LayerGradCam
 
     _, layer = last_feature_maps(model, x)
     inputs = _repeated(x, len(targets))
@@ -65,7 +66,8 @@ def occlusion(model: nn.Module, x: Tensor, baseline: Tensor, targets: Sequence[i
     """
     if x.dim() != 4:
         raise ModelError(f"occlusion hides squares of images, and the model takes numbers; {_OF_ROWS}")
-    from captum.attr import Occlusion
+    with pyplot_left_alone():
+        from captum.attr import Occlusion
 
     sides = [max(1, side // _WINDOW) for side in x.shape[2:]]
     channels = x.shape[1]
@@ -84,7 +86,8 @@ def integrated_gradients(model: nn.Module, x: Tensor, baseline: Tensor, targets:
 
     Sundararajan et al. 2017: takes any model with gradients; the parts add up to the difference of the two scores.
     """
-    from captum.attr import IntegratedGradients
+    with pyplot_left_alone():
+        from captum.attr import IntegratedGradients
 
     method = IntegratedGradients(model)
     options: dict[str, Any] = {"baselines": baseline, "n_steps": _PATH, "internal_batch_size": _PATH}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWS_EDGES = 0.5
 """From this rank correlation with the maps of untrained copies on, a map hardly depends on what was learned."""
+_MOST_MAPS = 10  # of an image that a figure shows beside it
 
 Box = tuple[float, float, float, float]
 
@@ -155,14 +156,14 @@ def placed(grid: np.ndarray, seen: Box, size: tuple[int, int]) -> np.ndarray:
 
 
 def draw_explanations(found: Sequence[ImageExplanation]) -> Figure:
-    """Draw images and their maps, a row each, at most 13; an unreadable one has its reason."""
+    """Draw images and their maps, a row each, at most 13 of 10 maps; an unreadable one has its reason."""
     from dlworkflow.plotting import plot_heat_maps
 
     shown = [_drawn(each.image, each.grids, each.size, each.seen) for each in found]
     titles = [
         [
             f"{Path(each.source).name}{f': {each.error}' if each.error else ''}",
-            *(answer.text() for answer in each.answers),
+            *(answer.text() for answer in each.answers[:_MOST_MAPS]),
         ]
         for each in found
     ]
@@ -179,7 +180,7 @@ def _drawn(
         return [], None
     across, down = image.width / size[1], image.height / size[0]
     box = (seen[0] * across, seen[1] * down, seen[2] * across, seen[3] * down)
-    maps = [placed(grid, box, (image.height, image.width)) for grid in grids]
+    maps = [placed(grid, box, (image.height, image.width)) for grid in grids[:_MOST_MAPS]]
     return maps, None if seen == (0.0, 0.0, size[1], size[0]) else box
 
 
