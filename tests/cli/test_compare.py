@@ -319,7 +319,7 @@ def test_runs_of_a_seed_each_are_no_rows_over_seeds(dlw, answered):
     runs = [answered([True] * 9), answered([True] * 9, model="mlp")]
     answer = dlw("compare", *(run.path for run in runs), "--test", "--over-seeds")
 
-    assert answer.complaints[-1].startswith("dlw: --test: needs two rows of several seeds each")
+    assert answer.complaints[-1].endswith("train more with: dlw sweep ... --seeds 6")
 
 
 def test_runs_of_other_data_are_compared_without_a_word_on_tests(dlw, answered):

@@ -211,10 +211,10 @@ def test_a_picture_that_is_not_there_is_named(write):
         load_image_csv(path=write(SPLIT + "train/cat/none.png,cat,train\n"))
 
 
-def test_many_pictures_that_are_not_there_are_counted_and_ten_named(write):
+def test_many_pictures_that_are_not_there_are_counted_and_the_first_named(write):
     rows = "".join(f"none{number},cat,train\n" for number in range(13))
 
-    with pytest.raises(MissingDataError, match=r"none9' and 3 more$"):
+    with pytest.raises(MissingDataError, match=r"none0', .*none\d' and \d+ more$"):
         load_image_csv(path=write(SPLIT + rows))
 
 
