@@ -84,7 +84,7 @@ data: errors files/paths registry registry/user_code data/download data/folders 
 data/check: errors files/notebook files/paths data/folders data/images data/protocol data/splits
 data/columns: errors data/folders
 data/datasets: errors files/paths registry engine/target_scale data/check data/described data/download data/folders
-    data/images data/splits data/strata
+    data/images data/splits data/strata data/partition
 data/described: errors
 data/download: errors files/paths
 data/first_rows: data/protocol data/splits
@@ -319,8 +319,9 @@ course/training: engine/given_accuracy engine/loop engine/scores engine/tasks me
 guide: errors
 cli:
 cli/app: _version errors files/text registry registry/user_files data/shards cli/command cli/options cli/streams
+    cli/imports
 cli/calibrate: errors files/text runs runs/calibration runs/calibration_text analysis/calibration cli/command
-    cli/options cli/predict_model cli/tables
+    cli/options cli/predict_model cli/tables cli/imports
 cli/colours:
 cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
     models/recipes cli/options
@@ -329,7 +330,8 @@ cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comp
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/job
     training/sweep analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
-cli/costs: runs runs/cells analysis/costs cli/command cli/options cli/tables
+    cli/imports
+cli/costs: runs runs/cells analysis/costs cli/command cli/options cli/tables cli/imports
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables cli/data_labels
 cli/data_labels: errors files/numbers files/paths files/text files/writing registry/user_code config config/flags data
@@ -344,17 +346,18 @@ cli/doctor: _version engine/device data runs cli/data_text cli/options cli/table
 cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
     runs/evaluation_text training/trackers inference/caution inference/stored analysis/calibration analysis/evaluation
     analysis/figures analysis/scored_data analysis/thresholds cli/command cli/evaluate_parts cli/options
-    cli/predict_model cli/tables
+    cli/predict_model cli/tables cli/imports
 cli/evaluate_parts: errors files/text plotting runs runs/found runs/naming analysis/figures analysis/found_text
     analysis/robustness analysis/slices cli/options cli/predict_model cli/tables
 cli/expected_time:
 cli/explain: errors files/numbers files/text runs inference/inputs inference/predictor analysis/explanation cli/command
-    cli/evaluate cli/options cli/predict cli/predict_model cli/tables
-cli/export: errors runs inference/stored analysis/export cli/command cli/options cli/predict_model
+    cli/evaluate cli/options cli/predict cli/predict_model cli/tables cli/imports
+cli/export: errors runs inference/stored analysis/export cli/command cli/options cli/predict_model cli/imports
 cli/fitting: files/numbers files/text
 cli/guide: errors guide cli/options cli/tables
+cli/imports:
 cli/list: errors registry cli/command cli/options cli/tables
-cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options
+cli/lr_find: errors config/flags data plotting training/lr_finder training/settings cli/command cli/options cli/imports
 cli/models: errors files/numbers files/text config engine/random_state data data/images plotting runs models
     models/layers models/timm_models models/torchvision_models inference/predictor cli/command cli/options cli/tables
 cli/model_trace: errors engine/losses engine/random_state engine/tasks data data/loaders data/protocol runs models
@@ -363,11 +366,12 @@ cli/next_steps: errors files/text registry/user_code data data/images runs analy
 cli/options: errors files/paths files/text files/writing registry/user_code config/flags data plotting plotting/grid
     plotting/style runs models cli/colours
 cli/plot: errors data plotting runs analysis/figures analysis/run_figures cli/command cli/evaluate cli/options
+    cli/imports
 cli/predict: errors files/paths config/flags training/transfer inference/base inference/inputs inference/prediction
     cli/command cli/options cli/predict_model cli/predict_text
 cli/predict_model: errors config data runs runs/calibration models models/weights training/sweep inference/backends
     inference/base inference/inputs inference/onnx_predictor inference/predictor inference/stored cli/options
-    analysis/nearest
+    analysis/nearest cli/imports
 cli/predict_text: files/numbers files/text data/images plotting plotting/grid inference/base inference/prediction
     cli/tables analysis/nearest errors
 cli/progress: errors files/numbers files/text registry/user_code engine/device engine/loop data/images data/shards
@@ -380,7 +384,7 @@ cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparis
 cli/report: errors training/sweep analysis/report cli/command cli/options
 cli/streams:
 cli/sweep: errors config config/flags data training/sweep cli/command cli/options cli/sweep_lines cli/sweep_table
-    cli/tables
+    cli/tables cli/imports
 cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
 cli/sweep_table: files/numbers config analysis/differences metrics/significance plotting runs/cells runs/comparison
     training/sweep cli/options cli/runs cli/tables cli/tested
@@ -390,7 +394,7 @@ cli/trace: errors files/text plotting models/layers course/convolution course/de
     cli/model_trace cli/options cli/tables cli/worked_text
 cli/train: errors files/paths config config/flags data/images plotting runs training/choice training/distributed
     training/job training/resume training/run training/settings analysis/figures cli/command cli/next_steps cli/options
-    cli/progress
+    cli/progress cli/imports
 cli/worked_text: files/numbers models/weights course/convolution course/descent course/trace cli/tables
 analysis/nearest: analysis/scored_data data/protocol errors inference/features inference/known_samples
     inference/prediction inference/predictor metrics/multilabel runs

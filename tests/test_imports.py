@@ -20,6 +20,7 @@ COMMANDS = {  # in this order, in one process: what a later one loads is not hel
     "line": ["train", "line", "--epochs", "2"],
     "scheduled": ["train", "line", "--epochs", "3", "--schedule", "cosine", "--set", "schedule.warmup_epochs=1"],
     "images": ["train", "tinyvgg", "--data", "pets", "--recipe", "notes", "--epochs", "1"],
+    "digits": ["train", "tinyvgg", "--data", "digits", "--epochs", "1", "--val-fraction", "0.2"],
     "predict": ["predict", "pets/test"],
     "blobs": ["train", "blobs", "--epochs", "1"],
     "settings": ["train", "circles_v2", *(word for pair in SETTINGS for word in ("--set", pair))],
@@ -82,6 +83,10 @@ def test_no_optimizer_schedule_or_setting_loads_torchs_compiler(step, loaded):
 
 def test_training_on_images_and_predicting_them_loads_torch_and_pillow_alone(loaded):
     assert (loaded["images"], loaded["predict"]) == ([], [])
+
+
+def test_digits_and_their_splits_are_read_without_scikit_learn(loaded):
+    assert loaded["digits"] == []
 
 
 def test_data_of_scikit_learns_loads_it_and_no_figures(loaded):

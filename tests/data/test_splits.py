@@ -1,3 +1,5 @@
+import math
+import random
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -5,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 from torch.utils.data import Dataset
 
 from dlworkflow import data
 from dlworkflow.data.datasets.tabular import TensorData
-from dlworkflow.data.partition import random_split
+from dlworkflow.data.partition import random_split, shuffled_split
 from dlworkflow.data.protocol import labels_of, subset_of
 from dlworkflow.data.splits import Splits, class_counts, stratified_split, with_validation
 from dlworkflow.errors import DataError
@@ -25,6 +28,25 @@ def test_every_class_keeps_its_share():
     _, test = stratified_split(UNEVEN, test_fraction=0.2, random_state=42)
 
     assert torch.tensor(UNEVEN)[test].bincount().tolist() == [12, 6, 2]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_stratified_split_is_that_of_scikit_learn(seed):
+    draw = random.Random(seed)
+    labels = [draw.randrange(7) for _ in range(draw.randint(60, 300))]
+    fraction = draw.uniform(0.1, 0.9)
+    theirs = train_test_split(range(len(labels)), test_size=fraction, random_state=seed, stratify=labels)
+
+    mine = stratified_split(labels, test_fraction=fraction, random_state=seed)
+
+    assert mine == tuple(map(sorted, theirs))
+
+
+@pytest.mark.parametrize("n", [2, 3, 100, 1797])
+def test_a_shuffled_split_is_that_of_scikit_learn_in_its_order(n):
+    theirs = train_test_split(range(n), test_size=0.2, random_state=n)
+
+    assert shuffled_split(n, math.ceil(0.2 * n), n) == tuple(theirs)
 
 
 def test_every_sample_is_in_exactly_one_part():

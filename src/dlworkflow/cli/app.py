@@ -17,6 +17,7 @@ import typer
 
 from dlworkflow._version import __version__
 from dlworkflow.cli.command import Command, Group
+from dlworkflow.cli.imports import end_without_search
 from dlworkflow.cli.options import CLOSED_PIPE, say
 from dlworkflow.cli.streams import is_a_reader_gone, output_is_lost, replace_closed_streams
 from dlworkflow.errors import CodeError, ConfigError, DlwError, first_line, naming_options
@@ -162,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     finally:
         if arguments is None:  # the process ends: a further Ctrl-C has nothing left to stop
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            end_without_search()
 
 
 def _run(arguments: Sequence[str] | None) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dlworkflow.cli.command import takes_code
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -62,6 +63,7 @@ def calibrate(
         say(f"run {found.path}: {'its calibration is removed' if removed else 'is not calibrated; nothing is removed'}")
         return
 
+    import_torch()
     from dlworkflow.analysis.calibration import calibrate as calibrate_run
     from dlworkflow.cli.predict_model import chosen_weights
     from dlworkflow.cli.tables import print_table

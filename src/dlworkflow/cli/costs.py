@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dlworkflow.cli.command import takes_code
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import RUN_HELP, DeviceOption, RunsDirOption, Weights, complete_runs, count, say
 from dlworkflow.cli.tables import Format, FormatOption, print_table
 from dlworkflow.runs.cells import headings, pretty
@@ -46,6 +47,7 @@ def costs(
     for name in names or (None,):
         run = find_run(name, runs_dir)
         say(f"run {run.path}")
+        import_torch()
         found = measure_costs(run, weights=weights.value, threads=threads, device=device or "auto")
         run.write_found(found)
         machine = found.measured_on

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.command import Given, takes_code, typed_layers, with_settings
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     ConfigOption,
     ModelArgument,
@@ -124,6 +125,7 @@ def _made(
     dry_run: bool,
 ) -> tuple[Sweep, SweepSettings] | None:
     """Check a new cross-validation and make its folder; None for a dry run."""
+    import_torch()
     from dlworkflow.training.sweep.folder import Sweep
     from dlworkflow.training.sweep.folds import plan_folds
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dlworkflow.cli.command import takes_code
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     DataDirOption,
     DeviceOption,
@@ -129,6 +130,7 @@ def evaluate(
     runs = finished_runs(run, runs_dir) if run not in (None, "last", "best") else []
     found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
+    import_torch()
     from dlworkflow.analysis.calibration import answered
     from dlworkflow.analysis.evaluation import evaluate_part, report_data, report_part, write_evaluation
     from dlworkflow.analysis.scored_data import load_part
@@ -224,6 +226,7 @@ def _evaluate_together(
     scoring: dict[str, Any],
 ) -> None:
     """Print the scores of several runs' mean prediction, and the range of those of each; writes nothing."""
+    import_torch()
     from dlworkflow.analysis.evaluation import evaluate_together, report_data, report_part
     from dlworkflow.analysis.scored_data import load_part
     from dlworkflow.errors import ConfigError

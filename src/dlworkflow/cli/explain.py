@@ -11,6 +11,7 @@ import typer
 
 from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.evaluate import Split
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     RUN_HELP,
     DataDirOption,
@@ -114,6 +115,7 @@ def explain(
     given = read_inputs(inputs, stdin_text)
     target = figure_file("--out", out, overwrite, map(Path, given.names))
     _refuse_run(given, run, runs_dir)
+    import_torch()
     using: dict[str, Any] = {"backend": "torch", "device": device, "tta": None, "calibrated": True}
     predictor: Any = from_runs([run] if run else (), runs_dir, weights.value, given, **using)
 
@@ -255,6 +257,7 @@ def _explain_run(
     )
     run = find_run(name, runs_dir, **wanted)
 
+    import_torch()
     from dlworkflow.analysis.explanation.importance import importance_of
     from dlworkflow.inference.predictor import Predictor
 

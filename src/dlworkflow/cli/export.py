@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlworkflow.cli.command import takes_code
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     DataDirOption,
     OverwriteOption,
@@ -70,6 +71,7 @@ def export(
         raise ConfigError(f"{run} is {len(runs)} runs, and a file holds one model: name one, as {runs[0].name}")
     found = runs[0] if runs else find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
 
+    import_torch()
     from dlworkflow.analysis.export import export_run
     from dlworkflow.inference.stored import stored_temperature
 

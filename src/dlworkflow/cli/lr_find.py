@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     ConfigOption,
     ModelArgument,
@@ -73,6 +74,7 @@ def lr_find(
     target = figure_file("--plot", out, overwrite)
     layers = typed_layers(config or (), settings, named_model(model, given))
 
+    import_torch()
     from dlworkflow.training.lr_finder import search_lr
     from dlworkflow.training.settings import resolve_config
 

@@ -10,6 +10,7 @@ import typer
 from dlworkflow.analysis.run_figures import FIGURES
 from dlworkflow.cli.command import takes_code
 from dlworkflow.cli.evaluate import Split
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     RUN_HELP,
     DataDirOption,
@@ -113,6 +114,7 @@ def plot(
     given = {"n": n, "seed": seed, "palette": colours, "method": method, "thumbnails": thumbnails}
     chosen = {key: value for key, value in given.items() if value is not None}
 
+    import_torch()
     from dlworkflow.analysis.figures import draw_all, file_stem, fitting_kinds
     from dlworkflow.data import input_files
     from dlworkflow.plotting import save_figure

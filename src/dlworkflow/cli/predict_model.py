@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import Weights, say, typed_model
 from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
 from dlworkflow.inference.stored import stored_temperature
@@ -179,6 +180,7 @@ def from_weights(
         )
     of_model, transform = _settings_of_model(settings)
 
+    import_torch()
     from dlworkflow.inference.predictor import Predictor
 
     predictor = Predictor.from_weights(
@@ -198,6 +200,7 @@ def from_weights(
 
 def from_published(model: str, weights: str, device: str | None, offline: bool) -> Predictor:
     """Take a model with the weights that its library publishes, and report what it predicts."""
+    import_torch()
     from dlworkflow.inference.predictor import Predictor
 
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
     ConfigOption,
     OfflineOption,
@@ -128,6 +129,7 @@ def _made(
     layers: list[Layer], runs_dir: str | None, name: str | None, offline: bool, dry_run: bool
 ) -> tuple[Sweep, SweepSettings] | None:
     """Check a new sweep and make its folder; None for a dry run."""
+    import_torch()
     from dlworkflow.training.sweep.folder import Sweep
     from dlworkflow.training.sweep.plan import plan_sweep
     from dlworkflow.training.sweep.running import check_vectorize
@@ -181,6 +183,7 @@ def _run(
 
     if target is not None:
         target.check(input_files(found.read().base.get("data", {})))
+    import_torch()
     progress = SweepLines(found, settings, resumed)
     plan, stop = progress.run(retry_failed=retry_failed)
     print_sweep(found, plan, settings, target, output)

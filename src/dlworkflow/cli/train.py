@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
+from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.next_steps import print_next
 from dlworkflow.cli.options import (
     ConfigOption,
@@ -219,11 +220,16 @@ def _train(
     layers: list[Layer], place: dict[str, Any], offline: bool, quiet: bool, group: Processes | None, dry_run: bool
 ) -> Run | None:
     """Train a new run in `place`; None for a dry run, which is reported."""
+    from dlworkflow.config import merge
+    from dlworkflow.training.choice import begin_data
+
+    layers, note = _with_model(layers)
+    begin_data(merge(layers).values)
+    import_torch()
     from dlworkflow.training.job import prepare
     from dlworkflow.training.run import train_job
     from dlworkflow.training.settings import resolve_config
 
-    layers, note = _with_model(layers)
     resolved = resolve_config(layers)
     with file_bar() as on_images:
         job = prepare(resolved, offline=offline, group=group, on_images=on_images)
@@ -247,6 +253,7 @@ def _resume(
     name: str, runs_dir: str | None, change: dict[str, Any], quiet: bool, group: Processes | None, dry_run: bool
 ) -> Run | None:
     """Resume a run with what is to change of it; None for a dry run, which is reported."""
+    import_torch()
     if dry_run:
         if not quiet:
             _dry_resume(name, runs_dir, change)

@@ -28,7 +28,8 @@ class DataEntry:
     """What is known of a data set without loading it; `files` is true where it has files in the data folder.
 
     `looks` decides which recipe suits it: photos, grey, points or table; "" where that is not known. `mirrors` is
-    whether a mirrored image is still an image of its class, as of clothes, but not of digits or letters.
+    whether a mirrored image is still an image of its class, as of clothes, but not of digits or letters. `begins` is
+    whether its module has a function `begin`.
     """
 
     target: str
@@ -37,6 +38,7 @@ class DataEntry:
     files: bool = False
     looks: str = ""
     mirrors: bool = False
+    begins: bool = False
 
 
 _DATA_SETS: dict[str, DataEntry] = {
@@ -57,9 +59,15 @@ _DATA_SETS: dict[str, DataEntry] = {
         files=True,
         looks="grey",
         mirrors=True,
+        begins=True,
     ),
     "mnist": DataEntry(
-        "datasets.mnist:load_mnist", "multiclass", "70,000 handwritten digits, 28x28 grey", files=True, looks="grey"
+        "datasets.mnist:load_mnist",
+        "multiclass",
+        "70,000 handwritten digits, 28x28 grey",
+        files=True,
+        looks="grey",
+        begins=True,
     ),
     "emnist": DataEntry(
         "datasets.emnist:load_emnist",
@@ -263,6 +271,15 @@ def faults(name: str, given: Mapping[str, Any]) -> dict[str, str]:
 
         wrong |= transforms.faults(given.get("transform"), given.get("image_size"), value_range)
     return wrong
+
+
+def begin(name: str, data_dir: str | None = None) -> None:
+    """Begin to read the files of a data set in threads, where that takes long: torch can be imported meanwhile.
+
+    `load` raises what goes wrong.
+    """
+    if name in _DATA_SETS and _DATA_SETS[name].begins:
+        import_module(f"dlworkflow.data.datasets.{name}").begin(data_dir)
 
 
 def load(name: str, *, data_dir: str | None = None, offline: bool = False, **given: Any) -> Splits:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlworkflow.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 _DRAWS = 200
@@ -34,10 +35,19 @@ def random_split(
         return _split_groups([0] * n, groups, test_fraction, random_state, ["the data"], setting, part)
     if not 1 <= round(n * test_fraction) < n:
         raise DataError(f"{setting}: {test_fraction:g} of {n} samples leaves training or {part} without any")
-    from sklearn.model_selection import train_test_split
-
-    train, test = train_test_split(range(n), test_size=round(n * test_fraction), random_state=random_state)
+    train, test = shuffled_split(n, round(n * test_fraction), random_state)
     return sorted(train), sorted(test)
+
+
+def shuffled_split(n: int, n_test: int, random_state: int) -> tuple[list[int], list[int]]:
+    """Return n indices in random order, the first `n_test` as test and the others as training.
+
+    They are those of `sklearn.model_selection.train_test_split`, whose import takes a second.
+    """
+    import numpy as np
+
+    order = np.random.RandomState(random_state).permutation(n).tolist()
+    return order[n_test:], order[:n_test]
 
 
 def stratified_split(
@@ -177,16 +187,41 @@ def _split_groups(
 
 def _cut(labels: Sequence[int], test_fraction: float, random_state: int) -> tuple[list[int], list[int]] | None:
     """Return the indices of training and test, or None where one of them would have fewer samples than classes."""
-    from sklearn.model_selection import train_test_split
+    import numpy as np
 
-    classes = len(set(labels))
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     n_test = math.ceil(len(labels) * test_fraction)  # as scikit-learn counts
-    if not classes <= n_test <= len(labels) - classes:
+    if not len(classes) <= n_test <= len(labels) - len(classes):
         return None
-    train, test = train_test_split(
-        range(len(labels)), test_size=test_fraction, random_state=random_state, stratify=labels
-    )
+    draw = np.random.RandomState(random_state)
+    of_train = _shares(counts, len(labels) - n_test, draw)
+    of_test = _shares(counts - of_train, n_test, draw)
+    train, test = list[int](), list[int]()
+    for code, (n_train, n_held) in enumerate(zip(of_train.tolist(), of_test.tolist(), strict=True)):
+        own = draw.permutation(np.flatnonzero(codes == code)).tolist()
+        train += own[:n_train]
+        test += own[n_train : n_train + n_held]
     return sorted(train), sorted(test)
+
+
+def _shares(counts: np.ndarray, n: int, draw: np.random.RandomState) -> np.ndarray:
+    """Share n samples among classes in proportion to `counts`, (classes,) int64; ties of what is left over are drawn.
+
+    With `_cut` it draws as scikit-learn's stratified `train_test_split`, whose import takes a second.
+    """
+    import numpy as np
+
+    exact = counts / counts.sum() * n
+    shares = np.floor(exact)
+    left, over = int(n - shares.sum()), exact - shares
+    for value in np.unique(over)[::-1] if left else ():
+        tied = np.flatnonzero(over == value)
+        drawn = draw.choice(tied, size=min(len(tied), left), replace=False)
+        shares[drawn] += 1
+        left -= len(drawn)
+        if not left:
+            break
+    return shares.astype(np.int64)
 
 
 def _lost(labels: Sequence[int], parts: Sequence[Sequence[int]]) -> list[int]:

@@ -76,6 +76,18 @@ def is_of_recipe(config: TrainConfig, key: str) -> bool:
     return key in recipe and (recipe[key]["name"] == value.name if hasattr(value, "name") else recipe[key] == value)
 
 
+def begin_data(given: Mapping[str, Any]) -> None:
+    """Begin to read the data that settings name, or that is usual for their model, see `data.begin`.
+
+    Settings that are wrong are left for their check.
+    """
+    model, dataset = (part if isinstance(part := given.get(key), Mapping) else {} for key in ("model", "data"))
+    usual = models.entries().get(str(model.get("name")))
+    name, folder = dataset.get("name") or (usual.data if usual is not None else None), dataset.get("data_dir")
+    if isinstance(name, str) and isinstance(folder, str | None):
+        data.begin(name, folder)
+
+
 def describe_recipe(config: TrainConfig) -> str:
     """Return which recipe is taken and what it is for; "" where there is none."""
     name, looks = config.model.name, data.looks(config.data.model_dump())

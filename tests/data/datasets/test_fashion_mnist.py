@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from dlworkflow import data
-from dlworkflow.data.datasets import fashion_mnist
+from dlworkflow.data.datasets import fashion_mnist, idx
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.errors import DataError, MissingDataError
 
@@ -90,6 +90,50 @@ def test_packed_files_are_read_as_unpacked_ones(raw):
         (raw / name).unlink()
 
     assert data.load("fashion_mnist").train.fingerprint() == before
+
+
+def test_files_whose_reading_was_begun_are_read_as_others(packed):
+    before = data.load("fashion_mnist").train.fingerprint()
+
+    data.begin("fashion_mnist")
+
+    assert data.load("fashion_mnist").train.fingerprint() == before
+
+
+def test_files_whose_reading_was_begun_are_not_read_again(packed, monkeypatch):
+    data.begin("fashion_mnist")
+    for begun in idx._begun.values():
+        begun.join()
+    monkeypatch.setattr(idx, "_content", None)
+
+    assert len(data.load("fashion_mnist").train) == 30
+
+
+def test_a_file_that_changes_after_its_reading_was_begun_is_read_again(packed):
+    data.begin("fashion_mnist")
+    for begun in idx._begun.values():
+        begun.join()
+    (packed / f"{FILES[0]}.gz").write_bytes(b"no longer what it was")
+
+    with pytest.raises(DataError, match="is damaged"):
+        data.load("fashion_mnist")
+
+
+def test_a_damaged_file_whose_reading_was_begun_is_named(packed):
+    (packed / f"{FILES[0]}.gz").write_bytes(gzip.compress(b"\0" * 3000)[:20])
+    data.begin("fashion_mnist")
+
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz' is damaged"):
+        data.load("fashion_mnist")
+
+
+def test_reading_is_begun_of_nothing_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "_begun", {})
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "no package")
+
+    data.begin("fashion_mnist", str(tmp_path))
+
+    assert not idx._begun
 
 
 def test_packed_and_unpacked_files_may_lie_side_by_side(packed):

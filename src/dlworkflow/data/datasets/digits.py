@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from dlworkflow.data.datasets.in_memory import splits_in_memory
 from dlworkflow.data.images.transforms import Spec
 from dlworkflow.data.splits import Splits, stratified_split
 from dlworkflow.registry import Fraction, Seed
+
+if TYPE_CHECKING:
+    import numpy as np
 
 CLASSES = tuple("0123456789")
 
@@ -26,9 +31,8 @@ def load_digits(
     """
     import numpy as np
     import torch
-    from sklearn import datasets
 
-    values, labels = datasets.load_digits(return_X_y=True)
+    values, labels = _published()
     images = torch.from_numpy(np.rint(values.reshape(-1, 1, 8, 8) * 255 / 16).astype(np.uint8))
     targets = torch.from_numpy(labels).to(torch.int64)
     train, test = stratified_split(targets, test_fraction=test_fraction, random_state=random_state, names=CLASSES)
@@ -43,3 +47,21 @@ def load_digits(
         indices=indices,
         source="scikit-learn",
     )
+
+
+def _published() -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels (n, 64) from 0 to 16 and labels (n,), as `sklearn.datasets.load_digits` does.
+
+    The file is read without importing scikit-learn, which takes a second.
+    """
+    import numpy as np
+
+    package = find_spec("sklearn")
+    places = (package.submodule_search_locations if package is not None else None) or []
+    files = [file for place in places if (file := Path(place, "datasets/data/digits.csv.gz")).is_file()]
+    if not files:
+        from sklearn import datasets
+
+        return datasets.load_digits(return_X_y=True)
+    table = np.loadtxt(files[0], delimiter=",")
+    return table[:, :-1], table[:, -1].astype(np.int64)

@@ -38,6 +38,12 @@ def get(data_dir: str | None = None, *, offline: bool = False) -> Path:
     return find(data_dir) or fetch(FILES, data_folder(data_dir) / PLACES[0], offline=offline, hint=hint)
 
 
+def begin(data_dir: str | None = None) -> None:
+    """Begin to read the files, where they are there."""
+    if (folder := find(data_dir)) is not None:
+        idx.begin(folder, idx.STEMS)
+
+
 def load_fashion_mnist(
     *,
     image_size: int | list[int] = 28,

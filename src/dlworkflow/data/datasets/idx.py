@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
+import threading
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlworkflow.data.images.cache import state_of
 from dlworkflow.errors import DataError, MissingDataError, first_line
 from dlworkflow.files.paths import open_regular
 
@@ -25,6 +27,36 @@ def find(folders: Iterable[Path], stems: Mapping[str, str]) -> Path | None:
     """Return the first folder that has the images and labels of all `stems`, or None."""
     names = [f"{stem}-{kind}" for stem in stems.values() for kind in (_IMAGES, _LABELS)]
     return next((folder for folder in folders if all(_file(folder, name) for name in names)), None)
+
+
+def begin(folder: Path, stems: Mapping[str, str]) -> None:
+    """Begin to read and unpack the files of all `stems` in threads, which `read` waits for."""
+    for stem in stems.values():
+        for kind in (_IMAGES, _LABELS):
+            if (file := _file(folder, f"{stem}-{kind}")) is not None and file not in _begun:
+                _begun[file] = _Reading(file)
+                _begun[file].start()
+
+
+class _Reading(threading.Thread):
+    """Reads a file while something else is imported; of one that cannot be read, `content` stays None."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(daemon=True)  # an error elsewhere ends the process without waiting
+        self.file, self.state = file, state_of(file)
+        self.content: bytearray | None = None
+
+    def run(self) -> None:
+        with suppress(OSError, EOFError, zlib.error, MemoryError):  # `read` meets the same error again and raises it
+            self.content = _content(self.file)
+
+    def result(self) -> bytearray | None:
+        """Wait for the content; None where there is none, or where the file has changed since."""
+        self.join()
+        return self.content if self.state == state_of(self.file) else None
+
+
+_begun: dict[Path, _Reading] = {}
 
 
 def read(folder: Path, stems: Mapping[str, str], name: str, *, labels: range) -> dict[str, tuple[Tensor, Tensor]]:
@@ -59,10 +91,10 @@ def _read_file(folder: Path, name: str, data: str) -> Tensor:
     if file is None:
         raise MissingDataError(f"no file {str(folder / name)!r}")
     way_out = f"move its folder away and `dlw data get {data}` fetches it again"
+    begun = _begun.pop(file, None)
+    known = begun.result() if begun is not None else None
     try:
-        with open_regular(file) as stream:
-            unpacked = gzip.GzipFile(fileobj=stream) if file.suffix == ".gz" else stream
-            raw = bytearray(unpacked.read(_MOST_BYTES))  # of a file that would unpack to more, it is too much as well
+        raw = _content(file) if known is None else known
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{str(file)!r} is damaged: {first_line(error)}; {way_out}") from None
     dimensions = raw[3] if raw[:3] == b"\0\0\x08" else 0
@@ -72,3 +104,19 @@ def _read_file(folder: Path, name: str, data: str) -> Tensor:
     if not shape or content is None or content.numel() != torch.Size(shape).numel():
         raise DataError(f"{str(file)!r} is damaged: it is no IDX file of bytes, or cut short; {way_out}")
     return content.view(shape)
+
+
+def _content(file: Path) -> bytearray:
+    """Return the bytes of a file, unpacked: at once, which leaves the interpreter to other threads meanwhile.
+
+    Raises OSError, EOFError or zlib.error.
+    """
+    with open_regular(file) as stream:
+        content = stream.read(_MOST_BYTES)
+    if file.suffix != ".gz":
+        return bytearray(content)
+    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    unpacked = bytearray(unpacking.decompress(content, _MOST_BYTES))  # what would be more is too much as well
+    if not unpacking.eof:
+        raise EOFError("it is cut short, or too large")
+    return unpacked

@@ -34,6 +34,7 @@ def splits_in_memory(
         way = pipeline if split == "train" else pipeline.for_evaluation()
         pixels = resize_all(images if images.shape[1] <= channels else _grey(images), way)
         made[split] = ImageData(pixels.expand(-1, channels, -1, -1), labels, way)
+        made[split].begin_fingerprint()
     return Splits.of_images(name, made, pipeline, channels, classes, **more)
 
 

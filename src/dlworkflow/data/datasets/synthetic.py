@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import torch
 
 from dlworkflow.data.datasets.tabular import TensorData
+from dlworkflow.data.partition import shuffled_split
 from dlworkflow.data.splits import Splits
 from dlworkflow.errors import DataError
 from dlworkflow.registry import Count, Fraction, NonNegative, Positive, Range, Seed
@@ -110,17 +111,15 @@ def _points(
     name: str, X: np.ndarray, y: np.ndarray, classes: tuple[str, ...], test_fraction: float, random_state: int
 ) -> Splits:
     """Split points as the notes do (shuffled, seeded): float32 points; float32 labels of two classes, else int64."""
-    from sklearn.model_selection import train_test_split
-
     binary = len(classes) == 2
     inputs = torch.from_numpy(X).to(torch.float32)
     labels = torch.from_numpy(y).to(torch.float32 if binary else torch.int64)
     if len(classes) < 2:
         raise DataError(f"data {name!r}: one class is nothing to tell apart; two or more are needed")
-    try:
-        train, test = train_test_split(range(len(y)), test_size=test_fraction, random_state=random_state)
-    except ValueError as error:
-        raise DataError(f"data.n_samples: {len(y)} points cannot be split into training and test: {error}") from None
+    n_test = math.ceil(len(y) * test_fraction)
+    if not 0 < n_test < len(y):
+        raise DataError(f"data.n_samples: {len(y)} points cannot be split into training and test; give more")
+    train, test = shuffled_split(len(y), n_test, random_state)
     return Splits(
         name,
         "binary" if binary else "multiclass",

@@ -10,8 +10,10 @@ import logging
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -192,15 +194,21 @@ class ImageData(Described, Dataset[Any]):
         Of files, it is one of each one's name, label and bytes, in their order, wherever the folder is.
         """
         if not isinstance(self.images, ImageFiles):
-            digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
-            digest.update(self.images.numpy().tobytes())
-            return digest.hexdigest()
+            begun = _digests.get(self)
+            return _digest(self.images, self.labels) if begun is None else begun.result()
         digest = hashlib.blake2b(digest_size=16)
         contents, labels = self.images.contents(), self.labels.tolist()
         for path, label, content in zip(self.images.paths, labels, contents, strict=True):
             digest.update(os.fsencode(f"{path.name}\0{label}\0"))
             digest.update(content)
         return f"2:{digest.hexdigest()}"
+
+    def begin_fingerprint(self) -> None:
+        """Begin to compute the fingerprint of images in memory, in a thread."""
+        assert not isinstance(self.images, ImageFiles)
+        pool = ThreadPoolExecutor(1)
+        _digests[self] = pool.submit(_digest, self.images, self.labels)
+        pool.shutdown(wait=False)
 
     def former_fingerprint(self) -> str | None:
         """Return the fingerprint of files as version 0.1 took it, of names, sizes and labels; None for other data."""
@@ -214,6 +222,19 @@ class ImageData(Described, Dataset[Any]):
                 raise DataError(f"cannot read {str(path)!r}: {error.strerror}") from None
             digest.update(os.fsencode(f"{path.parent.name}/{path.name} {size}\n"))
         return digest.hexdigest()
+
+
+_digests: WeakKeyDictionary[ImageData, Future[str]] = (
+    WeakKeyDictionary()
+)  # no part of a data set that is sent elsewhere
+
+
+def _digest(images: Tensor, labels: Tensor) -> str:
+    """Return a digest of labels and pixels; a large tensor is read without a copy, and without holding up threads."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in (labels, images):
+        digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _flipped(images: Tensor, p: float) -> Tensor:

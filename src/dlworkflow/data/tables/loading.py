@@ -5,6 +5,7 @@ Means, deviations, fillings and categories are those of the training rows alone.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -15,7 +16,7 @@ import torch
 from dlworkflow.data.columns import Column, Columns
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.folders.listing import split_named
-from dlworkflow.data.partition import random_split, stratified_split
+from dlworkflow.data.partition import random_split, shuffled_split, stratified_split
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.tables.reading import TableRows, read_table
 from dlworkflow.data.tables.roles import Roles, TaskSetting, find_roles
@@ -192,10 +193,10 @@ def _cut(roles: Roles, stratify: bool, fraction: float, random_state: int) -> tu
         return stratified_split(roles.target.tolist(), names=roles.classes, **how)
     if stratify or roles.groups is not None:
         return random_split(n, **how)
-    from sklearn.model_selection import train_test_split
-
-    train, test = train_test_split(range(n), test_size=fraction, random_state=random_state)  # as points are split
-    return train, test
+    n_test = math.ceil(n * fraction)
+    if n_test >= n:
+        raise DataError(f"data.test_fraction: {fraction:g} of {n} rows leaves training without any")
+    return shuffled_split(n, n_test, random_state)  # as points are split
 
 
 def _fitted(roles: Roles, train: Sequence[int], missing: Filling, standardize: bool, notes: list[str]) -> Columns:
