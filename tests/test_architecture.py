@@ -138,16 +138,17 @@ runs/averaging: runs/stored runs/summary
 runs/calibration: runs/found runs/stored runs/summary
 runs/calibration_text: files/numbers runs/calibration
 runs/cells: files/numbers
-runs/comparison: errors files/notebook runs runs/costs runs/notes
+runs/comparison: errors files/notebook runs runs/costs runs/notes runs/folder runs/index
 runs/costs: runs/found
 runs/evaluation: files/notebook runs/found runs/stored
 runs/found: errors files/paths files/text runs/naming runs/stored runs/summary
 runs/evaluation_text: files/numbers runs/evaluation
-runs/finding: errors files/paths runs/averaging runs/folder runs/summary
+runs/finding: errors files/paths runs/averaging runs/folder runs/summary runs/index
 runs/folder: errors files/locking files/notebook files/paths files/writing runs/evaluation runs/found runs/history
     runs/naming runs/notes runs/stored runs/summary runs/answers
 runs/naming:
 runs/history: errors files/paths runs/stored
+runs/index: _version errors files/writing
 runs/keeping: errors files/locking files/paths files/writing runs/finding runs/folder runs/naming runs/stored
 runs/labels: runs/found runs/stored
 runs/notes: errors files/locking files/paths files/writing runs/stored

@@ -104,7 +104,14 @@ def compare(
     from dlworkflow.cli.tested import is_by_itself, needs_two, print_tests, run_names, tests_of, with_letters
     from dlworkflow.runs import list_runs, runs_folder
     from dlworkflow.runs.cells import row_names
-    from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds, seed_scores, sort_rows
+    from dlworkflow.runs.comparison import (
+        all_columns,
+        compare_runs,
+        compare_seeds,
+        read_runs,
+        seed_scores,
+        sort_rows,
+    )
     from dlworkflow.training.sweep.folder import find_runs
 
     target = figure_file("--plot", plot, overwrite)
@@ -114,10 +121,11 @@ def compare(
         raise ConfigError(f"--by {by}: chooses an epoch, and --at last takes the last; leave one out (--sort sorts)")
     is_whole, columns = columns is not None, None if columns == "all" else columns
     conditions = _conditions(where or ())
-    found = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
-    if not found:
+    named = [run for name in names for run in find_runs(name, runs_dir)] if names else list_runs(runs_dir)
+    if not named:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     epoch: Any = {"by": by, "at": at or "best"}
+    found = read_runs(named, **epoch)
     rows = compare_runs(found, where=conditions, **epoch)
     if not rows:
         raise RunError(f"none of {len(found)} runs fits {', '.join(where or ())}")

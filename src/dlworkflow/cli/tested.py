@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -121,8 +122,8 @@ def needs_two(rows: Sequence[Row], *, over_seeds: bool) -> str:
 
 def run_names(rows: Sequence[Row]) -> list[str]:
     """Return what the tests call the runs: by name, of two with the same by path."""
-    names = [row["run"] for row in rows]
-    return [row["run"] if names.count(row["run"]) == 1 else row["path"] for row in rows]
+    times = Counter(row["run"] for row in rows)
+    return [row["run"] if times[row["run"]] == 1 else row["path"] for row in rows]
 
 
 def highlighted(rows: Sequence[Row], names: Sequence[str], found: Differences) -> list[Row]:

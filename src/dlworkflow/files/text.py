@@ -14,7 +14,10 @@ LABEL_SEPARATOR = "|"
 
 def printable(text: object) -> str:
     """Return a text with control characters as escapes, so that a file name cannot control the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def display_width(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,8 +43,9 @@ def row_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     names = [
         " ".join([*([str(row["model"])] if models else []), *own]) for row, own in zip(rows, settings, strict=True)
     ]
+    times = Counter(names)
     return [
-        name if len(name) <= _LONGEST and names.count(name) == 1 else f"row {number}"
+        name if len(name) <= _LONGEST and times[name] == 1 else f"row {number}"
         for number, name in enumerate(names, start=1)
     ]
 

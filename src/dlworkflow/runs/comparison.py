@@ -7,13 +7,16 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, unknown
 from dlworkflow.files.notebook import Rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epochs_over_samples, over_samples
 from dlworkflow.runs.costs import Costs
-from dlworkflow.runs.notes import SEPARATOR
+from dlworkflow.runs.folder import HISTORY, SUMMARY
+from dlworkflow.runs.index import RunIndex, states
+from dlworkflow.runs.notes import NOTES, SEPARATOR
 
 Row = dict[str, Any]
 
@@ -32,6 +35,41 @@ class _Entry:
     row: Row
     settings: Row
     """Settings by dotted key; empty for a damaged run."""
+
+
+class ReadRuns(list[Run]):
+    """Runs that were read once, for several comparisons that choose epochs alike; see `read_runs`."""
+
+    def __init__(self, entries: Sequence[_Entry]) -> None:
+        super().__init__(entry.run for entry in entries)
+        self.entries = entries
+
+
+def read_runs(runs: Iterable[Run], *, by: str | None = None, at: Literal["best", "last"] = "best") -> ReadRuns:
+    """Read runs for the functions below, which take them in place of `runs`, with the same `by` and `at`."""
+    if by or at == "last":
+        return ReadRuns([_entry(run, by, at) for run in runs])
+    entries, indices = [], dict[Path, RunIndex]()
+    for run in runs:
+        folder = run.path.parent
+        index = indices[folder] if folder in indices else indices.setdefault(folder, RunIndex.of(folder))
+        state = states(run.path, _READ)
+        known = index.get(run.name, state)
+        if known is not None:
+            entries.append(_Entry(run, {"run": run.name, "path": str(run.path), **known[1]}, known[2]))
+            continue
+        entry = _entry(run, None, at)
+        entries.append(entry)
+        if entry.settings and run.summary().status != "running":
+            row = {key: value for key, value in entry.row.items() if key not in ("run", "path")}
+            index.put(run.name, state, (run.summary().started, row, entry.settings))
+    for index in indices.values():
+        index.write()
+    return ReadRuns(entries)
+
+
+_READ = (SUMMARY, HISTORY, NOTES, f"{Costs.file}.json")
+"""The files of a run that an entry is read from, the summary first."""
 
 
 def compare_runs(
@@ -104,13 +142,16 @@ def seed_scores(
     ]
 
 
-def _seed_groups(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str) -> list[list[_Entry]]:
+def _seed_groups(
+    runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: Literal["best", "last"]
+) -> list[list[_Entry]]:
     """Return the finished runs that differ only in their seed together; of those that repeat one, the newest."""
+    finished = [entry for entry in _entries(runs, by, where, at) if entry.row["status"] == "finished"]
+    varying = [key for key in _varying([entry.settings for entry in finished]) if key not in _OF_NO_GROUP]
     groups: dict[str, dict[Any, _Entry]] = {}
-    for entry in _entries(runs, by, where, at):
-        if entry.row["status"] == "finished":
-            own = {name: value for name, value in entry.settings.items() if name not in _OF_NO_GROUP}
-            groups.setdefault(json.dumps(own, sort_keys=True), {})[entry.settings.get("seed")] = entry
+    for entry in finished:
+        own = {key: entry.settings[key] for key in varying if key in entry.settings}
+        groups.setdefault(json.dumps(own), {})[entry.settings.get("seed")] = entry
     return [list(group.values()) for group in groups.values()]
 
 
@@ -154,8 +195,10 @@ def unlike_in(rows: Sequence[Row], metric: str = "") -> str | None:
     return next((key for key in keys if len({json.dumps(row.get(key)) for row in rows}) > 1), None)
 
 
-def _entries(runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: str = "best") -> list[_Entry]:
-    entries = [_entry(run, by, at) for run in runs]
+def _entries(
+    runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: Literal["best", "last"] = "best"
+) -> Sequence[_Entry]:
+    entries = (runs if isinstance(runs, ReadRuns) else read_runs(runs, by=by, at=at)).entries
     if by is not None and by not in SCORES and not any(by in entry.row for entry in entries):
         raise ConfigError(f"--by: {unknown('metric', by, SCORES)}")
     if not where:
@@ -235,15 +278,33 @@ def _differing(entries: Sequence[_Entry]) -> list[str]:
     A setting that only some models or data sets have counts where runs of the same model and data differ in it.
     """
     whole = [entry for entry in entries if entry.settings]
-    groups: dict[object, list[Row]] = {None: [entry.settings for entry in whole]}
+    groups: dict[object, list[Row]] = {}
     for entry in whole:
         groups.setdefault((entry.row["model"], entry.row["data"]), []).append(entry.settings)
-    keys = list(dict.fromkeys(key for entry in whole for key in entry.settings if key not in _NOT_COMPARED))
-    return [key for key in keys if any(_differs(key, group) for group in groups.values())]
+    every = [[entry.settings for entry in whole]] if len(groups) != 1 else []
+    found = {key for group in (*every, *groups.values()) for key in _varying(group) if all(key in one for one in group)}
+    keys = dict.fromkeys(key for entry in whole for key in entry.settings)
+    return [key for key in keys if key in found and key not in _NOT_COMPARED]
 
 
-def _differs(key: str, group: Sequence[Row]) -> bool:
-    return all(key in settings for settings in group) and len({_identity(settings[key]) for settings in group}) > 1
+def _varying(group: Sequence[Row]) -> list[str]:
+    """Return the keys that do not have one value in all of a group, or that some of it lack."""
+    shapes = {tuple(one) for one in group}
+    keys = dict.fromkeys(key for keys in shapes for key in keys)
+    if len(shapes) == 1:
+        return [key for key in keys if not _is_one_value([one[key] for one in group])]
+    return [key for key in keys if not _is_one_value([one.get(key, _NOTHING) for one in group])]
+
+
+def _is_one_value(values: Sequence[Any]) -> bool:
+    first = values[0]
+    if values.count(first) < len(values):  # settles nearly all: what differs in `_identity` only is equal here
+        return False
+    others = {_identity(value) for value in values if value is not first}
+    return first is not _NOTHING and others <= {_identity(first)}
+
+
+_NOTHING = object()
 
 
 def _identity(value: Any) -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from dlworkflow.errors import RunError, first_line, nearest
 from dlworkflow.files.paths import user_path
 from dlworkflow.runs.averaging import over_samples
 from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
+from dlworkflow.runs.index import RunIndex, states
 from dlworkflow.runs.summary import Summary
 
 _NUMBERED = re.compile(r"-[0-9]+")
@@ -104,34 +106,36 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     if not folder.is_dir():
         return []
     try:
-        entries = list(folder.iterdir())
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - thousands of Paths
     except OSError as error:
         raise RunError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
-    found = [
-        Run(path)
-        for path in entries
-        if not path.name.startswith(".") and ((path / SUMMARY).is_file() or (path / CONFIG).is_file())
-    ]
-    return sorted(found, key=_age)
+    index, found = RunIndex.of(folder), []
+    for name in names:
+        state = states(folder / name, [SUMMARY])
+        if (started := index.started(name, state)) is not None:
+            found.append((started, name, Run(folder / name)))
+        elif (folder / name / SUMMARY).is_file() or (folder / name / CONFIG).is_file():
+            found.append((*_age(run := Run(folder / name)), run))
+    return [run for *_, run in sorted(found, key=itemgetter(0, 1))]
 
 
 def _last_or_best(folder: Path, which: str, fits: Callable[[Summary], bool] | None, what: str) -> Run:
     summaries = []
-    for run in list_runs(folder):
+    for run in reversed(list_runs(folder)):
         try:
             summary = run.summary()
         except RunError:
             continue  # `dlw runs` and `dlw compare` report a damaged run
         if fits is None or fits(summary):
+            if which == "last":
+                return run
             summaries.append((run, summary))
     if not summaries:
         raise RunError(f"no {what} in {str(folder)!r} yet; make one with `dlw train MODEL`")
-    run, last = summaries[-1]
-    if which == "last":
-        return run
+    last = summaries[0][1]
     scored = [
         (over_samples(summary, summary.best)[0][f"{summary.chosen_on}_loss"], run)
-        for run, summary in summaries
+        for run, summary in reversed(summaries)
         if summary.best and (summary.data, summary.config["loss"]) == (last.data, last.config["loss"])
     ]
     if not scored:

@@ -25,8 +25,8 @@ from dlworkflow.runs.notes import Notes, change_notes, read_notes
 from dlworkflow.runs.stored import Size, as_json, check_of, damaged
 from dlworkflow.runs.summary import Summary, read_summary
 
-SUMMARY, CONFIG = "summary.json", "config.yaml"
-_HISTORY, _ENVIRONMENT, _SPLITS, LOCK = "history.csv", "environment.json", "splits.json", ".lock"
+SUMMARY, HISTORY, CONFIG = "summary.json", "history.csv", "config.yaml"
+_ENVIRONMENT, _SPLITS, LOCK = "environment.json", "splits.json", ".lock"
 _PLOTS = "plots"
 _NEW = "new"  # the name of a run until it has all its first files
 _FIRST = r"(summary|environment|splits)\.json|config\.yaml"
@@ -161,12 +161,12 @@ class Run(Shown):
 
     def cut_history(self, epochs: int) -> None:
         """Keep the first `epochs` epochs, those in the state of training. Raises RunError when there are fewer."""
-        self._write(_HISTORY, first_epochs(self.path / _HISTORY, epochs))
+        self._write(HISTORY, first_epochs(self.path / HISTORY, epochs))
 
     def clear_epochs(self) -> None:
         """Remove what is there of epochs before training starts anew: those without a state, or an untrained model."""
         self.update_summary(best=None, last=None)
-        for file in (self.path / _HISTORY, self.weights_path("best"), self.weights_path("last")):
+        for file in (self.path / HISTORY, self.weights_path("best"), self.weights_path("last")):
             file.unlink(missing_ok=True)
 
     def write_config(self, config: str) -> None:
@@ -175,19 +175,19 @@ class Run(Shown):
 
     def log_epochs(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Append a line per epoch to the history; the first epoch, of whatever version, fixes the columns."""
-        append_history(self.path / _HISTORY, rows)
+        append_history(self.path / HISTORY, rows)
 
     def sync_history(self) -> None:
         """Wait until the disk has every epoch logged so far: a state that counts on them is written next."""
-        sync_history(self.path / _HISTORY)
+        sync_history(self.path / HISTORY)
 
     def history(self) -> list[dict[str, float]]:
         """Return the history, one dictionary per epoch; an empty cell is nan, a torn last line is left out."""
-        return read_history(self.path / _HISTORY)
+        return read_history(self.path / HISTORY)
 
     def epochs_done(self) -> int:
         """Return the number of the last epoch in the history, 0 before the first; only that line is parsed."""
-        rows = read_history(self.path / _HISTORY, last=True)
+        rows = read_history(self.path / HISTORY, last=True)
         return int(rows[-1]["epoch"]) if rows else 0
 
     def summary(self) -> Summary:

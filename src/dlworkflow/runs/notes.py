@@ -16,7 +16,8 @@ from dlworkflow.runs.stored import Layout, Stored, damaged, read_object
 NOTES_FORMAT = 1
 SEPARATOR = ", "
 """What stands between the tags of a run where they are one text: no tag has a comma."""
-_FILE, _LOCK = "notes.json", ".notes.lock"
+NOTES = "notes.json"
+_LOCK = ".notes.lock"
 _LONGEST_TAG, _LONGEST_NOTE = 50, 2_000
 
 
@@ -61,7 +62,7 @@ def checked_tag(tag: str) -> str:
 
 def read_notes(folder: Path) -> Notes:
     """Return the notes of the run in a folder, empty ones where it has none. Raises RunError where they are damaged."""
-    file = folder / _FILE
+    file = folder / NOTES
     try:
         text = read_small_text(file)
     except (FileNotFoundError, NotADirectoryError):
@@ -85,7 +86,7 @@ def change_notes(folder: Path, change: Callable[[Notes], Notes]) -> Notes:
         before = read_notes(folder)
         after = change(before)
         if after != before:
-            write_text(folder / _FILE, json.dumps(after.to_data(), indent=1, ensure_ascii=False) + "\n")
+            write_text(folder / NOTES, json.dumps(after.to_data(), indent=1, ensure_ascii=False) + "\n")
     return after
 
 
