@@ -9,7 +9,7 @@ QUICK := -n auto --dist worksteal -m "not slow and not faults"
 export PYTHONDONTWRITEBYTECODE = # tests start many processes: what one has compiled, the next one reads
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults test-oldest bench bench-scale bench-ship lint types cov figures wheel-smoke check clean
+.PHONY: help setup demo test test-slow test-faults test-oldest bench bench-peers bench-scale bench-ship lint types cov figures wheel-smoke check clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -39,8 +39,13 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 	.venv-oldest/bin/python -m pip install --quiet --constraint .venv-oldest/constraints.txt --editable '.[dev]'
 	OMP_NUM_THREADS=1 .venv-oldest/bin/python -m pytest $(QUICK) -W default::DeprecationWarning
 
-bench: $(READY) ## time the work against the notes' way and the floor; ARGS="--json --only V0" (about ten minutes)
+bench: $(READY) ## time the work against the notes' way, the floor and the last release; ARGS="--only V0" (15 minutes)
 	@$(BIN)/python tests/bench/bench.py $(ARGS)
+
+bench-peers: ## time other libraries at the same job, in .venv-peers, and print their table (about five minutes)
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --editable . skorch pytorch-ignite lightning fastai keras
+	@.venv-peers/bin/python tests/bench/bench.py --only "and its evaluation" $(ARGS)
 
 bench-scale: $(READY) ## print time and memory against the size of the data (about ten minutes; ARGS=--quick)
 	@$(BIN)/python tests/bench/scale.py $(ARGS)
