@@ -209,8 +209,9 @@ training/settings: errors registry/user_code config config/conflicts config/flag
     training/transfer
 training/state: errors engine/early_stopping engine/ema engine/loop engine/random_state engine/schedules engine/update
     models/weights
-training/sweep: errors files/notebook files/paths files/writing registry/user_code config engine/child_processes
-    engine/device engine/loop engine/losses engine/random_state engine/signals data/loaders runs runs/comparison
+training/sweep: _version errors files/notebook files/paths files/writing registry/user_code config
+    engine/child_processes engine/device engine/loop engine/losses engine/random_state engine/signals data/loaders runs
+    runs/comparison
     runs/finding runs/keeping training/assembly training/job training/provenance training/recorder training/resume
     training/run training/settings training/trackers
 training/trackers: errors files/locking registry config/command_line config/settings engine/random_state data/images
@@ -324,14 +325,15 @@ cli/app: _version errors files/text registry registry/user_files data/shards cli
 cli/calibrate: errors files/text runs runs/calibration runs/calibration_text analysis/calibration cli/command
     cli/options cli/predict_model cli/tables cli/imports
 cli/colours:
+cli/cluster: errors config/flags training/sweep cli/options
 cli/command: errors files/paths registry/user_code config config/command_line config/documentation config/flags data
     models/recipes cli/options
 cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs
     cli/tables files/text cli/tested analysis/differences
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
 cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/job
-    training/sweep analysis/cross_validation cli/command cli/options cli/sweep cli/sweep_lines cli/tables cli/train
-    cli/imports
+    training/sweep analysis/cross_validation cli/cluster cli/command cli/options cli/sweep cli/sweep_lines cli/tables
+    cli/train cli/imports
 cli/costs: runs runs/cells analysis/costs cli/command cli/options cli/tables cli/imports
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables cli/data_labels
@@ -384,9 +386,10 @@ cli/serve: errors runs inference/backends inference/server cli/command cli/optio
 cli/runs_keeping: errors files/numbers files/paths files/text runs runs/comparison training/sweep cli/options
 cli/report: errors training/sweep analysis/report cli/command cli/options
 cli/streams:
-cli/sweep: errors config config/flags data training/sweep cli/command cli/options cli/sweep_lines cli/sweep_table
-    cli/tables cli/imports
-cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/options
+cli/sweep: errors config config/flags data training/sweep cli/cluster cli/command cli/options cli/sweep_lines
+    cli/sweep_table cli/tables cli/imports
+cli/sweep_lines: files/numbers files/text registry/user_code config runs training/sweep cli/cluster cli/expected_time
+    cli/options
 cli/sweep_table: files/numbers config analysis/differences metrics/significance plotting runs/cells runs/comparison
     training/sweep cli/options cli/runs cli/tables cli/tested
 cli/tables: errors files/numbers files/text cli/colours cli/fitting cli/options

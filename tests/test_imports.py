@@ -9,6 +9,7 @@ from PIL import Image
 
 WATCHED = (
     *("torchvision", "sklearn", "scipy", "matplotlib", "matplotlib.pyplot", "torchmetrics", "pandas", "rich", "optuna"),
+    "distributed",
     "torch._dynamo",
 )
 SETTINGS = (

@@ -236,3 +236,18 @@ def test_a_sweep_whose_runs_all_failed_fails(in_tmp, dlw):
     assert answer.code == 1
     assert answer.err.splitlines()[-1].startswith("dlw: all 2 runs failed; the first: the test loss became")
     assert answer.out.count("failed") == 2
+
+
+@pytest.mark.parametrize("command", ["sweep", "crossval"])
+def test_options_of_a_task_need_a_cluster(in_tmp, dlw, command):
+    answer = dlw(command, "circles_v2", "--task-gpu", "--task-cores", "2")
+
+    assert answer.complaints == ["dlw: --task-cores, --task-gpu: only with --cluster ADDRESS"]
+
+
+def test_a_scheduler_that_does_not_answer_is_named_and_nothing_is_written(in_tmp, dlw, monkeypatch):
+    monkeypatch.setattr("dlworkflow.training.sweep.cluster.ANSWER_SECONDS", 0.1)
+
+    answer = dlw("sweep", "circles_v2", "--seeds", "2", "--cluster", "tcp://127.0.0.1:9")
+
+    assert (answer.code, "no scheduler answers at tcp://127.0.0.1:9" in answer.err, list_runs("runs")) == (1, True, [])

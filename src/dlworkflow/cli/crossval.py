@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlworkflow.cli.cluster import ClusterOption, TaskCoresOption, TaskGpuOption, named_cluster
 from dlworkflow.cli.command import Given, takes_code, typed_layers, with_settings
 from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dlworkflow.config import Layer, SweepSettings
     from dlworkflow.runs import Summary
     from dlworkflow.training.job import Job
+    from dlworkflow.training.sweep.cluster import Cluster
     from dlworkflow.training.sweep.folder import Plan, Point, Sweep
 
 
@@ -66,6 +68,9 @@ def crossval(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: train failed folds again.", rich_help_panel=RUN)
     ] = False,
+    cluster: ClusterOption = None,
+    task_cores: TaskCoresOption = None,
+    task_gpu: TaskGpuOption = False,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -98,6 +103,7 @@ def crossval(
     """
     from dlworkflow.config import from_flags
 
+    workers = named_cluster(cluster, task_cores, task_gpu)
     of_the_sweep = from_flags({key: value for key, value in given.items() if key.startswith("sweep.")})
     of_runs = {key: value for key, value in given.items() if not key.startswith("sweep.")}
     layers = [*typed_layers(config or (), settings, completed(of_runs, model, runs_dir)), of_the_sweep]
@@ -108,11 +114,11 @@ def crossval(
     elif retry_failed:
         raise ConfigError("--retry-failed: only with --resume NAME")
     else:
-        made = _made(layers, folds or 5, repeats or 1, runs_dir, name, offline, dry_run)
+        made = _made(layers, folds or 5, repeats or 1, runs_dir, name, offline, dry_run, workers)
         if made is None:
             return
         found, now = made
-    _run(found, now, retry_failed, output, resume is not None)
+    _run(found, FoldLines(found, now, resume is not None, workers), retry_failed, output)
 
 
 def _made(
@@ -123,6 +129,7 @@ def _made(
     name: str | None,
     offline: bool,
     dry_run: bool,
+    cluster: Cluster | None,
 ) -> tuple[Sweep, SweepSettings] | None:
     """Check a new cross-validation and make its folder; None for a dry run."""
     import_torch()
@@ -133,15 +140,17 @@ def _made(
     say_folds(job, folds, repeats)
     for note in job.splits.selected[:-1]:
         say(f"note    {note}")
+    if cluster is not None:
+        cluster.connect(plan)
     if dry_run:
         typer.echo(f"dry run: all settings of {len(plan.points)} runs fit; nothing was written")
         return None
     return Sweep.create(runs_dir, name or plan.stem("crossval"), plan), settings
 
 
-def _run(found: Sweep, settings: SweepSettings, retry_failed: bool, output: Format, resumed: bool) -> None:
+def _run(found: Sweep, lines: FoldLines, retry_failed: bool, output: Format) -> None:
     """Train what is left, and print the result once every fold has one."""
-    plan = finish_folds(FoldLines(found, settings, resumed), retry_failed=retry_failed)
+    plan = finish_folds(lines, retry_failed=retry_failed)
     if plan is None:
         return
     from dlworkflow.analysis.cross_validation import read_cross_validation

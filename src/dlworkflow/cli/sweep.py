@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dlworkflow.cli.cluster import ClusterOption, TaskCoresOption, TaskGpuOption, named_cluster
 from dlworkflow.cli.command import Given, named_model, takes_code, typed_layers, with_settings
 from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import (
@@ -26,6 +27,7 @@ from dlworkflow.errors import ConfigError, RunError, few
 if TYPE_CHECKING:
     from dlworkflow.cli.options import FigureFile
     from dlworkflow.config import Layer, SweepSettings
+    from dlworkflow.training.sweep.cluster import Cluster
     from dlworkflow.training.sweep.folder import Sweep
 
 
@@ -66,6 +68,9 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="With --resume: train failed runs again.", rich_help_panel=RUN)
     ] = False,
+    cluster: ClusterOption = None,
+    task_cores: TaskCoresOption = None,
+    task_gpu: TaskGpuOption = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check and count all combinations, train nothing.", rich_help_panel=OUTPUT),
@@ -96,12 +101,14 @@ def sweep(
     Examples:
     dlw sweep circles_v2 --grid optimizer.lr=0.01,0.1,1 --seeds 5
     dlw sweep tinyvgg --data digits --grid optimizer.lr=1e-4..1e-1 --grid model.hidden_units=8..64 --random 20
+    dlw sweep tinyvgg --data digits --seeds 20 --cluster tcp://host:8786
     dlw sweep --resume last
     """
     from dlworkflow.config import from_flags
     from dlworkflow.training.sweep.points import parse_grid
 
     target = figure_file("--plot", plot, overwrite)
+    workers = named_cluster(cluster, task_cores, task_gpu)
     is_file = what is not None and what.lower().endswith((".yaml", ".yml"))
     of_runs = named_model(
         None if is_file else what, {key: value for key, value in given.items() if not key.startswith("sweep.")}
@@ -118,15 +125,21 @@ def sweep(
     else:
         if retry_failed:
             raise ConfigError("--retry-failed: only with --resume SWEEP")
-        made = _made(layers, runs_dir, name, offline, dry_run)
+        made = _made(layers, runs_dir, name, offline, dry_run, workers)
         if made is None:
             return
         found, now = made
-    _run(found, now, retry_failed, target, output, resume is not None)
+    lines = SweepLines(found, now, resume is not None, workers)
+    _run(found, now, lines, retry_failed, target, output)
 
 
 def _made(
-    layers: list[Layer], runs_dir: str | None, name: str | None, offline: bool, dry_run: bool
+    layers: list[Layer],
+    runs_dir: str | None,
+    name: str | None,
+    offline: bool,
+    dry_run: bool,
+    cluster: Cluster | None,
 ) -> tuple[Sweep, SweepSettings] | None:
     """Check a new sweep and make its folder; None for a dry run."""
     import_torch()
@@ -139,6 +152,8 @@ def _made(
         import dlworkflow.training.sweep.search  # noqa: F401 - says here already that Optuna is missing
     if settings.vectorize:
         check_vectorize(plan)
+    if cluster is not None:
+        cluster.connect(plan)
     if dry_run:
         total = len(plan.points) or (settings.random or 0) * settings.seeds
         typer.echo(f"dry run: all settings of {counted(total, settings.seeds)} fit; nothing was written")
@@ -177,14 +192,18 @@ def refuse_settings(layers: list[Layer], more: dict[str, object]) -> None:
 
 
 def _run(
-    found: Sweep, settings: SweepSettings, retry_failed: bool, target: FigureFile | None, output: Format, resumed: bool
+    found: Sweep,
+    settings: SweepSettings,
+    progress: SweepLines,
+    retry_failed: bool,
+    target: FigureFile | None,
+    output: Format,
 ) -> None:
     from dlworkflow.data import input_files
 
     if target is not None:
         target.check(input_files(found.read().base.get("data", {})))
     import_torch()
-    progress = SweepLines(found, settings, resumed)
     plan, stop = progress.run(retry_failed=retry_failed)
     print_sweep(found, plan, settings, target, output)
     progress.say_what_is_left(plan, stop)

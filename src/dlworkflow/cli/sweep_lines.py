@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from dlworkflow.cli.cluster import cluster_words
+from dlworkflow.cli.expected_time import WORTH_SAYING, duration
 from dlworkflow.cli.options import say
 from dlworkflow.files.numbers import loss, percent
 from dlworkflow.files.text import shell_command
@@ -12,6 +15,7 @@ from dlworkflow.registry.user_code import named_files
 if TYPE_CHECKING:
     from dlworkflow.config import SweepSettings
     from dlworkflow.runs import Summary
+    from dlworkflow.training.sweep.cluster import Cluster
     from dlworkflow.training.sweep.folder import Plan, Point, Sweep
     from dlworkflow.training.sweep.queue import Stop
 
@@ -27,9 +31,10 @@ class SweepLines:
 
     command, heading = "sweep", "sweep"
 
-    def __init__(self, found: Sweep, settings: SweepSettings, resumed: bool) -> None:
-        self._sweep, self._settings, self._resumed = found, settings, resumed
+    def __init__(self, found: Sweep, settings: SweepSettings, resumed: bool, cluster: Cluster | None = None) -> None:
+        self._sweep, self._settings, self._resumed, self._cluster = found, settings, resumed, cluster
         self._total, self._ended = 0, 0
+        self._began, self._before = 0.0, 0
 
     def run(self, *, retry_failed: bool) -> tuple[Plan, Stop]:
         """Train what is left of the sweep, see `run_sweep`."""
@@ -37,7 +42,12 @@ class SweepLines:
 
         try:
             return run_sweep(
-                self._sweep, self._settings, retry_failed=retry_failed, on_start=self.start, on_end=self.ended
+                self._sweep,
+                self._settings,
+                cluster=self._cluster,
+                retry_failed=retry_failed,
+                on_start=self.start,
+                on_end=self.ended,
             )
         except (KeyboardInterrupt, SystemExit):
             say(f"stopped; resume with: {self.to_resume()}")
@@ -52,12 +62,15 @@ class SweepLines:
     def to_resume(self, *more: str) -> str:
         """Return the command that resumes the sweep."""
         code = [word for file in named_files() for word in ("--code", file)]
-        return shell_command(["dlw", self.command, "--resume", str(self._sweep.path), *more, *code])
+        return shell_command(
+            ["dlw", self.command, "--resume", str(self._sweep.path), *more, *cluster_words(self._cluster), *code]
+        )
 
     def start(self, plan: Plan, jobs: int) -> None:
         """Print what is trained."""
         self._total = max(len(plan.points), (self._settings.random or 0) * self._settings.seeds * self._searches())
-        self._ended = len(plan.points) - len(plan.waiting())
+        self._ended = self._before = len(plan.points) - len(plan.waiting())
+        self._began = time.monotonic()
         done = f", {self._ended} of them done" if self._resumed else ""
         what = counted(self._total, self._settings.seeds)
         say(f"{self.heading:<8}{self._sweep.path}: {what}{done}, {jobs} at once")
@@ -66,7 +79,13 @@ class SweepLines:
         """Print the outcome of a run."""
         self._ended += 1
         place = f"{self._ended:>{len(str(self._total))}}/{self._total}"
-        say(f"{place}  {self._called(point, plan)}: {self._outcome(point)}")
+        say(f"{place}  {self._called(point, plan)}: {self._outcome(point)}{self._left()}")
+
+    def _left(self) -> str:
+        """Return how long the runs that are left will take, as those of this call did; empty for a few seconds."""
+        each = (time.monotonic() - self._began) / (self._ended - self._before)
+        seconds = each * (self._total - self._ended)
+        return f", about {duration(seconds)} left" if seconds >= WORTH_SAYING else ""
 
     def _called(self, point: Point, _: Plan) -> str:
         values = " ".join(f"{key}={_text(value)}" for key, value in point.values.items())

@@ -17,9 +17,11 @@ import torch
 from dlworkflow.config import Layer, SweepSettings, build_sweep_settings
 from dlworkflow.engine.device import available_cores, choose_device
 from dlworkflow.engine.signals import Halt
-from dlworkflow.errors import ConfigError, DlwError, RunError
+from dlworkflow.errors import ConfigError, DlwError
 from dlworkflow.training.job import prepare
-from dlworkflow.training.sweep.folder import FAILED, FINISHED, INTERRUPTED, PRUNED, WAITING, Plan, Point, Sweep
+from dlworkflow.training.sweep.cluster import Cluster
+from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Plan, Point, Sweep
+from dlworkflow.training.sweep.parcel import left_parcels, take_stock
 from dlworkflow.training.sweep.plan import config_of
 from dlworkflow.training.sweep.pool import Pool
 from dlworkflow.training.sweep.queue import Listed, Source, Stop, SweepProgress, Work
@@ -35,6 +37,7 @@ def run_sweep(
     sweep: Sweep,
     settings: SweepSettings | None = None,
     *,
+    cluster: Cluster | None = None,
     retry_failed: bool = False,
     on_start: Callable[[Plan, int], object] | None = None,
     on_end: Callable[[Point, Plan], object] | None = None,
@@ -43,15 +46,26 @@ def run_sweep(
 
     `settings` are those of this call, by default the sweep's own. `on_start` gets the number of processes that train,
     `on_end` every run that ends. After Ctrl-C or SIGTERM every run is written, then KeyboardInterrupt or
-    SystemExit(143) is raised. Raises RunError when another process runs the sweep.
+    SystemExit(143) is raised. With a `cluster` its workers train. Raises RunError when another process runs the sweep,
+    and where the cluster does not answer.
     """
     with sweep.locked():
         plan = sweep.read()
         settings = settings or build_sweep_settings(Layer({"sweep": plan.sweep}))
-        _take_stock(sweep, plan, retry_failed=retry_failed)
+        for failed in plan.points:
+            if retry_failed and failed.status == FAILED:
+                failed.status, failed.run, failed.reason = WAITING, None, None
+        for parcel in left_parcels(sweep):
+            for point in parcel.adopt():
+                plan.points[point.number - 1] = point
+        take_stock(sweep, plan)
         source, tasks = _source(sweep, plan, settings)
-        jobs = choose_jobs(settings.jobs, tasks, plan)
         progress = SweepProgress(sweep, plan, source, settings.max_runs, on_end=on_end)
+        if cluster is not None:
+            jobs, train = cluster.connect(plan, settings.jobs), cluster.run
+        else:
+            jobs = choose_jobs(settings.jobs, tasks, plan)
+            train = _run_here if jobs == 1 else Pool(progress, jobs).run
         if settings.max_minutes is not None:
             progress.deadline = time.monotonic() + 60 * settings.max_minutes
         plan.status = "running"
@@ -61,7 +75,7 @@ def run_sweep(
         if on_start is not None:
             on_start(plan, jobs)
         try:
-            (_run_here if jobs == 1 else Pool(progress, jobs).run)(progress)
+            train(progress)
         finally:
             done = not plan.waiting() and not progress.stop
             plan.status = "finished" if done else INTERRUPTED
@@ -98,22 +112,6 @@ def _free_bytes() -> int:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     return available_cores() * WORKER_BYTES
-
-
-def _take_stock(sweep: Sweep, plan: Plan, *, retry_failed: bool) -> None:
-    """Update the plan from the run folders: the process that wrote it last may have been killed."""
-    for failed in plan.points:
-        if retry_failed and failed.status == FAILED:
-            failed.status, failed.run, failed.reason = WAITING, None, None
-    by_number: dict[int, Point] = {point.number: point for point in plan.waiting()}
-    for run in sweep.runs():
-        with suppress(RunError):  # a damaged run is no run of any point: the point is trained anew
-            summary = run.summary()
-            point: Point | None = by_number.get((summary.sweep or {}).get("point", 0))
-            if point is not None and summary.status != FAILED:
-                point.run = run.name
-                if summary.status in (FINISHED, PRUNED):
-                    point.status = summary.status
 
 
 def _source(sweep: Sweep, plan: Plan, settings: SweepSettings) -> tuple[Source, int]:

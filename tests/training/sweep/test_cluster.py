@@ -1,0 +1,341 @@
+"""Sweeps on a real Dask cluster of this machine: a scheduler and two workers, each a process."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import dlworkflow
+from dlworkflow.config import Layer, build_sweep_settings, from_overrides
+from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.training.sweep import worker
+from dlworkflow.training.sweep.cluster import Cluster
+from dlworkflow.training.sweep.folder import INTERRUPTED, Point, Sweep
+from dlworkflow.training.sweep.folds import plan_folds
+from dlworkflow.training.sweep.parcel import Parcel, left_parcels, pack, unpack
+from dlworkflow.training.sweep.plan import plan_sweep
+from dlworkflow.training.sweep.queue import Work
+from dlworkflow.training.sweep.running import run_sweep
+
+SOURCE = Path(dlworkflow.__file__).parent
+HIDDEN = "from dlworkflow.training.sweep import worker\nworker.sees = lambda folder, token: False\n"
+DIES = """
+import os, signal
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features, n_outputs):
+        super().__init__()
+        if os.getenv("DLW_DIES"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.layer = nn.Linear(in_features, n_outputs)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+
+class LoopbackCluster:
+    """A scheduler and its workers, to be killed and started again."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.processes = []
+        self.log = (folder / "dask.log").open("wb")
+
+    def start_scheduler(self):
+        return self._start("dask_scheduler", "--host", "127.0.0.1", "--port", str(self.port))
+
+    def start_worker(self, *more):
+        options = ("--nthreads", "1", "--no-nanny", "--local-directory", str(self.folder), *more)
+        return self._start("dask_worker", self.address, *options)
+
+    def start(self, *more):
+        self.start_scheduler()
+        return [self.start_worker(*more) for _ in range(2)]
+
+    def wait_for_workers(self, n=2):
+        from distributed import Client
+
+        with Client(self.address, timeout=30, set_as_default=False) as client:
+            client.wait_for_workers(n, timeout=60)
+
+    def _start(self, what, *options):
+        command = [sys.executable, "-m", f"distributed.cli.{what}", *options, "--no-dashboard"]
+        process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        self.processes.append(process)
+        return process
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def loopback(tmp_path_factory):
+    with ExitStack() as ending:
+        cluster = LoopbackCluster(tmp_path_factory.mktemp("cluster"))
+        ending.callback(cluster.end)
+        yield cluster
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Return a function that makes a sweep of so many seeds."""
+
+    def make(*settings, name="s", sweep=None, folder="runs"):
+        plan, _ = plan_sweep([from_overrides(settings), Layer({"sweep": sweep or {"seeds": 2}})])
+        return Sweep.create(tmp_path / folder, name, plan)
+
+    return make
+
+
+DIGITS = ("model=tinyvgg", "data=digits", "recipe=notes", "epochs=2")
+LONG = ("model=tinyvgg", "data=digits", "recipe=notes", "epochs=20")
+
+
+def epochs_of(sweep):
+    """Return what each run's history says, by point and apart from seconds."""
+    found = {}
+    for run in sweep.runs():
+        with (run.path / "history.csv").open() as file:
+            rows = [{key: cell for key, cell in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+        found[run.summary().sweep["point"]] = rows
+    return found
+
+
+def once_it_trains(loopback, sweep, action):
+    """Do something, in a thread, once two runs have three epochs each, here or on a worker."""
+
+    def wait():
+        while True:
+            files = [file for folder in (loopback.folder, sweep.path) for file in folder.rglob("history.csv")]
+            if len(files) == 2 and all(file.read_text().count("\n") > 3 for file in files):
+                break
+            time.sleep(0.05)
+        action()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def statuses(sweep):
+    return [point.status for point in sweep.read().points]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preload", ["", HIDDEN], ids=["shared folder", "sent back"])
+def test_runs_of_a_cluster_are_those_of_one_machine(loopback, made, preload):
+    hide = loopback.folder / "hide.py"
+    hide.write_text(preload)
+    loopback.start("--preload", str(hide))
+    loopback.wait_for_workers()
+    here, there = made(*DIGITS, folder="here"), made(*DIGITS, folder="there")
+    run_sweep(here, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+
+    run_sweep(there, cluster=Cluster(loopback.address))
+
+    assert epochs_of(there) == epochs_of(here)
+
+
+@pytest.mark.slow
+def test_a_search_on_a_cluster_prunes_and_makes_as_many_runs_as_asked_for(loopback, made):
+    loopback.start()
+    loopback.wait_for_workers()
+    search = {"grid": {"optimizer.lr": "1e-4..1"}, "random": 4, "sampler": "tpe"}
+    sweep = made("model=circles_v2", "epochs=30", sweep=search)
+
+    run_sweep(sweep, cluster=Cluster(loopback.address))
+
+    assert len(statuses(sweep)) == len(sweep.runs()) == 4
+
+
+@pytest.mark.slow
+def test_a_stack_of_models_trains_on_one_worker(loopback, made):
+    loopback.start()
+    loopback.wait_for_workers()
+    sweep = made("model=circles_v2", "epochs=10", sweep={"seeds": 12})
+
+    run_sweep(sweep, cluster=Cluster(loopback.address))
+
+    assert {run.summary().to_data().get("vectorized") for run in sweep.runs()} <= {10, 2, 12, 6}
+
+
+@pytest.mark.slow
+def test_workers_without_the_resources_are_named_at_once(loopback, made):
+    loopback.start()
+    loopback.wait_for_workers()
+
+    with pytest.raises(ConfigError, match=r"no worker of .* offers GPU=1; start workers with: dask worker tcp"):
+        Cluster(loopback.address, gpu=True).connect(made(*DIGITS).read())
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("preload", ["", HIDDEN], ids=["shared folder", "sent back"])
+def test_a_run_whose_worker_is_killed_ends_on_another_to_the_bit(loopback, made, preload):
+    hide = loopback.folder / "hide.py"
+    hide.write_text(preload)
+    victim, _ = loopback.start("--preload", str(hide))
+    loopback.wait_for_workers()
+    here, there = made(*LONG, folder="here"), made(*LONG, folder="there")
+    run_sweep(here, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    killing = once_it_trains(loopback, there, victim.kill)
+
+    run_sweep(there, cluster=Cluster(loopback.address))
+    killing.join()
+
+    assert epochs_of(there) == epochs_of(here)
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_is_killed_and_started_again_repeats_nothing(loopback, made):
+    notes = []
+    loopback.start()
+    loopback.wait_for_workers()
+    here, there = made(*LONG, folder="here"), made(*LONG, folder="there")
+    run_sweep(here, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+
+    def restart():
+        loopback.processes[0].kill()
+        time.sleep(3)
+        loopback.start()
+
+    killing = once_it_trains(loopback, there, restart)
+
+    run_sweep(there, cluster=Cluster(loopback.address, on_note=notes.append))
+    killing.join()
+
+    assert (epochs_of(there), len(there.runs())) == (epochs_of(here), 2)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("preload", ["", HIDDEN], ids=["shared folder", "sent back"])
+def test_ctrl_c_leaves_a_sweep_that_resumes_to_the_bit(loopback, made, preload):
+    hide = loopback.folder / "hide.py"
+    hide.write_text(preload)
+    loopback.start("--preload", str(hide))
+    loopback.wait_for_workers()
+    here, there = made(*LONG, folder="here"), made(*LONG, folder="there")
+    run_sweep(here, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    once_it_trains(loopback, there, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(there, cluster=Cluster(loopback.address))
+    stopped = statuses(there)
+    run_sweep(there, cluster=Cluster(loopback.address))
+
+    assert (stopped, epochs_of(there)) == ([INTERRUPTED] * 2, epochs_of(here))
+
+
+@pytest.mark.faults
+def test_a_training_that_is_killed_is_a_row_with_its_reason(loopback, made, tmp_path):
+    (tmp_path / "killer.py").write_text(DIES)
+    os.environ["DLW_DIES"] = "1"
+    try:
+        loopback.start()
+        loopback.wait_for_workers()
+    finally:
+        del os.environ["DLW_DIES"]
+    sweep = made(f"model={tmp_path / 'killer.py'}:Net", "data=circles", "epochs=2")
+
+    run_sweep(sweep, cluster=Cluster(loopback.address))
+
+    assert {point.reason for point in sweep.read().points} == {
+        "its process was killed by SIGKILL; out of memory? try a higher --task-cores"
+    }
+
+
+@pytest.mark.slow
+def test_folds_on_a_cluster_are_those_of_one_machine(loopback, tmp_path):
+    loopback.start()
+    loopback.wait_for_workers()
+    layers = [from_overrides(DIGITS)]
+    here, there = (Sweep.create(tmp_path, name, plan_folds(layers, folds=2)[0]) for name in ("here", "there"))
+    run_sweep(here, build_sweep_settings(Layer({"sweep": {"jobs": 1}})))
+
+    run_sweep(there, cluster=Cluster(loopback.address))
+
+    assert epochs_of(there) == epochs_of(here)
+
+
+def test_dask_is_imported_only_for_a_cluster():
+    pattern = re.compile(r"^\s*(import|from) (distributed|dask)\b", re.MULTILINE)
+    found = [path.stem for path in SOURCE.rglob("*.py") if pattern.search(path.read_text(encoding="utf-8"))]
+
+    assert sorted(found) == ["cluster", "worker"]
+
+
+def test_what_is_no_address_is_named():
+    with pytest.raises(ConfigError, match="'nowhere' is no address of a scheduler and no file; give tcp://HOST:8786"):
+        Cluster("nowhere")
+
+
+def test_a_task_takes_cores_or_a_gpu():
+    with pytest.raises(ConfigError, match="contradicts"):
+        Cluster("tcp://127.0.0.1:1", cores=2, gpu=True)
+
+
+def test_other_versions_are_named_with_ours():
+    assert worker.other_versions({"torch": "2.7", "Python": "3.11"}, {"torch": "2.6", "Python": "3.11"}) == (
+        "torch 2.6 (here 2.7)"
+    )
+
+
+def test_a_worker_without_dlworkflow_is_named_with_what_to_install():
+    with pytest.raises(RunError, match="worker tcp://a has no dlworkflow; there: pip install"):
+        worker.check_seen({"tcp://a": ModuleNotFoundError(name="dlworkflow")})
+
+
+def test_a_task_that_was_left_behind_is_found_with_its_runs(made):
+    sweep = made("model=circles_v2", "epochs=1")
+    plan = sweep.read()
+    plan.points[0].run = "s-001-001"
+    (sweep.path / "s-001-001").mkdir()
+    Parcel.make(sweep, plan, Work(plan.points[:1]), "token")
+
+    points = [point for parcel in left_parcels(sweep) for point in parcel.adopt()]
+
+    assert (points, [path.name for path in sweep.path.glob("s-*")]) == (
+        [Point(1, {}, 42, run="s-001-001")],
+        ["s-001-001"],
+    )
+
+
+def test_a_run_from_a_worker_gets_the_next_free_name(made):
+    sweep = made("model=circles_v2", "epochs=1")
+    plan = sweep.read()
+    parcel = Parcel.make(sweep, plan, Work(plan.points[1:]), "token")
+    for folder in (sweep.path, parcel.small.path):
+        (folder / "s-001-001").mkdir()
+    small = parcel.small.read()
+    small.points[0].run = "s-001-001"
+    parcel.small.write(small)
+
+    assert parcel.adopt()[0].run == "s-001-002"
+
+
+def test_an_archive_holds_all_files_of_a_folder(tmp_path):
+    (tmp_path / "a" / "plots").mkdir(parents=True)
+    (tmp_path / "a" / "plots" / "x.png").write_bytes(b"x")
+
+    unpack(pack(tmp_path / "a"), tmp_path / "b")
+
+    assert (tmp_path / "b" / "plots" / "x.png").read_bytes() == b"x"
