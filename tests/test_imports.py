@@ -18,6 +18,7 @@ SETTINGS = (
     "data={sampler: balanced, shuffle: true, batch_size: 50, val_fraction: 0.2}",
 )
 COMMANDS = {  # in this order, in one process: what a later one loads is not held against an earlier one
+    "print": ["train", "circles_v2", "--print-config"],
     "line": ["train", "line", "--epochs", "2"],
     "scheduled": ["train", "line", "--epochs", "3", "--schedule", "cosine", "--set", "schedule.warmup_epochs=1"],
     "images": ["train", "tinyvgg", "--data", "pets", "--recipe", "notes", "--epochs", "1"],
@@ -73,6 +74,10 @@ def loaded(tmp_path_factory):
     return json.loads(answer.stdout.splitlines()[-1])
 
 
+def test_printing_settings_loads_no_package_of_their_data(loaded):
+    assert loaded["print"] == []
+
+
 def test_training_on_a_line_loads_torch_alone(loaded):
     assert loaded["line"] == []
 
@@ -117,6 +122,7 @@ print("matplotlib.pyplot" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_packages_that_load_pyplot_leave_the_decision_on_the_courses_figures_to_the_script():
     found = subprocess.run(
         [sys.executable, "-c", PACKAGES_THAT_DRAW], capture_output=True, text=True, check=True

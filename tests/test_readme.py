@@ -114,7 +114,10 @@ for script in json.loads(sys.argv[1]):
     printed.append(output.getvalue())
 print(json.dumps(printed))
 """
-SLOW = ("1-2.md", "1-3.md", "1-4.md", "1-5.md", "1-6.md", "export.md", "report.md", "tasks.md")
+SLOW = (
+    *("1-2.md", "1-3.md", "1-4.md", "1-5.md", "1-6.md", "export.md", "own-code.md", "prediction.md", "report.md"),
+    *("start.md", "tables.md", "tasks.md"),
+)
 """Pages whose scripts train, convert or draw much."""
 NEEDS = {"1-5.md": "fashion_mnist", "1-6.md": "photos", "mistakes.md": "photos"}
 
@@ -348,7 +351,7 @@ def call_in(folder, given):
 
 TRAINED = [given for given in DLW if given.values[0][0] == "train" and not {"--resume", "last"} & set(given.values[0])]
 FILED = [
-    given
+    pytest.param(*given.values, marks=[pytest.mark.slow] if "--folds" in given.values[0] else [], id=given.id)
     for given in DLW
     if given.values[0][0] in ("train", "predict", "summary", "data")
     and re.search(r"food|(labels|tags|values|table)\.csv|photo|\.tar", given.id)

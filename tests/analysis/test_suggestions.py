@@ -162,7 +162,7 @@ def test_every_printed_command_for_shards_is_accepted(pet_shards, in_tmp):
     assert {command: fault for command in commands if (fault := refused(command))} == {}
 
 
-@pytest.mark.parametrize("model", ["circles_v2", "tinyvgg"])
+@pytest.mark.parametrize("model", ["circles_v2", pytest.param("tinyvgg", marks=pytest.mark.slow)])
 def test_every_printed_command_trains_as_it_is_printed(model, food, in_tmp):
     found = of_all(small_summary(model, food))
     commands = [c for c in found if c.startswith("dlw train") and "--weights" not in c and "efficientnet" not in c]

@@ -198,6 +198,7 @@ def test_a_run_is_made_of_toys_of_another_package(install, dlw, in_tmp):
     assert resumed.code == 0, resumed.err
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_finds_another_package(install, start_dlw):
     install(TOYS_TO_TRAIN, **TOY_GROUPS)
     process = start_dlw("train", "toy", "--data", "ramp", "--epochs", "1")

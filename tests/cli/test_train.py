@@ -119,6 +119,7 @@ def test_the_flag_for_the_runs_folder_beats_the_environment(dlw, in_tmp, monkeyp
     assert [path.name for path in in_tmp.iterdir()] == ["here"]
 
 
+@pytest.mark.slow
 def test_two_runs_started_at_once_get_two_numbers(start_dlw, in_tmp):
     processes = [start_dlw(*LINE) for _ in range(2)]
     for process in processes:
@@ -244,20 +245,6 @@ def test_print_config_needs_no_data(dlw, in_tmp):
     answer = dlw("train", "tinyvgg", "--data", "pizza_steak_sushi", "--data-dir", "nowhere", "--print-config")
 
     assert (answer.code, answer.err) == (0, "")
-
-
-def test_print_config_imports_no_data_package(in_tmp):
-    code = (
-        "import sys\n"
-        "from dlworkflow.cli.app import main\n"
-        "try:\n"
-        "    main(['train', 'circles_v2', '--print-config'])\n"
-        "except SystemExit:\n"
-        "    heavy = [name for name in ('sklearn', 'torchvision', 'matplotlib') if name in sys.modules]\n"
-        "    print(*heavy, file=sys.stderr)\n"
-    )
-
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr == "\n"
 
 
 def test_a_dry_run_leaves_nothing_behind(dlw, in_tmp):
@@ -627,6 +614,7 @@ def test_data_of_another_task_than_the_model_is_said_in_the_words_of_the_user(dl
     assert "digits" in line
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_gone_does_not_leave_a_run_that_says_running(in_tmp):
     read, write = os.pipe()
     os.close(read)

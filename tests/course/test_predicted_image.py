@@ -216,6 +216,7 @@ def test_empty_axes_of_pyplots_are_drawn_on_as_in_the_notes(path, monkeypatch):
 
 
 @pytest.mark.usefixtures("chinese_font")
+@pytest.mark.slow
 def test_chinese_names_on_the_users_axes_have_their_glyphs(path, tmp_path):
     code = f"""
 import warnings

@@ -51,7 +51,7 @@ def test_the_channels_of_a_pil_image_are_the_last_and_those_of_a_small_tensor_th
 
 @pytest.mark.parametrize("value", [np.float64(0.5), np.uint8(128)])
 def test_no_more_pixels_are_held_than_a_figure_shows(value):
-    figure = draw_grid([np.full((3000, 2000), value), np.full((3000, 2000, 3), value)], ["a", "b"])
+    figure = draw_grid([np.full((1500, 1000), value), np.full((1500, 1000, 3), value)], ["a", "b"])
 
     shown = [image.get_array() for axis in figure.axes for image in axis.images]
     assert [array.shape[:2] for array in shown] == [(1000, 667), (1000, 667)]

@@ -363,6 +363,7 @@ def wait_for_epoch(process, number=3):
             return
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_process_with_its_code_and_the_command_that_resumes(
     tmp_path,
 ):  # Ctrl-C: tests/cli/test_train.py
@@ -380,6 +381,7 @@ def test_sigterm_ends_the_process_with_its_code_and_the_command_that_resumes(
     assert torch.load(run.state_path, weights_only=True)["epochs_done"] == len(run.history()) >= 3
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_run_that_resumes_to_the_same_bits(tmp_path):
     pairs = ("data.batch_size=400", "data.shuffle=true")
     run_training(settings("circles_v2", *pairs, epochs=1000), runs_dir=tmp_path / "runs")

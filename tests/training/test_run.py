@@ -108,6 +108,7 @@ def test_the_written_settings_repeat_the_run(tmp_path):
 
 
 @pytest.mark.usefixtures("on_cpu")
+@pytest.mark.slow
 def test_workers_change_nothing_for_data_without_augmentation(tmp_path):
     first, second = quick(tmp_path, "tinyvgg"), quick(tmp_path, "tinyvgg", "data.num_workers=2")
 

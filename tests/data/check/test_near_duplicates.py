@@ -56,10 +56,10 @@ def test_pictures_without_a_look_are_like_no_other():
 
 
 @pytest.mark.parametrize("bits", [128, 20], ids=["all differ", "many are alike"])
-def test_a_hundred_thousand_looks_are_grouped_in_reasonable_time(bits):
+def test_fifty_thousand_looks_are_grouped_in_reasonable_time(bits):
     chance = random.Random(0)
-    looks = [f"{chance.getrandbits(bits):032x}" for _ in range(100_000)]
+    looks = [f"{chance.getrandbits(bits):032x}" for _ in range(50_000)]
     started = time.monotonic()
     alike(looks)
 
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 10

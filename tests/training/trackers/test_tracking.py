@@ -156,6 +156,7 @@ def test_epochs_that_a_kill_takes_back_are_reported_once(tmp_path, notes, monkey
     assert notes.epochs() == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_the_time_of_a_slow_tracker_is_no_training_time(tmp_path, notes, monkeypatch):
     monkeypatch.setattr(notes, "log_epochs", lambda *_: time.sleep(0.6))
     monkeypatch.setattr(notes, "start", lambda *_: time.sleep(0.6))
