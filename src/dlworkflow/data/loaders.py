@@ -38,6 +38,7 @@ _CHUNK_BYTES = 8 * 2**20
 class BatchLoader:
     """Batches of a data set that answers for many samples at once, without worker processes.
 
+    The order of an epoch is copied once to the `device` of the samples, if any: with each batch that would wait for it.
     Draws from the generators what `DataLoader(dataset, batch_size, shuffle=shuffle, generator=generator)` draws.
     """
 
@@ -47,6 +48,7 @@ class BatchLoader:
     generator: torch.Generator | None
     pinned: bool = False
     weights: Tensor | None = None
+    device: torch.device | None = None
 
     def __len__(self) -> int:
         return -(-len(self.dataset) // self.batch_size)
@@ -59,6 +61,8 @@ class BatchLoader:
             for indices in order.split(self.batch_size):
                 yield self._copied_soon(self.dataset.batch(indices.tolist()))
             return
+        if self.device is not None:
+            order = order.to(self.device, non_blocking=True)
         n_batches = max(1, _CHUNK_BYTES // (n_bytes * self.batch_size))
         for indices in order.split(n_batches * self.batch_size):
             X, y = self._copied_soon(self.dataset.batch(indices))
@@ -160,9 +164,9 @@ def make_loader(
         return [whole.batch(range(size))]
     batch_size = size if batch_size == "full" else batch_size
     if whole is not None and not num_workers:
-        if device is not None and device.type != "cpu":
-            whole = on_device(whole, device, free_memory(device))
-        loader = BatchLoader(whole, batch_size, shuffle=shuffle, generator=generator, pinned=pinned, weights=weights)
+        moved = on_device(whole, device, free_memory(device)) if device is not None and device.type != "cpu" else whole
+        there = None if moved is whole else device
+        loader = BatchLoader(moved, batch_size, shuffle, generator, pinned=pinned, weights=weights, device=there)
         return _NotEmpty(loader) if skips(dataset) else loader
     served = WorkerLoader(
         _BatchView(whole) if whole is not None else dataset,

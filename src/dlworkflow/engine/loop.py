@@ -205,7 +205,7 @@ def evaluate(
     one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging)
     kept: list[Batch] = []
     scores, _ = one.test(batches, kept.append)
-    logits, y = (torch.cat(parts) for parts in zip(*kept, strict=True))
+    logits, y = (torch.cat(parts).cpu() for parts in zip(*kept, strict=True))
     return Evaluation(scores.loss, scores.acc, logits, y)
 
 
@@ -219,7 +219,8 @@ def train_epochs(
 ) -> Iterator[Epoch]:
     """Yield an epoch for each of `numbers`: train on the split "train" of `batches`, evaluate on "test" and "val".
 
-    `observer` returns, for a split that is evaluated, what is called with the raw scores and labels of each batch.
+    `observer` returns, for a split that is evaluated, what is called with the raw scores and labels of each batch,
+    on their device.
 
     The next epoch begins when the caller asks for it: what it does in between is part of no epoch. `tested` may be
     of another model than `trained`, such as the average of its weights. Epoch 0 is evaluated and not trained.
@@ -282,7 +283,7 @@ class Pass:
     def test(
         self, batches: Iterable[Batch], on_batch: Callable[[Batch], object] | None = None
     ) -> tuple[Scores, Scores]:
-        """Return the scores, and those over samples; `on_batch` gets each batch's raw scores and labels on the CPU."""
+        """Return the scores, and those over samples; `on_batch` gets each batch's raw scores and labels."""
         model, loss_fn, device, task = self.model, self.loss_fn, self.device, self.task
         total = self._total()
         model.eval()
@@ -294,7 +295,7 @@ class Pass:
                 logits = task.align(model(X), y)
                 total.add(loss_fn(logits, y), logits, y)
                 if on_batch is not None:
-                    on_batch((logits.cpu(), y.cpu()))
+                    on_batch((logits, y))
             return total.scores(), total.over_samples
 
     def _total(self) -> Total:
