@@ -24,6 +24,7 @@ from dlworkflow.training.assembly import assemble, new_state
 from dlworkflow.training.job import prepare
 from dlworkflow.training.settings import resolve_config
 
+pytestmark = pytest.mark.slow  # for tensors without numbers torch loads its compiler: 4 s
 META = torch.device("meta")
 ANSWERS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__")
 FEW = ("data.limit=200", "data.batch_size=50", "data.val_fraction=0.25", "epochs=2")
@@ -90,11 +91,8 @@ WAYS = {
     "adamw": ["model=blobs", "optimizer=adamw"],
 }
 
-SLOW = dict.fromkeys(("images", "mixed", "averaged", "accumulated and clipped"), [pytest.mark.slow])
-"""Of tensors without numbers, torch computes these by code that loads its compiler."""
 
-
-@pytest.mark.parametrize("pairs", [pytest.param(way, id=name, marks=SLOW.get(name, [])) for name, way in WAYS.items()])
+@pytest.mark.parametrize("pairs", WAYS.values(), ids=WAYS)
 def test_nothing_waits_for_the_device_within_an_epoch_and_each_batch_is_copied_once(pairs):
     device = Accelerator()
     n_batches = train(device, *pairs)
