@@ -25,7 +25,7 @@ from dlworkflow.training.sweep.folder import INTERRUPTED, Point, Sweep
 from dlworkflow.training.sweep.folds import plan_folds
 from dlworkflow.training.sweep.parcel import Parcel, left_parcels, pack, unpack
 from dlworkflow.training.sweep.plan import plan_sweep
-from dlworkflow.training.sweep.queue import Work
+from dlworkflow.training.sweep.queue import Listed, SweepProgress, Work
 from dlworkflow.training.sweep.running import run_sweep
 
 SOURCE = Path(dlworkflow.__file__).parent
@@ -70,7 +70,8 @@ class LoopbackCluster:
         return [self.start_worker(*more) for _ in range(2)]
 
     def wait_for_workers(self, n=2):
-        from distributed import Client
+
+        from distributed import Client  # takes a second: not for the quick tests
 
         with Client(self.address, timeout=30, set_as_default=False) as client:
             client.wait_for_workers(n, timeout=60)
@@ -339,3 +340,40 @@ def test_an_archive_holds_all_files_of_a_folder(tmp_path):
     unpack(pack(tmp_path / "a"), tmp_path / "b")
 
     assert (tmp_path / "b" / "plots" / "x.png").read_bytes() == b"x"
+
+
+def test_a_run_on_other_data_than_the_first_is_noticed(made):
+    sweep = made("model=circles_v2", "epochs=1")
+    plan, _ = run_sweep(sweep, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    other = sweep.run(plan.points[1].run)
+    other.add_fingerprints(dict.fromkeys(other.data_fingerprints(), "0" * 64))
+    cluster = Cluster("tcp://127.0.0.1:1")
+    cluster._progress = SweepProgress(sweep, plan, Listed([]))
+
+    assert "its data differs from that of s-001-001" in cluster._other_data(plan.points[1])
+
+
+@pytest.mark.slow
+def test_weights_of_100_megabytes_come_back(loopback, tmp_path):
+    from distributed import Client
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "best.pth").write_bytes(os.urandom(100_000_000))
+    loopback.start()
+    loopback.wait_for_workers()
+
+    with Client(loopback.address, timeout=30, set_as_default=False) as client:
+        there = client.scatter(pack(tmp_path / "here"))
+        back = client.submit(bytes, there).result(timeout=60)
+    unpack(back, tmp_path / "back")
+
+    assert (tmp_path / "back" / "best.pth").read_bytes() == (tmp_path / "here" / "best.pth").read_bytes()
+
+
+def test_a_task_that_is_still_trained_is_left_where_it_is(made):
+    sweep = made("model=circles_v2", "epochs=1")
+    plan, _ = run_sweep(sweep, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    parcel = Parcel.make(sweep, plan, Work(plan.points[:1]), "token")
+
+    with parcel.small.runs()[0].locked(), pytest.raises(RunError, match=r"still trains s-001-001 .* resume then"):
+        left_parcels(sweep)

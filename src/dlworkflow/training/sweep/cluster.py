@@ -126,7 +126,8 @@ class Cluster:
                     request.raise_as_asked()
         finally:
             for sent in self._busy:
-                self._keep(sent)
+                if not sent.parcel.is_being_trained:  # else the next call of the sweep finds it
+                    self._keep(sent)
             self.close()
         if self._failure is not None:
             raise self._failure
@@ -320,7 +321,8 @@ class Cluster:
     def _connected(self, seconds: float) -> Any:
         from distributed import Client
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        for name in ("distributed", "distributed.client"):  # Dask's configuration gives each a level
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         place: dict[str, Any] = {"scheduler_file": str(self._file)} if self._file else {"address": self.address}
         try:
             return Client(**place, timeout=seconds, set_as_default=False, name="dlw")

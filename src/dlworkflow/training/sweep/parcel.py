@@ -49,6 +49,11 @@ class Parcel:
         """Whether there is something to resume."""
         return bool(self.small.runs())
 
+    @property
+    def is_being_trained(self) -> bool:
+        """Whether a process still trains one of its runs."""
+        return any(run.is_being_trained() for run in self.small.runs())
+
     def adopt(self) -> list[Point]:
         """Move the runs into the whole sweep, remove the folder, and return the points with their outcome."""
         plan = self.small.read()
@@ -75,7 +80,7 @@ def left_parcels(whole: Sweep) -> list[Parcel]:
     """
     found = [Parcel(whole, Sweep(path.parent)) for path in sorted(whole.path.glob(f"{_TASKS}/*/*/sweep.json"))]
     for parcel in found:
-        if any(run.is_being_trained() for run in parcel.small.runs()):
+        if parcel.is_being_trained:
             raise RunError(
                 f"a worker of the cluster still trains {parcel.small.runs()[0].name} for a sweep that has ended; "
                 "it stops within two minutes, resume then"
