@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -109,7 +109,7 @@ def made(tmp_path):
 
 
 DIGITS = ("model=tinyvgg", "data=digits", "recipe=notes", "epochs=2")
-LONG = ("model=tinyvgg", "data=digits", "recipe=notes", "epochs=20")
+LONG = ("model=tinyvgg", "data=digits", "recipe=notes", "epochs=12")
 
 
 def epochs_of(sweep):
@@ -125,11 +125,14 @@ def epochs_of(sweep):
 def once_it_trains(loopback, sweep, action):
     """Do something, in a thread, once two runs have three epochs each, here or on a worker."""
 
-    def wait():
-        while True:
+    def is_time():
+        with suppress(FileNotFoundError):  # Dask removes folders meanwhile
             files = [file for folder in (loopback.folder, sweep.path) for file in folder.rglob("history.csv")]
-            if len(files) == 2 and all(file.read_text().count("\n") > 3 for file in files):
-                break
+            return len(files) == 2 and all(file.read_text().count("\n") > 3 for file in files)
+        return False
+
+    def wait():
+        while not is_time():
             time.sleep(0.05)
         action()
 
