@@ -155,6 +155,7 @@ REGISTRY: Registry[Loader] = Registry(
         "arms": "Number of arms of the spiral, each a class.",
         "split": "Split: balanced (47 classes), letters (26), digits, mnist (10), bymerge (47) or byclass (62).",
         "transform": "Augmentation: a name of `dlw list augmentations`, or a list of them [default: none].",
+        "fast_augment": "Augment whole batches at once: faster, with other random draws: true or false.",
         "channels": "Channels of the images: 1 (grey) or 3 (colour).",
         "path": "Folder, CSV file or shards, as given with --data.",
         "path_column": "Column of the CSV file with the paths of images [default: path, or the only one with images].",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlworkflow.data import protocol
 from dlworkflow.data.described import Described
+from dlworkflow.data.images.augmentations import not_fast
 from dlworkflow.data.partition import random_split
 from dlworkflow.data.partition import stratified_split as stratified_split
 from dlworkflow.data.strata import split_samples
@@ -88,6 +89,8 @@ class Splits(Shown):
         The task is multiclass unless they name another.
         """
         more = {"task": "multiclass", **more, "in_shape": (channels, *pipeline.size), "classes": tuple(classes)}
+        if pipeline.fast_augment:
+            more["notes"] = (*more.get("notes", ()), *not_fast([name for name, _ in pipeline.augmentations]))
         return cls(name, **parts, **more, transform=pipeline.for_evaluation())
 
     @property

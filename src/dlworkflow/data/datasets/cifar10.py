@@ -47,6 +47,7 @@ def load_cifar10(
     *,
     image_size: int | list[int] = 32,
     transform: Spec = None,
+    fast_augment: bool = False,
     channels: Literal[1, 3] = 3,
     data_dir: str | None = None,
     offline: bool = False,
@@ -65,6 +66,7 @@ def load_cifar10(
         CLASSES,
         image_size=image_size,
         transform=transform,
+        fast_augment=fast_augment,
         channels=channels,
         source=str(folder.resolve()),
     )

@@ -48,6 +48,7 @@ def load_emnist(
     split: Literal["balanced", "letters", "digits", "mnist", "bymerge", "byclass"] = "balanced",
     image_size: int | list[int] = 28,
     transform: Spec = None,
+    fast_augment: bool = False,
     channels: Literal[1, 3] = 1,
     data_dir: str | None = None,
     offline: bool = False,
@@ -68,6 +69,7 @@ def load_emnist(
         CLASSES[split],
         image_size=image_size,
         transform=transform,
+        fast_augment=fast_augment,
         channels=channels,
         source=str(folder.resolve()),
     )

@@ -48,6 +48,7 @@ def load_fashion_mnist(
     *,
     image_size: int | list[int] = 28,
     transform: Spec = None,
+    fast_augment: bool = False,
     channels: Literal[1, 3] = 1,
     data_dir: str | None = None,
     offline: bool = False,
@@ -63,6 +64,7 @@ def load_fashion_mnist(
         CLASSES,
         image_size=image_size,
         transform=transform,
+        fast_augment=fast_augment,
         channels=channels,
         source=str(folder.resolve()),
     )

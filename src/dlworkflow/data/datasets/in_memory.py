@@ -19,6 +19,7 @@ def splits_in_memory(
     *,
     image_size: int | list[int],
     transform: Spec,
+    fast_augment: bool,
     channels: int,
     **more: Any,
 ) -> Splits:
@@ -28,7 +29,7 @@ def splits_in_memory(
     """
     from dlworkflow.data.images.dataset import ImageData, resize_all
 
-    pipeline = parse(transform, image_size=image_size, channels=channels)
+    pipeline = parse(transform, image_size=image_size, channels=channels, fast_augment=fast_augment)
     made = {}
     for split, (images, labels) in parts.items():
         way = pipeline if split == "train" else pipeline.for_evaluation()

@@ -42,6 +42,7 @@ def load_mnist(
     *,
     image_size: int | list[int] = 28,
     transform: Spec = None,
+    fast_augment: bool = False,
     channels: Literal[1, 3] = 1,
     data_dir: str | None = None,
     offline: bool = False,
@@ -57,6 +58,7 @@ def load_mnist(
         CLASSES,
         image_size=image_size,
         transform=transform,
+        fast_augment=fast_augment,
         channels=channels,
         source=str(folder.resolve()),
     )

@@ -36,6 +36,7 @@ def load_pizza_steak_sushi(
     channels: Literal[1, 3] = 3,
     on_bad: Literal["error", "skip"] = "error",
     fast_decode: bool = False,
+    fast_augment: bool = False,
     data_dir: str | None = None,
     offline: bool = False,
 ) -> Splits:
@@ -50,4 +51,5 @@ def load_pizza_steak_sushi(
         channels=channels,
         on_bad=on_bad,
         fast_decode=fast_decode,
+        fast_augment=fast_augment,
     )

@@ -2,13 +2,15 @@
 
 An augmentation is a function that returns a callable from a PIL image to a PIL image, and its line in the table at the
 end. Its parameters are its settings, but for `size`: the (height, width) of the image that it is to return. Add your
-own with `register`, or from another package through the entry-point group `dlworkflow.augmentations`.
+own with `register`, or from another package through the entry-point group `dlworkflow.augmentations`. One that can be
+applied to a whole batch has a line in FAST.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dlworkflow.errors import first_line
@@ -16,6 +18,7 @@ from dlworkflow.registry import Count, Probability, Range, Registry, Spread, fac
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
 Augmentation = Callable[["Image.Image"], "Image.Image"]
 Byte = Annotated[int, Range(0, 255)]
@@ -116,6 +119,13 @@ AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry(
 )
 
 
+FAST = {  # with data.fast_augment these change a whole batch at once, by a function of `batch_augmentations`
+    "flip": "flip",
+    "trivial_augment": "trivial_augment",
+    "random_crop": "random_crop",
+}
+
+
 def register(name: str, augmentation: Callable[..., Augmentation]) -> None:
     """Make `data.transform` know an augmentation of your own. Raises ConfigError for a name that the library has."""
     AUGMENTATIONS.register(name, augmentation)
@@ -124,6 +134,27 @@ def register(name: str, augmentation: Callable[..., Augmentation]) -> None:
 def build(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Augmentation:
     """Return an augmentation with its settings; `size` (height, width) is that of the images that it is to return."""
     return AUGMENTATIONS[name](**settings, **({"size": size} if AUGMENTATIONS.needs(name) else {}))
+
+
+def build_fast(name: str, settings: Mapping[str, Any], size: tuple[int, int]) -> Callable[[Tensor], Tensor] | None:
+    """Return an augmentation of a whole batch, uint8 (n, c, h, w), or None where it has none; see `build`."""
+    if name not in FAST:
+        return None
+    from dlworkflow.data.images import batch_augmentations
+
+    own = {"size": size} if AUGMENTATIONS.needs(name) else {}
+    return partial(getattr(batch_augmentations, FAST[name]), **settings, **own)
+
+
+def not_fast(names: Sequence[str]) -> list[str]:
+    """Return a note where `data.fast_augment` does nothing, or not for all of these augmentations."""
+    slow, known = [name for name in names if name not in FAST], ", ".join(FAST)
+    if len(slow) == len(names):
+        why = f"{', '.join(slow)} has no fast way; {known} have one" if slow else "data.transform has no augmentation"
+        return [f"data.fast_augment is not used: {why}"]
+    if list(names) == ["flip"]:
+        return ["data.fast_augment is not used: flip alone is always applied to a whole batch"]
+    return [f"data.fast_augment: {', '.join(slow)} is applied image by image; {known} have a fast way"] if slow else []
 
 
 def refused(name: str, settings: Mapping[str, Any]) -> list[str]:

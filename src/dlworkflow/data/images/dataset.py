@@ -55,7 +55,7 @@ class ImageData(Described, Dataset[Any]):
         self.paths = list(paths) if paths is not None else None
         self.channels = images.channels if isinstance(images, ImageFiles) else images.shape[1]
         self.skips, self.left_out = skips, dict[Path, ImageError]()
-        self._augment = pipeline.augmentation if pipeline.flip_alone is None else None
+        self._augment = pipeline.batch_augmentation
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -147,11 +147,7 @@ class ImageData(Described, Dataset[Any]):
         return self._augmented(self._images(torch.tensor([index])))[0]
 
     def _augmented(self, images: Tensor) -> Tensor:
-        if self.pipeline.flip_alone is not None:
-            return _flipped(images, self.pipeline.flip_alone)
-        if self._augment is None:
-            return images
-        return torch.stack([to_uint8(self._augment(to_pil(image))) for image in images])
+        return images if self._augment is None else self._augment(images)
 
     def _images(self, indices: Tensor) -> Tensor:
         images = self.images
@@ -235,12 +231,6 @@ def _digest(images: Tensor, labels: Tensor) -> str:
     for tensor in (labels, images):
         digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def _flipped(images: Tensor, p: float) -> Tensor:
-    """Mirror some of uint8 (n, c, h, w), with the draws and pixels of torchvision's flip of one after the other."""
-    mirrored = (torch.rand(len(images)) < p).to(images.device)
-    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
 def image_files(part: Any) -> ImageFiles | None:

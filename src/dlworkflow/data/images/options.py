@@ -27,9 +27,9 @@ class ImageOptions:
 
     `image_size` is one side or [height, width] in pixels; `transform` is a pipeline (see `transforms`). `test_fraction`
     of the images are the test split, drawn by `random_state`, where the data has none. With `on_bad` skip, images that
-    cannot be read are left out and named in the notes. `fast_decode` decodes a JPEG no larger than is needed. `range`
-    [low, high] are the values of images of more than 8 bits that become black and white; by default the least and the
-    greatest of the training images.
+    cannot be read are left out and named in the notes. `fast_decode` decodes a JPEG no larger than is needed.
+    `fast_augment` augments whole batches at once. `range` [low, high] are the values of images of more than 8 bits that
+    become black and white; by default the least and the greatest of the training images.
     """
 
     image_size: int | list[int] = 64
@@ -39,12 +39,13 @@ class ImageOptions:
     random_state: Seed = RANDOM_STATE
     on_bad: OnBad = "error"
     fast_decode: bool = False
+    fast_augment: bool = False
     range: RangeSetting = None
 
     def pipeline(self) -> Pipeline:
         """Return the pipeline of training images. Raises ConfigError that names every error."""
         given: dict[str, Any] = {"image_size": self.image_size, "channels": self.channels, "value_range": self.range}
-        return parse(self.transform, fast_decode=self.fast_decode, **given)
+        return parse(self.transform, fast_decode=self.fast_decode, fast_augment=self.fast_augment, **given)
 
 
 def with_image_options(load: Callable[..., Loaded]) -> Callable[..., Loaded]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dlworkflow.data.images.augmentations import build
+from dlworkflow.data.images.augmentations import build, build_fast
 from dlworkflow.errors import DataError, first_line
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ class Pipeline:
     With `shorter`, its shorter side is resized to that many pixels, keeping its shape, and `size` is cut from the
     middle; without, it is stretched to `size`. With `fast_decode`, a JPEG is decoded no larger than is needed for that
     (to one half, a quarter or an eighth), which gives other pixels in less time. `augmentations` are (name, settings)
-    pairs; `mean` and `std` have one number per channel, or none. `value_range` are the values of an image of more than
-    8 bits that become black and white (see `decoding`).
+    pairs; with `fast_augment`, those that have a way for a whole batch take it, with other draws. `mean` and `std` have
+    one number per channel, or none. `value_range` are the values of an image of more than 8 bits that become black and
+    white (see `decoding`).
     """
 
     size: tuple[int, int]
@@ -44,10 +45,11 @@ class Pipeline:
     interpolation: str = "bilinear"
     fast_decode: bool = False
     value_range: ValueRange = None
+    fast_augment: bool = False
 
     def for_evaluation(self) -> Pipeline:
         """Return the same pipeline without its random part."""
-        return replace(self, augmentations=())
+        return replace(self, augmentations=(), fast_augment=False)
 
     def to_spec(self) -> list[dict[str, Any]]:
         """Return the pipeline as JSON can hold it; `parse` takes it back."""
@@ -160,11 +162,26 @@ class Pipeline:
         return Compose([build(name, dict(settings), self.size) for name, settings in self.augmentations])
 
     @cached_property
-    def flip_alone(self) -> float | None:
-        """How likely an image is mirrored, where no other step is random; None otherwise."""
-        if len(self.augmentations) != 1 or self.augmentations[0][0] != "flip":
+    def batch_augmentation(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """The random part as one function on uint8 (n, c, h, w), or None.
+
+        A flip alone is done at once, with the draws of one image after the other. With `fast_augment` so is each step
+        that can be, with draws of its own; other steps are applied image by image.
+        """
+        from dlworkflow.data.images.batch_augmentations import in_turn, on_each
+
+        if not self.augmentations:
             return None
-        return float(dict(self.augmentations[0][1]).get("p", 0.5))
+        if not self.fast_augment and not self.is_flip_alone:
+            assert self.augmentation is not None
+            return on_each(self.augmentation)
+        built = [(name, dict(settings)) for name, settings in self.augmentations]
+        return in_turn([build_fast(*step, self.size) or on_each(build(*step, self.size)) for step in built])
+
+    @property
+    def is_flip_alone(self) -> bool:
+        """Whether the only random step is a flip."""
+        return [name for name, _ in self.augmentations] == ["flip"]
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Take one image (grey or RGB) all the way: float32 (c, h, w)."""

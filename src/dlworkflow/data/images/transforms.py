@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlworkflow.data.images.augmentations import AUGMENTATIONS, refused
@@ -39,6 +40,7 @@ def parse(
     channels: int = 3,
     fast_decode: bool = False,
     value_range: Any = None,
+    fast_augment: bool = False,
 ) -> Pipeline:
     """Read a pipeline; `image_size` is one side of a square or (height, width), `value_range` is as `RangeSetting`.
 
@@ -47,7 +49,7 @@ def parse(
     reading = _Reading(image_size, channels, fast_decode, value_range)
     for name, settings in _steps(spec, reading.faults):
         reading.step(name, settings)
-    return reading.pipeline()
+    return replace(reading.pipeline(), fast_augment=fast_augment)
 
 
 def faults(spec: Spec, image_size: int | Sequence[int] | None = None, value_range: Any = None) -> dict[str, str]:
