@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from dlworkflow.data.images.pixels import to_pil, to_uint8
 
@@ -78,23 +77,34 @@ def operated(images: Tensor, operations: Tensor, bins: Tensor, negative: Tensor,
     done = images.clone()
     for which in operations.unique().tolist():
         chosen = (operations == which).nonzero()[:, 0]
-        name, some = OPERATIONS[which], images[chosen]
-        strength, signs = bins[chosen], negative[chosen]
-        if name in _MOVES:
-            size = (images.shape[2], images.shape[3])
-            done[chosen] = _moved(some, _matrices(name, n_bins, *size)[signs, strength], size)
-        elif name in _BLENDS:
-            amounts = torch.linspace(0.0, 0.99, n_bins).double()[strength] * (1 - 2 * signs)
-            done[chosen] = _blended(_dull(name, some), some, (1 + amounts).float())
-        elif name == "posterize":
-            cleared = (torch.arange(n_bins) / ((n_bins - 1) / 6)).round().int()[strength]  # of 8 bits
-            done[chosen] = some & (256 - 2**cleared).to(torch.uint8)[:, None, None, None]
-        elif name == "solarize":
-            threshold = torch.linspace(255.0, 0.0, n_bins)[strength][:, None, None, None]
-            done[chosen] = torch.where(some < threshold, some, 255 - some)
-        elif name != "identity":
-            done[chosen] = _stretched(some) if name == "auto_contrast" else _equalized(some)
+        place = chosen.to(images.device)
+        some = images.index_select(0, place)
+        done.index_copy_(0, place, _operated(OPERATIONS[which], some, bins[chosen], negative[chosen], n_bins))
     return done
+
+
+def _operated(name: str, images: Tensor, bins: Tensor, negative: Tensor, n_bins: int) -> Tensor:
+    """Apply one operation to all images, see `operated`."""
+    if name in _MOVES:
+        size = (images.shape[2], images.shape[3])
+        return _moved(images, _matrices(name, n_bins, *size)[negative, bins], size)
+    if name in _BLENDS:
+        amounts = torch.linspace(0.0, 0.99, n_bins).double()[bins] * (1 - 2 * negative)
+        return _blended(_dull(name, images), images, (1 + amounts).float())
+    if name == "posterize":
+        cleared = (torch.arange(n_bins) / ((n_bins - 1) / 6)).round().int()[bins]  # of 8 bits
+        return images & _per_image((256 - 2**cleared).to(torch.uint8), images)
+    if name == "solarize":
+        threshold = torch.linspace(255.0, 0.0, n_bins)[bins].ceil().to(torch.uint8)  # of whole values the same
+        return torch.where(images < _per_image(threshold, images), images, 255 - images)
+    if name == "auto_contrast":
+        return _stretched(images)
+    return _equalized(images) if name == "equalize" else images
+
+
+def _per_image(numbers: Tensor, images: Tensor) -> Tensor:
+    """Return one number per image (n,) in a shape that goes with the images, on their device."""
+    return numbers.to(images.device)[:, None, None, None]
 
 
 @lru_cache(maxsize=16)
@@ -133,19 +143,22 @@ def _moved(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
     `matrices` are a to f, (n, 6) int64 in fixed point.
     """
     height, width = images.shape[2:]
-    a, b, c, d, e, f = matrices[:, :, None, None].unbind(dim=1)
-    x, y = torch.arange(size[1]), torch.arange(size[0])[:, None]
-    column, row = (a * x + b * y + c) >> 16, (d * x + e * y + f) >> 16
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    places = torch.where(inside, row * width + column, 0).flatten(1)[:, None].to(images.device)
+    whole = torch.int32 if max(height, width, *size) < 2**13 else torch.int64  # the shorter one is faster
+    a, b, c, d, e, f = matrices.to(images.device, whole)[:, :, None, None].unbind(dim=1)
+    x, y = (torch.arange(side, dtype=whole, device=images.device) for side in size[::-1])
+    column = (a * x + c).add(b * y[:, None]).bitwise_right_shift_(16)
+    row = (d * x + f).add(e * y[:, None]).bitwise_right_shift_(16)
+    nearest_column, nearest_row = column.clamp(0, width - 1), row.clamp(0, height - 1)
+    inside = (column == nearest_column).logical_and_(row == nearest_row)
+    places = nearest_row.mul_(width).add_(nearest_column).long().flatten(1)[:, None]
     pixels = images.flatten(2).gather(2, places.expand(-1, images.shape[1], -1)).unflatten(2, size)
-    return pixels * inside[:, None].to(images.device)
+    return pixels.mul_(inside[:, None])
 
 
 def _dull(name: str, images: Tensor) -> Tensor:
     """Return what an operation blends images with, float32: black, grey, its mean, or smoothed."""
     if name == "brightness":
-        return torch.zeros_like(images, dtype=torch.float32)
+        return torch.zeros((), device=images.device)
     if name == "sharpness":
         return _smoothed(images)
     grey = images[:, :1].int()
@@ -160,20 +173,18 @@ def _dull(name: str, images: Tensor) -> Tensor:
 
 def _smoothed(images: Tensor) -> Tensor:
     """Return the mean of each pixel, counted five times, and its eight neighbours; the border stays."""
+    values = images.to(torch.int16)
+    across = values[..., :-2] + values[..., 1:-1] + values[..., 2:]
+    sums = across[..., :-2, :] + across[..., 1:-1, :] + across[..., 2:, :] + 4 * values[..., 1:-1, 1:-1]
     smooth = images.float()
-    if min(images.shape[2:]) < 3:
-        return smooth
-    weights = torch.ones(1, 1, 3, 3, device=images.device)
-    weights[..., 1, 1] = 5
-    sums = conv2d(smooth.flatten(0, 1)[:, None], weights).view(*images.shape[:2], *(s - 2 for s in images.shape[2:]))
-    smooth[..., 1:-1, 1:-1] = torch.div(2 * sums.round() + 13, 26, rounding_mode="floor")
+    smooth[..., 1:-1, 1:-1] = sums.float().add_(6.5).div_(13).floor_()
     return smooth
 
 
 def _blended(dull: Tensor, images: Tensor, amounts: Tensor) -> Tensor:
     """Return images `amounts` (n,) of the way from `dull`, 0, to themselves, 1, or beyond."""
-    mixed = dull + amounts.to(images.device)[:, None, None, None] * (images - dull)
-    return mixed.clamp(0, 255).to(torch.uint8)
+    mixed = (images - dull).mul_(_per_image(amounts, images)).add_(dull)
+    return mixed.clamp_(0, 255).to(torch.uint8)
 
 
 def _stretched(images: Tensor) -> Tensor:
