@@ -1,4 +1,4 @@
-"""Runs are told apart by their answers to the same samples, or over seeds; others are refused with the way out."""
+"""Runs are tested by their answers to the same samples, or over seeds; others are refused with the way out."""
 
 from __future__ import annotations
 

@@ -273,7 +273,9 @@ def test_of_three_runs_the_table_has_letters_beside_the_score_and_what_they_mean
     lines = dlw("compare", *(run.path for run in runs), "--columns", "run,test_acc,letters").out.splitlines()
 
     assert [line.split()[-1] for line in lines[2:5]] == ["a", "b", "b"]
-    assert lines[6].startswith("letters: rows that share one are not told apart by their accuracy (exact McNemar test")
+    assert lines[6].startswith(
+        "letters: rows that share one do not differ significantly in their accuracy (exact McNemar test"
+    )
     assert "Holm's correction for 3 pairs" in lines[6]
 
 
@@ -335,7 +337,7 @@ def test_of_many_runs_there_are_letters_and_no_table_of_pairs(dlw, in_tmp, answe
     answer = dlw("compare", "--test")
 
     assert "28 pairs" in answer.out
-    assert "told apart  " not in answer.out
+    assert "significant  " not in answer.out
 
 
 def over_seeds(answered, n):

@@ -36,7 +36,7 @@ def test_a_figure_goes_where_the_user_wants_it(dlw, runs, name):
     ("arguments", "code", "words"),
     [
         ("plot curvs", 1, "did you mean the figure 'curves'?"),
-        ("plot circles boundry", 2, "'boundry' is no figure"),
+        ("plot circles boundry", 2, "unknown figure 'boundry'; did you mean 'boundary'?"),
         ("plot tinyvgg boundary", 1, "does not fit"),
         ("plot circles curves --out f.bmp", 1, "f.bmp"),
         ("plot circles curves --out none/f.png", 1, "cannot write 'none/f.png'"),

@@ -53,7 +53,7 @@ def test_rows_over_seeds_have_letters(lettered):
 def test_the_letters_are_explained_below_the_table(lettered, dlw):
     out = dlw("sweep", "--resume", "last").out
 
-    assert "letters: rows that share one are not told apart by their test loss (Welch's t test" in out
+    assert "letters: rows that share one do not differ significantly in their test loss (Welch's t test" in out
 
 
 def test_two_seeds_are_not_tested_and_the_way_out_is_named(swept):

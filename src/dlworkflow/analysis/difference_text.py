@@ -100,8 +100,9 @@ def _legend(found: Differences) -> str:
     assumed += f"; {untested:,} of the pairs {are} not tested, as {_unchanged(found)}" if untested else ""
     on = f"on the same {found.n:,} {found.what}" if found.n else f"over seeds, on the {found.split} split"
     return (
-        f"letters: rows that share one are not told apart by their {_called(found.measure)} ({' or '.join(tests)} of "
-        f"each pair {on}{assumed}; Holm's correction for {len(found.pairs):,} pairs; {_LEVEL} level)"
+        f"letters: rows that share one do not differ significantly in their {_called(found.measure)} "
+        f"({' or '.join(tests)} of each pair {on}{assumed}; "
+        f"Holm's correction for {len(found.pairs):,} pairs; {_LEVEL} level)"
     )
 
 
@@ -164,7 +165,7 @@ def pair_columns(found: Differences) -> dict[str, str]:
             "difference": f"difference in {_called(found.measure)}",
             "p": "p",
             "p_holm": "p, Holm",
-            "differs": "told apart",
+            "differs": "significant",
         },
         **({"needed": f"{found.what if found.n else 'seeds'} needed"} if any(map(_needed, found.pairs)) else {}),
     }
@@ -186,7 +187,7 @@ def _cells(found: Differences, pair: Row) -> Row:
 
 
 def _needed(pair: Row) -> str:
-    """Return how many samples or seeds would show the difference of a pair that is not told apart.
+    """Return how many samples or seeds would show the difference of a pair that is not significant.
 
     Nothing where that is not known, or an estimate that so many as there are have not borne out.
     """

@@ -39,7 +39,7 @@ class Differences(Shown):
     """What the tests of every pair of several runs (or rows of a table) found.
 
     `names` are those tested, the best by `measure` first; `letters` are those of each name: two share one exactly where
-    they are not told apart at 5 % after Holm's correction. `pairs` has a row per pair: a and b (b has the better
+    they do not differ at 5 % after Holm's correction. `pairs` has a row per pair: a and b (b has the better
     `measure`), p, p_holm, differs, and what the test counted; differences are b less a. `n` is how many samples all
     answered, None over seeds. `left_out` are sentences on runs that could not be tested, `notes` on answers that are
     not those of the best weights as they are. `optimism` is how much better the best of three or more looks on these

@@ -99,7 +99,7 @@ def compare(
     """Compare runs in one table.
 
     Best epoch, losses and accuracies there, the majority baseline, parameters, seconds, the settings that differ. Two
-    to six runs that are named are tested, too: rows that share a letter are not told apart.
+    to six runs that are named are tested, too: rows that share a letter do not differ significantly.
     """
     from dlworkflow.cli.tested import is_by_itself, needs_two, print_tests, run_names, tests_of, with_letters
     from dlworkflow.runs import list_runs, runs_folder

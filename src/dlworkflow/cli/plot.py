@@ -23,7 +23,7 @@ from dlworkflow.cli.options import (
     figure_file,
     say,
 )
-from dlworkflow.errors import ConfigError, RunError, few, nearest
+from dlworkflow.errors import ConfigError, RunError, few, nearest, unknown
 
 
 def _complete(incomplete: str) -> list[str]:
@@ -100,7 +100,7 @@ def plot(
     kinds = [name for name in names or () if name in known]
     runs = [name for name in names or () if name not in known]
     if len(runs) > 1:
-        raise ConfigError(f"one run at a time, and {runs[-1]!r} is no figure; figures are {', '.join(known)}")
+        raise ConfigError(f"one run at a time; {unknown('figure', runs[-1], known)}")
     try:
         found = find_run(runs[0] if runs else None, runs_dir)
     except RunError as error:

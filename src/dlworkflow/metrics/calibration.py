@@ -23,11 +23,6 @@ class Temperature(NamedTuple):
     low: float
     high: float
 
-    @property
-    def is_at_limit(self) -> bool:
-        """Whether no temperature between the limits has the lowest loss."""
-        return not LOWEST < self.value < HIGHEST
-
 
 class Calibration(NamedTuple):
     """What says how true probabilities are: each value with its 95 % interval (bootstrap over samples).

@@ -127,7 +127,7 @@ def test_the_words_have_the_numbers():
     assert first.startswith("hiding the marked tenth of the image changes the probability of 'pizza' from 100 % to ")
     assert "showing the marked tenth alone" in second
     assert "area under the deletion curve" in third
-    assert fourth.endswith("the map depends on what was learned")
+    assert fourth.endswith("the map depends on the weights")
 
 
 def _curves():

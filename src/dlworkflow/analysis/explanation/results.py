@@ -218,4 +218,4 @@ def _of_untrained(correlation: float | None) -> str:
     start = f"the maps of untrained copies of the model correlate {correlation:.2f} with it"
     if correlation >= SHOWS_EDGES:
         return f"warning: {start}: it shows what any network would mark, as edges, rather than what this one learned"
-    return f"{start}: the map depends on what was learned"
+    return f"{start}: the map depends on the weights"

@@ -20,7 +20,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def letters(n_rows: int, differing: Iterable[tuple[int, int]]) -> list[str]:
-    """Return the letters of each row of a table: two rows share one exactly where they are not told apart.
+    """Return the letters of each row of a table: two rows share one exactly where they do not differ.
 
     `differing` are the pairs of row numbers that differ. The first row has an `a`. Each letter is a largest set of rows
     of which no two differ, and none is there that others make superfluous. After 52 letters they are numbered, and
