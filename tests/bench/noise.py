@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
 LEVEL = 0.95
-ONE_SIDED = 0.01
+ONE_SIDED, MOST_ONE_SIDED = 0.01, 0.05
 """Chance that a row which is as fast as before is named; 1 in 20 where there are three pairs on each side."""
 
 
@@ -40,10 +41,11 @@ def ratio_of(values: Sequence[float]) -> Ratio:
 def times_higher(now: Sequence[float], then: Sequence[float]) -> tuple[float, float]:
     """Return by which factor ratios are higher than others: the middle one, and the least that noise leaves possible.
 
-    The least is above 1 where even it is a rise.
+    The least is above 1 where even it is a rise; of fewer than three pairs on each side it is 0.
     """
     quotients = sorted(a / b for a, b in product(now, then))
-    return statistics.median(quotients), quotients[_rank(len(now), len(then))]
+    few = math.comb(len(now) + len(then), len(now)) < 1 / MOST_ONE_SIDED
+    return statistics.median(quotients), 0.0 if few else quotients[_rank(len(now), len(then))]
 
 
 def _rank(n: int, m: int) -> int:
@@ -56,6 +58,7 @@ def _rank(n: int, m: int) -> int:
     return max(rank - 1, 0)
 
 
+@cache
 def _counts(n: int, m: int) -> list[int]:
     """Return in how many orders of n and m values the first kind is above the second u times, for each u."""
     ways = {(0, 0): [1]}
