@@ -218,7 +218,8 @@ class Photos:
     def config(self) -> Any:
         transform = "trivial_augment" if self.augment else None
         where = {"name": "image_folder", "path": str(PHOTOS), "transform": transform}
-        return _config("tinyvgg", epochs=5, threads=CORES, data=where, averaging="batch", **self.settings)
+        settings = {"recipe": "notes", "channels_last": "auto", "averaging": "batch", **self.settings}
+        return _config("tinyvgg", epochs=5, threads=CORES, data=where, **settings)
 
     def ours(self) -> Timed:
         """Reading the folder, decoding, training and the run's folder."""

@@ -9,9 +9,37 @@ import pytest
 import torch
 
 from dlworkflow import models
-from dlworkflow.engine.device import available_devices, choose_device, choose_threads, thread_count
+from dlworkflow.engine.device import (
+    available_devices,
+    choose_channels_last,
+    choose_device,
+    choose_threads,
+    thread_count,
+)
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "device", "chosen"),
+    [
+        ("tinyvgg", (3, 64, 64), "cpu", True),
+        ("tinyvgg", (3, 28, 28), "cpu", True),
+        ("tinyvgg", (3, 20, 20), "cpu", False),
+        ("tinyvgg", (1, 64, 64), "cpu", False),
+        ("tinyvgg", (3, 64, 64), "cuda", False),
+        ("fashion_mnist_v0", (3, 64, 64), "cpu", False),
+    ],
+)
+def test_channels_last_is_chosen_for_convolutions_over_colour_images_on_a_cpu(name, shape, device, chosen):
+    model = models.build(name, shape, 10)
+
+    assert choose_channels_last("auto", model, shape, torch.device(device)) is chosen
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_given_memory_format_is_taken(given):
+    assert choose_channels_last(given, torch.nn.Linear(1, 1), (1,), torch.device("cpu")) is given
 
 
 def test_auto_is_the_first_device_there_is():

@@ -145,7 +145,7 @@ def documentation(flag: Flag) -> str:
     about, default = split_default(flag.about)
     if setting is not None:
         about, default = setting.about or about, default or setting.default
-    default = "off" if flag.kind == "switch" else default
+    default = "off" if flag.kind == "switch" and default != "auto" else default
     recipes = _recipe_keys()
     if any(flag.key in keys for keys in recipes):
         always = all(flag.key in keys for keys in recipes)
@@ -218,7 +218,8 @@ def _option(flag: Flag) -> Any:
     """Return the annotation from which Typer makes the option; its help is filled in when it is asked for."""
     completed = complete_data if flag.key == "data.name" else None
     if flag.kind == "switch":
-        return Annotated[bool | None, typer.Option(flag.name, rich_help_panel=flag.panel)]
+        either = f"{flag.name}/--no-{flag.name.removeprefix('--')}"
+        return Annotated[bool | None, typer.Option(either, rich_help_panel=flag.panel)]
     if flag.kind == "names":
         return Annotated[list[str] | None, typer.Option(flag.name, metavar=flag.metavar, rich_help_panel=flag.panel)]
     return Annotated[

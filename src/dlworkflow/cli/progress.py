@@ -173,7 +173,8 @@ def say_job(job: Job) -> None:
     say(f"model   {job.config.model.name} ({count_parameters(job.model):,} parameters{_frozen(job)})")
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
     threads = f"{job.threads} CPU thread{'s' if job.threads != 1 else ''}"
-    say(f"device  {describe_device(job.device)}, {threads}{_shared(job)}")
+    layout = ", channels last" if job.config.channels_last is True else ""
+    say(f"device  {describe_device(job.device)}, {threads}{layout}{_shared(job)}")
     if images := _where_images_are(splits):
         say(f"images  {images}")
     if shards := _how_shards_are_read(job):

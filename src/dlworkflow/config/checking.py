@@ -121,4 +121,5 @@ def _sentence(fault: Any, key: str) -> str:
     return f"{fault['msg']}, not {shown}"
 
 
-_WORDS = {"data.batch_size": "full", "data.val_seed": "seed", "threads": "auto", "sweep.jobs": "auto"}
+_WORDS = {"data.batch_size": "full", "data.val_seed": "seed"}
+_WORDS |= dict.fromkeys(("threads", "sweep.jobs", "channels_last"), "auto")

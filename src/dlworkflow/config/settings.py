@@ -297,8 +297,10 @@ class TrainConfig(_Settings):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Mixed precision for the training forward pass: fp32 (off), bf16 or fp16."
     )
-    channels_last: bool = Field(
-        False, description="Memory format channels last: faster convolutions, slightly different sums."
+    channels_last: bool | Literal["auto"] = Field(
+        "auto",
+        description="Memory format channels last, in which convolutions are faster and sums differ in the last digits: "
+        "true, false or auto, which is true on a CPU for convolutions over colour images of 28x28 pixels or more.",
     )
     compile: bool = Field(False, description="Compile the model with torch.compile: slow to start, faster per epoch.")
     track: Annotated[Any, BeforeValidator(_checked_trackers)] = Field(

@@ -59,7 +59,6 @@ _PHOTOS = {
     "schedule": {"name": "one_cycle"},
     "label_smoothing": 0.1,
     "epochs": 80,
-    "channels_last": True,
 }
 
 _ROWS = {
@@ -114,9 +113,12 @@ _RAW_TABLE = {
 }
 """The notes train on points as they are: so they do where the points are in a table."""
 
+_PINNED = {"channels_last": False}
+"""The notes' digits come out in the plain memory format."""
+
 RECIPES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     NOTES: {
-        model: {"": settings} | ({"table": _RAW_TABLE[model]} if model in _RAW_TABLE else {})
+        model: {"": settings | _PINNED} | ({"table": _RAW_TABLE[model]} if model in _RAW_TABLE else {})
         for model, settings in _NOTES.items()
     },
     "best": _BEST,

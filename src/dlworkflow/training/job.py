@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from dlworkflow.data.selection import SELECTION, select
 from dlworkflow.data.splits import Splits, without_unreadable
 from dlworkflow.engine.class_weights import class_weights
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
-from dlworkflow.engine.device import choose_device, choose_threads
+from dlworkflow.engine.device import choose_channels_last, choose_device, choose_threads
 from dlworkflow.engine.losses import LOSSES, build_loss, build_training_loss, names_for
 from dlworkflow.engine.precision import check_compiler, check_precision
 from dlworkflow.engine.random_state import set_seeds
@@ -141,7 +142,8 @@ def put_in_place(
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]
     wanted = 1 if group is not None and config.threads == "auto" else config.threads
     threads = choose_threads(wanted, model, splits.in_shape)
-    resolved = _resolved(config, task, threads, splits)
+    is_last = choose_channels_last(config.channels_last, model, splits.in_shape, device)
+    resolved = _resolved(config, task, splits, threads=threads, channels_last=is_last)
     leakage = find_copies(splits)
     return Job(
         resolved, splits, model, task, loss_fn, training_loss, device, threads, drawn, initialised, group, leakage
@@ -261,8 +263,11 @@ def _take_weights(config: TrainConfig, model: nn.Module, offline: bool) -> tuple
     return take_pretrained(model, load_weights(path), source=source)
 
 
-def _resolved(config: TrainConfig, task: Task, threads: int, splits: Splits) -> TrainConfig:
-    """Return the settings with all defaults and rules resolved, so that the file repeats the run in later versions."""
+def _resolved(config: TrainConfig, task: Task, splits: Splits, **chosen: Any) -> TrainConfig:
+    """Return the settings with all defaults and rules resolved, so that the file repeats the run in later versions.
+
+    `chosen` are settings that were `auto`.
+    """
     full = fill_defaults(config)
     dataset = full.data.model_dump()
     if data.entries()[config.data.name].files:
@@ -271,5 +276,5 @@ def _resolved(config: TrainConfig, task: Task, threads: int, splits: Splits) -> 
     if "range" in dataset and isinstance(value_range, tuple):
         dataset["range"] = list(value_range)
     return full.model_copy(
-        update={"data": DataSettings(**dataset), "loss": config.loss or names_for(task.name)[0], "threads": threads}
+        update={"data": DataSettings(**dataset), "loss": config.loss or names_for(task.name)[0], **chosen}
     )

@@ -226,7 +226,7 @@ def fitting_data(config: TrainConfig, splits: Splits) -> TrainConfig:
         found.setdefault("label_smoothing", f"the loss {loss!r} has no use for it")
     if splits.kind != "image":
         numbers = f"data {splits.name!r} has numbers"
-        if config.channels_last:
+        if config.channels_last is True:
             found["channels_last"] = f"is a memory format of images; {numbers}"
         if config.cutmix:
             found.setdefault("cutmix", f"cuts pieces out of images; {numbers} (mixup blends them)")
