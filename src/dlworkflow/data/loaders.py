@@ -24,6 +24,7 @@ from dlworkflow.data.protocol import (
     is_random,
     n_bytes_of_fixed_sample,
     on_device,
+    read_soon,
     remember,
     skips,
 )
@@ -56,6 +57,7 @@ class BatchLoader:
     def __iter__(self) -> Iterator[Samples]:
         draw_seed(self.generator)  # a DataLoader seeds its workers, even where it has none
         order = self._order()
+        read_soon(self.dataset, order)
         n_bytes = n_bytes_of_fixed_sample(self.dataset)
         if not n_bytes:
             for indices in order.split(self.batch_size):
@@ -159,7 +161,8 @@ def make_loader(
         )
     whole: AnswersBatches | None = dataset if isinstance(dataset, AnswersBatches) else None
     size = len(dataset)  # type: ignore[arg-type]
-    remember(dataset)  # before workers are forked, so that they share it
+    on_cpu = device is None or device.type == "cpu"
+    remember(dataset, ahead=on_cpu and not num_workers)  # before workers are forked, so that they share it
     if batch_size == "full" and whole is not None and not shuffle and weights is None and not is_random(dataset):
         return [whole.batch(range(size))]
     batch_size = size if batch_size == "full" else batch_size

@@ -155,9 +155,20 @@ def files_of(part: Any) -> Sequence[Path] | None:
     return getattr(part, "paths", None)
 
 
-def remember(part: Any, on_progress: OnProgress | None = None) -> None:
-    """Read and keep all samples now, where the data set can. Raises DataError for unreadable files."""
-    _call(part, "remember", on_progress)
+def remember(part: Any, on_progress: OnProgress | None = None, *, ahead: bool = False) -> None:
+    """Read and keep all samples now, where the data set can. Raises DataError for unreadable files.
+
+    With `ahead`, image files may be read while the first of them are used already.
+    """
+    if ahead and hasattr(part, "read_soon"):
+        part.remember(on_progress, ahead=True)
+    else:
+        _call(part, "remember", on_progress)
+
+
+def read_soon(part: Any, order: Tensor) -> None:
+    """Name the order in which samples will be asked for, to a data set that reads ahead."""
+    _call(part, "read_soon", order)
 
 
 def skips(part: Any) -> bool:

@@ -135,8 +135,9 @@ def put_in_place(
     initialised = _initialise(config, model, offline) if initialise else None
     _check_smallest_batch(config, splits, model)
     _try_own_loss(config, splits, model, task, loss_fn)
+    ahead = device.type == "cpu" and not config.data.num_workers and group is None and not config.data.folds
     for part in splits.parts().values():
-        remember(part, on_images)
+        remember(part, on_images, ahead=ahead)
     splits = without_unreadable(splits)
     if group is not None and config.data.batch_size != "full":
         check_size(group, config.data.batch_size, len(splits.train))  # type: ignore[arg-type]

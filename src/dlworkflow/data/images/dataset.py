@@ -76,15 +76,15 @@ class ImageData(Described, Dataset[Any]):
         root = {"Root location": os.path.commonpath(path.parent for path in self.paths)} if self.paths else {}
         return {**root, "Sample": f"{(self.channels, *self.pipeline.size)} float32", "Transform": self.pipeline.text()}
 
-    def remember(self, on_progress: OnProgress | None = None) -> None:
-        """Decode image files now where they can be kept.
+    def remember(self, on_progress: OnProgress | None = None, *, ahead: bool = False) -> None:
+        """Decode image files now where they can be kept; with `ahead`, many of them while they are used already.
 
         Raises DataError naming unreadable ones, unless they are skipped and leave some of every class.
         """
         if not isinstance(self.images, ImageFiles):
             return
         try:
-            self.images.remember(on_progress)
+            self.images.remember(on_progress, ahead=ahead and not self.skips)
         except UnreadableError as error:
             bad = {fault.path: fault for fault in error.bad}
             left = self.labels[[path not in bad for path in self.images.paths]]
@@ -93,6 +93,11 @@ class ImageData(Described, Dataset[Any]):
             self.left_out |= bad
             self.drop_left_out()
             self.remember(on_progress)
+
+    def read_soon(self, order: Tensor) -> None:
+        """Decode image files in this order, where that is left to be done."""
+        if isinstance(self.images, ImageFiles):
+            self.images.read_soon(order.tolist())
 
     def remember_with(self, whole: ImageData, indices: Sequence[int]) -> None:
         """Decode with the files of `whole`, of which these are some, where all of them can be kept in memory."""

@@ -8,9 +8,10 @@ without. What is decoded is digested on the way, from the same bytes: a data set
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlworkflow.data.images.ahead import Ahead
 from dlworkflow.data.images.cache import believes_cache
 from dlworkflow.data.images.decoded_file import (
     RowWriter,
     file_for,
+    is_there,
     keys_of,
     pixels_in_memory,
     read_rows,
@@ -41,6 +44,9 @@ DECODED_MEMORY_BUDGET = 2 * 1024**3
 
 _DECODED_AT_ONCE = 1024
 
+LEAST_AHEAD = 4096
+"""Images from which on training begins before all are decoded: fewer are decoded in seconds."""
+
 
 class UnreadableError(DataError):
     """Images that cannot be read, each with its own error in `bad`."""
@@ -51,11 +57,33 @@ class UnreadableError(DataError):
         super().__init__(f"{len(bad)} of {n} images cannot be read: {named}")
 
 
+@dataclass
+class _Begun:
+    """Images at some `places` of `pixels`, which threads decode."""
+
+    jobs: Ahead
+    pixels: Tensor
+    places: Tensor
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Wait for some of the images and return them. Raises UnreadableError where one cannot be read."""
+        at = self.places[indices]
+        if not self.jobs.wait(at.numpy()):
+            self.end()
+        return self.pixels.index_select(0, at)
+
+    def end(self) -> None:
+        """Wait for all images. Raises UnreadableError naming those that cannot be read."""
+        if not self.jobs.end():
+            _raise_for(sorted(self.jobs.bad, key=lambda error: str(error.path)), len(self.pixels))
+
+
 class ImageFiles:
     """Image files behind indices: `self[indices]` is uint8 (n, channels, *pipeline.size).
 
-    `remember` decodes and resizes all of them once; without it, or where they can be kept neither in memory nor in a
-    file, they are decoded when needed. `part` is the split that they are of: parts of one folder have a file each.
+    `remember` decodes and resizes all of them once, many of them in threads while the first are used already; without
+    it, or where they can be kept neither in memory nor in a file, they are decoded when needed. `part` is the split
+    that they are of: parts of one folder have a file each.
     `file` is where they were found or written.
     """
 
@@ -69,12 +97,17 @@ class ImageFiles:
         self.file: Path | None = None
         self._decoded_times = np.zeros(len(self.paths), int)
         self._whole: tuple[ImageFiles, Sequence[int]] | None = None
+        self._ahead: _Begun | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, indices: Sequence[int] | Tensor) -> Tensor:
         chosen = torch.as_tensor(indices)
+        if self._ahead is not None:
+            pixels = self._ahead.take(chosen)
+            self._settle()
+            return pixels
         if self._kept is not None:
             if self._rows is not None:
                 self._mend(chosen.numpy())
@@ -92,12 +125,21 @@ class ImageFiles:
         bad = decode_into(pixels, contents, paths, range(len(paths)), self._pipeline, self.channels)
         return pixels, contents, bad
 
-    def remember(self, on_progress: OnProgress | None = None) -> None:
-        """Decode what no earlier run has left decoded. Raises UnreadableError naming the first ten that cannot be."""
-        if self._kept is not None or not self.paths or self._take_of_whole(on_progress):
+    def remember(self, on_progress: OnProgress | None = None, *, ahead: bool = False) -> None:
+        """Decode what no earlier run has left decoded. Raises UnreadableError naming the first ten that cannot be.
+
+        With `ahead`, images that are many, that fit into memory and of which none is known are decoded in threads:
+        what is asked for meanwhile is waited for, and the error is raised there.
+        """
+        if self._kept is not None or self._ahead is not None or not self.paths:
+            return
+        if self._take_of_whole(on_progress, ahead):
             return
         file = file_for(self.paths, self._pipeline, self.channels, self._part)
         row = row_type(self.channels, self._pipeline.size)
+        if ahead and len(self) >= LEAST_AHEAD and self.n_bytes <= DECODED_MEMORY_BUDGET and not is_there(file):
+            self._begin(file, row)
+            return
         keys = keys_of(self.paths) if file else np.empty(0, "V16")
         rows = read_rows(file, row) if file and believes_cache() else None
         if not self._take(file, rows, keys):
@@ -109,6 +151,44 @@ class ImageFiles:
                 self.file = file
         if self._kept is None:
             self._contents.share_memory_()  # workers write into it
+
+    def _begin(self, file: Path | None, row: np.dtype[Any]) -> None:
+        """Begin to decode all images, and to write them to the file in the end."""
+        pixels = torch.empty((len(self), *row["pixels"].shape), dtype=torch.uint8)
+        keys, contents = np.empty(len(self), "V16"), self._contents.numpy()
+        decode = reader_into(pixels, contents, self.paths, self._pipeline, self.channels)
+
+        def read(index: int) -> ImageError | None:
+            if file is not None:
+                keys[index] = keys_of([self.paths[index]])[0]  # of its state before it is read
+            return decode(index)
+
+        def finish() -> None:
+            sums = np.concatenate([checksums(some.numpy().reshape(len(some), -1)) for some in pixels.split(1024)])
+            with RowWriter(file, row, len(self)) as writer:
+                for start in range(0, len(self), _DECODED_AT_ONCE):
+                    within = slice(start, start + _DECODED_AT_ONCE)
+                    writer.write(keys[within], contents[within], sums[within], pixels[within])
+            self.sums, self.file = sums, file if writer.works else None
+
+        self._ahead = _Begun(Ahead(len(self), read, finish), pixels, torch.arange(len(self)))
+
+    def read_soon(self, order: Sequence[int]) -> None:
+        """Decode images in this order, where they are not decoded yet and threads do."""
+        if self._ahead is not None:
+            self._ahead.jobs.want(self._ahead.places[torch.as_tensor(order)].tolist())
+
+    def _settle(self) -> None:
+        """Keep what was decoded in threads once all of it is."""
+        if self._ahead is None or not self._ahead.jobs.is_over:
+            return
+        pixels, self._ahead = self._ahead.pixels, None
+        if self._whole is None:
+            self._kept = pixels
+            self._decoded_times += 1
+        else:
+            self._whole[0]._settle()
+            self._take_of_whole(None, False)
 
     def _take(self, file: Path | None, rows: Any, keys: Any) -> bool:
         """Take the rows of a file if they are of these images and whole, and return whether they are."""
@@ -129,18 +209,23 @@ class ImageFiles:
         """Let `remember` decode all of `whole`, of which these are some, where they can be kept in memory."""
         self._whole = whole, indices
 
-    def _take_of_whole(self, on_progress: OnProgress | None) -> bool:
+    def _take_of_whole(self, on_progress: OnProgress | None, ahead: bool) -> bool:
         """Take the pixels of the whole that these are of, if any, and return whether they could be taken."""
         if self._whole is None or self._whole[0].n_bytes > DECODED_MEMORY_BUDGET:
             return False
-        (whole, indices), self._whole = self._whole, None
+        whole, indices = self._whole
+        places = torch.as_tensor(indices)
         try:
-            whole.remember(on_progress)
+            whole.remember(on_progress, ahead=ahead)
         except UnreadableError:  # perhaps of another part: reading these alone names those of them
+            self._whole = None
             return False
+        if whole._ahead is not None:
+            self._ahead = _Begun(whole._ahead.jobs, whole._ahead.pixels, places)
+            return True
+        self._whole = None
         if whole._kept is None:
             return False
-        places = torch.as_tensor(indices)
         self._kept, self._contents = whole._kept.index_select(0, places), whole._contents.index_select(0, places)
         self.sums, self._decoded_times = whole.sums[places.numpy()], whole._decoded_times[places.numpy()]
         self.file = whole.file
@@ -213,10 +298,13 @@ class ImageFiles:
     @property
     def contents_known(self) -> bool:
         """Whether the digest of every file is known without reading one."""
-        return bool(self._contents.numpy().any(axis=1).all())
+        return self._ahead is None and bool(self._contents.numpy().any(axis=1).all())
 
     def contents(self) -> list[bytes]:
         """Return the digest of each file's bytes; files that have not been decoded yet are read for it."""
+        if self._ahead is not None:
+            self._ahead.end()
+            self._settle()
         for index in np.flatnonzero(~self._contents.numpy().any(axis=1)):
             with suppress(OSError):  # left out of training: it counts as a file of no known bytes
                 self._contents.numpy()[index] = np.frombuffer(digest_of(self.paths[index]), np.uint8)
@@ -246,6 +334,15 @@ def decode_into(
 
     Each file is read once: `contents` (n, 16) gets the digest of the very bytes that are decoded.
     """
+    read = reader_into(pixels, contents, paths, pipeline, channels)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [error for error in pool.map(read, indices) if error]
+
+
+def reader_into(
+    pixels: Tensor, contents: Any, paths: Sequence[Path], pipeline: Pipeline, channels: int
+) -> Callable[[int], ImageError | None]:
+    """Return the function that reads the image of an index into its places, and returns what is wrong with it."""
     places = pixels.numpy()  # a tensor made in inference mode could not be written by other threads
 
     def read(index: int) -> ImageError | None:
@@ -260,8 +357,7 @@ def decode_into(
         contents[index] = np.frombuffer(digest, np.uint8)
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [error for error in pool.map(read, indices) if error]
+    return read
 
 
 def _raise_for(bad: Sequence[ImageError], n: int) -> None:

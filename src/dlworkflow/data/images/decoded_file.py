@@ -20,7 +20,7 @@ import torch
 from PIL import __version__ as pillow
 from torch import Tensor
 
-from dlworkflow.data.images.cache import cache_folder, make_subfolder, state_of, sweep
+from dlworkflow.data.images.cache import believes_cache, cache_folder, make_subfolder, state_of, sweep
 from dlworkflow.data.images.decoding import pixel_limit
 from dlworkflow.data.images.digests import DIGEST_BYTES, checksums
 from dlworkflow.data.images.pipeline import Pipeline
@@ -53,6 +53,11 @@ def file_for(paths: Sequence[Path], pipeline: Pipeline, channels: int, part: str
     way = f"2 {pillow} {steps} {channels} {pixel_limit()} {part} "  # another Pillow may decode to other bytes
     name = hashlib.blake2b(way.encode() + os.fsencode(root), digest_size=12).hexdigest()
     return home / "pictures" / f"{name}.npy"
+
+
+def is_there(file: Path | None) -> bool:
+    """Return whether anything is remembered in a file, as far as that may be used."""
+    return file is not None and believes_cache() and file.is_file()
 
 
 def keys_of(paths: Sequence[Path]) -> Any:
