@@ -3,11 +3,11 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 import dlworkflow
 from dlworkflow.data.check.folder import check_folder
-from dlworkflow.data.images.decoding import ImageError, load_image
+from dlworkflow.data.images.decoding import ImageError, is_upright, load_image
 from dlworkflow.data.images.formats import FORMATS, IMAGE_EXTENSIONS, is_image
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
@@ -86,3 +86,33 @@ def test_a_heic_image_says_how_to_convert_it(tmp_path):
 
     with pytest.raises(ImageError, match=r"x\.jpg': is a HEIC image; HEIC is not read here: convert it to JPEG"):
         load_image(tmp_path / "x.jpg")
+
+
+def turned(path, orientation, byteorder):
+    """A JPEG whose EXIF data names an orientation, in one of the orders of bytes; what Pillow makes of it."""
+    exif = Image.Exif()
+    exif.endian = byteorder
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = orientation, "a camera"
+    Image.effect_noise((9, 5), 90).save(path, exif=exif)
+    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_pillow_turns_it(tmp_path, orientation, byteorder):
+    expected = turned(tmp_path / "a.jpg", orientation, byteorder)
+
+    assert load_image(tmp_path / "a.jpg").tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_metadata_of_an_upright_photo_are_not_parsed(tmp_path, byteorder):
+    turned(tmp_path / "a.jpg", 1, byteorder)
+
+    assert is_upright(Image.open(tmp_path / "a.jpg"))
+
+
+def test_an_orientation_in_xmp_counts(tmp_path):
+    Image.effect_noise((9, 5), 90).save(tmp_path / "a.jpg", xmp=b'<x tiff:Orientation="6"/>')
+
+    assert load_image(tmp_path / "a.jpg").size == (5, 9)

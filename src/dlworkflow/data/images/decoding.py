@@ -105,8 +105,25 @@ def decoded(
 ) -> Iterator[Image.Image]:
     """Yield an image as `load_image` does; its memory counts as in use, and errors are the file's, within the block."""
     with opened(path, max_pixels=max_pixels, least=least, content=content) as image:
-        ImageOps.exif_transpose(image, in_place=True)  # else it copies images that are upright
+        if not is_upright(image):
+            ImageOps.exif_transpose(image, in_place=True)  # else it copies images that are upright
         yield to_mode(image, channels, value_range)
+
+
+_ORIENTATION = (b"\x12\x01", b"\x01\x12")  # the number of its tag, in both orders of bytes
+_UPRIGHT = (b"\x12\x01\x03\x00\x01\x00\x00\x00\x01\x00", b"\x01\x12\x00\x03\x00\x00\x00\x01\x00\x01")  # one short: 1
+
+
+def is_upright(image: Image.Image) -> bool:
+    """Return whether a JPEG's metadata surely names no orientation but upright.
+
+    Parsing its EXIF data, as Pillow does, takes a tenth of the time of decoding a photo.
+    """
+    found: bytes = image.info.get("exif", b"")
+    for entry in _UPRIGHT:
+        found = found.replace(entry, b"")
+    named = any(tag in found for tag in _ORIENTATION) or b"tiff:Orientation" in image.info.get("xmp", b"")
+    return image.format == "JPEG" and not named
 
 
 @contextmanager
