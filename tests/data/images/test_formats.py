@@ -94,7 +94,8 @@ def turned(path, orientation, byteorder):
     exif.endian = byteorder
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Make] = orientation, "a camera"
     Image.effect_noise((9, 5), 90).save(path, exif=exif)
-    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    with Image.open(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
@@ -109,7 +110,8 @@ def test_a_photo_is_turned_as_pillow_turns_it(tmp_path, orientation, byteorder):
 def test_metadata_of_an_upright_photo_are_not_parsed(tmp_path, byteorder):
     turned(tmp_path / "a.jpg", 1, byteorder)
 
-    assert is_upright(Image.open(tmp_path / "a.jpg"))
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert is_upright(image)
 
 
 def test_an_orientation_in_xmp_counts(tmp_path):
