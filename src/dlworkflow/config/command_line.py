@@ -67,7 +67,9 @@ def _differing(settings: Tree, usual: Tree | None, changed: Collection[str]) -> 
     return {
         key: value
         for key, value in flat(settings).items()
-        if key not in (*_OPENING, *OF_THE_MACHINE) and (key not in base or base[key] != value or _among(key, changed))
+        if key not in (*_OPENING, *OF_THE_MACHINE)
+        and base.get(key) != "auto"  # a rule chooses it again
+        and (key not in base or base[key] != value or _among(key, changed))
     }
 
 

@@ -59,6 +59,7 @@ _PHOTOS = {
     "schedule": {"name": "one_cycle"},
     "label_smoothing": 0.1,
     "epochs": 80,
+    "channels_last": True,
 }
 
 _ROWS = {

@@ -63,6 +63,7 @@ _KNOWN = {
     "seed",
     "device",
     "threads",
+    "channels_last",
     "averaging",
     "init_from",
     "track",
@@ -79,6 +80,8 @@ def obstacle_in_settings(config: TrainConfig) -> str | None:
         return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
     if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.default_of(name)]:
         return f"{changed[0]} changes what an epoch does"
+    if config.channels_last is True:
+        return "channels_last changes what an epoch does"
     if not config.epochs:
         return "0 epochs train nothing"
     if config.data.sampler is not None or not config.optimizer.decay_bias_and_norm:
