@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import islice
 from typing import Literal, NamedTuple
 
 import torch
@@ -129,8 +128,11 @@ class Total:
 
     def _rights(self) -> Sequence[float]:
         """Return the number of correct predictions in each batch."""
-        right = iter(torch.cat(self._right).tolist() if self._right else ())
-        return [sum(islice(right, size)) for size in self._sizes]
+        if not self._right:
+            return [0] * len(self._sizes)
+        sums = torch.cat(self._right).cpu().cumsum(dim=0)
+        ends = torch.tensor(self._sizes).cumsum(dim=0)
+        return torch.nn.functional.pad(sums, (1, 0))[ends].diff(prepend=torch.zeros(1, dtype=sums.dtype)).tolist()
 
     def _sums(self, values: list[Tensor]) -> Sequence[float]:
         """Return the sum of `values` over each batch: its size where all are 1, or there are none."""
