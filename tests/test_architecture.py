@@ -346,12 +346,14 @@ cli/data_text: files/numbers files/text data data/check data/images data/protoco
     cli/tables
 cli/diagnose: files/text runs analysis/diagnosis cli/command cli/options
 cli/doctor: _version engine/device data runs cli/data_text cli/options cli/tables
-cli/evaluate: errors files/numbers files/text config data/splits metrics/functions metrics/report runs
-    runs/evaluation_text training/trackers inference/caution inference/stored analysis/calibration analysis/evaluation
-    analysis/figures analysis/scored_data analysis/thresholds cli/command cli/evaluate_parts cli/options
-    cli/predict_model cli/tables cli/imports
+cli/evaluate: errors config metrics/functions runs cli/cluster cli/command cli/evaluate_each cli/evaluate_parts
+    cli/evaluate_run cli/options cli/predict_model cli/tables cli/imports
+cli/evaluate_each: errors files/numbers runs training/sweep cli/evaluate_run cli/options cli/predict_model cli/tables
 cli/evaluate_parts: errors files/text plotting runs runs/found runs/naming analysis/figures analysis/found_text
     analysis/robustness analysis/slices cli/options cli/predict_model cli/tables
+cli/evaluate_run: errors files/numbers files/text data/splits metrics/report runs runs/evaluation_text
+    training/trackers inference/caution inference/stored analysis/calibration analysis/evaluation analysis/figures
+    analysis/scored_data analysis/thresholds cli/imports cli/options cli/predict_model cli/tables
 cli/expected_time:
 cli/explain: errors files/numbers files/text runs inference/inputs inference/predictor analysis/explanation cli/command
     cli/evaluate cli/options cli/predict cli/predict_model cli/tables cli/imports

@@ -325,3 +325,50 @@ def test_class_names_and_columns_of_ours_are_kept_apart_in_the_confusion_matrix(
 
     assert list(rows[0]) == ["truth", *(f"predicted: {name}" for name in sorted(names))]
     assert [row["truth"].lstrip("'") for row in rows] == sorted(names)
+
+
+def test_each_run_of_a_sweep_is_evaluated_and_stored_as_alone(dlw, sweep):
+    rows = json.loads(evaluated(dlw, "circles-001", "--each", "--format", "json").out)
+    stored = [run.evaluation().loss for run in sweep.runs()]
+    for name in ("one", "two"):
+        evaluated(dlw, sweep.path / name)
+
+    assert [row["loss"] for row in rows] == stored == [run.evaluation().loss for run in sweep.runs()]
+
+
+def test_a_run_that_cannot_be_evaluated_is_a_row_with_its_reason(dlw, sweep):
+    (sweep.path / "one" / "best.pth").unlink()
+
+    answer = evaluated(dlw, "circles-001", "--each")
+
+    assert answer.code == 1
+    assert answer.complaints[-1].startswith("dlw: 1 of 2 evaluations failed; the first: one: ")
+    assert " % to " in answer.out
+
+
+def test_a_run_that_is_named_twice_is_evaluated_once(dlw, sweep):
+    assert len(json.loads(evaluated(dlw, "circles-001", sweep.path / "one", "--each", "--format", "json").out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("circles", "line"), "RUN: 2 runs were given; add --each to evaluate each of them"),
+        (("circles", "--each", "--slices"), "--each: not with --slices; give one of them at a time"),
+        (("circles", "--cluster", "tcp://a:1"), "--cluster: only with --each; one run is evaluated on this machine"),
+        (("circles", "--each", "--task-gpu"), "--task-gpu: only with --cluster ADDRESS"),
+    ],
+)
+def test_what_does_not_go_with_several_runs_is_named(dlw, runs, arguments, complaint):
+    assert evaluated(dlw, *arguments).complaints == [f"dlw: {complaint}"]
+
+
+def test_a_worker_gets_the_options_as_they_were_typed(dlw, runs, monkeypatch):
+    given = []
+    monkeypatch.setattr("dlworkflow.cli.evaluate.evaluate_each", lambda *arguments: given.extend(arguments[-1]))
+    options = ["--limit", "10", "--weights", "last", "--set", "a.b=1", "--set", "a.c=2", "--uncalibrated", "--no-plots"]
+    monkeypatch.setattr("dlworkflow.metrics.functions.check_settings", lambda values: values)
+
+    dlw("evaluate", "circles", "--each", "--runs-dir", runs, *options)
+
+    assert sorted(given) == sorted(options)

@@ -246,7 +246,7 @@ def test_options_of_a_task_need_a_cluster(in_tmp, dlw, command):
 
 
 def test_a_scheduler_that_does_not_answer_is_named_and_nothing_is_written(in_tmp, dlw, monkeypatch):
-    monkeypatch.setattr("dlworkflow.training.sweep.cluster.ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("dlworkflow.training.sweep.scheduler.ANSWER_SECONDS", 0.1)
 
     answer = dlw("sweep", "circles_v2", "--seeds", "2", "--cluster", "tcp://127.0.0.1:9")
 

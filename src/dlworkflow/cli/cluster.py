@@ -1,4 +1,4 @@
-"""The options of commands whose runs train on a cluster."""
+"""The options of commands whose work is done on a cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ClusterOption = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Train on a Dask cluster: tcp://HOST:8786, tls://HOST:8786 or a scheduler file [default: this machine].",
+        help="Work on a Dask cluster: tcp://HOST:8786, tls://HOST:8786 or a scheduler file [default: this machine].",
         rich_help_panel=RUN,
     ),
 ]

@@ -6,7 +6,7 @@ Knows the table of flags and the settings' lines of documentation, and no single
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache, wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -204,6 +204,23 @@ def takes_code(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=[*own, added])  # type: ignore[attr-defined] # what Typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, added)}
     return run
+
+
+def typed_words(context: typer.Context, *, without: Collection[str]) -> list[str]:
+    """Return the options of a command as they were typed, but for those of the parameters `without`."""
+    words: list[str] = []
+    for parameter in context.command.params:
+        name, option = str(parameter.name), parameter.opts[0]
+        source = context.get_parameter_source(name)
+        if parameter.param_type_name != "option" or name in without or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        if isinstance(value, bool):
+            words.append(option if value else parameter.secondary_opts[0])
+            continue
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            words += [option, str(getattr(each, "value", each))]
+    return words
 
 
 def named_model(model: str | None, given: Given) -> Given:

@@ -141,7 +141,7 @@ def _made(
     for note in job.splits.selected[:-1]:
         say(f"note    {note}")
     if cluster is not None:
-        cluster.connect(plan)
+        cluster.connect(plan.base.get("threads", 1))
     if dry_run:
         typer.echo(f"dry run: all settings of {len(plan.points)} runs fit; nothing was written")
         return None

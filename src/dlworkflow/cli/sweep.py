@@ -153,7 +153,7 @@ def _made(
     if settings.vectorize:
         check_vectorize(plan)
     if cluster is not None:
-        cluster.connect(plan)
+        cluster.connect(plan.base.get("threads", 1))
     if dry_run:
         total = len(plan.points) or (settings.random or 0) * settings.seeds
         typer.echo(f"dry run: all settings of {counted(total, settings.seeds)} fit; nothing was written")

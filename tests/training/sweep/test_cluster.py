@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +23,7 @@ from dlworkflow.config import Layer, build_sweep_settings, from_overrides
 from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.training.sweep import worker
 from dlworkflow.training.sweep.cluster import Cluster
+from dlworkflow.training.sweep.cluster_runs import RunTasks
 from dlworkflow.training.sweep.folder import INTERRUPTED, Point, Sweep
 from dlworkflow.training.sweep.folds import plan_folds
 from dlworkflow.training.sweep.parcel import Parcel, left_parcels, pack, unpack
@@ -141,6 +144,13 @@ def once_it_trains(loopback, sweep, action):
     return thread
 
 
+def evaluations_of(sweep):
+    """Return the names of the runs' files, and the content of those that an evaluation writes."""
+    names = ("evaluation.json", "predictions.csv", "errors.csv", "confusion_matrix.csv")
+    files = [path for path in sorted(sweep.path.rglob("*")) if path.is_file()]
+    return {path.relative_to(sweep.path): path.read_bytes() if path.name in names else None for path in files}
+
+
 def statuses(sweep):
     return [point.status for point in sweep.read().points]
 
@@ -189,7 +199,7 @@ def test_workers_without_the_resources_are_named_at_once(loopback, made):
     loopback.wait_for_workers()
 
     with pytest.raises(ConfigError, match=r"no worker of .* offers GPU=1; start workers with: dask worker tcp"):
-        Cluster(loopback.address, gpu=True).connect(made(*DIGITS).read())
+        Cluster(loopback.address, gpu=True).connect()
 
 
 @pytest.mark.faults
@@ -268,6 +278,39 @@ def test_a_training_that_is_killed_is_a_row_with_its_reason(loopback, made, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("preload", ["", HIDDEN], ids=["shared folder", "sent back"])
+def test_evaluations_on_a_cluster_are_those_of_one_machine(loopback, made, preload):
+    hide = loopback.folder / "hide.py"
+    hide.write_text(preload)
+    loopback.start("--preload", str(hide))
+    loopback.wait_for_workers()
+    here = made(*DIGITS, folder="here")
+    run_sweep(here, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    there = Sweep(Path(shutil.copytree(here.path, here.path.parent.parent / "there" / here.name)))
+
+    for sweep, more in ((here, []), (there, ["--cluster", loopback.address])):
+        command = [sys.executable, "-m", "dlworkflow", "evaluate", str(sweep.path), "--each", *more]
+        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+    assert evaluations_of(there) == evaluations_of(here)
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_fails_on_a_worker_is_a_row_with_its_reason(loopback, made):
+    loopback.start()
+    loopback.wait_for_workers()
+    sweep = made("model=circles_v2", "epochs=1")
+    run_sweep(sweep, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    sweep.runs()[0].weights_path().write_bytes(b"")
+    command = [sys.executable, "-m", "dlworkflow", "evaluate", str(sweep.path), "--each", "--format", "json"]
+
+    ended = subprocess.run([*command, "--cluster", loopback.address], capture_output=True, text=True, check=False)
+
+    broken, whole = json.loads(ended.stdout)
+    assert (ended.returncode, "best.pth" in broken["reason"], whole["reason"]) == (1, True, None)
+
+
+@pytest.mark.slow
 def test_folds_on_a_cluster_are_those_of_one_machine(loopback, tmp_path):
     loopback.start()
     loopback.wait_for_workers()
@@ -284,7 +327,7 @@ def test_dask_is_imported_only_for_a_cluster():
     pattern = re.compile(r"^\s*(import|from) (distributed|dask)\b", re.MULTILINE)
     found = [path.stem for path in SOURCE.rglob("*.py") if pattern.search(path.read_text(encoding="utf-8"))]
 
-    assert sorted(found) == ["cluster", "worker"]
+    assert sorted(found) == ["cluster", "scheduler", "worker"]
 
 
 def test_what_is_no_address_is_named():
@@ -313,7 +356,7 @@ def test_a_task_that_was_left_behind_is_found_with_its_runs(made):
     plan = sweep.read()
     plan.points[0].run = "s-001-001"
     (sweep.path / "s-001-001").mkdir()
-    Parcel.make(sweep, plan, Work(plan.points[:1]), "token")
+    Parcel.make(sweep, plan, Work(plan.points[:1]))
 
     points = [point for parcel in left_parcels(sweep) for point in parcel.adopt()]
 
@@ -326,7 +369,7 @@ def test_a_task_that_was_left_behind_is_found_with_its_runs(made):
 def test_a_run_from_a_worker_gets_the_next_free_name(made):
     sweep = made("model=circles_v2", "epochs=1")
     plan = sweep.read()
-    parcel = Parcel.make(sweep, plan, Work(plan.points[1:]), "token")
+    parcel = Parcel.make(sweep, plan, Work(plan.points[1:]))
     for folder in (sweep.path, parcel.small.path):
         (folder / "s-001-001").mkdir()
     small = parcel.small.read()
@@ -350,10 +393,9 @@ def test_a_run_on_other_data_than_the_first_is_noticed(made):
     plan, _ = run_sweep(sweep, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
     other = sweep.run(plan.points[1].run)
     other.add_fingerprints(dict.fromkeys(other.data_fingerprints(), "0" * 64))
-    cluster = Cluster("tcp://127.0.0.1:1")
-    cluster._progress = SweepProgress(sweep, plan, Listed([]))
+    tasks = RunTasks(SweepProgress(sweep, plan, Listed([])))
 
-    assert "its data differs from that of s-001-001" in cluster._other_data(plan.points[1])
+    assert "its data differs from that of s-001-001" in tasks._other_data(plan.points[1])
 
 
 @pytest.mark.slow
@@ -376,7 +418,7 @@ def test_weights_of_100_megabytes_come_back(loopback, tmp_path):
 def test_a_task_that_is_still_trained_is_left_where_it_is(made):
     sweep = made("model=circles_v2", "epochs=1")
     plan, _ = run_sweep(sweep, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
-    parcel = Parcel.make(sweep, plan, Work(plan.points[:1]), "token")
+    parcel = Parcel.make(sweep, plan, Work(plan.points[:1]))
 
     with parcel.small.runs()[0].locked(), pytest.raises(RunError, match=r"still trains s-001-001 .* resume then"):
         left_parcels(sweep)

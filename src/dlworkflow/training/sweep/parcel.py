@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import zipfile
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, count
@@ -32,11 +33,10 @@ class Parcel:
     small: Sweep
 
     @classmethod
-    def make(cls, whole: Sweep, plan: Plan, task: Work, token: str) -> Parcel:
+    def make(cls, whole: Sweep, plan: Plan, task: Work) -> Parcel:
         """Move what the points have been trained so far into a new folder, with a plan of these points alone."""
         small = Sweep(whole.path / _TASKS / str(task.points[0].number) / whole.name)
         small.path.mkdir(parents=True, exist_ok=True)
-        (small.path / MARK).write_text(token, encoding="ascii")
         points = [replace(point, status=WAITING) for point in task.points]
         for point in points:
             if point.run is not None:
@@ -101,11 +101,11 @@ def take_stock(sweep: Sweep, plan: Plan) -> None:
                     point.status = summary.status
 
 
-def pack(folder: Path) -> bytes:
-    """Return all files of a folder as one archive, uncompressed: weights hardly shrink."""
+def pack(folder: Path, files: Iterable[Path] | None = None) -> bytes:
+    """Return all files of a folder, or those named, as one archive, uncompressed: weights hardly shrink."""
     into = io.BytesIO()
     with zipfile.ZipFile(into, "w", strict_timestamps=False) as archive:
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(folder.rglob("*") if files is None else files):
             archive.write(path, path.relative_to(folder))
     return into.getvalue()
 

@@ -20,6 +20,7 @@ from dlworkflow.engine.signals import Halt
 from dlworkflow.errors import ConfigError, DlwError
 from dlworkflow.training.job import prepare
 from dlworkflow.training.sweep.cluster import Cluster
+from dlworkflow.training.sweep.cluster_runs import RunTasks
 from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Plan, Point, Sweep
 from dlworkflow.training.sweep.parcel import left_parcels, take_stock
 from dlworkflow.training.sweep.plan import config_of
@@ -62,10 +63,9 @@ def run_sweep(
         source, tasks = _source(sweep, plan, settings)
         progress = SweepProgress(sweep, plan, source, settings.max_runs, on_end=on_end)
         if cluster is not None:
-            jobs, train = cluster.connect(plan, settings.jobs), cluster.run
+            jobs = cluster.connect(plan.base.get("threads", 1), settings.jobs)
         else:
             jobs = choose_jobs(settings.jobs, tasks, plan)
-            train = _run_here if jobs == 1 else Pool(progress, jobs).run
         if settings.max_minutes is not None:
             progress.deadline = time.monotonic() + 60 * settings.max_minutes
         plan.status = "running"
@@ -75,7 +75,12 @@ def run_sweep(
         if on_start is not None:
             on_start(plan, jobs)
         try:
-            train(progress)
+            if cluster is not None:
+                cluster.run(RunTasks(progress))
+            elif jobs == 1:
+                _run_here(progress)
+            else:
+                Pool(progress, jobs).run(progress)
         finally:
             done = not plan.waiting() and not progress.stop
             plan.status = "finished" if done else INTERRUPTED

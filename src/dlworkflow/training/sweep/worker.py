@@ -1,6 +1,6 @@
-"""What a worker of a cluster runs: it starts a process for a task, and hears from the sweep meanwhile.
+"""What a worker of a cluster runs: it starts a process for a task, and hears from the command meanwhile.
 
-Texts come in, texts and archives go out. Imports no torch: the process that trains does.
+Texts come in, texts and archives go out. Imports no torch: the process does.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -27,16 +28,20 @@ from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Sweep
 from dlworkflow.training.sweep.parcel import MARK, pack, unpack
 
 LEASE = 90.0
-"""Seconds without a word of its sweep after which a training is stopped: the sweep is gone."""
+"""Seconds without a word of its command after which a process is stopped: the command is gone."""
 
 PATIENCE = 30.0
-"""Seconds that a training has to write its state once it is to stop."""
+"""Seconds that a process has to end once it is to stop: a training writes its state."""
 
 PRUNE, STOP = "prune", "stop"
 REPORT = "dlw-epoch "
 """What a line of a training begins with that reports an epoch; its code may print other lines."""
 
-_trainings: dict[str, _Training] = {}  # those of this process, by key
+_processes: dict[str, _Process] = {}  # those that this one has started, by key
+
+
+class TaskError(RunError):
+    """A task whose process failed; its text is the reason."""
 
 
 def versions() -> dict[str, str]:
@@ -46,7 +51,7 @@ def versions() -> dict[str, str]:
 
 
 def about(dask_worker: Any = None) -> str:
-    """Return what a sweep asks of a worker first: versions, threads and resources, as JSON."""
+    """Return what a command asks of a worker first: versions, threads and resources, as JSON."""
     return json.dumps(_about(dask_worker))
 
 
@@ -56,48 +61,57 @@ def _about(dask_worker: Any) -> dict[str, Any]:
 
 
 def exchange(text: str, dask_worker: Any = None) -> str:
-    """Take the orders of a sweep, `live` keys and `orders` by key.
+    """Take the orders of a command, `live` keys and `orders` by key.
 
-    Returns the new epochs of its `trainings` by key, and what the worker is.
+    Returns the new `reports` of its processes by key, and what the worker is.
     """
     heard = json.loads(text)
     found = {}
-    for key, training in list(_trainings.items()):
-        if key.startswith(heard["sweep"]):
-            training.heard = time.monotonic()
-            training.take(heard["orders"].get(key, "") if key in heard["live"] else STOP)
-            found[key] = training.new_reports()
-    return json.dumps({"trainings": found, "about": _about(dask_worker)})
+    for key, process in list(_processes.items()):
+        if key.startswith(heard["command"]):
+            process.heard = time.monotonic()
+            process.take(heard["orders"].get(key, "") if key in heard["live"] else STOP)
+            found[key] = process.new_reports()
+    return json.dumps({"reports": found, "about": _about(dask_worker)})
 
 
-def train(text: str, files: bytes = b"") -> bytes:
-    """Train a task in a process of its own; `files` is what it has so far, where no folder is shared.
+def run(text: str, files: bytes = b"") -> bytes:
+    """Start a process for a task; `files` is what it needs of its folder, where this is not shared.
 
-    Returns its folder as an archive, empty where the sweep sees the folder itself. Raises ConfigError where this
-    machine's versions or code are others.
+    The `kind` of a task is `train`, with the `plan` of a small sweep, or `evaluate`, with the words of the command.
+    Returns the files that are new in its folder as an archive, empty where the command sees the folder itself. Raises
+    ConfigError where this machine's versions or code are others, TaskError for an evaluation that fails.
     """
     from distributed import get_worker
 
     task = json.loads(text)
     worker = get_worker()
     _check(task, worker.address)
-    sweep, is_shared = Sweep(Path(task["folder"])), sees(task["folder"], task["token"])
+    folder, is_shared = Path(task["folder"]), sees(task["folder"], task["token"])
+    own = Path(worker.local_directory) / "dlworkflow" / task["key"]
     if not is_shared:
-        sweep = Sweep(Path(worker.local_directory) / "dlworkflow" / task["key"] / Path(task["folder"]).name)
-        sweep.path.mkdir(parents=True)
-        (sweep.path / "sweep.json").write_text(task["plan"], encoding="utf-8")
+        folder = own / folder.name
+        folder.mkdir(parents=True)
         if files:
-            unpack(files, sweep.path)
-    training = _trainings[task["key"]] = _Training(sweep, task)
+            unpack(files, folder)
     try:
-        training.wait(lambda: worker.status.name not in ("running", "paused", "closing_gracefully"))
+        before = {} if is_shared else _stamps(folder)
+        process = _processes[task["key"]] = _KINDS[task["kind"]](folder, task)
+        try:
+            process.wait(lambda: worker.status.name not in ("running", "paused", "closing_gracefully"))
+        finally:
+            del _processes[task["key"]]
+        if is_shared:
+            return b""
+        return pack(folder, [path for path, stamp in _stamps(folder).items() if before.get(path) != stamp])
     finally:
-        del _trainings[task["key"]]
-    if is_shared:
-        return b""
-    archive = pack(sweep.path)
-    shutil.rmtree(sweep.path.parent, ignore_errors=True)
-    return archive
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return time and size of each file of a folder."""
+    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
 
 
 def _check(task: dict[str, Any], address: str) -> None:
@@ -119,43 +133,42 @@ def digest_of(file: Path) -> str:
 
 
 def sees(folder: str, token: str) -> bool:
-    """Return whether this machine may write into the folder of a sweep, and finds the text there."""
+    """Return whether this machine may write into the folder of a task, and finds the text there."""
     with suppress(OSError):
         return (Path(folder) / MARK).read_text(encoding="ascii") == token and os.access(folder, os.W_OK)
     return False
 
 
-class _Training:
-    """The process that trains a task; it ends by itself, too, when this process dies."""
+class _Process:
+    """The process of a task, started as by hand."""
 
-    def __init__(self, sweep: Sweep, task: dict[str, Any]) -> None:
-        self._sweep = sweep
+    def __init__(self, folder: Path, task: dict[str, Any], arguments: list[str]) -> None:
         self.heard = time.monotonic()
         self._reports: list[Any] = []
         self._stopped_at: float | None = None
         self._pruned = False
-        self._log = sweep.path / ".log"
-        folder = task["cwd"] if Path(task["cwd"]).is_dir() else sweep.path
-        command = [sys.executable, "-m", "dlworkflow.training.sweep.child", str(sweep.path)]
-        with self._log.open("wb") as log, guarded_start():
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with this object
+        cwd = task["cwd"] if Path(task["cwd"]).is_dir() else folder
+        with guarded_start():
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder
+                [sys.executable, "-m", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                cwd=cwd,
+                env=self._environment(task),
             )
-        self._tell(
-            json.dumps({key: task[key] for key in ("together", "watched", "names_options")} | {"code": [*task["code"]]})
-        )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def take(self, order: str) -> None:
-        """Follow an order: `prune` ends it after the epoch, `stop` after the batch."""
+        """Follow an order: `prune` ends it after the epoch, `stop` at once."""
         if order == PRUNE and not self._pruned:
             self._pruned = True
             self._tell(PRUNE)
         if order == STOP and self._stopped_at is None:
             self._stopped_at = time.monotonic()
-            with suppress(OSError):
-                self._process.stdin.close()  # type: ignore[union-attr] # the end of its input asks it to stop
+            self._stop()
 
     def new_reports(self) -> list[Any]:
         """Return the epochs since the last call: number of the point, number of the epoch, loss."""
@@ -163,7 +176,7 @@ class _Training:
         return new
 
     def wait(self, is_closing: Any) -> None:
-        """Wait for the end; what a process that was killed could not write is written into its plan."""
+        """Wait for the end, and see to what a process has left that was killed."""
         while True:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.2)
@@ -173,20 +186,26 @@ class _Training:
             if self._stopped_at is not None and time.monotonic() - self._stopped_at > PATIENCE:
                 self._process.kill()
         self._reader.join()
-        plan = self._sweep.read()
-        for point in plan.points:
-            if point.status == WAITING and self._stopped_at is not None:
-                point.status = INTERRUPTED
-            elif point.status == WAITING:
-                point.status, point.reason = FAILED, self._reason()
-        self._sweep.write(plan)
+        self._ended()
+
+    def _environment(self, task: dict[str, Any]) -> dict[str, str] | None:  # noqa: ARG002 - of a kind that has one
+        return None
+
+    def _stop(self) -> None:
+        raise NotImplementedError
+
+    def _ended(self) -> None:
+        raise NotImplementedError
 
     def _reason(self) -> str:
         code = self._process.returncode
         if code < 0:
             return f"its process was killed by {signal.Signals(-code).name}; out of memory? try a higher --task-cores"
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"its process ended with code {code}" + (f": {lines[-1]}" if lines else "")
+        self._log.seek(0)
+        last = (self._log.read().decode("utf-8", errors="replace").strip().splitlines() or [""])[-1]
+        if last.startswith("dlw: "):
+            return last.removeprefix("dlw: ")
+        return f"its process ended with code {code}" + (f": {last}" if last else "")
 
     def _tell(self, line: str) -> None:
         with suppress(OSError):  # it has ended
@@ -198,6 +217,52 @@ class _Training:
             text = line.decode("utf-8", errors="replace")
             if text.startswith(REPORT):
                 self._reports.append(json.loads(text.removeprefix(REPORT)))
+
+
+class _Training(_Process):
+    """Trains a small sweep; it ends by itself, too, when this process dies."""
+
+    def __init__(self, folder: Path, task: dict[str, Any]) -> None:
+        self._sweep = Sweep(folder)
+        (folder / "sweep.json").write_text(task["plan"], encoding="utf-8")
+        super().__init__(folder, task, ["dlworkflow.training.sweep.child", str(folder)])
+        self._tell(
+            json.dumps({key: task[key] for key in ("together", "watched", "names_options")} | {"code": [*task["code"]]})
+        )
+
+    def _stop(self) -> None:
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr] # the end of its input asks it to stop
+
+    def _ended(self) -> None:
+        """Write into the plan what a process could not that was killed."""
+        plan = self._sweep.read()
+        for point in plan.points:
+            if point.status == WAITING and self._stopped_at is not None:
+                point.status = INTERRUPTED
+            elif point.status == WAITING:
+                point.status, point.reason = FAILED, self._reason()
+        self._sweep.write(plan)
+
+
+class _Evaluation(_Process):
+    """`dlw evaluate` of the run in a folder."""
+
+    def __init__(self, folder: Path, task: dict[str, Any]) -> None:
+        super().__init__(folder, task, ["dlworkflow", "evaluate", str(folder), *task["words"]])
+
+    def _environment(self, task: dict[str, Any]) -> dict[str, str]:
+        return os.environ | {"OMP_NUM_THREADS": str(task["threads"])}
+
+    def _stop(self) -> None:
+        self._process.terminate()
+
+    def _ended(self) -> None:
+        if self._process.returncode != 0 and self._stopped_at is None:
+            raise TaskError(self._reason())
+
+
+_KINDS: dict[str, Any] = {"train": _Training, "evaluate": _Evaluation}
 
 
 def check_seen(results: dict[str, Any]) -> None:
