@@ -13,11 +13,13 @@ def import_torch() -> None:
     """
     if "torch" in sys.modules:
         return
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         import torch  # noqa: F401 - others use it
     finally:
-        gc.enable()
+        if was_enabled:
+            gc.enable()
     gc.freeze()
 
 

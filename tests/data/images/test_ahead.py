@@ -1,6 +1,8 @@
 """Images of a large folder are decoded in threads while training begins: the same batches, and the same errors."""
 
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -193,3 +195,14 @@ def test_data_that_has_changed_since_is_refused_once_it_is_read(pets, tmp_path, 
     with pytest.raises(DlwError, match="has changed since"):
         resume_training(run, epochs=4)
     assert len(run.history()) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_reads_what_is_left_itself():
+    jobs = Ahead(200, lambda _: time.sleep(0.002))
+    child = os.fork()
+    if not child:
+        threading.Timer(LIMIT, os._exit, [1]).start()
+        os._exit(0 if jobs.wait(np.array([199])) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

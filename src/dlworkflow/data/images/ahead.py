@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ _WAITING, _BEGUN, _DONE = range(3)
 
 _changed = threading.Condition()
 _jobs: list[Ahead] = []
+_all: weakref.WeakSet[Ahead] = weakref.WeakSet()
 _threads = 0
 
 
@@ -38,6 +40,7 @@ class Ahead:
         self._failure: BaseException | None = None
         with _changed:
             _jobs.append(self)
+            _all.add(self)
             _start_threads()
 
     def want(self, order: Sequence[int]) -> None:
@@ -48,6 +51,7 @@ class Ahead:
             if self in _jobs:
                 _jobs.remove(self)
                 _jobs.insert(0, self)
+                _start_threads()  # a forked process has none yet
 
     def wait(self, indices: Any) -> bool:
         """Wait until these files, (n,) int64, are read; return whether all could be.
@@ -137,3 +141,20 @@ def _next() -> tuple[Ahead | None, list[int]]:
             return _jobs[0], taken
         del _jobs[0]
     return None, []
+
+
+def _begin_again() -> None:
+    """In a forked process, which has none of the threads, read what they had not read yet."""
+    global _changed, _threads
+    _changed, _threads = threading.Condition(), 0
+    _jobs[:] = [job for job in _all if not job._is_over]
+    for job in _jobs:
+        job._states[job._states == _BEGUN] = _WAITING
+        if (job._states == _DONE).all():
+            job._states[-1] = _WAITING  # whoever reads the last one finishes
+        job._left = int((job._states == _WAITING).sum())
+        job._order = iter(range(len(job._states)))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
