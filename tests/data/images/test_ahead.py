@@ -120,6 +120,13 @@ def test_they_are_kept_and_remembered_when_all_are_decoded(paths, many):
     assert again.sums.tolist() == files.sums.tolist()
 
 
+def test_what_is_to_be_remembered_before_workers_start_is_waited_for(paths, many):
+    files = begun(paths)
+    files.remember()
+
+    assert files.kept
+
+
 def test_few_images_are_decoded_before_training(paths):
     assert begun(paths).kept
 

@@ -131,6 +131,9 @@ class ImageFiles:
         With `ahead`, images that are many, that fit into memory and of which none is known are decoded in threads:
         what is asked for meanwhile is waited for, and the error is raised there.
         """
+        if self._ahead is not None and not ahead:  # workers are to share what is decoded
+            self._ahead.end()
+            self._settle()
         if self._kept is not None or self._ahead is not None or not self.paths:
             return
         if self._take_of_whole(on_progress, ahead):
