@@ -503,7 +503,7 @@ def all_workloads() -> list[Workload]:
         Workload("the same, with its run folder", Points("circles_v2", 1000, 0.1, folder=True).ways, 1.0, 1.10, 9),
         Workload("FashionMNIST V0, an epoch", v0.ways, 7, 1.10),
         Workload("FashionMNIST V1, an epoch", v1.ways, 7, 1.10),
-        Workload("100 seeds of circles V2, 1,000 epochs", _seeds(), repeats=3, about="floor: a bare loop of one"),
+        Workload("circles V2, 100 seeds together", _seeds(), repeats=3, about="floor: a bare loop of one"),
         Workload("evaluation of 10,000 images", _evaluation(), 10, 1.3, 9),
         Workload(
             "V0 beside a busy process",
