@@ -153,8 +153,9 @@ def test_cut_pictures_and_batch_norms_under_an_average_resume_to_the_bit_too(tmp
     assert_equal(run, whole)
 
 
-def test_workers_resume_to_the_bit_too(tmp_path):
-    pairs = ("data.num_workers=2", "data.transform=trivial_augment", FEW)
+@pytest.mark.parametrize("how", [["data.num_workers=2"], ["data.fast_augment=true"]], ids=str)
+def test_augmentations_by_workers_or_of_whole_batches_resume_to_the_bit_too(tmp_path, how):
+    pairs = (*how, "data.transform=trivial_augment,random_crop", FEW)
     config = settings("tinyvgg", *pairs, epochs=3)
     whole = run_training(config, runs_dir=tmp_path)
     with pytest.raises(KeyboardInterrupt):

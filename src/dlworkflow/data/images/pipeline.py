@@ -168,10 +168,10 @@ class Pipeline:
         A flip alone is done at once, with the draws of one image after the other. With `fast_augment` so is each step
         that can be, with draws of its own; other steps are applied image by image.
         """
-        from dlworkflow.data.images.batch_augmentations import in_turn, on_each
-
         if not self.augmentations:
             return None
+        from dlworkflow.data.images.batch_augmentations import in_turn, on_each
+
         if not self.fast_augment and not self.is_flip_alone:
             assert self.augmentation is not None
             return on_each(self.augmentation)
