@@ -130,7 +130,10 @@ class Total:
         """Return the number of correct predictions in each batch."""
         if not self._right:
             return [0] * len(self._sizes)
-        sums = torch.cat(self._right).cpu().cumsum(dim=0)
+        right = torch.cat(self._right)
+        if len(self._sizes) == 1:
+            return [int(right.sum())]
+        sums = right.cpu().cumsum(dim=0)
         ends = torch.tensor(self._sizes).cumsum(dim=0)
         return torch.nn.functional.pad(sums, (1, 0))[ends].diff(prepend=torch.zeros(1, dtype=sums.dtype)).tolist()
 
