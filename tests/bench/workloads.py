@@ -500,7 +500,7 @@ def all_workloads() -> list[Workload]:
         Workload("line, 100 epochs", Points("line", 100, 0.01).ways, 1.0, 1.10, 9),
         Workload("blobs, 100 epochs", Points("blobs", 100, 0.1).ways, 1.0, 1.10, 9),
         Workload("circles V2, 1,000 epochs", Points("circles_v2", 1000, 0.1).ways, 1.0, 1.10, 9),
-        Workload("the same, with its run folder", Points("circles_v2", 1000, 0.1, folder=True).ways, 1.0, 1.10, 9),
+        Workload("circles V2 with its run folder", Points("circles_v2", 1000, 0.1, folder=True).ways, 1.0, 1.10, 9),
         Workload("FashionMNIST V0, an epoch", v0.ways, 7, 1.10),
         Workload("FashionMNIST V1, an epoch", v1.ways, 7, 1.10),
         Workload("circles V2, 100 seeds together", _seeds(), repeats=3, about="floor: a bare loop of one"),
@@ -525,9 +525,11 @@ def all_workloads() -> list[Workload]:
         ),
         Workload("prediction of 300 photos", _prediction(), 2.2, 1.15, 9),
         Workload("TinyVGG on photos, first run", Photos().ways, 2.6, None),
-        Workload("the same, augmented", Photos(augment=True).ways, 2.2, None),
-        Workload("the same, cached", Photos(again=True).ways, 5.0, None),
-        Workload("the same, cached, plain memory format", Photos(again=True, channels_last=False).ways, None, 1.05),
+        Workload("TinyVGG on photos, augmented", Photos(augment=True).ways, 2.2, None),
+        Workload("TinyVGG on photos, cached", Photos(again=True).ways, 5.0, None),
+        Workload(
+            "TinyVGG on photos, cached, plain memory format", Photos(again=True, channels_last=False).ways, None, 1.05
+        ),
         Workload("FashionMNIST V2, an epoch, two threads", v2.ways, 1.3, 1.05, 3),
         Workload(
             "V2 with --channels-last",
