@@ -24,7 +24,7 @@ from dlworkflow.errors import ConfigError, RunError
 from dlworkflow.training.sweep import worker
 from dlworkflow.training.sweep.cluster import Cluster
 from dlworkflow.training.sweep.cluster_runs import RunTasks
-from dlworkflow.training.sweep.folder import INTERRUPTED, Point, Sweep
+from dlworkflow.training.sweep.folder import FINISHED, INTERRUPTED, Point, Sweep
 from dlworkflow.training.sweep.folds import plan_folds
 from dlworkflow.training.sweep.parcel import Parcel, left_parcels, pack, unpack
 from dlworkflow.training.sweep.plan import plan_sweep
@@ -256,7 +256,9 @@ def test_ctrl_c_leaves_a_sweep_that_resumes_to_the_bit(loopback, made, preload):
     stopped = statuses(there)
     run_sweep(there, cluster=Cluster(loopback.address))
 
-    assert (stopped, epochs_of(there)) == ([INTERRUPTED] * 2, epochs_of(here))
+    assert INTERRUPTED in stopped  # the other may have ended before
+    assert set(stopped) <= {INTERRUPTED, FINISHED}
+    assert epochs_of(there) == epochs_of(here)
 
 
 @pytest.mark.faults
