@@ -137,3 +137,20 @@ def test_a_notebook_completes_every_public_name_before_it_is_used():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert found.strip() == "True"
+
+
+IMPORTED = """
+import gc
+from dlworkflow.cli.imports import import_torch
+searches = []
+gc.callbacks.append(lambda phase, info: searches.append(phase))
+import_torch()
+print(len(searches), gc.isenabled(), gc.get_freeze_count() > 0)
+"""
+
+
+@pytest.mark.slow
+def test_torch_is_imported_without_a_search_for_garbage():
+    found = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True).stdout
+
+    assert found.split() == ["0", "True", "True"]

@@ -11,6 +11,7 @@ from dlworkflow import data
 from dlworkflow.data.datasets import fashion_mnist, idx
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.training.choice import begin_data
 
 COUNTS = {"train": 30, "t10k": 20}
 FILES = [f"{stem}-{kind}" for stem in COUNTS for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
@@ -90,6 +91,24 @@ def test_packed_files_are_read_as_unpacked_ones(raw):
         (raw / name).unlink()
 
     assert data.load("fashion_mnist").train.fingerprint() == before
+
+
+def test_a_file_of_several_packed_ones_is_read_whole(packed):
+    file = packed / f"{FILES[0]}.gz"
+    content = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(content[:1000]) + gzip.compress(content[1000:]) + b"\0" * 7)
+
+    assert len(data.load("fashion_mnist").train) == 30
+
+
+def test_training_begins_to_read_the_data_that_is_named_or_usual(monkeypatch):
+    begun = []
+    monkeypatch.setattr(data, "begin", lambda name, folder: begun.append((name, folder)))
+
+    begin_data({"model": {"name": "fashion_mnist_v0"}})
+    begin_data({"model": {"name": "tinyvgg"}, "data": {"name": "mnist", "data_dir": "there"}})
+
+    assert begun == [("fashion_mnist", None), ("mnist", "there")]
 
 
 def test_files_whose_reading_was_begun_are_read_as_others(packed):

@@ -115,8 +115,11 @@ def _content(file: Path) -> bytearray:
         content = stream.read(_MOST_BYTES)
     if file.suffix != ".gz":
         return bytearray(content)
-    unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    unpacked = bytearray(unpacking.decompress(content, _MOST_BYTES))  # what would be more is too much as well
-    if not unpacking.eof:
-        raise EOFError("it is cut short, or too large")
+    unpacked = bytearray()
+    while content:  # a file may be several packed ones, and end in zeros
+        unpacking = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        unpacked += unpacking.decompress(content, max(1, _MOST_BYTES - len(unpacked)))  # more would be too much as well
+        if not unpacking.eof:
+            raise EOFError("it is cut short, or too large")
+        content = unpacking.unused_data.lstrip(b"\0")
     return unpacked

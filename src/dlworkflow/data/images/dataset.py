@@ -97,7 +97,7 @@ class ImageData(Described, Dataset[Any]):
     def read_soon(self, order: Tensor) -> None:
         """Decode image files in this order, where that is left to be done."""
         if isinstance(self.images, ImageFiles):
-            self.images.read_soon(order.tolist())
+            self.images.read_soon(order)
 
     def remember_with(self, whole: ImageData, indices: Sequence[int]) -> None:
         """Decode with the files of `whole`, of which these are some, where all of them can be kept in memory."""

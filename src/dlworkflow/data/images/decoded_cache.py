@@ -176,10 +176,10 @@ class ImageFiles:
 
         self._ahead = _Begun(Ahead(len(self), read, finish), pixels, torch.arange(len(self)))
 
-    def read_soon(self, order: Sequence[int]) -> None:
+    def read_soon(self, order: Tensor) -> None:
         """Decode images in this order, where they are not decoded yet and threads do."""
         if self._ahead is not None:
-            self._ahead.jobs.want(self._ahead.places[torch.as_tensor(order)].tolist())
+            self._ahead.jobs.want(self._ahead.places[order].tolist())
 
     def _settle(self) -> None:
         """Keep what was decoded in threads once all of it is."""
