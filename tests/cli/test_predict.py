@@ -788,17 +788,39 @@ def test_a_prediction_leaves_the_run_as_it_was(dlw, runs, pictures):
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
 
 
-def test_jsonl_is_printed_while_later_images_are_still_to_be_read(runs, pictures, start_dlw):
-    names = ["pictures/0.png"] * 999 + ["late.png"]  # more lines than a pipe holds: the writer waits for its reader
-    process = start_dlw("predict", *names, "--format", "jsonl", "--top-k", "10")
-    first = json.loads(process.stdout.readline())
+@pytest.mark.parametrize("options", [["jsonl"], ["csv"], ["csv-bom"], ["csv", "--plot", "out.png"]], ids=" ".join)
+def test_lines_are_printed_while_later_images_are_still_to_be_read(options, runs, pictures, start_dlw):
+    names = ["gone.png", *["pictures/0.png"] * 999, "late.png"]  # more than a pipe holds: the writer waits for a reader
+    process = start_dlw("predict", *names, "--top-k", "10", "--format", *options)
+    first = [process.stdout.readline() for _ in range(2)]
     (pictures / "1.png").rename("late.png")
-    rest = process.stdout.read().splitlines()
+    lines = [*first, *process.stdout.read().splitlines()]
 
-    assert first["label"]
-    assert len(rest) == 999
-    assert json.loads(rest[-1])["input"] == "late.png"
-    assert "error" not in json.loads(rest[-1])
+    assert [line for line in lines[-1000:] if "no such file" in line] == []
+    assert len(lines) == len(names) + (options[0] != "jsonl")
+    assert "late.png" in lines[-1]
+
+
+def test_csv_has_the_same_columns_whether_or_not_a_file_can_be_read(dlw, runs, pictures):
+    heads = [
+        dlw("predict", *names, "--top-k", "2", "--format", "csv").out.splitlines()[0]
+        for names in (["pictures"], ["gone.png", "pictures"])
+    ]
+
+    assert heads == ["input,label,probability,label_2,probability_2,error"] * 2
+
+
+def test_csv_of_files_that_cannot_be_read_has_the_reasons(dlw, runs, in_tmp):
+    answer = dlw("predict", "gone.png", "away.png", "--format", "csv")
+
+    assert answer.out == "input,label,probability,error\ngone.png,,,no such file\naway.png,,,no such file\n"
+    assert (answer.code, answer.complaints) == (1, ["2 of 2 files could not be read"])
+
+
+def test_csv_for_excel_has_one_byte_order_mark(dlw, runs, pictures):
+    text = dlw("predict", "pictures", "--format", "csv-bom").out
+
+    assert text == "\ufeff" + dlw("predict", "pictures", "--format", "csv").out
 
 
 def test_where_no_run_fits_the_command_that_predicts_without_one_is_named_and_works(dlw, in_tmp, paint):

@@ -33,7 +33,7 @@ from dlworkflow.cli.options import (
     say,
 )
 from dlworkflow.cli.predict_model import cautious, from_exported, from_published, from_runs, from_weights, near
-from dlworkflow.cli.predict_text import PredictFormat, drawn, drawn_neighbours, print_predictions, stream
+from dlworkflow.cli.predict_text import PRINTED_AT_ONCE, PredictFormat, drawn, drawn_neighbours, print_predictions
 from dlworkflow.config.flags import DATA, MODEL, OUTPUT
 from dlworkflow.errors import ConfigError
 from dlworkflow.files.paths import user_path
@@ -80,7 +80,7 @@ def predict(
         PredictFormat,
         typer.Option(
             "--format",
-            help="Format of the predictions; jsonl prints each when it is made, csv-bom is CSV that Excel opens.",
+            help="Format of the predictions; jsonl and csv print each when it is made, csv-bom is CSV for Excel.",
             rich_help_panel=OUTPUT,
         ),
     ] = PredictFormat.table,
@@ -197,16 +197,13 @@ def predict(
     if neighbours is not None:
         predictor = near(predictor, neighbours)
     n, predictions = _predictions(predictor, given, target, weights, limit, batch_size=batch_size, top_k=top_k)
-    if output is PredictFormat.jsonl and target is None:
-        bad = stream(predictions)
-    else:
-        found = list(predictions)
-        bad = sum(prediction.error is not None for prediction in found)
-        print_predictions(found, output, top_k)
-        if target is not None:
-            figure = drawn_neighbours(predictor, found) if neighbours else drawn(predictor, found, with_bars=top_k > 1)
-            say(f"figure {target.save(figure)}")
-    if bad:
+    found: list[Prediction] = []  # all for a figure, else those of inputs that could not be read
+    noted = _noted(predictions, found, every=target is not None)
+    print_predictions(_with_bar(noted, n, batch_size, output), output, top_k)
+    if target is not None:
+        figure = drawn_neighbours(predictor, found) if neighbours else drawn(predictor, found, with_bars=top_k > 1)
+        say(f"figure {target.save(figure)}")
+    if bad := sum(prediction.error is not None for prediction in found):
         say(f"{bad} of {n} files could not be read")
         raise typer.Exit(1)
 
@@ -293,8 +290,7 @@ def _predictions(
     paths = _first(given.images(owner=predictor.name, on_left_out=say), limit)
     if target is not None:
         target.check([*paths, Path(weights)])
-    predictions = predictor.predict_images(paths, batch_size=batch_size, top_k=top_k)
-    return len(paths), _with_bar(predictions, len(paths), batch_size)
+    return len(paths), predictor.predict_images(paths, batch_size=batch_size, top_k=top_k)
 
 
 def _first(inputs: list[Input], limit: int | None) -> list[Input]:
@@ -305,10 +301,20 @@ def _first(inputs: list[Input], limit: int | None) -> list[Input]:
     return inputs[:limit]
 
 
-def _with_bar(predictions: Iterable[Prediction], n: int, batch_size: int) -> Iterator[Prediction]:
-    if n <= batch_size or not sys.stderr.isatty():
-        yield from predictions
-        return
+def _noted(predictions: Iterable[Prediction], found: list[Prediction], *, every: bool) -> Iterator[Prediction]:
+    """Yield predictions; note `every` one, or those without an answer, as they pass."""
+    for prediction in predictions:
+        if every or prediction.error is not None:
+            found.append(prediction)
+        yield prediction
+
+
+def _with_bar(
+    predictions: Iterable[Prediction], n: int, batch_size: int, output: PredictFormat
+) -> Iterable[Prediction]:
+    """Show how far predictions are, where nothing else on the terminal does."""
+    if n <= batch_size or not sys.stderr.isatty() or (output in PRINTED_AT_ONCE and sys.stdout.isatty()):
+        return predictions
     from tqdm import tqdm
 
-    yield from tqdm(predictions, total=n, unit="image", leave=False, file=sys.stderr)
+    return tqdm(predictions, total=n, unit="input", leave=False, file=sys.stderr)

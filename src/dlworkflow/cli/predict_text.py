@@ -1,9 +1,11 @@
-"""Predictions as a table, as JSON lines while they are made, or as a figure of the images."""
+"""Predictions as a table, as lines of JSON or CSV while they are made, or as a figure of the images."""
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,29 +31,46 @@ class PredictFormat(StrEnum):
     csv_bom = "csv-bom"
 
 
-def stream(predictions: Iterable[Prediction]) -> int:
-    """Print each prediction as a line of JSON when it is made; return how many inputs could not be read."""
-    bad = 0
-    for prediction in predictions:
-        typer.echo(json_text(prediction.as_object()))
-        bad += prediction.error is not None
-    return bad
+PRINTED_AT_ONCE = (PredictFormat.jsonl, PredictFormat.csv, PredictFormat.csv_bom)
+"""Formats of which a line is printed as soon as it is made."""
 
 
-def print_predictions(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> None:
-    """Print all predictions in one format, with the `top_k` likeliest classes."""
-    from dlworkflow.cli.tables import Format, print_table
+def print_predictions(predictions: Iterable[Prediction], output: PredictFormat, top_k: int) -> None:
+    """Print predictions in one format, with the `top_k` likeliest classes."""
+    from dlworkflow.cli.tables import print_table
 
-    if output in (PredictFormat.json, PredictFormat.jsonl):
-        rows = [prediction.as_object() for prediction in predictions]
-        typer.echo(json_text(rows, indent=1) if output is PredictFormat.json else "\n".join(map(json_text, rows)))
+    if output in PRINTED_AT_ONCE:
+        as_bytes = output is PredictFormat.csv_bom
+        if as_bytes:
+            typer.echo(BOM_UTF8, nl=False)
+        for line in _lines(predictions, output, top_k):
+            typer.echo(line.encode() if as_bytes else line)
         return
-    raw = [_as_row(prediction) for prediction in predictions]
+    predictions = list(predictions)
+    if output is PredictFormat.json:
+        typer.echo(json_text([prediction.as_object() for prediction in predictions], indent=1))
+        return
+    raw = list(map(_as_row, predictions))
     pretty = [{key: _cell(key, value, row) for key, value in row.items()} for row in raw]
-    print_table(pretty, {key: key for key in _columns(predictions, output, top_k)}, Format(output.value), raw)
-    if output is PredictFormat.table and (rows := list(_neighbour_rows(predictions))):
+    print_table(pretty, {key: key for key in _columns(predictions, output, top_k)})
+    if rows := list(_neighbour_rows(predictions)):
         typer.echo("")
         print_table(rows, {key: key for key in rows[0]})
+
+
+def _lines(predictions: Iterable[Prediction], output: PredictFormat, top_k: int) -> Iterator[str]:
+    """Yield a line per prediction; CSV takes its columns from the first that is no error."""
+    from dlworkflow.cli.tables import csv_lines
+
+    if output is PredictFormat.jsonl:
+        return (json_text(prediction.as_object()) for prediction in predictions)
+    rest = iter(predictions)
+    first: list[Prediction] = []
+    for prediction in rest:
+        first.append(prediction)
+        if prediction.error is None:
+            break
+    return csv_lines(map(_as_row, chain(first, rest)), list(_columns(first, output, top_k)))
 
 
 def _columns(predictions: Sequence[Prediction], output: PredictFormat, top_k: int) -> Iterator[str]:
@@ -76,7 +95,7 @@ def _columns(predictions: Sequence[Prediction], output: PredictFormat, top_k: in
         if output is not PredictFormat.table:
             for rank in range(1, most + 1):
                 yield from (f"neighbour_{rank}", f"truth_{rank}", f"distance_{rank}")
-    if any(prediction.error for prediction in predictions):
+    if output is not PredictFormat.table or any(prediction.error for prediction in predictions):
         yield "error"
 
 

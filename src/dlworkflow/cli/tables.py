@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated, Any
 
 import typer
@@ -82,7 +83,7 @@ def render(
     if form is Format.json:
         return json_text([dict(row) for row in raw or rows], indent=1)
     if form in (Format.csv, Format.csv_bom):
-        return _csv(raw or rows, list(columns))
+        return "\n".join(csv_lines(raw or rows, list(columns)))
     cells = [[printable(row.get(key, "")) for key in columns] for row in rows]
     headings = list(columns.values())
     if form is Format.md:
@@ -100,17 +101,21 @@ def _aligned(column: Sequence[str]) -> list[str]:
     return [heading, "-" * most, *cells]
 
 
-def _csv(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """Return CSV; on a terminal, control characters in names are printed as escapes."""
+def csv_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[str]:
+    """Yield headings and rows as lines of CSV; on a terminal, control characters in names are printed as escapes."""
     import csv
-    import io
 
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(_Returned(), lineterminator="\n")
     shown = printable if sys.stdout.isatty() else _as_it_is
-    writer.writerow(shown(csv_cell(column)) for column in columns)
-    writer.writerows([shown(csv_cell(row.get(key))) for key in columns] for row in rows)
-    return out.getvalue().rstrip("\n")
+    for cells in chain([columns], ([row.get(key) for key in columns] for row in rows)):
+        yield writer.writerow([shown(csv_cell(cell)) for cell in cells]).removesuffix("\n")
+
+
+class _Returned:
+    """A file whose lines are returned to the caller of csv's `writerow`, which returns what `write` does."""
+
+    def write(self, line: str) -> str:
+        return line
 
 
 def _as_it_is(value: object) -> object:
