@@ -201,9 +201,9 @@ training/recorder: errors engine/loop runs models/weights training/state
 training/resume: errors registry/user_code registry/user_files config engine/data_parallel engine/loop engine/schedules
     data/protocol data/splits runs training/assembly training/changed_data training/job training/provenance training/run
     training/settings
-training/run: errors config engine/device engine/loop engine/random_state engine/signals data/loaders runs
-    training/assembly training/changed_data training/job training/provenance training/recorder training/settings
-    training/state training/trackers
+training/run: errors config engine/device engine/loop engine/random_state engine/signals data/images data/loaders runs
+    runs/keeping training/assembly training/changed_data training/job training/provenance training/recorder
+    training/settings training/state training/trackers
 training/settings: errors registry/user_code config config/conflicts config/flags engine/losses engine/optimizers
     engine/schedules data data/splits metrics/functions models training/choice training/own_code training/trackers
     training/transfer

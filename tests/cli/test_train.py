@@ -597,6 +597,16 @@ def test_all_unreadable_pictures_are_said_at_once(dlw, hostile):
     assert "b/1.png" in line
 
 
+def test_unreadable_pictures_that_show_while_it_trains_leave_no_run(dlw, hostile, monkeypatch):
+    monkeypatch.setattr("dlworkflow.data.images.decoded_cache.LEAST_AHEAD", 1)
+    answer = dlw("train", "tinyvgg", "--data", "not_pictures", "--device", "cpu")
+
+    removed, line = answer.err.splitlines()[-2:]
+    assert removed == "stopped in the first epoch; runs/tinyvgg-not_pictures-001 is removed"
+    assert "b/1.png" in line
+    assert list((hostile / "runs").iterdir()) == []
+
+
 @pytest.mark.parametrize("folder", ["plain.txt", "plain.txt/below"])
 def test_a_runs_folder_that_cannot_be_is_named_with_the_way_out(folder, dlw, hostile):
     answer = dlw(*LINE, "--runs-dir", folder)

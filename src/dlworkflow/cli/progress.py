@@ -62,6 +62,8 @@ class TrainingProgress:
             return
         if self._run.path.is_dir():
             say(self._how_to_resume(kind, self._run))
+        elif not self._ended:
+            say(f"stopped in the first epoch; {self._run.path} is removed")
         if issubclass(kind, BrokenPipeError):
             sys.exit(CLOSED_PIPE)
 

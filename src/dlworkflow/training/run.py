@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
@@ -15,13 +15,15 @@ from typing import Any
 import torch
 
 from dlworkflow.config import TrainConfig
+from dlworkflow.data.images.decoded_cache import UnreadableError
 from dlworkflow.data.loaders import explained_workers
 from dlworkflow.engine.device import repeatable_convolutions, thread_count
 from dlworkflow.engine.loop import BatchHandler, Epoch, EpochHandler, train_epochs
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.signals import Halt, Stopped, StopRequest, noted_signals
-from dlworkflow.errors import DlwError, reason_of
+from dlworkflow.errors import DlwError, RunError, reason_of
 from dlworkflow.runs import Run
+from dlworkflow.runs.keeping import remove_folder
 from dlworkflow.training.assembly import assemble, new_state
 from dlworkflow.training.changed_data import read_through
 from dlworkflow.training.job import Job, prepare
@@ -64,11 +66,20 @@ def train_job(
     on_epoch: EpochHandler | None = None,
     on_batch: BatchHandler | None = None,
 ) -> Run:
-    """Train what `prepare` put in place; see `run_training`. `on_batch` is called after each batch of each split."""
+    """Train what `prepare` put in place; see `run_training`. `on_batch` is called after each batch of each split.
+
+    Where images cannot be read and no epoch has ended, no run folder is left.
+    """
     state = new_state(job)  # whatever can fail does so before there is a folder
     run = create_run(job, runs_dir, name)
-    with run.locked():
-        train_recorded(job, run, state, on_start=on_start, on_epoch=on_epoch, on_batch=on_batch)
+    try:
+        with run.locked():
+            train_recorded(job, run, state, on_start=on_start, on_epoch=on_epoch, on_batch=on_batch)
+    except UnreadableError:  # images that are read while it trains: where they are read before, there is no folder
+        if not run.history():
+            with suppress(RunError):  # it stays, as a failed run
+                remove_folder(run.path)
+        raise
     return run
 
 

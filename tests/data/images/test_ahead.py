@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from dlworkflow.config import Layer
 from dlworkflow.data.images import ahead as module
 from dlworkflow.data.images import decoded_cache
 from dlworkflow.data.images.ahead import Ahead
 from dlworkflow.data.images.decoded_cache import ImageFiles, UnreadableError
+from dlworkflow.data.images.decoding import ImageError
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.errors import DataError, DlwError
 from dlworkflow.runs import list_runs
@@ -19,6 +21,9 @@ from dlworkflow.training.job import prepare
 from dlworkflow.training.resume import resume_training
 from dlworkflow.training.run import run_training, train_job
 from dlworkflow.training.settings import resolve_config
+from dlworkflow.training.sweep.folder import Sweep
+from dlworkflow.training.sweep.plan import plan_sweep
+from dlworkflow.training.sweep.running import run_sweep
 
 WAY = Pipeline((8, 8))
 LIMIT = 30  # seconds until a thread that hangs fails its test
@@ -168,7 +173,29 @@ def test_an_image_that_cannot_be_read_ends_training_and_is_named(pets, tmp_path,
 
     with pytest.raises(DataError, match=bad.name):
         run_training(settings(pets), runs_dir=tmp_path / "runs")
-    assert [run.status() for run in list_runs(tmp_path / "runs")] == ["failed"]
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_sweep_records_why_a_run_whose_images_cannot_be_read_is_missing(pets, tmp_path, many):
+    next((pets / "train").rglob("*.png")).write_bytes(b"no image")
+    layer = Layer(settings(pets, model={"name": "tinyvgg"}, sweep={"seeds": 2, "jobs": 1}))
+    plan, chosen = plan_sweep([layer])
+    sweep = Sweep.create(tmp_path, "s", plan)
+    points = run_sweep(sweep, chosen)[0].points
+
+    assert [(point.status, point.run) for point in points] == [("failed", None)] * 2
+    assert "1 of 9 images cannot be read" in points[0].reason
+    assert sweep.runs() == []
+
+
+def test_an_image_that_cannot_be_read_later_leaves_the_epochs_before(pets, tmp_path, many):
+    def spoil(epoch):
+        raise UnreadableError([ImageError(pets, "is gone")], 9)
+
+    with pytest.raises(UnreadableError):
+        run_training(settings(pets), runs_dir=tmp_path / "runs", on_epoch=spoil)
+    [run] = list_runs(tmp_path / "runs")
+    assert (run.status(), len(run.history())) == ("failed", 1)
 
 
 def test_images_that_are_to_be_skipped_are_found_before_training(pets, tmp_path, many):

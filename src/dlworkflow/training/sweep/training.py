@@ -86,6 +86,8 @@ def _train_point(sweep: Sweep, plan: Plan, point: Point, watch: Watch) -> None:
             raise
     except Exception as error:  # noqa: BLE001 - whatever a model raises is this point's reason, and the others go on
         _fail(point, error)
+        if point.run is not None and not sweep.run(point.run).path.is_dir():  # images could not be read
+            point.run = None
 
 
 def _fail(point: Point, error: Exception) -> None:
