@@ -138,7 +138,7 @@ runs/averaging: runs/stored runs/summary
 runs/calibration: runs/found runs/stored runs/summary
 runs/calibration_text: files/numbers runs/calibration
 runs/cells: files/numbers
-runs/comparison: errors files/notebook runs runs/costs runs/notes runs/folder runs/index
+runs/comparison: errors files/notebook runs runs/costs runs/notes runs/folder runs/index runs/stored
 runs/costs: runs/found
 runs/evaluation: files/notebook runs/found runs/stored
 runs/found: errors files/paths files/text runs/naming runs/stored runs/summary
@@ -289,7 +289,7 @@ analysis/parts_figures: errors files/text data/protocol plotting plotting/grid r
 analysis/report: _version errors files/numbers files/outside files/paths files/text files/writing registry
     registry/user_code config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/costs
-    runs/evaluation_text runs/found runs/labels runs/notes runs/robustness runs/slices inference/stored
+    runs/evaluation_text runs/found runs/labels runs/notes runs/robustness runs/slices runs/stored inference/stored
     analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/difference_text analysis/differences
     analysis/evaluation analysis/figures analysis/found_text analysis/run_figures analysis/scored_data
 analysis/robustness: errors data/images data/protocol metrics/significance runs runs/robustness inference/averaging

@@ -326,6 +326,18 @@ def test_the_note_and_the_tags_of_a_run_are_at_the_top(runs, page, tmp_path):
     assert re.search(r"Note: tried at night\s+Tags: good, <i>\.", page(run).text)
 
 
+@pytest.mark.parametrize("file", ["costs", "labels-train", "slices", "robustness", "notes", "calibration-val"])
+def test_a_damaged_file_that_a_run_may_lack_is_a_warning_beside_all_else(file, runs, page, tmp_path):
+    run = Run(shutil.copytree(runs["points"].path, tmp_path / "damaged"))
+    before = page(run)
+    (run.path / f"{file}.json").write_text("{")
+    after = page(run)
+
+    assert f"{file}.json' is damaged" in after.text
+    of_probabilities = {"Scores", "Worst and best predictions"} if file == "calibration-val" else set()
+    assert set(before.headings) - set(after.headings) == of_probabilities
+
+
 @pytest.mark.parametrize("content", ["[1]", '{"packages": 7, "machine": [], "data_fingerprint": "x"}', ""])
 def test_versions_that_are_damaged_are_left_out(content, runs, tmp_path):
     run = Run(shutil.copytree(runs["line"].path, tmp_path / "damaged"))

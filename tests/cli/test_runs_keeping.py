@@ -297,8 +297,25 @@ def test_a_run_that_is_gone_meanwhile_cannot_be_tagged(runs):
         run.tag("good")
 
 
-def test_damaged_notes_are_reported_and_the_run_can_be_removed(dlw, runs):
+@pytest.mark.parametrize("command", [["runs"], ["compare"], ["show", LINE], ["show", LINE, "--format", "json"]])
+def test_damaged_notes_are_one_warning_beside_the_run(command, dlw, runs):
+    (runs / LINE / "notes.json").write_text("{")
+    answer = dlw(*command)
+
+    assert answer.err.count("warning 'runs/line-line-001/notes.json' is damaged") == 1
+    assert LINE in answer.out
+    assert "damaged" not in answer.out
+
+
+def test_a_tag_is_looked_for_beside_damaged_notes(dlw, runs):
+    dlw("runs", "tag", "circles_v2-circles-001", "good")
     (runs / LINE / "notes.json").write_text("{")
 
-    assert rows(dlw, "runs")[0]["status"].startswith("damaged: 'runs/line-line-001/notes.json' is damaged")
+    assert [row["run"] for row in rows(dlw, "runs", "--tag", "good")] == ["circles_v2-circles-001"]
+    assert "did you mean 'good'?" in dlw("runs", "--tag", "god").err
+
+
+def test_a_run_with_damaged_notes_can_be_removed(dlw, runs):
+    (runs / LINE / "notes.json").write_text("{")
+
     assert dlw("runs", "rm", LINE, "--yes").code == 0

@@ -13,6 +13,7 @@ from tests.runs.test_comparison import make_run
 from dlworkflow.runs import Run, find_run, list_runs
 from dlworkflow.runs import index as module
 from dlworkflow.runs.comparison import all_columns, compare_runs, compare_seeds
+from dlworkflow.runs.costs import Costs
 from dlworkflow.runs.index import INDEX
 
 
@@ -39,6 +40,15 @@ def age(folder):
     for place, _, names in os.walk(folder):
         for name in names:
             os.utime(os.path.join(place, name), (then, then))  # noqa: PTH118 - as os.walk gives them
+
+
+def costs_of(run):
+    sizes = {"size_bytes": 1, "parameters": 3, "mult_adds": 2, "memory_bytes": None}
+    times = {"milliseconds": 1.0, "milliseconds_in_batch": 0.5, "milliseconds_reading": None}
+    where = {"device": "cpu", "threads": 1, "machine": "m"}
+    return Costs(
+        run=run.name, weights="best", epoch=run.summary().best["epoch"], split="test", **sizes, **times, **where
+    )
 
 
 def everything(folder):
@@ -80,7 +90,7 @@ def test_what_an_index_has_is_not_read_again_but_for_runs_that_run_or_are_damage
         lambda run: run.log_epochs([{"epoch": 3, "lr": 0.1, "seconds": 1, "train_loss": 1, "test_loss": 0.1}]),
         lambda run: run.tag("new"),
         lambda run: (run.path / "summary.json").write_text("damaged"),
-        lambda run: (run.path / "costs.json").write_text("damaged"),
+        lambda run: run.write_found(costs_of(run)),
         lambda run: shutil.rmtree(run.path),
         lambda run: run.path.rename(run.path.with_name("renamed-001")),
     ],
@@ -116,6 +126,18 @@ def test_a_run_that_was_written_just_now_is_not_indexed(folder, monkeypatch):
     everything(folder)
 
     assert "m-d-007" in reads_of_summaries(folder, monkeypatch)
+
+
+@pytest.mark.parametrize("file", ["costs.json", "notes.json"])
+def test_a_damaged_file_that_a_run_may_lack_is_a_warning_each_time(file, folder, caplog):
+    before = without_index(folder)
+    (find_run("m-d-001", folder).path / file).write_text("{")
+    age(folder)
+
+    for _ in range(2):
+        caplog.clear()
+        assert compare_runs(list_runs(folder)) == before[1]
+        assert len([text for text in caplog.messages if f"{file}' is damaged" in text]) == 1
 
 
 def test_few_runs_have_no_index(tmp_path):

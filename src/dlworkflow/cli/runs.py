@@ -17,7 +17,7 @@ from dlworkflow.files.text import json_text
 from dlworkflow.runs.cells import BY_BATCH, headings, pretty
 
 if TYPE_CHECKING:
-    from dlworkflow.runs import Run, Summary
+    from dlworkflow.runs import Notes, Run, Summary
 
 MOST_NUMBERS = 50
 """Weights of a model up to which each is printed."""
@@ -52,14 +52,14 @@ def runs(
             raise ConfigError(f"options stand behind the command: dlw runs {context.invoked_subcommand} RUN --option")
         return
     from dlworkflow.runs import list_runs, runs_folder
-    from dlworkflow.runs.comparison import compare_runs
+    from dlworkflow.runs.comparison import compare_runs, read_runs
 
-    found = list_runs(runs_dir)
+    found = read_runs(list_runs(runs_dir))
     if not found:
         say(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     compared = compare_runs(found, where={"tag": ",".join(tags)} if tags else None)
     if tags and found and not compared:
-        raise RunError(_no_such_runs(found, tags))
+        raise RunError(_no_such_runs(compare_runs(found), tags))
     sizes = {str(run.path): run.size() for run in found}
     every = [row | {"size": sizes[row["path"]]} for row in compared]
     rows = [{key: row.get(key) for key in (*_COLUMNS, "tags", "note")} for row in every]
@@ -72,9 +72,11 @@ def runs(
         explain_marks({"over_batches": "*" if any("*" in c.get(k, "") for k in _COLUMNS[5:7]) else ""} for c in cells)
 
 
-def _no_such_runs(found: Sequence[Run], tags: Sequence[str]) -> str:
+def _no_such_runs(rows: Sequence[dict[str, Any]], tags: Sequence[str]) -> str:
     """Return why no run has all of these tags."""
-    known = list(dict.fromkeys(tag for run in found for tag in run.notes().tags))
+    from dlworkflow.runs.notes import SEPARATOR
+
+    known = list(dict.fromkeys(tag for row in rows if "tags" in row for tag in row["tags"].split(SEPARATOR)))
     missing = [tag for tag in tags if tag not in known]
     return unknown("tag", missing[0], known) if missing else f"no run has all of the tags {few(tags)}"
 
@@ -93,19 +95,24 @@ def show(
     Weights are printed number by number for a model of up to 50 of them, else as a line for each tensor.
     """
     from dlworkflow.runs import OVER_SAMPLES, find_run, shows_batch_means, without_nan
+    from dlworkflow.runs.notes import Notes
+    from dlworkflow.runs.stored import unless_damaged
 
     found = find_run(run, runs_dir)
     if weights:
         _show_weights(found, output)
         return
-    summary, history = found.summary(), found.history()
+    summary, history, faults = found.summary(), found.history(), list[str]()
+    notes = unless_damaged(found.notes, faults) or Notes()
+    for fault in faults:
+        say(f"warning {fault}; it is left out")
     if output is Format.json:
-        kept = {"tags": found.notes().tags, "note": found.notes().note, "size": found.size()}
+        kept = {"tags": notes.tags, "note": notes.note, "size": found.size()}
         text = {"run": str(found.path), **kept, **summary.to_data(), "history": without_nan(history)}
         typer.echo(json_text(text, indent=1))
         return
     if output is Format.table:
-        _show_summary(found, summary)
+        _show_summary(found, summary, notes)
     rows = history if output is not Format.table else _thinned(history)
     if not rows:
         say("no epoch has ended yet")
@@ -120,7 +127,7 @@ def show(
     print_table(cells, headings(rows[0]), output, without_nan(rows), first=("test_loss", "test_acc"), best=at)
 
 
-def _show_summary(run: Run, summary: Summary) -> None:
+def _show_summary(run: Run, summary: Summary, notes: Notes) -> None:
     import json
 
     from dlworkflow.runs import leakage_warnings
@@ -137,8 +144,8 @@ def _show_summary(run: Run, summary: Summary) -> None:
         "classes": ", ".join(summary.classes),
         "warning": "; ".join(leakage_warnings(summary)),
         "ran on": f"{summary.device}, {summary.threads} thread(s)",
-        "tags": SEPARATOR.join(run.notes().tags),
-        "note": run.notes().note,
+        "tags": SEPARATOR.join(notes.tags),
+        "note": notes.note,
         "size": file_size(run.size()),
     }
     for section, values in summary.config.items():

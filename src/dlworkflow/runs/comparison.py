@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,10 @@ from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epoc
 from dlworkflow.runs.costs import Costs
 from dlworkflow.runs.folder import HISTORY, SUMMARY
 from dlworkflow.runs.index import RunIndex, states
-from dlworkflow.runs.notes import NOTES, SEPARATOR
+from dlworkflow.runs.notes import NOTES, SEPARATOR, Notes
+from dlworkflow.runs.stored import unless_damaged
+
+_log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -35,6 +40,8 @@ class _Entry:
     row: Row
     settings: Row
     """Settings by dotted key; empty for a damaged run."""
+    lasts: bool = False
+    """Whether it is the same until one of the files changes, without a warning."""
 
 
 class ReadRuns(list[Run]):
@@ -60,7 +67,7 @@ def read_runs(runs: Iterable[Run], *, by: str | None = None, at: Literal["best",
             continue
         entry = _entry(run, None, at)
         entries.append(entry)
-        if entry.settings and run.summary().status != "running":
+        if entry.lasts:
             row = {key: value for key, value in entry.row.items() if key not in ("run", "path")}
             index.put(run.name, state, (run.summary().started, row, entry.settings))
     for index in indices.values():
@@ -90,7 +97,8 @@ def compare_runs(
     `by` names the metric that chooses the best epoch (the first of equals), by default the validation loss, else the
     test loss; `at` "last" chooses none: best_epoch is then the last, and chosen_on None. `where` keeps runs with
     these values of columns or settings; `tag` keeps those with all of these tags, separated by commas. A damaged run is
-    a row with that status. Raises ConfigError for an unknown metric or key.
+    a row with that status; damaged costs or notes are left out, with a warning. Raises ConfigError for an unknown
+    metric or key.
     """
     entries = _entries(runs, by, where or {}, at)
     differing = _differing(entries)
@@ -222,11 +230,14 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         status = run.status()
         ended = status not in ("running", "killed") and summary.best and summary.last
         history = run.history() if by or at == "last" or not ended else []
-        notes = run.notes()
-        costs = run.found(Costs)
         epochs_done = int(history[-1]["epoch"]) if history else run.epochs_done()
     except RunError as error:
         return _Entry(run, {"run": run.name, "path": str(run.path), "status": f"damaged: {error}"}, {})
+    faults: list[str] = []
+    notes = unless_damaged(run.notes, faults) or Notes()
+    costs = unless_damaged(partial(run.found, Costs), faults)
+    for fault in faults:
+        _log.warning("warning %s; it is left out", fault)
     config, baseline = summary.config, summary.baseline
     if by or at == "last":
         epochs, over_batches = epochs_over_samples(summary, history) if by else (history, ())
@@ -259,7 +270,7 @@ def _entry(run: Run, by: str | None, at: str) -> _Entry:
         **({"tags": SEPARATOR.join(notes.tags)} if notes.tags else {}),
         **({"note": notes.note} if notes.note else {}),
     }
-    return _Entry(run, row, _settings(config))
+    return _Entry(run, row, _settings(config), lasts=summary.status != "running" and not faults)
 
 
 def _epoch_of(history: Sequence[Mapping[str, float]], by: str | None, at: str) -> Mapping[str, float] | None:

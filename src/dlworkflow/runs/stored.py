@@ -10,7 +10,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from dlworkflow.errors import RunError, first_line, short
 from dlworkflow.files.paths import parse_json
@@ -20,6 +20,7 @@ Count = Annotated[int, lambda value: value >= 1]
 Fraction = Annotated[float, lambda value: 0 <= value <= 1]
 EpochNumber = Annotated[float, lambda value: 0 <= value < 2**63 and value == int(value)]
 
+T = TypeVar("T")
 _Check = Callable[[Any], bool]
 _NOTHING = object()
 
@@ -93,6 +94,18 @@ def is_wrong(key: str, value: object) -> str:
 def damaged(source: str, fault: str) -> RunError:
     """Return the error for a file `source` whose content is wrong."""
     return RunError(f"{source} is damaged: {fault}")
+
+
+def unless_damaged(read: Callable[[], T], faults: list[str]) -> T | None:
+    """Return what `read` reads of a file that a run may lack, such as what a command found; None of a damaged one.
+
+    What is wrong with it is added to `faults`: whoever shows the rest of the run warns of it.
+    """
+    try:
+        return read()
+    except RunError as error:
+        faults.append(str(error))
+        return None
 
 
 def as_json(value: Any) -> str:

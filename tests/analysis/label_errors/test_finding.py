@@ -81,7 +81,7 @@ def test_a_run_keeps_what_was_found_for_its_report(mislabelled, tmp_path):
     run = dlw.run_training({"data": data, **mislabelled.settings}, runs_dir=tmp_path)
     dlw.find_label_errors(run, folds=2, runs_dir=tmp_path, epochs=10)
 
-    gallery = labels_of_run(run).blocks[-1]
+    gallery = labels_of_run(run, []).blocks[-1]
     assert {mislabelled.wrong[0], mislabelled.wrong[1]} <= {
         picture.caption.split("\n")[-1] for picture in gallery.pictures
     }
@@ -90,19 +90,9 @@ def test_a_run_keeps_what_was_found_for_its_report(mislabelled, tmp_path):
 def test_the_report_of_a_cross_validation_shows_the_suspects(mislabelled):
     from dlworkflow.analysis.report.of_labels import labels_of_runs
 
-    gallery = labels_of_runs(mislabelled.found.sweep.runs()).blocks[-1]
+    gallery = labels_of_runs(mislabelled.found.sweep.runs(), []).blocks[-1]
 
     assert len(gallery.pictures) == len(mislabelled.found.suspects)
-
-
-def test_a_report_names_a_damaged_list_and_shows_all_else(tmp_path):
-    from dlworkflow.analysis.report.of_labels import labels_of_run
-    from dlworkflow.runs import Run
-
-    (tmp_path / "labels-train.json").write_text("{", encoding="utf-8")
-
-    [block] = labels_of_run(Run(tmp_path)).blocks
-    assert "labels-train.json' is damaged" in block.lines[0]
 
 
 def test_a_sweep_of_settings_is_no_subject(tmp_path):

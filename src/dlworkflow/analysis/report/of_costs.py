@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dlworkflow.analysis.report.document import Section, Table, Text
 from dlworkflow.files.numbers import file_size
 from dlworkflow.runs import Run
 from dlworkflow.runs.costs import Costs
+from dlworkflow.runs.stored import unless_damaged
 
 
-def costs_section(run: Run) -> Section | None:
+def costs_section(run: Run, faults: list[str]) -> Section | None:
     """Return size, time and memory of a run's predictions; None where they were not measured, or of other weights."""
-    found = run.found(Costs)
+    found = unless_damaged(partial(run.found, Costs), faults)
     if found is None or not found.is_of(run.summary()):
         return None
     rows = {

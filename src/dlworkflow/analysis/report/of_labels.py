@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from dlworkflow.analysis.report.of_samples import MOST_INPUTS, cell
 from dlworkflow.analysis.report.pictures import of_image
 from dlworkflow.analysis.report.writing import check_report_file, report_file, write_document
 from dlworkflow.data.splits import Splits
-from dlworkflow.errors import CodeError, DlwError, RunError
+from dlworkflow.errors import CodeError, DlwError
 from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.outside import check_outside
 from dlworkflow.metrics.multilabel import NO_LABELS
 from dlworkflow.runs import Run, now
 from dlworkflow.runs.labels import COPY, DOUBTFUL, OUTLIER, PREDICTED, Labels, Suspect, is_for
+from dlworkflow.runs.stored import unless_damaged
 
 SHOWN = 24
 """Suspects that a section shows; a page of its own has `ON_A_PAGE`."""
@@ -71,25 +73,22 @@ def about(found: Labels) -> list[str]:
     return sentences
 
 
-def labels_of_run(run: Run, *, data_dir: str | None = None) -> Section | None:
+def labels_of_run(run: Run, faults: list[str], *, data_dir: str | None = None) -> Section | None:
     """Return what was found about the labels of a run's data, None where nobody has looked for wrong ones."""
-    return _shown(run, run, data_dir)
+    return _shown(run, run, faults, data_dir)
 
 
-def labels_of_runs(runs: Sequence[Run], *, data_dir: str | None = None) -> Section | None:
+def labels_of_runs(runs: Sequence[Run], faults: list[str], *, data_dir: str | None = None) -> Section | None:
     """Return what was found by a cross-validation whose runs these are, None where they are of none."""
     folders = {run.path.parent for run in runs}
-    return _shown(Run(folders.pop()), runs[0], data_dir) if len(folders) == 1 else None
+    return _shown(Run(folders.pop()), runs[0], faults, data_dir) if len(folders) == 1 else None
 
 
-def _shown(where: Run, run: Run, data_dir: str | None) -> Section | None:
+def _shown(where: Run, run: Run, faults: list[str], data_dir: str | None) -> Section | None:
     """Return what is stored in a folder, with the images of a run's data."""
     from dlworkflow.analysis.scored_data import load_splits
 
-    try:
-        found = where.found(Labels, "train")
-    except RunError as error:
-        return Section(TITLE, [Points([f"{error}."])])
+    found = unless_damaged(partial(where.found, Labels, "train"), faults)
     if found is None:
         return None
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dlworkflow.analysis.figures import Material
 from dlworkflow.analysis.found_text import (
     corruption_columns,
@@ -13,20 +15,18 @@ from dlworkflow.analysis.found_text import (
 )
 from dlworkflow.analysis.report.document import Block, Fold, Points, Section, Table
 from dlworkflow.analysis.report.of_scores import picture_of
-from dlworkflow.errors import RunError
 from dlworkflow.runs.found import Found
 from dlworkflow.runs.robustness import RobustnessScores
 from dlworkflow.runs.slices import SliceScores
+from dlworkflow.runs.stored import unless_damaged
 
 
-def parts_section(material: Material) -> Section | None:
+def parts_section(material: Material, faults: list[str]) -> Section | None:
     """Return what is stored of slices and corruptions of the test split; None where nothing is."""
     run = material.run
     blocks: list[Block] = []
-    try:
-        slices, robustness = run.found(SliceScores), run.found(RobustnessScores)
-    except RunError as error:
-        return Section("Where it is weak", [Points([f"{error}."])])
+    slices = unless_damaged(partial(run.found, SliceScores), faults)
+    robustness = unless_damaged(partial(run.found, RobustnessScores), faults)
     if slices is not None:
         blocks.append(Points([*slice_sentences(slices), *_stale(material, slices)]))
         blocks += [picture for kind in _figures(slices) if (picture := picture_of(material, kind)) is not None]

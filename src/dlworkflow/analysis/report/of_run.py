@@ -11,45 +11,47 @@ from dlworkflow.analysis.report.of_data import data_section
 from dlworkflow.analysis.report.of_labels import labels_of_run
 from dlworkflow.analysis.report.of_parts import parts_section
 from dlworkflow.analysis.report.of_samples import samples_section
-from dlworkflow.analysis.report.of_scores import headline, picture_of, score, scores_section, warnings_of
+from dlworkflow.analysis.report.of_scores import (
+    headline,
+    picture_of,
+    score,
+    scores_section,
+    warnings_of,
+    warnings_section,
+)
 from dlworkflow.analysis.report.of_settings import repeat_section, settings_section
-from dlworkflow.errors import CodeError, DlwError, RunError
+from dlworkflow.errors import CodeError, DlwError
 from dlworkflow.runs import Run, shows_batch_means, trained_epochs
-from dlworkflow.runs.notes import SEPARATOR
+from dlworkflow.runs.notes import SEPARATOR, Notes
+from dlworkflow.runs.stored import unless_damaged
 
 
 def lead_and_sections(run: Run, *, data_dir: str | None = None) -> tuple[list[str], list[Section]]:
     """Return what matters most of a run in sentences, and the sections of its report.
 
-    What cannot be known any more, as its data is gone, is left out, and a sentence says so. Raises RunError for a
-    damaged run and CodeError where code of the user's own must be named first.
+    What cannot be known any more, as its data is gone or a file of it damaged, is left out, and a sentence says so.
+    Raises RunError for a damaged run and CodeError where code of the user's own must be named first.
     """
-    material = Material(run, data_dir=data_dir)
-    scored = score(material)
-    warnings = warnings_of(material, scored)
+    material, faults = Material(run, data_dir=data_dir), list[str]()
+    scored, notes = score(material), unless_damaged(run.notes, faults) or Notes()
     sections = [
-        Section("Warnings", [Points(warnings, warning=True)]) if warnings else None,
         data_section(material),
         _training(material),
         scores_section(material, scored),
-        calibration_section(run),
+        calibration_section(run, faults),
         samples_section(material, scored),
-        labels_of_run(run, data_dir=data_dir),
-        parts_section(material),
+        labels_of_run(run, faults, data_dir=data_dir),
+        parts_section(material, faults),
         _diagnosis(run),
-        costs_section(run),
+        costs_section(run, faults),
         settings_section(run),
         repeat_section(run),
     ]
-    return [*headline(run.summary(), scored), *_kept(run)], [section for section in sections if section is not None]
+    sections = [warnings_section([*warnings_of(material, scored), *faults]), *sections]
+    return [*headline(run.summary(), scored), *_kept(notes)], [section for section in sections if section is not None]
 
 
-def _kept(run: Run) -> list[str]:
-    """Return the note and the tags of a run."""
-    try:
-        notes = run.notes()
-    except RunError as error:
-        return [f"Its tags and its note are left out: {error}."]
+def _kept(notes: Notes) -> list[str]:
     tags = [f"Tags: {SEPARATOR.join(notes.tags)}."] if notes.tags else []
     return ([f"Note: {notes.note}"] if notes.note else []) + tags
 

@@ -11,13 +11,14 @@ from dlworkflow.analysis.differences import Differences, compare_answers
 from dlworkflow.analysis.report.document import Block, Document, Section, Table, Text
 from dlworkflow.analysis.report.of_labels import labels_of_runs
 from dlworkflow.analysis.report.of_run import lead_and_sections
+from dlworkflow.analysis.report.of_scores import warnings_section
 from dlworkflow.analysis.report.pictures import of_figure
 from dlworkflow.errors import DlwError, RunError, few
 from dlworkflow.files.numbers import number, percent
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.runs import Run, now
 from dlworkflow.runs.cells import BY_BATCH, headings, pretty, pretty_seeds, shown_columns
-from dlworkflow.runs.comparison import Row, are_alike, compare_runs, compare_seeds, sort_rows
+from dlworkflow.runs.comparison import Row, are_alike, compare_runs, compare_seeds, read_runs, sort_rows
 
 MOST_RUNS = 10
 """Of more runs, only those of the lowest losses have sections of their own."""
@@ -35,6 +36,7 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
         lead, sections = lead_and_sections(run, data_dir=data_dir)
         started = f"Run {run.name}, started {summary.started[:10]}. {made}."
         return Document(f"{summary.model} on {summary.data}", lead, sections, started)
+    runs, faults = read_runs(runs), list[str]()
     rows = compare_runs(runs)
     by_path = {str(run.path): run for run in runs}
     tested = _tests(rows, by_path)
@@ -47,8 +49,9 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
             "another."
         )
     title = f"{len(runs)} runs: {few(dict.fromkeys(_title(run) for run in runs), 3, quoted=False)}"
-    labels = filter(None, [labels_of_runs(runs, data_dir=data_dir)])
-    sections = [_comparison(runs, rows, tested), *labels, *(_run_section(run, data_dir) for run in chosen)]
+    labels = labels_of_runs(runs, faults, data_dir=data_dir)
+    whole = filter(None, [warnings_section(faults), _comparison(runs, rows, tested), labels])
+    sections = [*whole, *(_run_section(run, data_dir) for run in chosen)]
     return Document(title, lead, sections, f"{made}.")
 
 

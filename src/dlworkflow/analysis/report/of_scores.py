@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,12 @@ def warnings_of(material: Material, scored: Scored) -> list[str]:
     if scored.report is not None and not material.part.changed and material.part.fingerprint_is_former:
         lines.append(f"The run {ONLY_NAMES}")
     lines += leakage_warnings(summary)
-    return [_sentence(line) for line in lines]
+    return lines
+
+
+def warnings_section(lines: Sequence[str]) -> Section | None:
+    """Return warnings as a section, None without any."""
+    return Section("Warnings", [Points(list(map(_sentence, lines)), warning=True)]) if lines else None
 
 
 def _sentence(line: str) -> str:
