@@ -255,7 +255,8 @@ analysis/comparison_figures: errors files/text metrics/functions plotting runs r
 analysis/costs: engine/child_processes engine/device registry/user_code runs runs/costs inference/predictor
     inference/samples inference/stored
 analysis/cross_validation: errors files/notebook config engine/loop data/protocol data/selection data/splits
-    metrics/functions metrics/intervals metrics/report runs training/sweep analysis/evaluation analysis/scored_data
+    metrics/functions metrics/intervals metrics/report runs runs/evaluation runs/naming training/sweep
+    analysis/evaluation analysis/scored_data
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
 analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
@@ -289,9 +290,10 @@ analysis/parts_figures: errors files/text data/protocol plotting plotting/grid r
 analysis/report: _version errors files/numbers files/outside files/paths files/text files/writing registry
     registry/user_code config/command_line data data/first_rows data/images data/protocol data/splits metrics/functions
     metrics/multilabel metrics/report plotting/grid runs runs/calibration_text runs/cells runs/comparison runs/costs
-    runs/evaluation_text runs/found runs/labels runs/notes runs/robustness runs/slices runs/stored inference/stored
-    analysis/comparison_figures analysis/data_figures analysis/diagnosis analysis/difference_text analysis/differences
-    analysis/evaluation analysis/figures analysis/found_text analysis/run_figures analysis/scored_data
+    runs/evaluation runs/evaluation_text runs/found runs/labels runs/naming runs/notes runs/robustness runs/slices
+    runs/stored inference/stored analysis/comparison_figures analysis/data_figures analysis/diagnosis
+    analysis/difference_text analysis/differences analysis/evaluation analysis/figures analysis/found_text
+    analysis/run_figures analysis/scored_data
 analysis/robustness: errors data/images data/protocol metrics/significance runs runs/robustness inference/averaging
     inference/parallel inference/predictor analysis/scored_data
 analysis/run_figures: registry engine/loop engine/tasks data/protocol data/splits metrics/functions metrics/multilabel
@@ -331,9 +333,9 @@ cli/command: errors files/paths registry/user_code config config/command_line co
 cli/compare: errors runs runs/cells runs/comparison training/sweep analysis/comparison_figures cli/options cli/runs
     cli/tables files/text cli/tested analysis/differences
 cli/config: config/documentation config/flags training/explained cli/options cli/tables
-cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells training/job
-    training/sweep analysis/cross_validation cli/cluster cli/command cli/options cli/sweep cli/sweep_lines cli/tables
-    cli/train cli/imports
+cli/crossval: errors files/numbers files/text registry/user_code config config/flags runs runs/cells
+    runs/evaluation_text training/job training/sweep analysis/cross_validation cli/cluster cli/command cli/options
+    cli/sweep cli/sweep_lines cli/tables cli/train cli/imports
 cli/costs: runs runs/cells analysis/costs cli/command cli/options cli/tables cli/imports
 cli/data: errors files/paths data data/check data/first_rows data/images data/shards data/tables analysis/data_figures
     cli/command cli/data_options cli/data_shard cli/data_text cli/options cli/tables cli/data_labels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,27 @@ def test_the_accuracy_is_over_all_samples_with_its_interval(crossed):
 
     assert f"accuracy {right / 60:.2%}".replace("%", " %") + " over all 60 training samples" in crossed[1]
     assert f"95 % confidence interval {100 * low:.2f} % to {100 * high:.2f} %, of 60 samples" in crossed[1]
+
+
+def test_the_report_begins_with_the_means_that_were_printed(copied, dlw, monkeypatch):
+    from matplotlib.figure import Figure
+
+    from dlworkflow.analysis.figures import Material
+    from dlworkflow.analysis.report import of_runs
+
+    monkeypatch.setattr(Material, "draw", lambda self, kind: Figure((1, 1)))
+    monkeypatch.setattr(of_runs, "draw_runs", lambda runs, kind: Figure((1, 1)))
+    found = json.loads((copied / "evaluation.json").read_text())
+    loss, spread = found["mean"]["loss"], found["deviation"]["loss"]
+
+    dlw("report", copied.name, "--out", "all.md")
+    dlw("report", copied / f"{copied.name}-001", copied / f"{copied.name}-002", "--out", "some.md")
+
+    assert loss == pytest.approx(sum(row["loss"] for row in found["folds"]) / 3)
+    whole = Path("all.md").read_text(encoding="utf-8")
+    assert f"Mean over 3 folds: loss {loss:.5f} ± {spread:.5f}, accuracy " in whole
+    assert whole.index("## Cross-validation") < whole.index("## Comparison")
+    assert "Each fold is scored on samples of its own" in Path("some.md").read_text(encoding="utf-8")
 
 
 def test_what_is_scored_and_that_the_test_split_is_not_used_is_stated(crossed):

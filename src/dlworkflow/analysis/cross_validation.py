@@ -24,7 +24,9 @@ from dlworkflow.files.notebook import Shown
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.metrics.intervals import of_different
 from dlworkflow.metrics.report import EvaluationReport, classification_warnings
-from dlworkflow.runs import EvaluationSummary, Run
+from dlworkflow.runs import Run
+from dlworkflow.runs.evaluation import FoldsSummary
+from dlworkflow.runs.naming import OUT_OF_FOLD
 from dlworkflow.training.sweep.folder import FINISHED, Plan, Point, Sweep
 from dlworkflow.training.sweep.folds import place_of, plan_folds, scored_at
 from dlworkflow.training.sweep.running import run_sweep
@@ -33,7 +35,6 @@ Row = dict[str, Any]
 
 SHOWN = ("accuracy", "subset_accuracy", "f1_macro", "mean_average_precision", "mae", "r2")
 """The metrics of a table of folds, of those that its task has."""
-SPLIT = "out-of-fold"
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ class CrossValidation(Shown):
         """`image` or `tabular`."""
         return self.sweep.run(self.folds[0]["run"]).summary().kind
 
-    def summary(self) -> EvaluationSummary:
+    def summary(self) -> FoldsSummary:
         """Return the result as `evaluation.json` holds it."""
-        found: Row = {"run": self.sweep.name, "weights": self.weights, "epoch": None, "split": SPLIT, "skipped": 0}
-        return EvaluationSummary(**found, data_changed=bool(self.changed), **self.report.to_data())
+        found: Row = {"run": self.sweep.name, "weights": self.weights, "epoch": None, "split": OUT_OF_FOLD}
+        found |= {"folds": self.folds, "mean": self.mean, "deviation": self.deviation}
+        return FoldsSummary(**found, skipped=0, data_changed=bool(self.changed), **self.report.to_data())
 
     def write(self) -> list[Path]:
         """Write evaluation.json, predictions.csv, errors.csv and confusion_matrix.csv into the sweep's folder."""

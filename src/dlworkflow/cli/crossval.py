@@ -28,6 +28,7 @@ from dlworkflow.files.numbers import number, percent
 from dlworkflow.files.text import json_text, shell_command
 from dlworkflow.registry.user_code import named_files
 from dlworkflow.runs.cells import headings
+from dlworkflow.runs.evaluation_text import fold_columns, fold_rows, score_text
 
 if TYPE_CHECKING:
     from dlworkflow.analysis.cross_validation import CrossValidation
@@ -220,17 +221,14 @@ def _print(result: CrossValidation, output: Format) -> None:
     if output is Format.json:
         from dlworkflow.runs import without_nan
 
-        parts = {"folds": result.folds, "mean": result.mean, "deviation": result.deviation}
-        typer.echo(json_text(without_nan(result.summary().to_data() | parts), indent=1))
+        typer.echo(json_text(without_nan(result.summary().to_data()), indent=1))
         return
-    keys = [key for key in result.folds[0] if key != "epoch" or len({row["epoch"] for row in result.folds}) > 1]
-    cells = [{key: _cell(key, row[key]) for key in keys} for row in result.folds]
+    found = result.summary()
+    keys, cells = fold_columns(found), fold_rows(found)
     if output is not Format.table:
-        print_table(cells, {key: key for key in keys}, output, result.folds)
+        print_table(cells[:-1], {key: key for key in keys}, output, result.folds)
         return
-    means: dict[str, Any] = {"fold": "mean"} | {key: _cell(key, value) for key, value in result.mean.items()}
-    means |= {key: f"{means[key]} ± {_cell(key, value)}" for key, value in result.deviation.items()}
-    print_table([*cells, means], headings(keys), output)
+    print_table(cells, headings(keys), output)
     report, n = result.report, f"{result.samples:,} training samples"
     if report.interval is not None:
         low, high = map(percent, report.interval)
@@ -257,13 +255,9 @@ def _other_scores(result: CrossValidation) -> str:
     values: dict[str, Any] = {"loss": report.loss} | report.metrics
     shown = {key: report.intervals[key] for key in result.mean if key in report.intervals}
     return ", ".join(
-        f"{key.replace('_', ' ')} {_cell(key, values[key])} (95 % interval {_cell(key, low)} to {_cell(key, high)})"
-        for key, (low, high) in shown.items()
+        f"{key.replace('_', ' ')} {score_text(key, values[key])} (95 % interval {' to '.join(ends)})"
+        for key, ends in ((key, [score_text(key, end) for end in interval]) for key, interval in shown.items())
     )
-
-
-def _cell(key: str, value: Any) -> str:
-    return percent(value) if key.endswith("accuracy") else number(value)
 
 
 def _how_it_is_scored(result: CrossValidation) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypedDict
 
 from dlworkflow.files.notebook import HEADLINE, Shown, named
@@ -68,3 +68,16 @@ class EvaluationSummary(Found, Shown):
     def shown_rows(self) -> list[dict[str, Any]]:
         """Return what a notebook shows: the scores of each class, or the metrics of a regression."""
         return self.classes or [{"loss": self.loss, **self.metrics}]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldsSummary(EvaluationSummary):
+    """What `dlw crossval` found: the scores of all predictions together, a row for each fold, and means over these.
+
+    Without folds where a version before these fields wrote it.
+    """
+
+    folds: list[dict[str, Any]] = field(default_factory=list)
+    mean: dict[str, float | None] = field(default_factory=dict)
+    deviation: dict[str, float | None] = field(default_factory=dict)
+    """The sample standard deviation; not of one fold."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlworkflow.files.numbers import number, percent
-from dlworkflow.runs.evaluation import Answered, EvaluationSummary
+from dlworkflow.runs.evaluation import Answered, EvaluationSummary, FoldsSummary
 
 Row = dict[str, Any]
 
@@ -44,9 +44,31 @@ def metric_rows(found: EvaluationSummary) -> list[Row]:
     ]
 
 
-def score_text(key: str, value: float | None) -> str:
+def score_text(key: str, value: Any) -> str:
     """Return a metric as text: an accuracy in percent."""
     return percent(value) if key.endswith("accuracy") else number(value)
+
+
+def fold_columns(found: FoldsSummary) -> list[str]:
+    """Return the keys of the table of folds; the epoch only where it is not the same in all."""
+    return [key for key in found.folds[0] if key != "epoch" or len({row["epoch"] for row in found.folds}) > 1]
+
+
+def fold_rows(found: FoldsSummary) -> list[Row]:
+    """Return the cells of the table of folds: a row each, then the means with their standard deviations."""
+    return [*({key: score_text(key, value) for key, value in row.items()} for row in found.folds), _mean_of(found)]
+
+
+def fold_sentence(found: FoldsSummary) -> str:
+    """Return the means over folds with their standard deviations."""
+    means = [f"{key.replace('_', ' ')} {text}" for key, text in _mean_of(found).items() if key != "fold"]
+    return f"mean over {len(found.folds)} folds: {', '.join(means)}"
+
+
+def _mean_of(found: FoldsSummary) -> Row:
+    means = {key: score_text(key, value) for key, value in found.mean.items()}
+    deviations = {key: f" ± {score_text(key, value)}" for key, value in found.deviation.items()}
+    return {"fold": "mean"} | {key: f"{text}{deviations.get(key, '')}" for key, text in means.items()}
 
 
 def class_columns(found: EvaluationSummary) -> dict[str, str]:

@@ -35,10 +35,14 @@ def number_folder(new: Path, stem: str) -> Path:
             number += 1
 
 
+OUT_OF_FOLD = "out-of-fold"
+"""The split of a cross-validation: all training samples, each predicted by a model that has not seen it."""
+
+
 def of_split(name: str, split: str) -> str:
     """Return the name of a file about a split: `errors.csv`, `errors-val.csv`.
 
     The test split is not named, and neither are the folds of a cross-validation, all that its folder has.
     """
     stem, dot, suffix = name.partition(".")
-    return name if split in ("test", "out-of-fold") else f"{stem}-{safe_name(split)}{dot}{suffix}"
+    return name if split in ("test", OUT_OF_FOLD) else f"{stem}-{safe_name(split)}{dot}{suffix}"

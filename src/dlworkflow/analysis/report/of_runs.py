@@ -9,6 +9,7 @@ from dlworkflow.analysis.comparison_figures import draw_runs
 from dlworkflow.analysis.difference_text import sentences
 from dlworkflow.analysis.differences import Differences, compare_answers
 from dlworkflow.analysis.report.document import Block, Document, Section, Table, Text
+from dlworkflow.analysis.report.of_folds import folds_lead, folds_section, stored_folds
 from dlworkflow.analysis.report.of_labels import labels_of_runs
 from dlworkflow.analysis.report.of_run import lead_and_sections
 from dlworkflow.analysis.report.of_scores import warnings_section
@@ -40,7 +41,8 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
     rows = compare_runs(runs)
     by_path = {str(run.path): run for run in runs}
     tested = _tests(rows, by_path)
-    chosen, lead = list(runs), _lead(rows, by_path, tested)
+    folds = stored_folds(runs, faults)
+    chosen, lead = list(runs), folds_lead(folds) if folds is not None else _lead(rows, by_path, tested)
     if len(runs) > MOST_RUNS:
         split, ranked = _lowest_first(rows)
         chosen = [by_path[row["path"]] for row in ranked[:MOST_RUNS]]
@@ -50,7 +52,8 @@ def document_of(runs: Sequence[Run], *, data_dir: str | None = None) -> Document
         )
     title = f"{len(runs)} runs: {few(dict.fromkeys(_title(run) for run in runs), 3, quoted=False)}"
     labels = labels_of_runs(runs, faults, data_dir=data_dir)
-    whole = filter(None, [warnings_section(faults), _comparison(runs, rows, tested), labels])
+    together = folds_section(folds) if folds is not None else None
+    whole = filter(None, [warnings_section(faults), together, _comparison(runs, rows, tested), labels])
     sections = [*whole, *(_run_section(run, data_dir) for run in chosen)]
     return Document(title, lead, sections, f"{made}.")
 
