@@ -236,3 +236,8 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an exception's text, cut to a short one; the name of its type where it has none."""
     lines = str(error).strip().splitlines()
     return short(lines[0]) if lines else type(error).__name__
+
+
+def system_reason(error: BaseException) -> str:
+    """Return why a file cannot be read or written, without the number and the path of the system's message."""
+    return getattr(error, "strerror", None) or first_line(error)

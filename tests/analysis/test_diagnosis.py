@@ -281,19 +281,19 @@ def test_a_distance_to_the_baseline_that_may_be_chance_is_named(n, is_named):
 def test_the_evidence_holds_the_trend_over_the_last_epochs():
     curve = {**GOOD, "train_loss": [*same(0.8, 12), *same(0.5, 4), *same(0.4, 4)]}
 
-    assert any("against the 4 before: training loss -20.0%" in text.lower() for text in diagnose(curve).evidence)
+    assert any("against the 4 before: training loss -20.0 %" in text.lower() for text in diagnose(curve).evidence)
 
 
 def test_the_evidence_holds_the_distance_from_the_baseline():
     curve = history(same(0.693), same(0.694), same(0.51), same(0.46))
 
     assert (
-        "Always giving one answer scores 50.00%; the test accuracy is 4.0 points below that"
+        "Always giving one answer scores 50.00 %; the test accuracy is 4.0 points below that"
         in diagnose(curve, baseline_acc=0.5).evidence
     )
 
 
-@pytest.mark.parametrize(("loss", "side"), [(0.1, "75% below that"), (0.6, "50% above that")])
+@pytest.mark.parametrize(("loss", "side"), [(0.1, "75 % below that"), (0.6, "50 % above that")])
 def test_the_evidence_of_a_regression_holds_the_distance_from_the_loss_of_the_mean(loss, side):
     told = diagnose(history(same(loss), same(loss)), baseline_loss=0.4).evidence
 

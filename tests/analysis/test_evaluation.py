@@ -27,7 +27,7 @@ def test_a_collapsed_model_is_called_collapsed_with_its_true_accuracy():
     assert report.metrics["accuracy"] == pytest.approx(0.3333, abs=1e-4)
     assert report.warnings == (
         "the model answers 'pizza' for every sample: it has collapsed to one class",
-        "an accuracy of 33.33% is no better than always answering 'pizza', which scores 33.33%",
+        "an accuracy of 33.33 % is no better than always answering 'pizza', which scores 33.33 %",
     )
 
 

@@ -56,8 +56,8 @@ def test_a_diagnosis_is_of_means_over_samples(dlw, in_tmp, pets):
 
     answer = dlw("diagnose")
 
-    assert "giving one answer scores 50.00%; the test accuracy is 25.0 points below that" in answer.out
-    assert "over samples the best weights score 25.00%" in answer.err
+    assert "giving one answer scores 50.00 %; the test accuracy is 25.0 points below that" in answer.out
+    assert "over samples the best weights score 25.00 %" in answer.err
 
 
 def test_evaluate_says_why_its_figures_are_others(dlw, answer):
@@ -104,7 +104,7 @@ def test_an_old_run_is_not_measured_against_a_baseline_over_samples(dlw, old_run
 
     assert "points below" not in answer.out
     assert "the run kept only means over batches" in answer.err
-    assert "score 50.00% on the test split" in answer.err
+    assert "score 50.00 % on the test split" in answer.err
 
 
 @pytest.mark.parametrize("at", ["best", "last"])

@@ -86,7 +86,7 @@ def test_a_run_that_answers_one_class_is_called_collapsed_with_the_true_accuracy
     out = dlw("diagnose").out
 
     assert out.startswith("collapsed: the model answers 'pizza' for every test sample")
-    assert "test loss 0.69400 and accuracy 33.33%" in out
+    assert "test loss 0.69400 and accuracy 33.33 %" in out
 
 
 def test_a_regression_is_held_against_the_loss_of_the_mean(dlw, in_tmp):
@@ -168,7 +168,7 @@ def test_the_true_accuracy_of_a_run_averaged_by_batch_is_said(dlw, in_tmp):
     dlw("train", "tinyvgg", "--set", "averaging=batch", "--epochs", "1")
 
     true = evaluate_run(find_run()).acc
-    assert f"over samples the best weights score {true:.2%} on the test split" in dlw("diagnose").err
+    assert f"over samples the best weights score {100 * true:.2f} % on the test split" in dlw("diagnose").err
 
 
 def test_no_run_is_one_line(dlw, in_tmp):

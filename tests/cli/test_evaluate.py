@@ -219,7 +219,7 @@ def test_a_run_averaged_by_batch_is_warned_of_by_its_true_accuracy(dlw, in_tmp):
 
     [run] = (in_tmp / "runs").iterdir()
     true = json.loads((run / "summary.json").read_text())["over_samples"]["test_acc"]
-    assert f"an accuracy of {true:.2%}" in answer.err
+    assert f"an accuracy of {100 * true:.2f} %" in answer.err
 
 
 @pytest.fixture

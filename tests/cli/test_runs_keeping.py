@@ -255,8 +255,8 @@ def test_what_is_no_tag_is_an_invalid_value(tag, runs):
         (["note", LINE, "a\nb"], "a note is one line"),
         (["note", LINE, "a", "--remove"], "--remove: leave out the text, or --remove"),
         (["--tag", "god"], "unknown tag 'god'; did you mean 'good'?"),
-        (["--runs-dir", "x", "rm", LINE], "options stand behind the command: dlw runs rm RUN --option"),
-        (["nosuch"], "no such command 'nosuch'"),
+        (["--runs-dir", "x", "rm", LINE], "options go after the command: dlw runs rm RUN --option"),
+        (["nosuch"], "unknown command 'nosuch'; possible: rm, rename, tag, note (see `dlw runs --help`)"),
     ],
 )
 def test_wrong_usage_of_tags_and_notes_is_one_line(arguments, words, dlw, runs):

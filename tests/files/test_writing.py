@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dlworkflow.files.writing import clear_leftovers, unfinished_file, unfinished_folder
+from dlworkflow.errors import RunError
+from dlworkflow.files.writing import clear_leftovers, unfinished_file, unfinished_folder, write_whole
 
 OLD = (time.time() - 400 * 24 * 60 * 60,) * 2
 
@@ -62,6 +63,16 @@ def test_a_leftover_folder_loses_the_files_of_ours_alone(tmp_path):
     clear_leftovers(tmp_path, "a", r"b\.tar")
 
     assert sorted(path.name for path in folder.iterdir()) == ["b.tar.gz", "photo.jpg"]
+
+
+def test_a_file_that_cannot_be_written_is_named_as_the_user_knows_it(tmp_path):
+    (tmp_path / "a.txt").touch()
+    target = tmp_path / "a.txt" / "figure.png"
+
+    with pytest.raises(RunError) as caught:
+        write_whole(target, lambda stream: stream.write(b""))
+
+    assert str(caught.value) == f"cannot write {str(target)!r}: Not a directory"
 
 
 def test_leftovers_of_another_name_stay(tmp_path):

@@ -85,6 +85,16 @@ def test_a_class_name_with_dollars_is_printed_as_it_stands():
     assert axis.get_title().endswith(r"Truth: 5\$ or 6\$")
 
 
+def test_a_long_class_name_is_cut_once_and_keeps_its_probability():
+    name = "class_019_with_a_really_very_long_name_x"
+    [axis, _] = drawn(plot_prediction_grid([np.zeros((4, 4))] * 2, [name] * 2, [f"{name}2"] * 2, [0.0884] * 2))
+
+    answer, truth = axis.get_title().split("\n")
+    assert answer.count("…") == truth.count("…") == 1
+    assert answer.startswith("✗ Pred: class_0")
+    assert answer.endswith("x2 | Prob: 0.088")
+
+
 def test_worst_errors_are_sorted_by_loss_and_right_ones_left_out():
     images = [np.full((2, 2), i / 4) for i in range(4)]
     figure = plot_worst_errors(images, list("aaaa"), list("bbab"), [0.6, 0.9, 0.9, 0.7], [1, 3, 9, 2], names="wxyz")

@@ -111,6 +111,12 @@ class Group(_Options, TyperGroup):
                 option.default = option.default or False
         return parameters
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is called. Raises ConfigError for one that there is not."""
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            raise ConfigError(f"{unknown('command', args[0], self.commands)} (see `{ctx.command_path} --help`)")
+        return super().resolve_command(ctx, args)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options, then the commands."""
         super().format_options(ctx, formatter)

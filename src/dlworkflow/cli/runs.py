@@ -49,7 +49,7 @@ def runs(
     """List the runs, oldest first, and remove, rename, tag them or write a note."""
     if context.invoked_subcommand is not None:
         if tags or runs_dir is not None or output is not Format.table:
-            raise ConfigError(f"options stand behind the command: dlw runs {context.invoked_subcommand} RUN --option")
+            raise ConfigError(f"options go after the command: dlw runs {context.invoked_subcommand} RUN --option")
         return
     from dlworkflow.runs import list_runs, runs_folder
     from dlworkflow.runs.comparison import compare_runs, read_runs

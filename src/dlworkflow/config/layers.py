@@ -14,7 +14,7 @@ from typing import Any
 from dlworkflow.config.flags import SHORT
 from dlworkflow.config.settings import DataSettings, Tree, trackers_in
 from dlworkflow.config.yaml_text import MOST_CHARACTERS, load_yaml
-from dlworkflow.errors import ConfigError, MissingDataError, first_line
+from dlworkflow.errors import ConfigError, MissingDataError, system_reason
 from dlworkflow.files.paths import read_small_text
 from dlworkflow.registry.user_code import use_code_named_in
 
@@ -52,7 +52,7 @@ def read_file(path: Path) -> Layer:
     except FileNotFoundError:
         raise MissingDataError(f"--config: no file {str(path)!r}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config: cannot read {str(path)!r}: {first_line(error)}") from None
+        raise ConfigError(f"--config: cannot read {str(path)!r}: {system_reason(error)}") from None
     values = load_yaml(text, where=str(path))
     if values is None:
         values = {}

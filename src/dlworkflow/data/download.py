@@ -26,7 +26,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from dlworkflow.errors import DataError, MissingDataError, first_line
+from dlworkflow.errors import DataError, MissingDataError, first_line, system_reason
 from dlworkflow.files.paths import user_path
 
 TIMEOUT_SECONDS = 30
@@ -114,7 +114,7 @@ def fetch(
         if folder.is_dir() and any(folder.iterdir()):
             return folder  # another process was faster
         raise DataError(
-            f"cannot write {str(folder)!r}: {first_line(error)}; name another folder with --data-dir"
+            f"cannot write {str(folder)!r}: {system_reason(error)}; name another folder with --data-dir"
         ) from None
     return folder
 

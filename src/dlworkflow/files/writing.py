@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from dlworkflow.errors import ConfigError, FileTakenError, RunError, first_line
+from dlworkflow.errors import ConfigError, FileTakenError, RunError, system_reason
 from dlworkflow.files.locking import IS_POSIX, try_lock, wait_for_lock
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.dlw-tmp", re.DOTALL)
@@ -42,7 +42,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, replace: bo
     except FileExistsError:
         raise _taken(repr(str(path))) from None
     except (OSError, RuntimeError) as error:  # torch wraps what the disk says in a RuntimeError
-        raise RunError(f"cannot write {str(path)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot write {str(path)!r}: {system_reason(error)}") from None
     finally:
         if stream is not None:
             drop_file(stream)
@@ -76,7 +76,7 @@ def check_output(path: Path, *, option: str = "", overwrite: bool = False, input
             if is_same_or_within(path, given):
                 raise ConfigError(f"{where} is an input of this command, which is never overwritten; name another file")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{where}: {first_line(error)}") from None
+        raise ConfigError(f"{where}: {system_reason(error)}") from None
     if not overwrite:
         raise _taken(where)
 
@@ -99,7 +99,7 @@ def write_output(path: Path, write: Callable[[IO[bytes]], object], *, overwrite:
         with path.open("ab") as stream:  # to append: a file behind /dev/stdout keeps its content
             write(stream)
     except OSError as error:
-        raise RunError(f"cannot write {str(path)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot write {str(path)!r}: {system_reason(error)}") from None
     return path
 
 

@@ -15,6 +15,7 @@ from dlworkflow.engine.losses import Loss, build_loss
 from dlworkflow.engine.target_scale import TargetScale
 from dlworkflow.engine.tasks import Task
 from dlworkflow.files.notebook import HEADLINE, Shown, named
+from dlworkflow.files.numbers import percent
 from dlworkflow.metrics.functions import (
     Settings,
     classification_metrics,
@@ -232,12 +233,13 @@ def classification_warnings(
         warnings.append(f"the model answers {given!r} for every sample: it has collapsed to one class")
     if baseline is not None and accuracy <= baseline + 1e-9:
         warnings.append(
-            f"an accuracy of {accuracy:.2%} is no better than always answering {answer!r}, which scores {baseline:.2%}"
+            f"an accuracy of {percent(accuracy)} is no better than always answering {answer!r}, "
+            f"which scores {percent(baseline)}"
         )
     elif baseline is not None and interval is not None and interval[0] <= baseline:
         warnings.append(
-            f"an accuracy of {accuracy:.2%} cannot be told from always answering {answer!r} ({baseline:.2%}) "
-            f"with so few samples: it may lie anywhere from {interval[0]:.2%} to {interval[1]:.2%}"
+            f"an accuracy of {percent(accuracy)} cannot be told from always answering {answer!r} ({percent(baseline)}) "
+            f"with so few samples: it may lie anywhere from {percent(interval[0])} to {percent(interval[1])}"
         )
     return tuple(warnings)
 
@@ -255,7 +257,7 @@ def boosting_warnings(
     """Warn of a network on a table that is worse than gradient boosting: its `interval` of accuracy, or its loss."""
     if boosting is None or (boosting <= interval[1] if interval is not None else score <= boosting):
         return ()
-    own, others = (f"{value:.2%}" if interval is not None else f"{value:.5f}" for value in (score, boosting))
+    own, others = (percent(value) if interval is not None else f"{value:.5f}" for value in (score, boosting))
     what = "an accuracy" if interval is not None else "a loss"
     return (
         f"{what} of {own} is worse than that of scikit-learn's gradient boosting on the same rows, {others}; on tables "

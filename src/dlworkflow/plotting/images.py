@@ -12,7 +12,8 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from dlworkflow.errors import DlwError
-from dlworkflow.plotting.grid import CELL, MOST_IMAGES, NAME, TITLE, Layout, draw_grid, show_image
+from dlworkflow.files.text import printable
+from dlworkflow.plotting.grid import MOST_IMAGES, NAME, TITLE, Layout, draw_grid, show_image
 from dlworkflow.plotting.style import BAD, BLUE, GOOD, GREY, as_array, fit, name_places, new_figure, settle, tidy
 
 MOST_BARS = 10
@@ -169,11 +170,10 @@ def _draw_bars(axis: Axes, ranked: Sequence[tuple[str, float]]) -> BarContainer:
 
 
 def _verdict(truth: str, answer: str, probability: float | None) -> str:
-    """Return the predicted and the true class, in lines short enough for the title of an image."""
+    """Return the predicted and the true class, a line each; `draw_grid` shortens what is too wide, in its middle."""
     sign = "✓" if str(truth) == str(answer) else "✗"
     tail = "" if probability is None else f" | Prob: {float(probability):.3f}"
-    room = CELL - 0.2 - (1.25 if tail else 0.75)
-    return f"{sign} Pred: {fit(answer, room, TITLE)}{tail}\nTruth: {fit(truth, CELL - 0.75, TITLE)}".replace(r"\$", "$")
+    return f"{sign} Pred: {printable(answer)}{tail}\nTruth: {printable(truth)}"
 
 
 def _check_lengths(images: Sequence[Any], **lists: Sequence[Any] | None) -> None:

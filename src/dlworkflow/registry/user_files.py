@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from dlworkflow.errors import ConfigError, first_line
+from dlworkflow.errors import ConfigError, first_line, system_reason
 
 
 class Things(Protocol):
@@ -208,7 +208,7 @@ def digest_of(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise ConfigError(f"cannot read {str(path)!r}: {error.strerror or first_line(error)}") from None
+        raise ConfigError(f"cannot read {str(path)!r}: {system_reason(error)}") from None
 
 
 def source_of(thing: Any) -> Path | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
 
-from dlworkflow.errors import RunError, first_line, nearest
+from dlworkflow.errors import RunError, nearest, system_reason
 from dlworkflow.files.paths import user_path
 from dlworkflow.runs.averaging import over_samples
 from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
@@ -108,7 +108,7 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     try:
         names = [name for name in os.listdir(folder) if not name.startswith(".")]  # noqa: PTH208 - thousands of Paths
     except OSError as error:
-        raise RunError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
+        raise RunError(f"cannot list folder {str(folder)!r}: {system_reason(error)}") from None
     index, found = RunIndex.of(folder), []
     for name in names:
         state = states(folder / name, [SUMMARY])

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dlworkflow.errors import RunError, first_line
+from dlworkflow.errors import RunError, first_line, system_reason
 from dlworkflow.files.locking import is_locked, locked_file
 from dlworkflow.files.notebook import HEADLINE, Shown, named
 from dlworkflow.files.paths import read_json, read_small_text
@@ -92,7 +92,7 @@ class Run(Shown):
                 run = cls(number_folder(folder, stem))
         except OSError as error:
             raise RunError(
-                f"cannot write into {str(runs_dir)!r}: {first_line(error)}; name another folder with --runs-dir"
+                f"cannot write into {str(runs_dir)!r}: {system_reason(error)}; name another folder with --runs-dir"
             ) from None
         return run
 
@@ -298,7 +298,7 @@ class Run(Shown):
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise RunError(f"cannot write {str(folder)!r}: {first_line(error)}") from None
+            raise RunError(f"cannot write {str(folder)!r}: {system_reason(error)}") from None
         return folder / f"{name}.png"
 
     def write_summary(self, summary: Summary) -> None:

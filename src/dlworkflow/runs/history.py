@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.errors import RunError, first_line
+from dlworkflow.errors import RunError, first_line, system_reason
 from dlworkflow.files.paths import read_small_text
 from dlworkflow.runs.stored import damaged
 
@@ -54,7 +54,7 @@ def append_history(file: Path, rows: Sequence[Mapping[str, float | None]]) -> No
                 stream.write(",".join(columns) + "\n")
             stream.writelines(",".join(_cell(row.get(key)) for key in columns) + "\n" for row in rows)
     except OSError as error:
-        raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot write {str(file)!r}: {system_reason(error)}") from None
 
 
 def sync_history(file: Path) -> None:
@@ -63,7 +63,7 @@ def sync_history(file: Path) -> None:
         with file.open("a", encoding="utf-8") as stream:
             os.fsync(stream.fileno())
     except OSError as error:
-        raise RunError(f"cannot write {str(file)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot write {str(file)!r}: {system_reason(error)}") from None
 
 
 def first_epochs(file: Path, epochs: int) -> str:
@@ -92,7 +92,7 @@ def _whole_lines(file: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"cannot read {str(file)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot read {str(file)!r}: {system_reason(error)}") from None
     return text[: text.rfind("\n") + 1]
 
 

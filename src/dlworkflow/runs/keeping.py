@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dlworkflow.errors import ConfigError, RunError, first_line
+from dlworkflow.errors import ConfigError, RunError, system_reason
 from dlworkflow.files.locking import IS_POSIX, is_locked, locked_file
 from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
@@ -118,4 +118,4 @@ def _move(folder: Path, target: Path, what: str) -> None:
                 raise RunError(f"{folder.name} is being trained by another process")
             folder.rename(target)
     except OSError as error:
-        raise RunError(f"cannot {what} {str(folder)!r}: {error.strerror or first_line(error)}") from None
+        raise RunError(f"cannot {what} {str(folder)!r}: {system_reason(error)}") from None

@@ -18,6 +18,7 @@ from dlworkflow.engine.losses import build_training_loss, names_for
 from dlworkflow.engine.tasks import get_task
 from dlworkflow.errors import CodeError, DlwError, RunError
 from dlworkflow.files.notebook import Shown, html_table
+from dlworkflow.files.numbers import percent
 from dlworkflow.inference.rebuild import take_code
 from dlworkflow.models import libraries
 from dlworkflow.models.weights.pretrained import at_hand
@@ -98,7 +99,7 @@ def _notes(summary: Summary, status: str, epochs: int, over_batches: Sequence[st
         planned = summary.config["epochs"]
         notes.append(f"the run is {status}, {epochs} of {planned} epochs are there: the verdict is about these")
     known = (summary.over_samples or {}).get("test_acc")
-    true = f": over samples the best weights score {known:.2%} on the test split" if known is not None else ""
+    true = f": over samples the best weights score {percent(known)} on the test split" if known is not None else ""
     if over_batches:
         notes.append(
             "the run kept only means over batches, which overweight a short last batch and are not compared with what "

@@ -184,7 +184,7 @@ def collapsed(c: Curves) -> str:
 @rule("unstable", _SLOWER, _LARGER_BATCHES, _DECAYING, _LR_FIND, _CLIP, _WARM_UP)
 def unstable(c: Curves) -> str:
     """Losses that jump up and down."""
-    jumps = f"the losses jump up and down from epoch to epoch by {c.zigzag:.0%} of the loss of knowing nothing"
+    jumps = f"the losses jump up and down from epoch to epoch by {100 * c.zigzag:.0f} % of the loss of knowing nothing"
     return jumps if c.zigzag >= ZIGZAG else ""
 
 

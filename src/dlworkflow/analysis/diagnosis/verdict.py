@@ -11,6 +11,7 @@ from dlworkflow.analysis.diagnosis.curves import Curves, History, measure
 from dlworkflow.analysis.diagnosis.rules import RULES
 from dlworkflow.analysis.diagnosis.suggestions import Suggestion, of_curves_alone
 from dlworkflow.files.notebook import Shown, html_table
+from dlworkflow.files.numbers import percent
 from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.metrics.significance import chance
 
@@ -101,8 +102,9 @@ def _levels(c: Curves) -> str:
         return f"{where}: training loss {c.train_loss:.5f}, {c.split} loss {c.held_loss:.5f}{_times(c)}"
     gap = 100 * (c.train_acc - c.held_acc)
     return (
-        f"{where}: training loss {c.train_loss:.5f} and accuracy {c.train_acc:.2%}, {c.split} loss {c.held_loss:.5f} "
-        f"and accuracy {c.held_acc:.2%}; the gap is {gap:.1f} points{_by_chance(c)}"
+        f"{where}: training loss {c.train_loss:.5f} and accuracy {percent(c.train_acc)}, "
+        f"{c.split} loss {c.held_loss:.5f} and accuracy {percent(c.held_acc)}; "
+        f"the gap is {gap:.1f} points{_by_chance(c)}"
     )
 
 
@@ -123,17 +125,17 @@ def _trends(c: Curves) -> str:
 
 
 def _change(share: float) -> str:
-    return "unchanged" if abs(share) < 0.0005 else f"{share:+.1%}"
+    return "unchanged" if abs(share) < 0.0005 else f"{100 * share:+.1f} %"
 
 
 def _distance(c: Curves) -> str:
     assert c.baseline is not None
     if not c.has_acc:
-        side = f"{abs(c.held_skill):.0%} {'below' if c.held_skill >= 0 else 'above'} that"
+        side = f"{100 * abs(c.held_skill):.0f} % {'below' if c.held_skill >= 0 else 'above'} that"
         return f"always answering the training mean has a {c.split} loss of {c.baseline:.5f}; the model is {side}"
     points = 100 * (c.held_acc - c.baseline)
     side = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if abs(points) >= 0.05 else "exactly"
-    return f"always giving one answer scores {c.baseline:.2%}; the {c.split} accuracy is {side} that{_unsure(c)}"
+    return f"always giving one answer scores {percent(c.baseline)}; the {c.split} accuracy is {side} that{_unsure(c)}"
 
 
 def _unsure(c: Curves) -> str:
@@ -144,7 +146,7 @@ def _unsure(c: Curves) -> str:
     low, high = wilson_interval(round(c.held_acc * n), n)
     if low > c.baseline:
         return ""
-    return f", which {n:,} samples cannot tell from chance: they leave {low:.2%} to {high:.2%} possible"
+    return f", which {n:,} samples cannot tell from chance: they leave {percent(low)} to {percent(high)} possible"
 
 
 def _sentence(text: str) -> str:

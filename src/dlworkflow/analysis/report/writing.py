@@ -11,7 +11,7 @@ from typing import IO, Literal
 from dlworkflow.analysis.report.document import Document
 from dlworkflow.analysis.report.rendering import as_html, as_markdown, picture_names
 from dlworkflow.data import input_files
-from dlworkflow.errors import ConfigError, DlwError, RunError, first_line
+from dlworkflow.errors import ConfigError, DlwError, RunError, system_reason
 from dlworkflow.files.paths import user_path
 from dlworkflow.files.writing import check_output, is_device, write_output, write_whole
 from dlworkflow.runs import Run
@@ -100,7 +100,7 @@ def _with_pictures(document: Document, folder: Path | None) -> str:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot write {str(folder)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot write {str(folder)!r}: {system_reason(error)}") from None
     for picture, name in names.items():
         write_whole(folder / name, partial(_write, picture.content))
     return text

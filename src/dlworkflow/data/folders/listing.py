@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dlworkflow.data.folders.tables import as_number, first_lines, read_lines, read_records
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS, is_hidden, is_image
-from dlworkflow.errors import DataError, MissingDataError, few, first_line
+from dlworkflow.errors import DataError, MissingDataError, few, system_reason
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -65,7 +65,7 @@ def look_into(top: Path) -> ClassFolder:
     layers: list[tuple[str, list[str]]] = []
 
     def note(error: OSError) -> None:
-        found.closed.append((Path(error.filename), error.strerror or first_line(error)))
+        found.closed.append((Path(error.filename), system_reason(error)))
 
     for folder, folders, files in os.walk(top, followlinks=True, onerror=note):
         found.hidden.extend(Path(folder, name) for name in folders if is_hidden(Path(name)))
@@ -220,7 +220,7 @@ def entries_of(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(f"cannot list folder {str(folder)!r}: {error.strerror or first_line(error)}") from None
+        raise DataError(f"cannot list folder {str(folder)!r}: {system_reason(error)}") from None
 
 
 def is_there(path: Path) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dlworkflow.errors import DataError, MissingDataError, few, first_line
+from dlworkflow.errors import DataError, MissingDataError, few, system_reason
 from dlworkflow.files.paths import read_small_text
 
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "pipes (|)"}
@@ -43,7 +43,7 @@ def read_lines(file: Path) -> list[Line]:
     except csv.Error as error:
         raise DataError(f"cannot read {where}: line {number}: {error}") from None
     except OSError as error:
-        raise DataError(f"cannot read {where}: {error.strerror or first_line(error)}") from None
+        raise DataError(f"cannot read {where}: {system_reason(error)}") from None
     if not lines:
         return []
     check_separator(file, lines[0].cells)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlworkflow.data.images.formats import IMAGE_EXTENSIONS
-from dlworkflow.errors import DataError, MissingDataError, first_line, not_installed
+from dlworkflow.errors import DataError, MissingDataError, first_line, not_installed, system_reason
 from dlworkflow.files.paths import open_regular
 
 MOST_BYTES = 2**30
@@ -76,7 +76,7 @@ def _members(path: Path, images: bool) -> Iterator[dict[str, Any]]:
     except FileNotFoundError:
         raise MissingDataError(f"no shard {str(path)!r}") from None
     except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror or first_line(error)}") from None
+        raise DataError(f"cannot read {str(path)!r}: {system_reason(error)}") from None
     except (tarfile.TarError, EOFError, ArithmeticError, ValueError) as error:
         raise _damaged(path, first_line(error)) from None
     except RecursionError:  # tarfile calls itself for each header that only names the next

@@ -25,7 +25,7 @@ from dlworkflow.data.protocol import OnProgress, files_of
 from dlworkflow.data.shards.index import SPLITS, Shard, index_text
 from dlworkflow.data.shards.names import INDEX_NAME, SUFFIX
 from dlworkflow.data.splits import Splits
-from dlworkflow.errors import ConfigError, DataError, first_line
+from dlworkflow.errors import ConfigError, DataError, system_reason
 from dlworkflow.files.writing import (
     check_new_folder,
     clear_leftovers,
@@ -84,9 +84,7 @@ def write_shards(
             (whole / INDEX_NAME).write_text(text, encoding="utf-8")
             whole.replace(out)
     except OSError as error:
-        raise DataError(
-            f"cannot write {str(out)!r}: {error.strerror or first_line(error)}; nothing is left of it"
-        ) from None
+        raise DataError(f"cannot write {str(out)!r}: {system_reason(error)}; nothing is left of it") from None
     return [Shard(out / s.path.name, s.split, s.counts, s.n_bytes, s.digest) for s in written]
 
 

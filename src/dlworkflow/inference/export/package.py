@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from dlworkflow.errors import ConfigError, RunError, first_line
+from dlworkflow.errors import ConfigError, RunError, system_reason
 from dlworkflow.files.text import json_text
 from dlworkflow.files.writing import check_new_folder, clear_leftovers, name_in_temporary, unfinished_folder
 from dlworkflow.inference.export.description import Description
@@ -56,7 +56,7 @@ def write_package(folder: Path, content: bytes, description: Description) -> Pat
                 (whole / name).write_bytes(data)
             whole.replace(folder)
     except OSError as error:
-        raise RunError(f"cannot write {str(folder)!r}: {error.strerror or first_line(error)}") from None
+        raise RunError(f"cannot write {str(folder)!r}: {system_reason(error)}") from None
     return folder
 
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from dlworkflow.errors import DlwError, ModelError, RunError, few, first_line, not_installed, short
+from dlworkflow.errors import DlwError, ModelError, RunError, few, first_line, not_installed, short, system_reason
 from dlworkflow.files.paths import open_regular, user_path
 from dlworkflow.files.writing import write_whole
 from dlworkflow.models.weights.names import StateDict, as_named, log_notes
@@ -248,7 +248,7 @@ def save_model(model: nn.Module, target_dir: str | os.PathLike[str], model_name:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"cannot make the folder {str(folder)!r}: {first_line(error)}") from None
+        raise RunError(f"cannot make the folder {str(folder)!r}: {system_reason(error)}") from None
     return save_weights(model.state_dict(), folder / model_name)
 
 

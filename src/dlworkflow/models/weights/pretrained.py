@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dlworkflow.data.download import is_offline
-from dlworkflow.errors import ConfigError, DataError, MissingDataError, ModelError, first_line
+from dlworkflow.errors import ConfigError, DataError, MissingDataError, ModelError, first_line, system_reason
 from dlworkflow.models.backbone import classifier_name, last_layer
 from dlworkflow.models.libraries import published
 from dlworkflow.models.published import Published
@@ -118,7 +118,9 @@ def _from_url(weights: Published, offline: bool) -> Path:
     except RuntimeError as error:  # what torch says of another digest
         raise DataError(f"{weights.file} from {weights.url} is not kept: {first_line(error)}; {by_hand}") from None
     except OSError as error:
-        raise DataError(f"cannot write {str(path)!r}: {first_line(error)}; TORCH_HOME names another folder") from None
+        raise DataError(
+            f"cannot write {str(path)!r}: {system_reason(error)}; TORCH_HOME names another folder"
+        ) from None
     return path
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from dlworkflow.errors import RunError, first_line, short, unknown
+from dlworkflow.errors import RunError, first_line, short, system_reason, unknown
 from dlworkflow.files.notebook import Shown
 from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
@@ -112,7 +112,7 @@ class Sweep(Shown):
                     continue
         except OSError as error:
             raise RunError(
-                f"cannot write into {str(folder)!r}: {first_line(error)}; name another folder with --runs-dir"
+                f"cannot write into {str(folder)!r}: {system_reason(error)}; name another folder with --runs-dir"
             ) from None
         sweep = cls(path)
         sweep.write(plan)
