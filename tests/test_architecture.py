@@ -109,8 +109,8 @@ metrics/functions: errors registry metrics/multilabel
 metrics/intervals: metrics/significance
 metrics/multilabel: files/text registry
 metrics/per_class: files/text metrics/functions metrics/multilabel
-metrics/report: files/notebook engine/losses engine/target_scale engine/tasks metrics/functions metrics/intervals
-    metrics/multilabel metrics/per_class metrics/significance
+metrics/report: files/notebook files/numbers engine/losses engine/target_scale engine/tasks metrics/functions
+    metrics/intervals metrics/multilabel metrics/per_class metrics/significance
 metrics/selective:
 metrics/significance: registry metrics/functions
 plotting: registry
@@ -121,7 +121,7 @@ plotting/embedding: errors plotting/grid plotting/points plotting/style
 plotting/fonts:
 plotting/grid: errors plotting/style
 plotting/heat_maps: errors plotting/grid plotting/style
-plotting/images: errors plotting/grid plotting/style
+plotting/images: errors files/text plotting/grid plotting/style
 plotting/notebook:
 plotting/parts: errors plotting/style
 plotting/points: errors plotting/style
@@ -259,9 +259,9 @@ analysis/cross_validation: errors files/notebook config engine/loop data/protoco
     analysis/evaluation analysis/scored_data
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
-analysis/diagnosis: errors files/notebook files/text registry config config/command_line engine/losses engine/tasks data
-    metrics/functions metrics/significance runs models models/libraries models/weights training/choice training/settings
-    inference/rebuild
+analysis/diagnosis: errors files/notebook files/numbers files/text registry config config/command_line engine/losses
+    engine/tasks data metrics/functions metrics/significance runs models models/libraries models/weights training/choice
+    training/settings inference/rebuild
 analysis/embedding: errors
 analysis/embedding_figure: errors data/protocol metrics/multilabel metrics/report plotting/embedding plotting/points
     inference/features inference/predictor analysis/embedding analysis/scored_data
