@@ -64,9 +64,10 @@ engine/data_parallel: errors engine/loss_means engine/tasks
 engine/device: errors
 engine/early_stopping:
 engine/ema:
+engine/gathered:
 engine/given_accuracy: errors engine/tasks
 engine/loop: errors files/notebook registry/user_files engine/arguments engine/batch_check engine/data_parallel
-    engine/device engine/scores engine/tasks engine/update
+    engine/device engine/gathered engine/scores engine/tasks engine/update
 engine/loss_means: errors engine/tasks
 engine/losses: errors registry engine/loss_means engine/tasks
 engine/mixup: engine/tasks
@@ -74,7 +75,7 @@ engine/optimizers: errors registry engine/bare_optimizers
 engine/precision: errors
 engine/random_state:
 engine/schedules: errors registry
-engine/scores: errors engine/data_parallel engine/given_accuracy engine/loss_means engine/tasks
+engine/scores: errors engine/data_parallel engine/gathered engine/given_accuracy engine/loss_means engine/tasks
 engine/signals:
 engine/target_scale:
 engine/tasks: errors
@@ -184,7 +185,7 @@ training/distributed: errors files/text engine/data_parallel engine/device engin
 training/epoch_metrics: engine/data_parallel engine/loop engine/tasks metrics/functions
 training/explained: errors registry config/documentation config/flags
 training/fitting: errors registry engine/losses engine/tasks data data/given data/splits runs models training/run
-training/frozen_features: data/datasets data/loaders data/protocol models/backbone
+training/frozen_features: engine/gathered data/datasets data/loaders data/protocol models/backbone
 training/job: errors files/paths registry/user_files config engine/class_weights engine/data_parallel engine/device
     engine/losses engine/precision engine/random_state engine/tasks data data/check data/loaders data/protocol
     data/selection data/splits models models/backbone models/libraries models/weights training/choice
@@ -227,7 +228,7 @@ inference/caution: errors engine/tasks metrics/selective runs runs/calibration i
     inference/prediction inference/stored
 inference/export: _version errors files/text files/writing registry registry/user_files data/columns data/images
     runs/stored inference/predictor
-inference/features: data/loaders data/protocol engine/device inference/predictor
+inference/features: data/loaders data/protocol engine/device engine/gathered inference/predictor
 inference/inputs: errors files/paths data/columns data/folders data/images data/tables runs inference/rows
 inference/known_samples: files/writing registry/user_files runs inference/prediction inference/stored
 inference/onnx_predictor: errors files/paths files/text engine/tasks data/columns data/folders data/images runs

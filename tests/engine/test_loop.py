@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from dlworkflow.engine.batch_check import check_batch
+from dlworkflow.engine.gathered import KEPT_APART
 from dlworkflow.engine.loop import Epoch, evaluate, test_step, train, train_step
 from dlworkflow.engine.scores import Scores
 from dlworkflow.errors import BatchError, ConfigError, DataError, DivergedError, ModelError
@@ -347,7 +349,7 @@ def test_validation_scores_stand_in_the_results_when_there_is_a_loader():
     assert results["val_loss"] != results["test_loss"]
 
 
-def test_evaluation_fetches_nothing_before_it_ends_and_training_only_looks_at_each_loss(monkeypatch):
+def test_a_pass_on_the_cpu_fetches_each_loss_and_little_else(monkeypatch):
     fetches = []
     for name in ("item", "tolist", "__float__", "numpy"):
         original = getattr(torch.Tensor, name)
@@ -363,8 +365,28 @@ def test_evaluation_fetches_nothing_before_it_ends_and_training_only_looks_at_ea
     evaluating = len(fetches)
     train_step(model, batches, CROSS_ENTROPY, sgd(model))
 
-    assert evaluating <= 2
-    assert len(fetches) - evaluating <= len(batches) + 3  # on the CPU a loss that is no number is seen at once
+    assert evaluating <= len(batches) + 3
+    assert len(fetches) - evaluating <= len(batches) + 3
+
+
+@pytest.mark.parametrize("measure", [test_step, evaluate])
+def test_outputs_and_losses_of_former_batches_do_not_pile_up(measure):
+    outputs, losses, most = [], [], []
+
+    def seen(tensor, found):
+        most.append(sum(each() is not None for each in found))
+        found.append(weakref.ref(tensor))
+        return tensor
+
+    class Wide(nn.Linear):
+        def forward(self, x):
+            return seen(super().forward(x), outputs)
+
+    batches = [(torch.ones(4, 2), torch.zeros(4, dtype=torch.int64))] * 50
+    model = Wide(2, KEPT_APART // 16 // 5)  # four samples, four bytes each: five batches are as much as is kept apart
+    measure(model, batches, lambda x, y: seen(CROSS_ENTROPY(x, y), losses), task="multiclass")
+
+    assert max(most) <= 6
 
 
 def test_evaluate_keeps_every_score_in_the_loaders_order():

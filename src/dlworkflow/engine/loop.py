@@ -20,6 +20,7 @@ from dlworkflow.engine.arguments import check_holds_parameters, checked_loader, 
 from dlworkflow.engine.batch_check import explained_errors, not_finite
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import Device
+from dlworkflow.engine.gathered import Gathered
 from dlworkflow.engine.scores import AccuracyFn, Averaging, Scores, Total
 from dlworkflow.engine.tasks import LossFn, Task, get_task, outputs_of
 from dlworkflow.engine.update import Update
@@ -203,9 +204,9 @@ def evaluate(
     """Evaluate `model` as `test_step` does and keep its output for every sample, in the loader's order."""
     batches = checked_loader("dataloader", dataloader)
     one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging)
-    kept: list[Batch] = []
-    scores, _ = one.test(batches, kept.append)
-    logits, y = (torch.cat(parts).cpu() for parts in zip(*kept, strict=True))
+    kept = Gathered()
+    scores, _ = one.test(batches, lambda batch: kept.add(*batch))
+    logits, y = (whole.cpu() for whole in kept.joined())
     return Evaluation(scores.loss, scores.acc, logits, y)
 
 
@@ -285,7 +286,7 @@ class Pass:
     ) -> tuple[Scores, Scores]:
         """Return the scores, and those over samples; `on_batch` gets each batch's raw scores and labels."""
         model, loss_fn, device, task = self.model, self.loss_fn, self.device, self.task
-        total = self._total()
+        read, total = _reader(device), self._total()
         model.eval()
         with torch.inference_mode(), explained_errors(model, loss_fn, task) as keep:
             for X, y in batches:
@@ -293,7 +294,7 @@ class Pass:
                 if task.outputs is None:
                     task = total.task = _with_outputs(task, model, X)
                 logits = task.align(model(X), y)
-                total.add(loss_fn(logits, y), logits, y)
+                total.add(read(loss_fn(logits, y)), logits, y)
                 if on_batch is not None:
                     on_batch((logits, y))
             return total.scores(), total.over_samples

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dlworkflow.engine.data_parallel import Group
+from dlworkflow.engine.gathered import KEPT_APART
 from dlworkflow.engine.given_accuracy import AccuracyFn, GivenAccuracy, numbers
 from dlworkflow.engine.loss_means import ignored_label, is_sum, shares_of
 from dlworkflow.engine.tasks import LossFn, Task
@@ -31,8 +32,6 @@ class Scores(NamedTuple):
     acc: float
 
 
-_COUNTED_AT_ONCE = 4096
-"""Predictions are counted for this many samples together: counting each batch costs a small model 5 % of its time."""
 _RECENT = 50
 """How many batches a loss that is shown within an epoch is the mean of."""
 
@@ -78,8 +77,8 @@ class Total:
             self._given.add(y, self.task.labels(logits))
         if self._counts:
             self._predictions.append((logits, y))
-            self._n_waiting += size
-            if self._n_waiting >= _COUNTED_AT_ONCE:
+            self._n_waiting += logits.nbytes
+            if self._n_waiting >= KEPT_APART:  # counting each batch costs a small model 5 % of its time
                 self._count()
         else:
             self._add_shares(y)

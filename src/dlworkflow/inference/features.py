@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import Samples, drop_left_out
 from dlworkflow.engine.device import choose_threads, thread_count
+from dlworkflow.engine.gathered import Gathered
 from dlworkflow.inference.predictor import Predictor
 
 _NUMBERS_AT_ONCE = 2**22
@@ -41,11 +42,14 @@ def features_of(predictor: Predictor, dataset: Dataset[Any]) -> Features:
 
 
 def _of_batches(predictor: Predictor, batches: Iterable[Samples]) -> Features:
-    scored = ((*predictor.logits_and_features(X), y) for X, y in batches if len(y))
-    found = [(features.numpy(), logits.numpy(), y.cpu().numpy()) for logits, features, y in scored]
-    if not found:
+    kept = Gathered()
+    for X, y in batches:
+        if len(y):
+            logits, features = predictor.logits_and_features(X)
+            kept.add(features, logits, y.cpu())
+    if not (found := kept.joined()):
         return Features(*(np.empty(shape, np.float32) for shape in ((0, 0), (0, 0), (0,))))
-    return Features(*map(np.concatenate, zip(*found, strict=True)))
+    return Features(*(each.numpy() for each in found))
 
 
 def _batch_size(in_shape: tuple[int, ...]) -> int:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.loaders import make_loader
 from dlworkflow.data.protocol import Samples, is_random
+from dlworkflow.engine.gathered import Gathered
 from dlworkflow.models.backbone import Classifier, logits_and_features
 
 FEATURES_BUDGET = 2 * 1024**3
@@ -45,19 +46,17 @@ def remember_features(
     model.eval()
     found = {}
     for split, part in splits.items():
-        features: list[Tensor] = []
-        labels: list[Tensor] = []
-        for X, y in watch(make_loader(part, batch_size, generator=torch.Generator())):
+        kept = Gathered()
+        for number, (X, y) in enumerate(watch(make_loader(part, batch_size, generator=torch.Generator()))):
             with torch.no_grad():
                 logits, seen = logits_and_features(model, X.to(_device(model)))
                 if not torch.equal(classifier(seen), logits):
                     return None
-            left -= seen.numel() * seen.element_size() * (len(part) if not features else 0) // len(X)  # type: ignore[arg-type]
+            left -= seen.numel() * seen.element_size() * (len(part) if not number else 0) // len(X)  # type: ignore[arg-type]
             if left < 0:
                 return None
-            features.append(seen.cpu())
-            labels.append(y)
-        found[split] = TensorData(torch.cat(features), torch.cat(labels))
+            kept.add(seen.cpu(), y)
+        found[split] = TensorData(*kept.joined())
     return Features(classifier, found)
 
 
