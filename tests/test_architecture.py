@@ -66,6 +66,7 @@ engine/early_stopping:
 engine/ema:
 engine/gathered:
 engine/given_accuracy: errors engine/tasks
+engine/history: errors
 engine/loop: errors files/notebook registry/user_files engine/arguments engine/batch_check engine/data_parallel
     engine/device engine/gathered engine/scores engine/tasks engine/update
 engine/loss_means: errors engine/tasks
@@ -116,7 +117,7 @@ metrics/selective:
 metrics/significance: registry metrics/functions
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
-plotting/curves: errors plotting/points plotting/style
+plotting/curves: errors engine/history plotting/points plotting/style
 plotting/dataset: errors files/text plotting/grid plotting/points plotting/style
 plotting/embedding: errors plotting/grid plotting/points plotting/style
 plotting/fonts:
@@ -260,9 +261,9 @@ analysis/cross_validation: errors files/notebook config engine/loop data/protoco
     analysis/evaluation analysis/scored_data
 analysis/data_figures: errors data/images data/protocol data/shards data/splits metrics/multilabel plotting
     plotting/dataset plotting/grid plotting/style
-analysis/diagnosis: errors files/notebook files/numbers files/text registry config config/command_line engine/losses
-    engine/tasks data metrics/functions metrics/significance runs models models/libraries models/weights training/choice
-    training/settings inference/rebuild
+analysis/diagnosis: errors files/notebook files/numbers files/text registry config config/command_line engine/history
+    engine/losses engine/tasks data metrics/functions metrics/significance runs models models/libraries models/weights
+    training/choice training/settings inference/rebuild
 analysis/embedding: errors
 analysis/embedding_figure: errors data/protocol metrics/multilabel metrics/report plotting/embedding plotting/points
     inference/features inference/predictor analysis/embedding analysis/scored_data

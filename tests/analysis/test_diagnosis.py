@@ -414,7 +414,7 @@ def test_accuracies_in_percent_are_those_in_fractions():
         (None, "a history is a dictionary of lists, .* not NoneType"),
         ("train_loss", "a history is a dictionary of lists, .* not str"),
         ([1, 2], "a history is a dictionary of lists, .* not list"),
-        (Run(Path("r")), "not Run; diagnose_run takes a run"),
+        (Run(Path("r")), r"not Run; run.history\(\) of a run is one"),
     ],
 )
 def test_what_is_no_history_is_named(given, sentence):

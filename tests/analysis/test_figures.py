@@ -12,7 +12,7 @@ from dlworkflow.analysis.comparison_figures import draw_runs
 from dlworkflow.analysis.data_figures import draw_data
 from dlworkflow.analysis.evaluation import evaluate_part, report_part
 from dlworkflow.analysis.figures import draw, draw_evaluation, fitting_kinds
-from dlworkflow.analysis.run_figures import FIGURES, by_name, history_lists
+from dlworkflow.analysis.run_figures import FIGURES, by_name
 from dlworkflow.analysis.scored_data import load_part
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.errors import ConfigError, DataError, RunError
@@ -124,10 +124,6 @@ def test_runs_are_drawn_together(runs, tmp_path):
 def test_bars_of_runs_without_accuracy_are_refused(runs, tmp_path):
     with pytest.raises(RunError, match="accuracy to draw"):
         draw_runs([runs["line"]], kind="bars")
-
-
-def test_a_history_becomes_what_train_returns(runs):
-    assert list(history_lists(runs["blobs"].history())) == ["train_loss", "train_acc", "test_loss", "test_acc"]
 
 
 @pytest.mark.parametrize("name", ["line", "circles", "blobs", "spirals", "digits"])

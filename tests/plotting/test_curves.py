@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting import plot_learning_rate, plot_loss_curves, plot_run_curves
 from dlworkflow.plotting.style import COLOURS, SPLIT_COLOURS
+from dlworkflow.runs import Run
 
 
 def history(n=3, **more):
@@ -40,6 +41,30 @@ def test_losses_stand_left_and_accuracies_in_percent_right():
     assert drawn(accs)["test"] == pytest.approx([10, 25, 40])
     assert accs.get_ylabel() == "accuracy (%)"
     assert losses.lines[0].get_xdata().tolist() == [1, 2, 3]
+
+
+def rows(columns):
+    """Return a history as `Run.history()` does, with columns that are no curves."""
+    epochs = zip(*columns.values(), strict=True)
+    return [{"epoch": i, "lr": 0.1, **dict(zip(columns, values, strict=True))} for i, values in enumerate(epochs, 1)]
+
+
+def test_the_rows_of_a_run_are_drawn_as_what_train_returns():
+    for draw in (plot_loss_curves, lambda results: plot_run_curves({"a": results, "b": history(2)})):
+        assert list(map(drawn, draw(rows(history())).axes)) == list(map(drawn, draw(history()).axes))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: plot_loss_curves(Run("r")), "not Run; run.history\\(\\) of a run is one"),
+        (lambda: plot_run_curves([history()]), "a dictionary of histories, {'name': run.history\\(\\)}, not list"),
+        (lambda: plot_run_curves({"a": Run("r")}), "not Run; run.history"),
+    ],
+)
+def test_what_is_no_history_is_named_with_the_way_out(call, words):
+    with pytest.raises(DlwError, match=words):
+        call()
 
 
 def test_the_loss_may_be_named_with_its_unit():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from dlworkflow import plotting
 from dlworkflow.analysis.parts_figures import draw_robustness_of
-from dlworkflow.analysis.run_figures import history_lists, loss_label
+from dlworkflow.analysis.run_figures import loss_label
 from dlworkflow.errors import RunError, few
 from dlworkflow.files.text import shell_command
 from dlworkflow.metrics.functions import wilson_interval
@@ -43,7 +43,7 @@ def _draw_curves(runs: Sequence[Run], labels: Mapping[str, str]) -> Figure:
     for run in runs:
         rows, by_batch = epochs_over_samples(run.summary(), run.history())
         if rows := trained_epochs(rows):
-            histories[labels[str(run.path)] + (_MARK if by_batch else "")] = history_lists(rows)
+            histories[labels[str(run.path)] + (_MARK if by_batch else "")] = rows
     if not histories:
         raise RunError("none of these runs has finished an epoch yet")
     return plotting.plot_run_curves(histories, loss_label=loss_label(runs))

@@ -55,7 +55,7 @@ def draw_curves(run: Run, history: History) -> Figure:
     summary = run.summary()
     best = summary.best
     return plotting.plot_loss_curves(
-        history_lists(history),
+        [{key: value for key, value in row.items() if not key.endswith(OVER_SAMPLES)} for row in history],
         best_epoch=int(best["epoch"]) if best else None,
         loss_label=loss_label([run]),
         note="means over batches (averaging: batch)" if shows_batch_means(summary) else "",
@@ -241,12 +241,6 @@ does the entry-point group `dlworkflow.figures` of another package.
 def _are_numbers(summary: Summary) -> bool:
     """Return whether no column of a table is a category."""
     return not any("categories" in column for column in (summary.columns or {"inputs": []})["inputs"])
-
-
-def history_lists(history: History) -> dict[str, list[float]]:
-    """Return a run's history as `train` returns it, {"train_loss": [...], ...}; empty before the first epoch."""
-    of_splits = [key for key in (history[0] if history else ()) if key.startswith(("train_", "val_", "test_"))]
-    return {key: [row[key] for row in history] for key in of_splits if not key.endswith(OVER_SAMPLES)}
 
 
 _LOSS_LABELS = {

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from dlworkflow.engine.history import History, by_column
 from dlworkflow.errors import DlwError
 from dlworkflow.plotting.points import class_marker
 from dlworkflow.plotting.style import (
@@ -41,20 +42,22 @@ Curves = dict[str, np.ndarray]
 
 
 def plot_loss_curves(
-    results: Mapping[str, Sequence[float]],
+    results: History,
     *,
     best_epoch: int | None = None,
     loss_label: str = "loss",
     note: str = "",
 ) -> Figure:
-    """Draw what `train` returns: losses on the left, accuracies in percent on the right, by epoch from 1.
+    """Draw a history: losses on the left, accuracies in percent on the right, by epoch from 1.
 
-    `results` holds train_loss, train_acc, test_loss, test_acc and maybe val_loss, val_acc, a number per epoch;
-    accuracies are in [0, 1]. Other metrics of a split, such as test_f1_macro, have panels of their own. Without a
-    finite accuracy (a regression) only the losses are drawn; nan is a gap. A dashed line marks `best_epoch`, counted
-    from 1; `loss_label` may name the loss and its unit; `note` is written above all. Losses that span orders of
-    magnitude get a logarithmic axis. Raises DlwError for a history without an epoch and for a best epoch outside it.
+    `results` is what `train` or `Run.history()` returns: train_loss, train_acc, test_loss, test_acc and maybe val_loss,
+    val_acc, a number per epoch; accuracies are in [0, 1]. Other metrics of a split, such as test_f1_macro, have panels
+    of their own. Without a finite accuracy (a regression) only the losses are drawn; nan is a gap. A dashed line marks
+    `best_epoch`, counted from 1; `loss_label` may name the loss and its unit; `note` is written above all. Losses that
+    span orders of magnitude get a logarithmic axis. Raises DlwError for a history without an epoch and for a best epoch
+    outside it.
     """
+    results = by_column(results)
     losses, accs = _curves(results, "loss"), _finite(_curves(results, "acc"))
     n = max((len(values) for values in [*losses.values(), *accs.values()]), default=0)
     if n == 0:
@@ -98,14 +101,17 @@ def plot_learning_rate(rates: Sequence[float], *, ax: Axes | None = None) -> Fig
     return figure
 
 
-def plot_run_curves(runs: Mapping[str, Mapping[str, Sequence[float]]], *, loss_label: str = "loss") -> Figure:
+def plot_run_curves(runs: Mapping[str, History], *, loss_label: str = "loss") -> Figure:
     """Draw runs together: train loss, test loss, train accuracy and test accuracy (%), a colour per run, at most 24.
 
-    Each run is a dictionary as `train` returns it; they may differ in length. Two panels of a row share their scale.
-    Curves that coincide share one line, in dashes of their colours. Without any finite accuracy only the losses are
-    drawn. A run without an epoch is named and has no line. Raises DlwError when no run has an epoch.
+    `runs` has a history for each name, as `train` or `Run.history()` returns it; they may differ in length. Two panels
+    of a row share their scale. Curves that coincide share one line, in dashes of their colours. Without any finite
+    accuracy only the losses are drawn. A run without an epoch is named and has no line. Raises DlwError when no run has
+    an epoch.
     """
-    shown = list(runs.items())[:MOST_RUNS]
+    if not isinstance(runs, Mapping):
+        raise DlwError(f"runs are a dictionary of histories, {{'name': run.history()}}, not {type(runs).__name__}")
+    shown = [(name, by_column(run)) for name, run in list(runs.items())[:MOST_RUNS]]
     curves = [(name, _curves(run, "loss"), _finite(_curves(run, "acc"))) for name, run in shown]
     n = max((len(values) for _, *both in curves for part in both for values in part.values()), default=0)
     if n == 0:

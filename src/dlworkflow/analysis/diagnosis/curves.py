@@ -10,10 +10,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from dlworkflow.engine.history import History, by_column
 from dlworkflow.errors import DlwError, few
 from dlworkflow.metrics.significance import two_groups
-
-History = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
 
 FEWEST_EPOCHS = 3
 """With fewer there is no trend."""
@@ -187,19 +186,7 @@ def measure(
 
 def _columns(history: History) -> dict[str, list[float]]:
     """Return the history as {column: one number per epoch}, from rows or columns."""
-    if hasattr(history, "to_dict"):  # a DataFrame of pandas
-        history = history.to_dict("list")
-    if not isinstance(history, Mapping) and not _are_rows(history):
-        kind = type(history).__name__
-        raise DlwError(
-            "a history is a dictionary of lists, as `train` returns it, or a list of rows, as Run.history() has them, "
-            f"not {kind}" + ("; diagnose_run takes a run" if kind == "Run" else "")
-        )
-    if isinstance(history, Mapping):
-        columns = {str(name): _listed(values) for name, values in history.items()}
-    else:
-        names = dict.fromkeys(name for row in history for name in row)
-        columns = {name: [row.get(name) for row in history] for name in names}
+    columns = by_column(history)
     if not any(columns.values()):
         raise DlwError("the history is empty: no epoch has ended, so there is nothing to diagnose")
     if missing := [name for name in ("train_loss", "test_loss") if not columns.get(name)]:
@@ -216,17 +203,6 @@ def _columns(history: History) -> dict[str, list[float]]:
     return {
         name: [value / 100 for value in values] if name.endswith("_acc") else values for name, values in numbers.items()
     }
-
-
-def _are_rows(history: Any) -> bool:
-    return isinstance(history, Sequence) and all(isinstance(row, Mapping) for row in history)
-
-
-def _listed(values: Any) -> list[Any]:
-    """Return a column as a list: of a list, an array or a tensor (n,); a number alone is one epoch."""
-    if isinstance(values, str) or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
-        return [values]
-    return list(values)
 
 
 def _number(name: str, value: Any) -> float:
