@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -107,6 +109,33 @@ def test_above_the_memory_budget_the_file_is_read_from(paths, monkeypatch):
         found = files(paths)
         assert (found.n_decoded, found.kept) == (n_decoded, True)
         assert torch.equal(found[[4, 0, 4]], expected[[4, 0, 4]])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is in KiB there")
+def test_what_is_found_takes_the_memory_of_its_pixels_once(tmp_path):
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np, torch
+from dlworkflow.data.images.decoded_file import RowWriter, in_memory, read_rows, row_type
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+file, n, row = Path(sys.argv[1], "pictures", "rows.npy"), 20_000, row_type(3, (32, 32))
+keys = np.arange(2 * n, dtype=np.uint64).view("V16")
+with RowWriter(file, row, n) as writer:
+    for start in range(0, n, 1000):
+        zeros = torch.zeros(1000, 3, 32, 32, dtype=torch.uint8)
+        writer.write(keys[start : start + 1000], np.zeros((1000, 16), np.uint8), np.zeros(1000, np.uint64), zeros)
+before = peak()
+pixels, *_ = in_memory(read_rows(file, row), keys)
+print(pixels.nbytes / 2**20, peak() - before)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "cache"], capture_output=True, text=True, check=True
+    )
+    pixels, grown = map(float, answer.stdout.split())
+
+    assert grown < 1.3 * pixels
 
 
 def test_what_is_read_from_the_file_cannot_change_it(paths, monkeypatch):

@@ -24,9 +24,9 @@ from dlworkflow.data.images.cache import believes_cache
 from dlworkflow.data.images.decoded_file import (
     RowWriter,
     file_for,
+    in_memory,
     is_there,
     keys_of,
-    pixels_in_memory,
     read_rows,
     row_type,
     sound_rows,
@@ -147,11 +147,8 @@ class ImageFiles:
         rows = read_rows(file, row) if file and believes_cache() else None
         if not self._take(file, rows, keys):
             self._kept = self._decoded(file, row, keys, rows, on_progress)
-            written = read_rows(file, row) if file else None
-            if self._kept is None:
-                self._take(file, written, keys)
-            elif written is not None and np.array_equal(written["key"], keys):
-                self.file = file
+            if self._kept is None and file:
+                self._take(file, read_rows(file, row), keys)
         if self._kept is None:
             self._contents.share_memory_()  # workers write into it
 
@@ -195,17 +192,18 @@ class ImageFiles:
 
     def _take(self, file: Path | None, rows: Any, keys: Any) -> bool:
         """Take the rows of a file if they are of these images and whole, and return whether they are."""
-        if rows is None or not np.array_equal(rows["key"], keys) or not sound_rows(rows, whole=False).all():
+        if rows is None or len(rows) != len(keys):
             return False
         if self.n_bytes <= DECODED_MEMORY_BUDGET:
-            self._kept = pixels_in_memory(rows)
+            if (found := in_memory(rows, keys)) is None:
+                return False
+            self._kept, contents, self.sums = found
         else:  # too many to be checked before they are needed
-            self._kept, self._rows = torch.from_numpy(rows["pixels"]), rows
-            self._checked = np.zeros(len(rows), bool)
-        if self._kept is None:
-            return False
-        self._contents, self.sums = torch.from_numpy(rows["content"].copy()), rows["sum"].copy()
-        self.file = file
+            if not np.array_equal(rows["key"], keys) or not sound_rows(rows, whole=False).all():
+                return False
+            self._rows, self._checked, self._kept = rows, np.zeros(len(rows), bool), torch.from_numpy(rows["pixels"])
+            contents, self.sums = rows["content"].copy(), rows["sum"].copy()
+        self._contents, self.file = torch.from_numpy(contents), file
         return True
 
     def take_from(self, whole: ImageFiles, indices: Sequence[int]) -> None:
@@ -262,7 +260,7 @@ class ImageFiles:
                 if on_progress is not None:
                     on_progress(start + len(pixels), len(self))
             _raise_for(bad, len(self))
-        self.sums = sums
+        self.sums, self.file = sums, file if writer.works else None
         return kept
 
     def _chunks(self, keys: Any, known: Any) -> Iterator[tuple[int, Tensor, Any, list[ImageError]]]:

@@ -92,10 +92,23 @@ def sound_rows(rows: Any, *, whole: bool) -> Any:
     return flags
 
 
-def pixels_in_memory(rows: Any) -> Tensor | None:
-    """Return the pixels of rows, copied, or None where one is damaged."""
-    kept = torch.from_numpy(rows["pixels"]).contiguous()
-    return kept if np.array_equal(checksums(kept.numpy().reshape(len(kept), -1)), rows["sum"]) else None
+def in_memory(rows: Any, keys: Any) -> tuple[Tensor, Any, Any] | None:
+    """Return pixels, digests and checksums of rows, read from their file; None unless they are sound and of these keys.
+
+    What is read through `rows`, which are mapped, would be in memory a second time while the mapping is there.
+    """
+    row, pixels = rows.dtype, torch.empty((len(keys), *rows.dtype["pixels"].shape), dtype=torch.uint8)
+    contents, sums = np.empty((len(keys), DIGEST_BYTES), np.uint8), np.empty(len(keys), np.uint64)
+    for start in range(0, len(keys), _CHECKED_AT_ONCE):
+        within = slice(start, start + _CHECKED_AT_ONCE)
+        try:
+            some = np.fromfile(rows.filename, row, len(keys[within]), offset=rows.offset + start * row.itemsize)
+        except OSError:  # somebody has deleted it
+            return None
+        if not np.array_equal(some["key"], keys[within]) or not sound_rows(some, whole=True).all():
+            return None
+        pixels.numpy()[within], contents[within], sums[within] = some["pixels"], some["content"], some["sum"]
+    return pixels, contents, sums
 
 
 def _head_sums(rows: Any) -> Any:
