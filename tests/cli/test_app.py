@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.runs.test_comparison import make_run
 
 from dlworkflow import __version__
 from dlworkflow.cli.app import COMMANDS as TABLE
@@ -101,6 +102,29 @@ def test_a_help_text_imports_the_module_of_its_command_alone(arguments, modules)
         f"dlworkflow.cli.{name}" for name in modules
     ]
     assert "pydantic" not in loaded
+
+
+@pytest.mark.parametrize("arguments", ["compare --columns all --sort seconds", "runs --format json", "guide runs"])
+def test_a_command_that_reads_texts_imports_no_pydantic(arguments, tmp_path):
+    make_run(tmp_path / "runs")
+    code = f"""import sys
+from dlworkflow.cli.app import main
+try: main({arguments.split()})
+except SystemExit as ended: print(ended.code, *sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+
+    code, *loaded = done.stdout.splitlines()[-1].split()
+    assert (code, "pydantic" in loaded) == ("0", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["--format", "jsn"], 2), (["--format"], 2), (["--format", "csv-bom"], 0), (["--tag"], 2)]
+)
+def test_a_choice_is_checked_with_and_without_pydantic(arguments, code, dlw, runs):
+    answer = dlw("runs", *arguments)
+
+    assert answer.code == code
+    assert ("'jsn' is not one of" in answer.err) == ("jsn" in arguments)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -52,16 +52,16 @@ def runs(
             raise ConfigError(f"options go after the command: dlw runs {context.invoked_subcommand} RUN --option")
         return
     from dlworkflow.runs import list_runs, runs_folder
-    from dlworkflow.runs.comparison import compare_runs, read_runs
+    from dlworkflow.runs.comparison import read_runs, run_rows
 
     found = read_runs(list_runs(runs_dir))
     if not found:
         say(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
-    compared = compare_runs(found, where={"tag": ",".join(tags)} if tags else None)
-    if tags and found and not compared:
-        raise RunError(_no_such_runs(compare_runs(found), tags))
+    listed = run_rows(found, where={"tag": ",".join(tags)} if tags else None)
+    if tags and found and not listed:
+        raise RunError(_no_such_runs(run_rows(found), tags))
     sizes = {str(run.path): run.size() for run in found}
-    every = [row | {"size": sizes[row["path"]]} for row in compared]
+    every = [row | {"size": sizes[row["path"]]} for row in listed]
     rows = [{key: row.get(key) for key in (*_COLUMNS, "tags", "note")} for row in every]
     cells = [pretty(row) | {"size": file_size(row["size"])} for row in every]
     keys = [*_COLUMNS, *(key for key in ("tags", "note") if any(row[key] for row in rows))]

@@ -56,11 +56,11 @@ def rm(
 def _described(found: Run | Sweep) -> int:
     """Print what is to be removed, and return its size in bytes."""
     from dlworkflow.runs import Run, size_of
-    from dlworkflow.runs.comparison import compare_runs
+    from dlworkflow.runs.comparison import run_rows
 
     size = size_of(found.path)
     if isinstance(found, Run):
-        [row] = compare_runs([found])
+        [row] = run_rows([found])
         what = f", {row['model']} on {row['data']}" if "model" in row else ""
         tags = f", tagged {row['tags']}" if "tags" in row else ""
         say(f"run     {found.path}: {row['status']}{what}{tags}, {file_size(size)}")

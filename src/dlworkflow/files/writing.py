@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -220,7 +219,7 @@ def name_in_temporary(name: str) -> str:
 
 
 def _temporary_name(target: Path) -> Path:
-    return target.with_name(f".{target.name[:_LONGEST]}.{secrets.token_hex(8)}.dlw-tmp")
+    return target.with_name(f".{target.name[:_LONGEST]}.{os.urandom(8).hex()}.dlw-tmp")
 
 
 def _is_kept(descriptor: int, path: Path) -> bool:

@@ -106,6 +106,11 @@ def compare_runs(
     return Rows(rows, first=("run", "best_epoch", "epochs_done", *SCORES, *differing))
 
 
+def run_rows(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) -> list[Row]:
+    """Return the rows of `compare_runs` without settings."""
+    return [entry.row for entry in _entries(runs, None, where or {})]
+
+
 def compare_seeds(
     runs: Iterable[Run],
     *,

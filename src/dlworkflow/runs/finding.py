@@ -111,11 +111,11 @@ def list_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
         raise RunError(f"cannot list folder {str(folder)!r}: {system_reason(error)}") from None
     index, found = RunIndex.of(folder), []
     for name in names:
-        state = states(folder / name, [SUMMARY])
-        if (started := index.started(name, state)) is not None:
-            found.append((started, name, Run(folder / name)))
-        elif (folder / name / SUMMARY).is_file() or (folder / name / CONFIG).is_file():
-            found.append((*_age(run := Run(folder / name)), run))
+        path = folder / name
+        if (started := index.started(name, states(path, [SUMMARY]))) is not None:
+            found.append((started, name, Run(path)))
+        elif is_run(path) or (path / CONFIG).is_file():
+            found.append((*_age(run := Run(path)), run))
     return [run for *_, run in sorted(found, key=itemgetter(0, 1))]
 
 

@@ -323,7 +323,9 @@ def size_of(folder: str | Path) -> int:
     total = 0
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            with suppress(OSError):
+            try:
                 is_folder = entry.is_dir(follow_symlinks=False)
                 total += size_of(entry.path) if is_folder else entry.stat(follow_symlinks=False).st_size
+            except OSError:
+                continue
     return total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -33,7 +32,7 @@ def remove_folder(folder: Path, members: Sequence[Run] = ()) -> None:
     that are not its own, and where nothing can be removed; then all of it stays.
     """
     check_folder(folder, members)
-    remains = folder.with_name(f".{folder.name[:_LONGEST]}.{secrets.token_hex(8)}.dlw-removed")
+    remains = folder.with_name(f".{folder.name[:_LONGEST]}.{os.urandom(8).hex()}.dlw-removed")
     _move(folder, remains, "remove")
     for left in folder.parent.iterdir():
         if _REMOVED.fullmatch(left.name) and left.is_dir() and not left.is_symlink():

@@ -10,6 +10,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from dlworkflow.errors import RunError, first_line, short
@@ -51,11 +52,16 @@ class Layout:
     """What a file of class `cls` holds by dotted key: its fields, then what is `needed` and `possible` within them."""
 
     def __init__(self, cls: type[Stored], needed: Mapping[str, Any], possible: Mapping[str, Any]) -> None:
-        hints = get_type_hints(cls, include_extras=True)
-        every = {key: hints[key] for key in _field_names(cls)} | dict(needed) | dict(possible)
         required = {part.name for part in fields(cls) if part.default is part.default_factory is MISSING}
-        self._checks = [(key, key.split("."), check_of(hint)) for key, hint in every.items()]
+        self._cls, self._within = cls, {**needed, **possible}
         self._needed = required | needed.keys()
+
+    @cached_property
+    def _checks(self) -> list[tuple[str, list[str], _Check]]:
+        """Each key, its parts and its check; made on first use, as a list of runs in an index needs none."""
+        hints = get_type_hints(self._cls, include_extras=True)
+        every = {key: hints[key] for key in _field_names(self._cls)} | self._within
+        return [(key, key.split("."), check_of(hint)) for key, hint in every.items()]
 
     def fault(self, data: Mapping[str, Any]) -> str:
         """Return what is missing or of the wrong kind, or nothing."""
