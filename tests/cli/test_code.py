@@ -223,6 +223,14 @@ def test_a_thing_of_a_file_is_data_to_evaluate_on(code, own_run, dlw):
     assert dlw("evaluate", "--data", "points.py:load", "--code", "nets.py", "--no-plots").code == 0
 
 
+def test_the_name_of_a_file_alone_means_the_one_that_the_command_names_elsewhere(code, own_run, dlw):
+    (code / "elsewhere").mkdir()
+    (code / "points.py").rename(code / "elsewhere" / "points.py")
+    code = ["--code", "elsewhere/points.py", "--code", "nets.py"]
+
+    assert dlw("evaluate", "--data", "points.py:load", *code, "--no-plots").code == 0
+
+
 def test_weights_go_into_a_class_of_a_file(code, own_run, dlw):
     weights = own_run.weights_path("best")
 

@@ -174,7 +174,9 @@ def evaluate(
         evaluate_parts(runs, split, output, **given, options=asked.options | asked.place, scoring=scoring)
         return
     if each:
-        words = typed_words(context, without=("each", "cluster", "task_cores", "task_gpu", "runs_dir", "output"))
+        words = typed_words(
+            context, without=("each", "cluster", "task_cores", "task_gpu", "runs_dir", "output", "code")
+        )
         evaluate_each(runs, asked, output, workers, words)
         return
     if len(runs) > 1 and thresholds is not None:

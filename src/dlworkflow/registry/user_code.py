@@ -132,11 +132,12 @@ def _fits(thing: Any, registry: Things) -> bool:
 
 
 def _find(file: str) -> Path | None:
-    """Return the named file that is meant: of this path or, for a name alone, the last one called so."""
+    """Return the named file that is meant: of this path or, for a name alone, the last one called so that is there."""
     path = _path_of(file)
-    if path in _named or Path(file).name != file:
-        return path if path in _named else None
-    return next((each for each in reversed(_named) if each.name == file), None)
+    found = [path] if path in _named else []
+    if Path(file).name == file:
+        found += [each for each in reversed(_named) if each.name == file]
+    return next((each for each in found if each.is_file()), found[0] if found else None)
 
 
 def _path_of(text: str) -> Path:

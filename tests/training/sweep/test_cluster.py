@@ -21,6 +21,8 @@ import pytest
 import dlworkflow
 from dlworkflow.config import Layer, build_sweep_settings, from_overrides
 from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.registry.user_code import forget_code, use_code
+from dlworkflow.runs import EvaluationSummary
 from dlworkflow.training.sweep import worker
 from dlworkflow.training.sweep.cluster import Cluster
 from dlworkflow.training.sweep.cluster_runs import RunTasks
@@ -43,6 +45,23 @@ class Net(nn.Module):
         if os.getenv("DLW_DIES"):
             os.kill(os.getpid(), signal.SIGKILL)
         self.layer = nn.Linear(in_features, n_outputs)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+ELSEWHERE = "from dlworkflow.training.sweep import worker\nworker.text_of = lambda file: ''\n"
+NOT_HERE = """
+import os
+
+from beside import Linear
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features, n_outputs):
+        super().__init__()
+        assert __file__ != os.getenv("DLW_NOT_HERE"), "the user's own file was read"
+        self.layer = Linear(in_features, n_outputs)
 
     def forward(self, x):
         return self.layer(x)
@@ -109,6 +128,23 @@ def made(tmp_path):
         return Sweep.create(tmp_path / folder, name, plan)
 
     return make
+
+
+@pytest.fixture
+def code_elsewhere(loopback, tmp_path, monkeypatch):
+    """Two files of code that import each other, which are not on the machines of the workers."""
+    net, beside, preload = (tmp_path / "code" / name for name in ("net.py", "beside.py", "preload.py"))
+    net.parent.mkdir()
+    net.write_text(NOT_HERE)
+    beside.write_bytes("# -*- coding: latin-1 -*-\n# größer\nfrom torch.nn import Linear\n".encode("latin-1"))
+    preload.write_text(ELSEWHERE)
+    with monkeypatch.context() as patch:
+        patch.setenv("DLW_NOT_HERE", str(net))
+        loopback.start("--preload", str(preload))
+    loopback.wait_for_workers()
+    use_code(net, beside)
+    yield net, beside
+    forget_code()
 
 
 DIGITS = ("model=tinyvgg", "data=digits", "recipe=notes", "epochs=2")
@@ -277,6 +313,27 @@ def test_a_training_that_is_killed_is_a_row_with_its_reason(loopback, made, tmp_
     assert {point.reason for point in sweep.read().points} == {
         "its process was killed by SIGKILL; out of memory? try a higher --task-cores"
     }
+
+
+@pytest.mark.slow
+def test_runs_of_code_that_workers_do_not_have_name_the_file_of_the_user(loopback, made, code_elsewhere):
+    sweep = made(f"model={code_elsewhere[0]}:Net", "data=circles", "epochs=2")
+
+    run_sweep(sweep, cluster=Cluster(loopback.address))
+
+    assert [run.summary().code[0]["path"] for run in sweep.runs()] == [str(code_elsewhere[0])] * 2
+
+
+@pytest.mark.slow
+def test_evaluations_of_code_that_workers_do_not_have(loopback, made, code_elsewhere):
+    sweep = made(f"model={code_elsewhere[0]}:Net", "data=circles", "epochs=2")
+    run_sweep(sweep, build_sweep_settings(Layer({"sweep": {"seeds": 2, "jobs": 1}})))
+    code = [word for file in code_elsewhere for word in ("--code", str(file))]
+    command = [sys.executable, "-m", "dlworkflow", "evaluate", str(sweep.path), "--each", *code]
+
+    subprocess.run([*command, "--cluster", loopback.address], check=True)
+
+    assert all(run.found(EvaluationSummary) is not None for run in sweep.runs())
 
 
 @pytest.mark.slow

@@ -119,7 +119,7 @@ class Cluster(Scheduler):
             "folder": str(sent.task.folder.resolve()),
             "token": sent.token,
             "versions": worker.versions(),
-            "code": {file: worker.digest_of(Path(file)) for file in named_files()},
+            "code": {file: worker.text_of(Path(file)) for file in named_files()},
             "cwd": str(Path.cwd()),
             "names_options": options_are_named(),
         }

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dlworkflow.registry.user_code import named_files
+from dlworkflow.runs import Run
 from dlworkflow.training.sweep.folder import ENDED, FAILED, FINISHED, INTERRUPTED, Point
 from dlworkflow.training.sweep.parcel import Parcel, pack
 from dlworkflow.training.sweep.queue import Source, Stop, SweepProgress, Work
@@ -70,6 +72,8 @@ class RunTasks:
     def keep(self, task: RunTask) -> None:
         points = task.parcel.adopt()
         for point in points:
+            if point.run is not None and point.status != FAILED:
+                _name_own_code(self._progress.sweep.run(point.run))
             if point.status == FINISHED and (other := self._other_data(point)):
                 point.status, point.reason = FAILED, other
         self._progress.keep(replace(task.work, points=points), points)
@@ -91,3 +95,12 @@ class RunTasks:
                     return f"its data differs from that of {first.name}; copy the same files to each machine"
                 return ""
         return ""
+
+
+def _name_own_code(run: Run) -> None:
+    """Let a run name the user's own files where a worker had copies of them."""
+    own = {Path(file).name: file for file in named_files()}
+    kept = run.summary().code or []
+    code = [record | {"path": own.get(Path(str(record["path"])).name, record["path"])} for record in kept]
+    if code != kept:
+        run.update_summary(code=code)

@@ -5,7 +5,6 @@ Texts come in, texts and archives go out. Imports no torch: the process does.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -80,7 +79,7 @@ def run(text: str, files: bytes = b"") -> bytes:
 
     The `kind` of a task is `train`, with the `plan` of a small sweep, or `evaluate`, with the words of the command.
     Returns the files that are new in its folder as an archive, empty where the command sees the folder itself. Raises
-    ConfigError where this machine's versions or code are others, TaskError for an evaluation that fails.
+    ConfigError where this machine's versions are others, TaskError for an evaluation that fails.
     """
     from distributed import get_worker
 
@@ -95,6 +94,7 @@ def run(text: str, files: bytes = b"") -> bytes:
         if files:
             unpack(files, folder)
     try:
+        task["code"] = _code_here(task["code"], own / "code")
         before = {} if is_shared else _stamps(folder)
         process = _processes[task["key"]] = _KINDS[task["kind"]](folder, task)
         try:
@@ -117,9 +117,6 @@ def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
 def _check(task: dict[str, Any], address: str) -> None:
     if others := other_versions(task["versions"], versions()):
         raise ConfigError(f"--cluster: worker {address} has {others}; install the same versions there")
-    for file, digest in task["code"].items():
-        if not Path(file).is_file() or digest_of(Path(file)) != digest:
-            raise ConfigError(f"--code: worker {address} has no such {file!r}; copy the file there, to the same path")
 
 
 def other_versions(ours: dict[str, str], theirs: dict[str, str]) -> str:
@@ -127,9 +124,24 @@ def other_versions(ours: dict[str, str], theirs: dict[str, str]) -> str:
     return ", ".join(f"{name} {theirs.get(name)} (here {mine})" for name, mine in ours.items() if theirs[name] != mine)
 
 
-def digest_of(file: Path) -> str:
-    """Return the sha256 of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def text_of(file: Path) -> str:
+    """Return the text of a user's file; of one in another encoding than UTF-8, `_code_here` restores the bytes."""
+    return file.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def _code_here(code: dict[str, str], folder: Path) -> list[str]:
+    """Return where this machine has the user's files, given as texts by path: there, or all written into `folder`.
+
+    In the folder they lie to each other as they do on the user's machine, so that one may import another.
+    """
+    if all(Path(file).is_file() and text_of(Path(file)) == text for file, text in code.items()):
+        return list(code)
+    common = os.path.commonpath([Path(file).parent for file in code])
+    places = {folder / Path(file).relative_to(common): text for file, text in code.items()}
+    for place, text in places.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text.encode("utf-8", "surrogateescape"))
+    return [str(place) for place in places]
 
 
 def sees(folder: str, token: str) -> bool:
@@ -226,9 +238,7 @@ class _Training(_Process):
         self._sweep = Sweep(folder)
         (folder / "sweep.json").write_text(task["plan"], encoding="utf-8")
         super().__init__(folder, task, ["dlworkflow.training.sweep.child", str(folder)])
-        self._tell(
-            json.dumps({key: task[key] for key in ("together", "watched", "names_options")} | {"code": [*task["code"]]})
-        )
+        self._tell(json.dumps({key: task[key] for key in ("together", "watched", "names_options", "code")}))
 
     def _stop(self) -> None:
         with suppress(OSError):
@@ -249,7 +259,8 @@ class _Evaluation(_Process):
     """`dlw evaluate` of the run in a folder."""
 
     def __init__(self, folder: Path, task: dict[str, Any]) -> None:
-        super().__init__(folder, task, ["dlworkflow", "evaluate", str(folder), *task["words"]])
+        code = [word for file in task["code"] for word in ("--code", file)]
+        super().__init__(folder, task, ["dlworkflow", "evaluate", str(folder), *task["words"], *code])
 
     def _environment(self, task: dict[str, Any]) -> dict[str, str]:
         return os.environ | {"OMP_NUM_THREADS": str(task["threads"])}
