@@ -170,6 +170,37 @@ def test_a_sweep_knows_the_new_name_of_its_run(dlw, runs, sweep):
     assert [point.run for point in sweep.read().points] == ["first", "line-sweep-001-002"]
 
 
+def test_a_renamed_sweep_keeps_its_runs_and_has_the_name_in_what_was_found(dlw, runs, sweep):
+    evaluation = json.dumps({"run": sweep.name, "folds": [{"run": "line-sweep-001-001"}]})
+    for name in ("evaluation.json", "labels-train.json"):
+        (sweep.path / name).write_text(evaluation)
+
+    answer = dlw("runs", "rename", sweep.name, "by-epochs")
+
+    assert answer.out == "line-sweep-001 is runs/by-epochs now\n"
+    assert [row["run"] for row in rows(dlw, "compare", "by-epochs")] == ["line-sweep-001-001", "line-sweep-001-002"]
+    for name in ("evaluation.json", "labels-train.json"):
+        found = json.loads((runs / "by-epochs" / name).read_text())
+        assert found == {"run": "by-epochs", "folds": [{"run": "line-sweep-001-001"}]}
+    assert dlw("sweep", "--resume", "by-epochs").code == 0
+
+
+@pytest.mark.parametrize("held", ["", "line-sweep-001-002"])
+def test_a_sweep_that_is_trained_keeps_its_name(held, dlw, sweep):
+    with Run(sweep.path / held).locked():
+        answer = dlw("runs", "rename", sweep.name, "by-epochs")
+
+    assert answer.complaints == [f"dlw: {held or sweep.name} is being trained by another process"]
+    assert sweep.path.is_dir()
+
+
+def test_a_folder_with_a_foreign_file_named_as_that_of_a_sweep_keeps_its_name(dlw, sweep):
+    (sweep.path / "sweep.json").write_text("{}")
+
+    assert "is damaged" in dlw("runs", "rename", sweep.name, "by-epochs").err
+    assert sweep.path.is_dir()
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -79,20 +79,20 @@ def _ask(size: int, n: int) -> None:
 
 
 def rename(
-    run: _OneRun,
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} Or a sweep.", autocompletion=complete_runs)],
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the folder, without a path.")],
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Rename a run; it stays in its folder of runs.
+    """Rename a run or a sweep; it stays in its folder of runs, and the runs of a sweep keep their names.
 
     Examples:
     dlw runs rename tinyvgg-digits-001 digits-baseline
     """
-    from dlworkflow.runs import find_run
+    from dlworkflow.training.sweep.folder import find_run_or_sweep
     from dlworkflow.training.sweep.folder import rename as rename_
 
-    found = find_run(run, runs_dir)
-    typer.echo(f"{printable(found.name)} is {printable(rename_(found, name).path)} now")
+    found = find_run_or_sweep(run, runs_dir)
+    typer.echo(f"{printable(found.name)} is {printable(rename_(found, name))} now")
 
 
 def tag(

@@ -61,27 +61,28 @@ def check_folder(folder: Path, members: Sequence[Run] = ()) -> None:
         _check_idle(run)
 
 
-def rename_run(run: Run, name: str) -> Run:
-    """Give a run's folder another name, and return the run; what `dlw evaluate` wrote into it has the new name, too.
+def rename_folder(folder: Path, name: str, members: Sequence[Run] = ()) -> Path:
+    """Give the folder of a run another name, or that of a sweep with its `members`, and return its path.
 
-    Raises ConfigError for what is no name of a run, and RunError for one that is taken and for a run that is being
-    trained.
+    What commands wrote into it has the new name, too. Raises ConfigError for what is no name of a run, and RunError for
+    one that is taken and for a run that is being trained.
     """
     if (fitting := safe_name(name)) != name or name in _MEANINGS:
         way_out = f"write {fitting!r}" if fitting != name else "it means another run"
         raise ConfigError(f"{name!r} cannot be the name of a run: {way_out}")
-    _check_idle(run)
-    new = Run(run.path.with_name(name))
-    if os.path.lexists(new.path):
-        raise RunError(f"{str(new.path)!r} exists already; choose another name")
-    _move(run.path, new.path, "rename")
-    rename_in_evaluations(new.path, run.name, name)
+    for run in (Run(folder), *members):
+        _check_idle(run)
+    new = folder.with_name(name)
+    if os.path.lexists(new):
+        raise RunError(f"{str(new)!r} exists already; choose another name")
+    _move(folder, new, "rename")
+    rename_in_files(new, folder.name, name)
     return new
 
 
-def rename_in_evaluations(folder: Path, old: str, new: str) -> None:
-    """Replace the name of a run in what `dlw evaluate` and `dlw crossval` wrote into a folder."""
-    for file in folder.glob("evaluation*.json"):
+def rename_in_files(folder: Path, old: str, new: str) -> None:
+    """Replace the name of a run in what commands as `dlw evaluate` and `dlw crossval` wrote into a folder."""
+    for file in folder.glob("*.json"):
         with suppress(OSError, ValueError):  # a damaged file is reported by whoever reads it
             found = read_json(file)
             if (renamed := _renamed(found, old, new)) != found:

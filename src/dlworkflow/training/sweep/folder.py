@@ -23,7 +23,7 @@ from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
 from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder, safe_name
 from dlworkflow.runs.finding import find_folder, is_run, run_names
-from dlworkflow.runs.keeping import check_folder, remove_folder, rename_in_evaluations, rename_run
+from dlworkflow.runs.keeping import check_folder, remove_folder, rename_folder, rename_in_files
 
 FORMAT = 1
 _FILE = "sweep.json"
@@ -154,7 +154,7 @@ class Sweep(Shown):
                 point.run, point.reason = new, point.reason if new is not None else "removed"
         self.write(plan)
         if new is not None:
-            rename_in_evaluations(self.path, name, new)
+            rename_in_files(self.path, name, new)
 
     def membership(self, point: Point, plan: Plan) -> dict[str, Any]:
         """Return the entry `sweep` of the summary of a point's run."""
@@ -267,12 +267,18 @@ def remove(found: Run | Sweep) -> None:
             sweep.replace_run(found.name, None)
 
 
-def rename(run: Run, name: str) -> Run:
-    """Rename a run, in its sweep too. Raises as `rename_run` does, and RunError where the sweep is being trained."""
-    with _sweep_of(run) as sweep:
-        new = rename_run(run, name)
+def rename(found: Run | Sweep, name: str) -> Path:
+    """Rename a run, in its sweep too, or a sweep, whose runs keep their names; return the new path.
+
+    Raises as `rename_folder` does, and RunError where the sweep is being trained.
+    """
+    if isinstance(found, Sweep):
+        found.read()  # a folder with somebody else's file of this name stays
+        return rename_folder(found.path, name, found.runs())
+    with _sweep_of(found) as sweep:
+        new = rename_folder(found.path, name)
         if sweep is not None:
-            sweep.replace_run(run.name, name)
+            sweep.replace_run(found.name, name)
     return new
 
 
