@@ -22,6 +22,10 @@ from dlworkflow.data.images.pixels import to_pil
 
 COLOURS = 256  # of a screenshot, for files below 200 KB
 HEIGHT = 1200  # pixels of a report that are shown at once
+SHOWN = """
+const images = [...document.images];
+return document.querySelectorAll('.thumb').length === 4 && images.every(x => x.complete && x.naturalWidth > 0)
+"""
 
 
 def main(run: str, report: str, folder: str) -> None:
@@ -40,6 +44,7 @@ def main(run: str, report: str, folder: str) -> None:
             wait(browser, "return document.querySelector('#images:not([hidden])')")
             browser.find_element("id", "files").send_keys("\n".join(map(str, shown)))
             wait(browser, "return document.getElementById('status').textContent === '4 predicted.'")
+            wait(browser, SHOWN)
             save(browser, out / f"{name}.png")
         look(browser, 960)
         browser.get(Path(report).resolve().as_uri())

@@ -84,6 +84,14 @@ def test_every_command_has_a_help_text(name, dlw):
     assert lines[2].strip().endswith(".")
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_help_text_has_each_argument_in_one_pair_of_brackets_and_no_type_of_python(name, dlw):
+    text = dlw(*name.split(), "--help").out
+
+    assert re.search(r"[{}]|\[\[|\]\]|\.{4}|\.{3}\]\.", text.splitlines()[0]) is None
+    assert re.search(r"<(str|int|float|list)|default: \(", text) is None
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_the_list_of_commands_has_the_first_sentence_of_each_help_text(name):
     assert TREE.commands[name].get_short_help_str(200) == TABLE[name][1]

@@ -6,6 +6,7 @@ Knows the table of flags and the settings' lines of documentation, and no single
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Sequence
 from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 Given = dict[str, tuple[str, Any]]
 """What was typed of the options of settings: {dotted key: (option, value or None)}."""
+
+
+_TYPES = {"int": "N", "float": "NUMBER"}
+_TYPE = re.compile(r"<(int|float)(?: range)?>")  # what Typer writes after an option without a metavar
 
 
 class _Options:
@@ -48,7 +53,9 @@ class _Options:
             if flag is not None and not parameter.help:
                 parameter.help = documentation(flag)
             if (record := parameter.get_help_record(ctx)) is not None:
-                groups[panel].append(record)
+                name, text = record
+                name = _argument_name(parameter) if is_argument else _TYPE.sub(lambda found: _TYPES[found[1]], name)
+                groups[panel].append((name, text))
         for panel, records in groups.items():
             if records:
                 with formatter.section(panel if panel in ("Arguments", "Options") else f"{panel} options"):
@@ -122,6 +129,13 @@ class Command(_Options, TyperCommand):
         self.examples = examples.splitlines()
         super().__init__(name, help=help, **options)
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the line of usage; an argument that may be left out is in brackets."""
+        command: Any = super()
+        arguments = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
+        usual = {piece: _usage(argument) for argument in arguments for piece in argument.get_usage_pieces(ctx)}
+        return [usual.get(piece, piece) for piece in command.collect_usage_pieces(ctx)]
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Click's own signature
         """Write the examples, a line each."""
         if self.examples:
@@ -143,6 +157,17 @@ class Group(_Options, TyperGroup):
         """Write the options, then the commands."""
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
+
+
+def _argument_name(argument: Any) -> str:
+    """Return an argument's name: `RUN`, and `RUN...` for several; a metavar of two words is there as it is."""
+    name = str(argument.metavar or argument.name.upper())
+    return name if " " in name else name.strip("[].") + "..." * (argument.nargs != 1)
+
+
+def _usage(argument: Any) -> str:
+    name = _argument_name(argument)
+    return name if argument.required or " " in name else f"[{name}]"
 
 
 class Commands(typer.Typer):

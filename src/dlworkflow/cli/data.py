@@ -265,7 +265,9 @@ app.command()(labels)
 
 @app.command()
 def get(
-    name: Annotated[str, typer.Argument(help="Data set that is stored in files.", autocompletion=complete_data)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Data set that is stored in files.", autocompletion=complete_data)
+    ],
     data_dir: DataDirOption = None,
     offline: OfflineOption = False,
 ) -> None:

@@ -31,14 +31,16 @@ def lr_find(
     settings: SetOption = None,
     low: Annotated[
         float,
-        typer.Option(metavar="NUMBER", help="First learning rate.", show_default="1e-06", rich_help_panel=SEARCH),
+        typer.Option(
+            metavar="NUMBER", help="First learning rate [default: 1e-06].", show_default=False, rich_help_panel=SEARCH
+        ),
     ] = 1e-6,
     high: Annotated[
         float,
         typer.Option(
             metavar="NUMBER",
-            help="Last learning rate, where the loss does not diverge before.",
-            show_default="10",
+            help="Last learning rate, where the loss does not diverge before [default: 10].",
+            show_default=False,
             rich_help_panel=SEARCH,
         ),
     ] = 10.0,

@@ -101,7 +101,10 @@ def _search(text: str, output: Format) -> None:
 @takes_code
 def summary(
     model: Annotated[
-        str, typer.Argument(help="Model: a name of `dlw models`, or FILE.py:CLASS.", autocompletion=complete_models)
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Model: a name of `dlw models`, or FILE.py:CLASS.", autocompletion=complete_models
+        ),
     ],
     data: Annotated[
         str | None,

@@ -36,7 +36,7 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [FIGURE]...",
-            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)}; [default: all that fit the run, but map and why].",
+            help=f"{RUN_HELP} Figures: {', '.join(FIGURES.table)} [default: all that fit the run, but map and why].",
             autocompletion=_complete,
         ),
     ] = None,
