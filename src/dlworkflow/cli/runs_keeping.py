@@ -35,7 +35,8 @@ def rm(
 
     A sweep is removed with all its runs. A run that is being trained stays, and so does a folder that is no run.
     """
-    from dlworkflow.training.sweep.folder import check_removable, find_run_or_sweep, remove
+    from dlworkflow.training.sweep.folder import find_run_or_sweep
+    from dlworkflow.training.sweep.keeping import check_removable, remove
 
     found = {}
     for name in names:
@@ -89,7 +90,7 @@ def rename(
     dlw runs rename tinyvgg-digits-001 digits-baseline
     """
     from dlworkflow.training.sweep.folder import find_run_or_sweep
-    from dlworkflow.training.sweep.folder import rename as rename_
+    from dlworkflow.training.sweep.keeping import rename as rename_
 
     found = find_run_or_sweep(run, runs_dir)
     typer.echo(f"{printable(found.name)} is {printable(rename_(found, name))} now")

@@ -389,9 +389,18 @@ def test_dask_is_imported_only_for_a_cluster():
     assert sorted(found) == ["cluster", "scheduler", "worker"]
 
 
-def test_what_is_no_address_is_named():
-    with pytest.raises(ConfigError, match="'nowhere' is no address of a scheduler and no file; give tcp://HOST:8786"):
-        Cluster("nowhere")
+@pytest.mark.parametrize("given", ["nowhere", "", "http://localhost:8786"])
+def test_what_is_no_address_is_named(given):
+    with pytest.raises(ConfigError, match=f"'{given}' is no address of a scheduler and no file; give tcp://HOST:8786"):
+        Cluster(given)
+
+
+@pytest.mark.parametrize("text", ["", "text", "[]", "{}", '{"address": 5}'])
+def test_a_file_that_is_no_scheduler_file_is_named(tmp_path, text):
+    (tmp_path / "file").write_text(text)
+
+    with pytest.raises(ConfigError, match=r"file' is no scheduler file: .*; make one with: dask scheduler"):
+        Cluster(str(tmp_path / "file"))
 
 
 def test_a_task_takes_cores_or_a_gpu():

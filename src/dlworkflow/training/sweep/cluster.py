@@ -218,7 +218,7 @@ class Cluster(Scheduler):
                 raise RunError(f"--cluster: {self.address} does not answer")
             try:
                 self._client = self._connected(5)
-            except RunError:
+            except DlwError:  # nobody answers, or the scheduler's file is still to be written
                 if time.monotonic() > deadline:
                     raise
         self.on_note(f"{self.address} answers again")

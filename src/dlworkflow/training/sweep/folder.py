@@ -23,7 +23,7 @@ from dlworkflow.files.paths import read_json
 from dlworkflow.files.writing import write_text
 from dlworkflow.runs import Run, find_run, list_runs, now, runs_folder, safe_name
 from dlworkflow.runs.finding import find_folder, is_run, run_names
-from dlworkflow.runs.keeping import check_folder, remove_folder, rename_folder, rename_in_files
+from dlworkflow.runs.keeping import rename_in_files
 
 FORMAT = 1
 _FILE = "sweep.json"
@@ -209,7 +209,7 @@ def find_sweep(
     sweeps = list_sweeps(runs_dir)
     if given == "last" and (fitting := [sweep for sweep in sweeps if fits is None or _fits(sweep, fits)]):
         return max(fitting, key=lambda sweep: (sweep.path / _FILE).stat().st_mtime)
-    if (found := find_folder(given, runs_dir, _is_sweep, _sweep_names)) is not None:
+    if (found := find_folder(given, runs_dir, is_sweep, _sweep_names)) is not None:
         return Sweep(found)
     names = [sweep.name for sweep in sweeps]
     folder = str(runs_folder(runs_dir))
@@ -238,60 +238,12 @@ def find_run_or_sweep(given: str, runs_dir: str | os.PathLike[str] | None = None
     found = find_folder(
         given,
         runs_dir,
-        lambda path: _is_sweep(path) or is_run(path),
+        lambda path: is_sweep(path) or is_run(path),
         lambda folder: [*_sweep_names(folder), *run_names(folder)],
     )
-    if found is None or not _is_sweep(found):
+    if found is None or not is_sweep(found):
         return find_run(given if found is None else str(found), runs_dir)
     return Sweep(found)
-
-
-def check_removable(found: Run | Sweep) -> None:
-    """Raise RunError where `remove` would, and for what only has a file named as that of a sweep."""
-    if isinstance(found, Sweep):
-        found.read()
-    check_folder(found.path, found.runs() if isinstance(found, Sweep) else ())
-
-
-def remove(found: Run | Sweep) -> None:
-    """Remove a run, or a sweep with all its runs; the sweep of a removed run goes on without it.
-
-    Raises RunError as `remove_folder` does, and where the sweep is being trained.
-    """
-    if isinstance(found, Sweep):
-        remove_folder(found.path, found.runs())
-        return
-    with _sweep_of(found) as sweep:
-        remove_folder(found.path)
-        if sweep is not None:
-            sweep.replace_run(found.name, None)
-
-
-def rename(found: Run | Sweep, name: str) -> Path:
-    """Rename a run, in its sweep too, or a sweep, whose runs keep their names; return the new path.
-
-    Raises as `rename_folder` does, and RunError where the sweep is being trained.
-    """
-    if isinstance(found, Sweep):
-        found.read()  # a folder with somebody else's file of this name stays
-        return rename_folder(found.path, name, found.runs())
-    with _sweep_of(found) as sweep:
-        new = rename_folder(found.path, name)
-        if sweep is not None:
-            sweep.replace_run(found.name, name)
-    return new
-
-
-@contextmanager
-def _sweep_of(run: Run) -> Iterator[Sweep | None]:
-    """Yield the sweep that a run belongs to, which nobody trains meanwhile; None of a run on its own."""
-    sweep = Sweep(run.path.parent)
-    if not _is_sweep(sweep.path):
-        yield None
-        return
-    with sweep.locked():
-        sweep.read()  # a damaged plan is reported before anything is changed
-        yield sweep
 
 
 def _fits(sweep: Sweep, fits: Callable[[Plan], bool]) -> bool:
@@ -301,7 +253,8 @@ def _fits(sweep: Sweep, fits: Callable[[Plan], bool]) -> bool:
         return False
 
 
-def _is_sweep(path: Path) -> bool:
+def is_sweep(path: Path) -> bool:
+    """Return whether a folder is that of a sweep."""
     return (path / _FILE).is_file()
 
 

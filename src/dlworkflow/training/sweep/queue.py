@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from dlworkflow.training.sweep.folder import FAILED, FINISHED, PRUNED, Plan, Point, Sweep
+from dlworkflow.training.sweep.folder import ENDED, Plan, Point, Sweep
 
 Stop = Literal["", "signal", "time", "runs"]
 
@@ -96,6 +96,6 @@ class SweepProgress:
             self.plan.points[outcome.number - 1] = outcome
         self.sweep.write(self.plan)
         for outcome in outcomes:
-            if self.on_end is not None and outcome.status in (FINISHED, FAILED, PRUNED):
+            if self.on_end is not None and outcome.status in ENDED:
                 self.on_end(outcome, self.plan)
         self.source.ended(Work(list(outcomes), task.together, task.watched))

@@ -7,10 +7,11 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, first_line, not_installed, short
-from dlworkflow.files.paths import user_path
+from dlworkflow.files.paths import read_json, user_path
 from dlworkflow.training.sweep import worker
 
 ANSWER_SECONDS = 10.0
@@ -37,12 +38,15 @@ class Scheduler:
             import distributed  # noqa: F401 - imported here only to say so early
         except ImportError:
             raise ConfigError(not_installed("--cluster", "Dask", "cluster")) from None
-        self._file = None if _ADDRESS.fullmatch(self.address) else user_path(self.address)
-        if self._file is not None and not self._file.is_file():
-            raise ConfigError(
-                f"--cluster: {short(self.address)!r} is no address of a scheduler and no file; give tcp://HOST:8786, "
-                "tls://HOST:8786 or the path of a scheduler file"
-            )
+        self._file: Path | None = None
+        if not _ADDRESS.fullmatch(self.address):
+            if "://" in self.address or not (file := user_path(self.address)).is_file():
+                raise ConfigError(
+                    f"--cluster: {short(self.address)!r} is no address of a scheduler and no file; give "
+                    "tcp://HOST:8786, tls://HOST:8786 or the path of a scheduler file"
+                )
+            self._file = file
+            self._place()
         if self.cores is not None and self.gpu:
             raise ConfigError("--task-gpu: contradicts --task-cores; a task takes cores or a GPU, leave one out")
         self._client: Any = None
@@ -84,13 +88,27 @@ class Scheduler:
 
         for name in ("distributed", "distributed.client"):  # Dask's configuration gives each a level
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        place: dict[str, Any] = {"scheduler_file": str(self._file)} if self._file else {"address": self.address}
         try:
-            return Client(**place, timeout=seconds, set_as_default=False, name="dlw")
-        except (OSError, ValueError, KeyError) as error:
+            return Client(self._place(), timeout=seconds, set_as_default=False, name="dlw")
+        except (OSError, ValueError) as error:
             raise RunError(
                 f"--cluster: no scheduler answers at {self.address}: {first_line(error)}; start it with: dask scheduler"
             ) from None
+
+    def _place(self) -> str:
+        """Return the scheduler's address; one that was started anew has written another into its file."""
+        if self._file is None:
+            return self.address
+        try:
+            content = read_json(self._file)
+            if not isinstance(content, dict) or not isinstance(content.get("address"), str):
+                raise ValueError("it has no address")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--cluster: {short(self.address)!r} is no scheduler file: {first_line(error)}; make one with: "
+                "dask scheduler --scheduler-file FILE"
+            ) from None
+        return str(content["address"])
 
     def _workers(self) -> dict[str, dict[str, Any]]:
         """Return what each worker offers, by address."""

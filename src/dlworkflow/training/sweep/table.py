@@ -11,7 +11,7 @@ from typing import Any, Literal
 from dlworkflow.files.notebook import Rows
 from dlworkflow.runs import COLUMNS, VAL_COLUMNS
 from dlworkflow.runs.comparison import compare_runs, sort_rows
-from dlworkflow.training.sweep.folder import FAILED, FINISHED, PRUNED, Plan, Point, Sweep
+from dlworkflow.training.sweep.folder import ENDED, FAILED, FINISHED, PRUNED, Plan, Point, Sweep
 
 Row = dict[str, Any]
 
@@ -67,7 +67,7 @@ def _row(points: Sequence[Point], found: dict[str, Row], shown: Sequence[str]) -
     if over_batches := [key for key in shown if any(key in run["over_batches"].split() for run in runs)]:
         row["over_batches"] = " ".join(over_batches)
     status = next((s for s in (FAILED, PRUNED) if any(point.status == s for point in points)), None)
-    unended = [point.status for point in points if point.status not in (FINISHED, FAILED, PRUNED)]
+    unended = [point.status for point in points if point.status not in ENDED]
     row["status"] = status or (unended[0] if unended else FINISHED)
     row["reason"] = _reason(points)
     row["runs"] = [run["run"] for run in runs]

@@ -24,6 +24,7 @@ from dlworkflow.errors import DivergedError, DlwError, first_line
 from dlworkflow.training.job import Job
 from dlworkflow.training.recorder import history_row
 from dlworkflow.training.sweep.stacked import Stacked, Weights
+from dlworkflow.training.sweep.stacked_steps import STEPS, where
 
 MOST_PARAMETERS = 10_000
 """Larger models keep a core busy alone and gain nothing."""
@@ -76,8 +77,8 @@ def obstacle_in_settings(config: TrainConfig) -> str | None:
     """Return which setting keeps runs from training together, before any data is loaded; None without one."""
     if config.data.batch_size != "full" or config.data.shuffle:
         return "its batches are not the whole data in order (data.batch_size=full, data.shuffle=false)"
-    if config.optimizer.name not in _STEPS:
-        return f"optimizer {config.optimizer.name!r} is not one of {', '.join(_STEPS)}"
+    if config.optimizer.name not in STEPS:
+        return f"optimizer {config.optimizer.name!r} is not one of {', '.join(STEPS)}"
     if changed := [name for name in _LEFT_ALONE if getattr(config, name) != TrainConfig.default_of(name)]:
         return f"{changed[0]} changes what an epoch does"
     if config.channels_last is True:
@@ -190,9 +191,9 @@ class _Stack:
             finite = torch.stack([found for found, _ in measured.values()]).isfinite().all(dim=0)
             if not (finite & self.alive).all():
                 self._note_diverged(finite, measured, number, last_gradients)
-                self._params = _where(self.alive, self._params, before)
+                self._params = where(self.alive, self._params, before)
                 self._moments = {
-                    name: _where(self.alive, now, moments.get(name, _zeros(now))) for name, now in self._moments.items()
+                    name: where(self.alive, now, moments.get(name, _zeros(now))) for name, now in self._moments.items()
                 }
             self._keep_best(measured[self._chosen_on][0])
         for tensor in self._params.values():
@@ -223,7 +224,7 @@ class _Stack:
             yield Trained(rows, state), self._errors.get(i)
 
     def _step(self, number: int) -> tuple[Weights, dict[str, Weights]]:
-        return _STEPS[self._optimizer["name"]](
+        return STEPS[self._optimizer["name"]](
             self._params, self._gradients, self._moments, self._lr, number, self._optimizer
         )
 
@@ -245,7 +246,7 @@ class _Stack:
     def _keep_best(self, losses: Tensor) -> None:
         better = (losses < self._best_loss) & self.alive
         self._best_loss = torch.where(better, losses, self._best_loss)
-        self._best = _where(better, self._params, self._best)
+        self._best = where(better, self._params, self._best)
 
     def _row(self, i: int, job: Job, number: int) -> dict[str, Any]:
         scores = {split: Scores(losses[i], accs[i]) for split, (losses, accs) in self._scores[number - 1].items()}
@@ -263,63 +264,6 @@ class _Stack:
             for moment in state.values():
                 moment["step"] = torch.tensor(float(self._epochs[i]))
         return state
-
-
-def _sgd(
-    params: Weights,
-    gradients: Weights,
-    moments: dict[str, Weights],
-    lr: Tensor,
-    _: int,
-    settings: Mapping[str, Any],
-) -> tuple[Weights, dict[str, Weights]]:
-    """Return weights and moments after a step of `torch.optim.SGD`, each model with its lr."""
-    decay, momentum = settings["weight_decay"], settings["momentum"]
-    kept: Weights = {}
-    new = {}
-    for name, weight in params.items():
-        gradient = gradients[name].add(weight, alpha=decay) if decay else gradients[name]
-        if momentum:
-            before = moments.get("momentum_buffer", {}).get(name)
-            kept[name] = gradient.clone() if before is None else before * momentum + gradient
-            gradient = gradient.add(kept[name], alpha=momentum) if settings["nesterov"] else kept[name]
-        new[name] = weight - _beside(lr, weight) * gradient
-    return new, {"momentum_buffer": kept} if momentum else {}
-
-
-def _adam(
-    params: Weights,
-    gradients: Weights,
-    moments: dict[str, Weights],
-    lr: Tensor,
-    number: int,
-    settings: Mapping[str, Any],
-) -> tuple[Weights, dict[str, Weights]]:
-    """Return weights and moments after step `number` (from 1) of `torch.optim.Adam`, each model with its lr."""
-    beta1, beta2 = 0.9, 0.999
-    new, first, second = {}, {}, {}
-    for name, weight in params.items():
-        decay = settings["weight_decay"]
-        gradient = gradients[name].add(weight, alpha=decay) if decay else gradients[name]
-        mean = moments["exp_avg"][name] if moments else torch.zeros_like(weight)
-        square = moments["exp_avg_sq"][name] if moments else torch.zeros_like(weight)
-        first[name] = mean.lerp(gradient, 1 - beta1)
-        second[name] = (square * beta2).addcmul(gradient, gradient, value=1 - beta2)
-        scale = (second[name].sqrt() / (1 - beta2**number) ** 0.5).add(settings["eps"])
-        new[name] = weight - _beside(lr / (1 - beta1**number), weight) * (first[name] / scale)
-    return new, {"exp_avg": first, "exp_avg_sq": second}
-
-
-_STEPS = {"sgd": _sgd, "adam": _adam}
-
-
-def _beside(values: Tensor, weights: Tensor) -> Tensor:
-    """Give values (k,) as many dimensions as weights (k, *shape)."""
-    return values.reshape(-1, *[1] * (weights.dim() - 1))
-
-
-def _where(mask: Tensor, yes: Weights, no: Weights) -> Weights:
-    return {name: torch.where(_beside(mask, tensor), tensor, no[name]) for name, tensor in yes.items()}
 
 
 def _zeros(weights: Weights) -> Weights:
