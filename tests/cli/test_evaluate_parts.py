@@ -183,6 +183,7 @@ def test_corrupted_images_are_scored_printed_and_kept(dlw, runs, two_strengths):
     assert [row["corruption"] for row in found.corruptions] == ["noise", "darker"]
     assert found.score == pytest.approx(Run(runs / DIGITS).summary().best["test_acc"])
     assert "Most is lost by" in answer.out
+    assert "without a correction for all 2: the worst of 2 looks a little worse than it is" in answer.out
 
 
 def test_a_corruption_that_does_nothing_changes_no_answer(dlw, runs, monkeypatch):

@@ -26,6 +26,16 @@ def test_an_image_is_explained_in_words_and_in_a_figure_here(dlw, runs, pictures
     assert state_of(pictures) == before
 
 
+@pytest.mark.usefixtures("in_tmp")
+def test_a_run_that_is_not_trained_has_learned_nothing_that_a_map_could_show(dlw, pictures):
+    dlw("train", "tinyvgg", "--epochs", "0")
+
+    words = dlw("explain", "pictures/0.png", "--method", "gradcam", "--top-k", 1).out
+
+    assert "warning: the model is not trained: the map shows nothing that it has learned" in words
+    assert "depends on the weights" not in words
+
+
 def test_several_are_explained_together_and_a_broken_one_is_counted(dlw, runs, pictures):
     (pictures / "3.png").write_bytes(b"no image")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dlworkflow.metrics.calibration import probabilities_at
+from dlworkflow.metrics.functions import wilson_interval
 from dlworkflow.metrics.selective import (
     SHARES,
     SURE,
@@ -80,5 +81,6 @@ def test_the_accuracy_falls_from_the_most_certain_to_all():
 
     assert curve.coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
     assert curve.accuracy.tolist() == pytest.approx([1, 1, 2 / 3, 0.5])
-    assert (curve.low <= curve.accuracy).all()
-    assert (curve.accuracy <= curve.high + 1e-12).all()
+    assert [*zip(curve.low, curve.high, strict=True)] == [
+        wilson_interval(*part) for part in ((1, 1), (2, 2), (2, 3), (2, 4))
+    ]

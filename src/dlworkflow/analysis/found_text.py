@@ -142,6 +142,11 @@ def robustness_sentences(found: RobustnessScores) -> Iterator[str]:
         f"difference of {_signed(worst['difference'], found.metric)}{unit} "
         f"(95 % interval {_span(worst['low'], worst['high'], found.metric, sign=True)})."
     )
+    if (n := len(found.corruptions)) > 1:
+        yield (
+            f"Each interval is of one corruption by itself, without a correction for all {n}: the worst of {n} looks a "
+            "little worse than it is."
+        )
 
 
 def _headings(columns: Mapping[str, str], metric: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dlworkflow.metrics.functions import wilson_interval
+
 LEVEL = 0.95
 """How often a limit holds, over draws of the samples that choose the threshold."""
 SHARES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
@@ -89,9 +91,6 @@ def least_samples(max_error: float) -> int:
 def coverage_curve(certain: np.ndarray, right: np.ndarray) -> Curve:
     """Return the accuracy over the most certain samples by the share of samples that is answered, (n,) each."""
     order = np.argsort(-certain, kind="stable")
-    n = np.arange(1, len(certain) + 1)
-    accuracy = np.cumsum(right[order]) / n
-    z = 1.959964
-    middle = (accuracy + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * np.sqrt(accuracy * (1 - accuracy) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return Curve(n / len(certain), accuracy, middle - half, middle + half)
+    n, n_right = np.arange(1, len(certain) + 1), np.cumsum(right[order])
+    low, high = np.array([*map(wilson_interval, n_right.tolist(), n.tolist())]).T
+    return Curve(n / len(certain), n_right / n, low, high)

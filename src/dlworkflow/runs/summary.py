@@ -130,6 +130,11 @@ class Summary(Stored):
         """Return the epoch `best` or `last`, {} before the first."""
         return {"best": self.best, "last": self.last}[which] or {}
 
+    def has_learned(self, which: str) -> bool:
+        """Return whether the weights of the `best` or `last` epoch are trained, here or before the run."""
+        started_from = self.config.get("init_from") or self.config.get("weights")
+        return bool(self.row(which).get("epoch") or started_from)
+
     @property
     def averages_batches(self) -> bool:
         """Whether the columns of the history are means over batches."""

@@ -141,6 +141,18 @@ def test_models_that_have_learned_nothing_are_a_warning():
     assert not too_little_learned(["a"] * 60 + ["b"] * 40, np.arange(100) < 80)
 
 
+@pytest.mark.parametrize(("agreement", "warned"), [(4, True), (49, True), (50, False)])
+def test_models_that_predict_fewer_than_half_of_many_classes_are_a_warning(agreement, warned):
+    from dlworkflow.analysis.label_errors.finding import too_little_learned
+
+    labels = [f"class {n % 101}" for n in range(10_100)]
+    warnings = too_little_learned(labels, np.arange(10_100) < 101 * agreement)
+
+    assert [f"predict {agreement}.00% of the labels: they have learned too little" in each for each in warnings] == (
+        [True] * warned
+    )
+
+
 def test_a_backbone_without_published_weights_is_an_error(mislabelled):
     with pytest.raises(ConfigError, match="backbone: no weights are published of model 'tinyvgg'"):
         dlw.find_label_errors(mislabelled.found.sweep, backbone="tinyvgg")

@@ -95,6 +95,7 @@ def _explained(
         known["curves"] = measure_curves(
             lambda inputs: predictor.answers(inputs).values[:, first], x, nothing_in(x), grids[0], seed=seed
         )
+        known["trained"] = predictor.run is None or predictor.run.summary().has_learned(predictor.weights)
         known["untrained"] = correlation_with_untrained(
             model, x, grids[0], lambda other: maps_of(name, other, x, [first])[0], seed=seed
         )

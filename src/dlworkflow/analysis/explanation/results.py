@@ -56,7 +56,8 @@ class ImageExplanation:
     maps at the size of the model, above 0 what speaks for the class and below 0 what speaks against it. `size` is
     (height, width) of the image, of which the model sees the part `seen`: left, top, right, bottom in its pixels.
     `curves` and `untrained`, the rank correlation with the maps of untrained copies, check the map of the first class;
-    both are None where it was not checked. `image` is the image itself, shrunk for a figure.
+    both are None where it was not checked. `trained` is False where the model itself has learned nothing. `image` is
+    the image itself, shrunk for a figure.
     """
 
     source: str
@@ -67,6 +68,7 @@ class ImageExplanation:
     seen: Box = (0.0, 0.0, 0.0, 0.0)
     curves: Curves | None = field(default=None, repr=False)
     untrained: float | None = None
+    trained: bool = True
     error: str | None = None
     image: Image.Image | None = field(default=None, repr=False, compare=False)
 
@@ -91,7 +93,8 @@ class ImageExplanation:
         if not np.ptp(self.grids[0]):
             what = self.answers[0].label or "the value"
             return [f"the map is empty: by {self.method}, no part of the image speaks for {what}"]
-        return [*_of_curves(self, self.curves), _of_untrained(self.untrained)]
+        learned = _of_untrained(self.untrained) if self.trained else _NOT_TRAINED
+        return [*_of_curves(self, self.curves), learned]
 
     def as_object(self) -> dict[str, Any]:
         """Return all but the maps as JSON can hold it."""
@@ -210,6 +213,9 @@ def _of_curves(found: ImageExplanation, curves: Curves) -> list[str]:
         f"area under the deletion curve {areas['deletion']} (elsewhere {areas['random_deletion']}, lower is better), "
         f"insertion curve {areas['insertion']} (elsewhere {areas['random_insertion']}, higher is better): {verdict}",
     ]
+
+
+_NOT_TRAINED = "warning: the model is not trained: the map shows nothing that it has learned"
 
 
 def _of_untrained(correlation: float | None) -> str:

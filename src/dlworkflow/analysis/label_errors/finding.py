@@ -186,15 +186,20 @@ def label_errors_of(
 
 
 def too_little_learned(labels: Sequence[str], agrees: np.ndarray) -> list[str]:
-    """Return a warning where the predictions agree with the labels no more often than the most frequent one would."""
+    """Return a warning where the predictions agree with no more labels than the most frequent one, or with few.
+
+    Where they agree with fewer than half, most samples are suspects, and labels are rarely as bad as that.
+    """
     answer, most = Counter(labels).most_common(1)[0]
     low, _ = wilson_interval(int(agrees.sum()), len(agrees))
-    if low > most / len(labels):
+    found = f"the models predict {agrees.mean():.2%} of the labels"
+    if low <= most / len(labels):
+        found += f", and always answering {answer or NO_LABELS!r} {most / len(labels):.2%}"
+    elif agrees.mean() >= 0.5:
         return []
     return [
-        f"the models predict {agrees.mean():.2%} of the labels, and always answering {answer or NO_LABELS!r} "
-        f"{most / len(labels):.2%}: they have learned too little for this list to mean anything; train longer "
-        "(--epochs), or choose another --model"
+        f"{found}: they have learned too little for this list to mean anything; train longer (--epochs), or choose "
+        "another --model"
     ]
 
 
