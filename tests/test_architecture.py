@@ -113,7 +113,7 @@ metrics/multilabel: files/text registry
 metrics/per_class: files/text metrics/functions metrics/multilabel
 metrics/report: files/notebook files/numbers engine/losses engine/target_scale engine/tasks metrics/functions
     metrics/intervals metrics/multilabel metrics/per_class metrics/significance
-metrics/selective:
+metrics/selective: metrics/functions
 metrics/significance: registry metrics/functions
 plotting: registry
 plotting/boundary: errors plotting/points plotting/style
