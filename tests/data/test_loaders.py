@@ -1,6 +1,8 @@
+import time
+
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 from torchvision import datasets, transforms
 
 from dlworkflow import data
@@ -8,7 +10,7 @@ from dlworkflow.data.datasets.image_folder import load_image_folder
 from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.transforms import parse
-from dlworkflow.data.loaders import create_dataloaders, make_loader
+from dlworkflow.data.loaders import create_dataloaders, explained_workers, make_loader
 from dlworkflow.data.protocol import on_device
 from dlworkflow.errors import DataError
 
@@ -325,6 +327,24 @@ def test_samples_on_a_device_are_those_in_memory():
 
 
 @pytest.mark.slow
+class Hangs(TensorDataset):
+    """Samples that never come."""
+
+    def __getitem__(self, index):
+        time.sleep(60)
+
+
+def test_workers_that_hang_end_in_an_error_that_says_so(monkeypatch):
+    monkeypatch.setattr("dlworkflow.data.loaders.WORKER_TIMEOUT", 1)
+    loader = make_loader(Hangs(torch.zeros(4)), num_workers=1)
+
+    with (
+        pytest.raises(DataError, match=r"no batch for 1 seconds; data\.num_workers=0 reads"),
+        explained_workers(),
+    ):
+        next(iter(loader))
+
+
 def test_workers_that_are_spawned_make_the_batches_of_forked_ones(pets, monkeypatch):
     part = data.load("image_folder", path=str(pets), image_size=8).train
     forked, _ = passes(make_loader(part, 3, shuffle=True, num_workers=1), 1)

@@ -6,6 +6,7 @@ A data set with `batch` returns whole batches; data in memory needs no DataLoade
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -33,6 +34,13 @@ from dlworkflow.errors import ConfigError, DataError, DlwError, first_line
 
 _CHUNK_BYTES = 8 * 2**20
 """Bytes of an epoch that are gathered at once and then split into batches, where that is more than one batch."""
+
+
+WORKER_TIMEOUT = 600 if hasattr(signal, "SIGCHLD") else 0
+"""Seconds that workers may take for a batch, less than processes wait for each other; 0 without a limit.
+
+With one, torch learns of a dead worker by SIGCHLD alone, which Windows lacks.
+"""
 
 
 @dataclass
@@ -190,6 +198,7 @@ class WorkerLoader(DataLoader[Any]):
     def __init__(self, dataset: Dataset[Any], *, num_workers: int, **settings: Any) -> None:
         if num_workers:
             settings |= {"multiprocessing_context": START_METHOD, "worker_init_fn": leave_interrupts_to_the_parent}
+            settings |= {"timeout": WORKER_TIMEOUT}
         super().__init__(dataset, num_workers=num_workers, **settings)
 
     def __iter__(self) -> Any:
@@ -206,15 +215,20 @@ class WorkerLoader(DataLoader[Any]):
 
 @contextmanager
 def explained_workers() -> Iterator[None]:
-    """Within the block, report a dead worker process as a DataError; torch may raise it anywhere."""
+    """Within the block, report a worker process that died or hangs as a DataError; torch may raise it anywhere."""
     try:
         yield
     except RuntimeError as error:
+        here = "--set data.num_workers=0 reads in the process that trains"
+        if str(error).startswith("DataLoader timed out"):
+            raise DataError(
+                f"the worker processes that read the data have given no batch for {WORKER_TIMEOUT} seconds; {here}"
+            ) from error
         if not str(error).startswith("DataLoader worker"):
             raise
         raise DataError(
             f"a worker process that reads the data has died ({first_line(error)}); where memory is short, try fewer: "
-            "--set data.num_workers=0 reads in the process that trains"
+            f"{here}"
         ) from error
 
 
