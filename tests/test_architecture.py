@@ -266,7 +266,7 @@ analysis/diagnosis: errors files/notebook files/numbers files/text registry conf
     training/choice training/settings inference/rebuild
 analysis/embedding: errors
 analysis/embedding_figure: errors data/protocol metrics/multilabel metrics/report plotting/embedding plotting/points
-    inference/features inference/predictor analysis/embedding analysis/scored_data
+    inference/features inference/predictor analysis/embedding analysis/evaluation analysis/scored_data
 analysis/difference_text: files/numbers metrics/significance analysis/differences
 analysis/differences: errors files/notebook metrics/significance runs files/text
 analysis/evaluation: errors files/text engine/device engine/loop engine/losses engine/tasks data/loaders data/protocol

@@ -52,6 +52,10 @@ class MissingDataError(DataError, FileNotFoundError):
     """A data set, folder or file that does not exist; also a `FileNotFoundError`, as in the notes' `find_classes`."""
 
 
+class MissingSplitError(DataError):
+    """Data without the split that is asked for; the error names those that it has."""
+
+
 class ModelError(DlwError):
     """A model that cannot be built, or weights that do not belong to it."""
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 import dlworkflow
-from dlworkflow import data
+from dlworkflow import BlobModel, data
 from dlworkflow.cli.app import main
 from dlworkflow.errors import MissingDataError
 from dlworkflow.metrics.selective import SHARES
@@ -62,8 +63,8 @@ def predict(dlw, blobs):
     return run
 
 
-def change(blobs, **values):
-    file = blobs / "calibration-val.json"
+def change(blobs, name="calibration-val.json", **values):
+    file = blobs / name
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
 
@@ -142,6 +143,47 @@ def test_other_weights_are_not_calibrated_and_this_is_said(dlw, predict, blobs, 
 
     assert predict() == predict("--uncalibrated")
     assert "calibrated for other weights (epoch 7)" in answer.err
+
+
+def test_the_best_and_the_last_weights_have_a_calibration_each(dlw, predict, blobs, found):
+    summary = json.loads((blobs / "summary.json").read_text())
+    summary["last"]["epoch"] += 1
+    (blobs / "summary.json").write_text(json.dumps(summary))
+    dlw("calibrate", "blobs", "--weights", "last")
+    change(blobs, temperature=3.0)
+    change(blobs, "calibration-val-last.json", temperature=5.0)
+
+    assert "(best weights, temperature 3)" in dlw("predict", "0", "1", "--run", "blobs").err
+    assert "(last weights, temperature 5)" in dlw("predict", "0", "1", "--run", "blobs", "--weights", "last").err
+    assert predict("--reject-unknown")
+    assert predict("--reject-unknown", "--weights", "last")
+    dlw("calibrate", "blobs", "--uncalibrated")
+    assert not [*blobs.glob("calibration-*")]
+
+
+def test_where_the_last_epoch_is_the_best_it_is_calibrated_with_it(dlw, blobs, found):
+    summary = json.loads((blobs / "summary.json").read_text())
+    (blobs / "summary.json").write_text(json.dumps(summary | {"last": summary["best"]}))
+
+    assert "(last weights, temperature " in dlw("predict", "0", "1", "--run", "blobs", "--weights", "last").err
+
+
+@pytest.mark.usefixtures("found")
+def test_every_sample_goes_through_the_model_once(dlw):
+    passed = []
+    with register_module_forward_pre_hook(
+        lambda module, given: passed.append(len(given[0]) if isinstance(module, BlobModel) else 0)
+    ):
+        assert dlw("calibrate", "blobs").code == 0
+
+    assert [n for n in passed if n > 1] == [200]  # the model is tried with one sample
+
+
+def test_other_data_without_a_validation_split_gives_its_test_split(dlw, blobs):
+    answer = dlw("calibrate", "blobs", "--data", "blobs", "--format", "json")
+
+    assert "note    data 'blobs' has no split 'val'; it has train, test: its test split is taken" in answer.err
+    assert (json.loads(answer.out)["data"], json.loads(answer.out)["samples"]) == ("blobs-test", 200)
 
 
 def test_a_damaged_calibration_is_named_and_can_be_left_out(dlw, predict, blobs, found):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from dlworkflow import CircleModelV2
 
 
 def test_all_figures_that_fit_go_into_the_runs_folder(dlw, runs):
@@ -22,6 +25,17 @@ def test_a_map_of_images_or_dots_is_drawn_where_it_is_named(dlw, runs):
     answers = [dlw("plot", "tinyvgg", "map", *given) for given in ((), ("--thumbnails", "--out", "f.png"))]
 
     assert [answer.out.split("/")[-1].strip() for answer in answers] == ["map.png", "f.png"]
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_map_takes_features_and_answers_from_one_pass(dlw):
+    passed = []
+    with register_module_forward_pre_hook(
+        lambda module, given: passed.append(len(given[0]) if isinstance(module, CircleModelV2) else 0)
+    ):
+        assert dlw("plot", "circles", "map").code == 0
+
+    assert [n for n in passed if n > 1] == [200]  # the model is tried with one sample
 
 
 @pytest.mark.parametrize("name", ["f.png", "f.svg", "f.pdf"])

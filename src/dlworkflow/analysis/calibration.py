@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from dlworkflow.analysis.evaluation import evaluate_part
 from dlworkflow.analysis.nearest import MOST_STORED, known_samples
 from dlworkflow.analysis.scored_data import Part, load_part
 from dlworkflow.engine.loop import Evaluation
 from dlworkflow.engine.tasks import get_task
-from dlworkflow.errors import ConfigError, DataError, ModelError, RunError
+from dlworkflow.errors import ConfigError, DataError, MissingSplitError, ModelError, RunError
 from dlworkflow.inference.caution import Caution
 from dlworkflow.inference.features import features_of
 from dlworkflow.inference.known_samples import DistanceFrom, KnownSamples
@@ -25,6 +26,7 @@ from dlworkflow.runs.calibration import CALIBRATED_ON, CalibrationSummary, Kept,
 from dlworkflow.runs.evaluation import Answered
 
 _MOST_DISTANCES = 1000
+_NOTHING_UNKNOWN = "note    `dlw predict --reject-unknown` will not work: %s"
 _log = logging.getLogger(__name__)
 
 
@@ -39,6 +41,7 @@ def calibrate(
 ) -> CalibrationSummary:
     """Find the temperature of a run's weights on its validation split, or on other labelled `data`, and store it.
 
+    Of other data that is the split `val`, or `test` where there is no `val`.
     What is stored also has what `--max-error` and `--reject-unknown` need; predictions use it from then on. Raises
     ConfigError for a task without one class per sample and for a run without a validation split, and DataError where
     that split has changed since training and where the model returns no finite numbers.
@@ -51,15 +54,15 @@ def calibrate(
             f"{run.name} has no validation split to calibrate on; train with --val-fraction 0.2, or name labelled data "
             "that training has not seen with --data"
         )
-    given: dict[str, Any] = {"other": data, "data_dir": data_dir, "offline": offline}
-    part = load_part(run, CALIBRATED_ON, **given)
-    result = evaluate_part(run, part, weights=weights, device=device, calibrated=False)
+    part = _part(run, data, data_dir=data_dir, offline=offline)
+    predictor = Predictor.from_run(run, weights=weights, device=device, calibrated=False)
+    logits, truth, features = _scored(predictor, part)
     if part.changed:
         raise DataError(
             f"the validation split is no longer what {run.name} was trained with, and may hold training samples; name "
             "labelled data that training has not seen with --data"
         )
-    logits, y = result.logits.reshape(len(result.y), -1), result.y.reshape(-1).numpy().astype(int)
+    logits, y = logits.reshape(len(truth), -1), truth.reshape(-1).numpy().astype(int)
     if broken := int((~logits.isfinite().all(dim=1)).sum()):
         raise DataError(f"{run.name} returns no finite numbers for {broken:,} of {len(y):,} samples; is it trained?")
     probabilities = get_task(summary.task).probabilities(logits).numpy()
@@ -68,13 +71,13 @@ def calibrate(
         run=run.name,
         weights=weights,
         epoch=epoch,
-        split=CALIBRATED_ON,
+        split=CALIBRATED_ON[weights],
         samples=len(y),
         chosen_on_it=data is None and summary.chosen_on == "val" and epoch == best,
-        data=Path(data).name if data is not None else None,  # a report shows it, and no folder of this machine
+        data=part.name if data is not None else None,
         **_temperature(calibration.class_scores(logits.numpy()), y),
         steps=[Kept(threshold=s.threshold, answered=s.answered, wrong=s.wrong) for s in _steps(probabilities, y)],
-        distances=_distances(run, part, weights=weights, device=device, data_dir=data_dir),
+        distances=_distances(predictor, features, data_dir),
     )
     run.write_found(found)
     return found
@@ -101,21 +104,48 @@ def _steps(probabilities: np.ndarray, y: np.ndarray) -> list[selective.Step]:
     return selective.steps(selective.certainty(probabilities), probabilities.argmax(axis=1) == y)
 
 
-def _distances(run: Run, part: Part, *, weights: str, device: str, data_dir: str | None) -> list[float] | None:
-    """Return the distances of samples to the nearest training sample, rising, at most a thousand of them.
-
-    None, with a note, where the model has no features, or the run cannot keep those of its training data.
-    """
-    predictor = Predictor.from_run(run, weights=weights, device=device)
+def _part(run: Run, data: str | None, **options: Any) -> Part:
+    """Return the validation split of a run, or of other data; where that has none, its test split, with a note."""
     try:
-        features = features_of(predictor, part.dataset).features
+        return load_part(run, "val", other=data, **options)
+    except MissingSplitError as error:
+        if data is None:
+            raise
+        part = load_part(run, "test", other=data, **options)
+        _log.info("note    %s: its test split is taken", error)
+        return part
+
+
+def _scored(predictor: Predictor, part: Part) -> tuple[Tensor, Tensor, np.ndarray | None]:
+    """Return raw scores and labels of samples with their features, None where the model has none, with a note."""
+    try:
+        found = features_of(predictor, part.dataset)
+    except ModelError as error:
+        _log.info(_NOTHING_UNKNOWN, error)
+        assert predictor.run is not None
+        device = str(predictor.device)
+        result = evaluate_part(predictor.run, part, weights=predictor.weights, device=device, calibrated=False)
+        return result.logits, result.y, None
+    return torch.from_numpy(found.logits), torch.from_numpy(found.labels), found.features
+
+
+def _distances(predictor: Predictor, features: np.ndarray | None, data_dir: str | None) -> list[float] | None:
+    """Return the distances of features (n, d) to the nearest training sample, rising, at most a thousand of them.
+
+    None, with a note, where the run cannot keep the features of its training data.
+    """
+    run = predictor.run
+    assert run is not None
+    if features is None:
+        return None
+    try:
         if run.summary().samples.get("train", 0) * features[0].nbytes > MOST_STORED:
             raise DataError(f"features of the training data take more than the {MOST_STORED / 1e6:.0f} MB a run keeps")
         known_samples(predictor, data_dir=data_dir)
-        if (known := KnownSamples.of_run(run, weights)) is None:
+        if (known := KnownSamples.of_run(run, predictor.weights)) is None:
             raise DataError("the features of the training data are not kept in the run")
     except (DataError, ModelError, RunError) as error:
-        _log.info("note    `dlw predict --reject-unknown` will not work: %s", error)
+        _log.info(_NOTHING_UNKNOWN, error)
         return None
     found = np.sort(DistanceFrom(known)(features))
     if len(found) > _MOST_DISTANCES:

@@ -24,7 +24,6 @@ _THUMBNAIL = 96  # pixels of a side
 def draw_embedding(
     predictor: Predictor,
     part: Part,
-    report: EvaluationReport,
     *,
     method: str = "pca",
     thumbnails: bool = False,
@@ -33,16 +32,24 @@ def draw_embedding(
 ) -> Figure:
     """Draw the samples of a part near each other where the last layer of a model finds them alike.
 
-    `report` has the answers of the same model to the same samples. Raises ModelError for a model without features,
+    The model is that of a run; features and answers are of one pass. Raises ModelError for a model without features,
     ConfigError and DataError as `embed` does, and DataError for thumbnails of what are no images.
     """
+    import torch
+
     from dlworkflow.analysis.embedding import embed
+    from dlworkflow.analysis.evaluation import evaluation_of, report_result
     from dlworkflow.inference.features import features_of
     from dlworkflow.plotting.embedding import plot_embedding, plot_thumbnails, thumbnail_places
 
     if thumbnails and predictor.kind != "image":
         raise DataError(f"--thumbnails: {predictor.name} takes numbers, of which there are no images")
-    points, shares = embed(features_of(predictor, part.dataset).features, method, seed=seed)
+    run = predictor.run
+    assert run is not None
+    found = features_of(predictor, part.dataset)
+    points, shares = embed(found.features, method, seed=seed)
+    logits, y = torch.from_numpy(found.logits), torch.from_numpy(found.labels)
+    report = report_result(run, evaluation_of(run, logits, y))
     labels, classes = _labels(report)
     wrong = np.array([row["truth"] != row["prediction"] for row in report.samples]) if classes else None
     look: dict[str, Any] = {"wrong": wrong, "palette": palette, **_words(shares)}

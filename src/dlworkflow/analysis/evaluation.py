@@ -81,10 +81,18 @@ def evaluate_together(runs: Sequence[Run], part: Part, **options: Any) -> tuple[
     if target is not None:  # each run has a scale of its own
         own = (stored_target(run.summary()) or target for run in runs)
         scores = [target.scaled(scale.undone(values)) for scale, values in zip(own, scores, strict=True)]
-    logits, y = task.align(mean_scores(torch.stack(scores), task), alone[0].y), alone[0].y
+    return evaluation_of(runs[0], mean_scores(torch.stack(scores), task), alone[0].y), alone
+
+
+def evaluation_of(run: Run, logits: Tensor, y: Tensor) -> Evaluation:
+    """Return the evaluation of raw scores (n, n_outputs) of samples with labels y (n, ...), with the run's loss."""
+    take_code(run, ("loss",))
+    summary = run.summary()
+    task = get_task(summary.task)
+    logits = task.align(logits, y)
     loss = float(build_loss(task, summary.config["loss"])(logits, y))
     acc = float(task.is_correct(logits, y).double().mean()) if task.has_accuracy else math.nan
-    return Evaluation(loss, acc, logits, y), alone
+    return Evaluation(loss, acc, logits, y)
 
 
 def evaluate_run(

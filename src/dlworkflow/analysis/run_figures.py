@@ -179,20 +179,11 @@ def draw_errors(run: Run, part: Part, report: EvaluationReport, n: int) -> Figur
 
 
 @by_name
-def draw_map(
-    predictor: Predictor,
-    part: Part,
-    report: EvaluationReport,
-    seed: int,
-    palette: Palette,
-    method: str,
-    thumbnails: bool,
-) -> Figure:
+def draw_map(predictor: Predictor, part: Part, seed: int, palette: Palette, method: str, thumbnails: bool) -> Figure:
     """Draw samples near each other where the last layer of the model finds them alike."""
     from dlworkflow.analysis.embedding_figure import draw_embedding
 
-    look: dict[str, Any] = {"thumbnails": thumbnails, "palette": palette}
-    return draw_embedding(predictor, part, report, method=method, seed=seed, **look)
+    return draw_embedding(predictor, part, method=method, seed=seed, thumbnails=thumbnails, palette=palette)
 
 
 @by_name

@@ -44,7 +44,8 @@ def calibrate(
     Divides the raw scores by a temperature that is found on the validation split (Guo et al. 2017) and kept in the run:
     labels stay, and probabilities of `dlw predict`, `evaluate`, `serve` and `export` change from then on. Also finds
     what `dlw predict --max-error` and `--reject-unknown` need; for the latter, features of the training data are
-    computed once and kept in the run. With --uncalibrated the calibration is removed.
+    computed once and kept in the run. The best and the last weights have a calibration each. With --uncalibrated both
+    are removed.
 
     Examples:
     dlw calibrate tinyvgg
@@ -59,7 +60,7 @@ def calibrate(
         raise ConfigError("--data: is empty; give a name of `dlw data list` or a path")
     found = find_run(run, runs_dir, fits=lambda summary: bool(summary.best), what="trained run")
     if uncalibrated:
-        removed = found.remove_found(CalibrationSummary, CALIBRATED_ON)
+        removed = sum(found.remove_found(CalibrationSummary, split) for split in CALIBRATED_ON.values())
         say(f"run {found.path}: {'its calibration is removed' if removed else 'is not calibrated; nothing is removed'}")
         return
 

@@ -203,6 +203,19 @@ class _Files:
             if (other := places.setdefault(user_path(path).resolve(), option)) != option:
                 raise ConfigError(f"{option}: {str(path)!r} is the file of {other}, too; name another for one of them")
 
+        self._check_alone()
+
+    def _check_alone(self) -> None:
+        """Raise ConfigError or DataError where one of them cannot be, whatever the data."""
+        from dlworkflow.analysis.label_errors.correcting import accepted_rows
+        from dlworkflow.analysis.report.writing import report_file
+        from dlworkflow.files.writing import is_device
+
+        if self.page is not None:
+            report_file(self.page, None, option="--page")
+        if self.accept is not None and not is_device(user_path(self.accept)):  # a pipe is read once, when it is needed
+            accepted_rows(user_path(self.accept))
+
     def _named(self) -> dict[str, Path]:
         named = {"--csv": self.csv, "--page": self.page, "--out": self.out}
         return {option: path for option, path in named.items() if path is not None}
@@ -217,16 +230,10 @@ class _Files:
 
     def check(self, config: dict[str, Any], splits: Splits | None = None) -> None:
         """Raise ConfigError or DataError where one of them cannot be, for data with these settings."""
-        from dlworkflow.analysis.label_errors.correcting import accepted_rows, check_correctable
-        from dlworkflow.analysis.report.writing import report_file
+        from dlworkflow.analysis.label_errors.correcting import check_correctable
         from dlworkflow.data import input_files
         from dlworkflow.files.outside import check_outside
-        from dlworkflow.files.writing import is_device
 
-        if self.page is not None:
-            report_file(self.page, None, option="--page")
-        if self.accept is not None and not is_device(user_path(self.accept)):  # a pipe is read once, when it is needed
-            accepted_rows(user_path(self.accept))
         inputs = [*input_files(config)]
         for option, path in self._named().items():
             check_outside(path, inputs, option=option, overwrite=self.overwrite)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dlworkflow.cli.imports import import_torch
 from dlworkflow.cli.options import Weights, say, typed_model
 from dlworkflow.errors import ConfigError, MissingDataError, RunError, few, unknown
-from dlworkflow.inference.stored import stored_temperature
+from dlworkflow.inference.stored import stored_calibration, stored_temperature
 from dlworkflow.runs.calibration import CALIBRATED_ON, CalibrationSummary
 
 if TYPE_CHECKING:
@@ -68,11 +68,13 @@ def cautious(
 
 def note_stale_calibration(run: Run, weights: str) -> None:
     """Report that a run has a calibration of other weights than these, which is not used."""
-    found = run.found(CalibrationSummary, CALIBRATED_ON)
-    if found is not None and not found.is_of_weights(run.summary(), weights):
+    if stored_calibration(run, weights) is not None:
+        return
+    found = [run.found(CalibrationSummary, split) for split in CALIBRATED_ON.values()]
+    if epochs := [f"epoch {each.epoch:g}" for each in found if each is not None]:
         own = f" --weights {weights}" if weights != "best" else ""
         say(
-            f"note    {run.name} is calibrated for other weights (epoch {found.epoch:g}), and these are not: "
+            f"note    {run.name} is calibrated for other weights ({', '.join(epochs)}), and these are not: "
             f"`dlw calibrate {run.path}{own}`"
         )
 

@@ -12,7 +12,7 @@ from dlworkflow.data.images.augmentations import not_fast
 from dlworkflow.data.partition import random_split
 from dlworkflow.data.partition import stratified_split as stratified_split
 from dlworkflow.data.strata import split_samples
-from dlworkflow.errors import DataError, few
+from dlworkflow.errors import DataError, MissingSplitError, few
 from dlworkflow.files.notebook import Shown
 from dlworkflow.files.text import LABEL_SEPARATOR
 
@@ -125,10 +125,10 @@ class Splits(Shown):
         return {name: found for name, part in parts.items() if (found := protocol.fingerprint_of(part)) is not None}
 
     def part(self, name: str) -> Dataset[Any]:
-        """Return one split. Raises DataError that names those that are there."""
+        """Return one split. Raises MissingSplitError that names those that are there."""
         parts = self.parts()
         if name not in parts:
-            raise DataError(f"data {self.name!r} has no split {name!r}; it has {', '.join(parts)}")
+            raise MissingSplitError(f"data {self.name!r} has no split {name!r}; it has {', '.join(parts)}")
         return parts[name]
 
 

@@ -33,7 +33,7 @@ class KnownSamples:
         """Read what a run has kept of these weights, None where it has nothing that can be read."""
         try:
             # opened here: numpy leaves a damaged one open
-            with run.features_path.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
+            with run.features_path(weights).open("rb") as stream, np.load(stream, allow_pickle=False) as found:
                 if str(found["weights"]) != digest_of(stored_weights(run, weights)):
                     return None
                 files = found["files"].tolist() if "files" in found else None
@@ -46,7 +46,7 @@ class KnownSamples:
         tables: dict[str, Any] = {"features": self.features, "truths": np.array(self.truths)}
         tables |= {"files": np.array(self.files)} if self.files is not None else {}
         digest = digest_of(stored_weights(run, weights))
-        write_whole(run.features_path, lambda stream: np.savez(stream, weights=digest, **tables))
+        write_whole(run.features_path(weights), lambda stream: np.savez(stream, weights=digest, **tables))
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbour, ...]]:
         """Return the k samples of least Euclidean distance to each of features (m, d), the nearest first."""

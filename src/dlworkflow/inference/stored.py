@@ -46,10 +46,14 @@ def stored_columns(summary: Summary) -> Columns | None:
 def stored_calibration(run: Run, weights: str = "best") -> CalibrationSummary | None:
     """Return what `dlw calibrate` found of a run's best or last weights, None before, and of weights of another epoch.
 
-    Raises RunError when it is damaged.
+    Where the last epoch is the best, what was found of either is of both. Raises RunError when it is damaged.
     """
-    found = run.found(CalibrationSummary, CALIBRATED_ON)
-    return found if found is not None and found.is_of_weights(run.summary(), weights) else None
+    summary = run.summary()
+    for split in sorted(CALIBRATED_ON.values(), key=lambda split: split != CALIBRATED_ON[weights]):
+        found = run.found(CalibrationSummary, split)
+        if found is not None and found.is_of_weights(summary, weights):
+            return found
+    return None
 
 
 def stored_temperature(run: Run, weights: str = "best") -> float | None:

@@ -13,7 +13,7 @@ torch nor YAML. The format:
     resume.pth         all that training needs to resume to the same bits; not there after 0 epochs
     .lock              held by the process that trains
     evaluation.json predictions.csv errors.csv confusion_matrix.csv   what `dlw evaluate` found on the test split
-    calibration-val.json   the temperature that makes probabilities true, by `dlw calibrate`
+    calibration-val.json   the temperature that makes probabilities true, by `dlw calibrate`; `-last` of the last
     plots/             figures
     slices.json ...    what other commands found (see `found`), with tables as CSV
     features-train.npz what neighbours are found by; may be deleted

@@ -1,4 +1,4 @@
-"""What `calibration-val.json` holds: how sure the answers of a run's weights may be, found on its validation split."""
+"""What `calibration-val.json` and `calibration-val-last.json` hold: how sure the answers of a run's weights may be."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dlworkflow.runs.found import Found
 from dlworkflow.runs.stored import Count, Size
 from dlworkflow.runs.summary import Summary
 
-CALIBRATED_ON = "val"
-"""The split whose name the file has, also where other labelled data was given."""
+CALIBRATED_ON = {"best": "val", "last": "val-last"}
+"""What the files of the best and of the last weights are named by, also where other labelled data was given."""
 KNOWN = 0.95
 """The share of inputs like those of the validation split that is not taken for unknown."""
 Positive = Annotated[float, lambda value: value > 0]

@@ -104,10 +104,9 @@ class Run(Shown):
         """Return the path of the exported model with this suffix (`onnx`, `pt2`, `safetensors`), existing or not."""
         return self.path / f"model.{suffix}"
 
-    @property
-    def features_path(self) -> Path:
-        """The path of the features of the training data, existing or not; they can be computed again."""
-        return self.path / "features-train.npz"
+    def features_path(self, which: str = "best") -> Path:
+        """Return the path of the features of the training data, existing or not; they can be computed again."""
+        return self.path / f"features-train{'-last' if which == 'last' else ''}.npz"
 
     @property
     def state_path(self) -> Path:

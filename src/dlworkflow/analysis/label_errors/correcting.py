@@ -14,7 +14,7 @@ from dlworkflow.data.folders.tables import read_records
 from dlworkflow.data.protocol import files_of, groups_of, labels_of
 from dlworkflow.data.splits import Splits
 from dlworkflow.data.tables.loading import roles_of
-from dlworkflow.errors import DataError, unknown
+from dlworkflow.errors import DataError, MissingDataError, unknown
 from dlworkflow.files.outside import check_outside
 from dlworkflow.files.paths import user_path
 from dlworkflow.files.text import LABEL_SEPARATOR, csv_cell, text_of_cell
@@ -143,6 +143,8 @@ def _rows_of_table(
 
 def accepted_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
     """Read a file as `write_suspects` writes it. Raises DataError for one that is not there, or lacks a column."""
+    if not file.exists():
+        raise MissingDataError(f"--accept: no file {str(file)!r}")
     optional = ["file", "label"]
     return read_records(file, ["suggested", "split", "index"], optional, may_be_empty=["suggested", *optional])
 

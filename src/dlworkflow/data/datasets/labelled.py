@@ -19,7 +19,7 @@ from dlworkflow.data.images.options import OnBad
 from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.splits import left_out_notes
 from dlworkflow.engine.target_scale import TargetScale
-from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.errors import DataError, MissingDataError, MissingSplitError, few
 from dlworkflow.files.paths import user_path
 
 
@@ -85,6 +85,8 @@ def _labelled(
     """Return (image, label) of a split, or of all images where there are no splits, and notes on what is left out."""
     if root.is_file():
         given = read_image_table(root, columns).rows
+        if "all" not in given and split not in given:
+            raise MissingSplitError(f"{path!r} has no split {split!r}; it has {', '.join(given)}")
         return given.get("all", given.get(split, [])), []
     if not root.is_dir():
         raise MissingDataError(f"--data: no such folder or file: {path!r}")
@@ -95,7 +97,7 @@ def _labelled(
         )
     tree = read_tree(root, known=known)
     if "all" not in tree.folders and split not in tree.folders:
-        raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(tree.folders)}")
+        raise MissingSplitError(f"{path!r} has no split {split!r}; it has {', '.join(tree.folders)}")
     chosen = split if split in tree.folders else "all"
     listed = list_images(tree.folders[chosen])
     notes = [f"split {split!r} has no images of {few(listed.empty)}"] if listed.empty else []

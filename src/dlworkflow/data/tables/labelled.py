@@ -11,7 +11,7 @@ from dlworkflow.data.datasets.tabular import TensorData
 from dlworkflow.data.folders.listing import split_named
 from dlworkflow.data.tables.reading import Table, TableRows, read_table
 from dlworkflow.engine.target_scale import TargetScale
-from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.errors import DataError, MissingDataError, MissingSplitError, few
 from dlworkflow.files.paths import user_path
 
 _MOST_LINES = 10
@@ -57,7 +57,7 @@ def _of_split(table: Table, split: str, column: str, path: str) -> tuple[list[di
         chosen = [place for place, row in enumerate(rows) if split_named(row[column]) == split]
         rows, lines = [rows[place] for place in chosen], [lines[place] for place in chosen]
         if not rows:
-            raise DataError(f"{path!r}: column {column!r} names no row {split!r}")
+            raise MissingSplitError(f"{path!r}: column {column!r} names no row {split!r}")
     return rows, lines
 
 
