@@ -12,6 +12,7 @@ PATH=$BIN:$PATH
 
 dlw train circles_v1 >/dev/null
 dlw train circles_v2 --epochs 2000 >/dev/null
+dlw train tinyvgg --data digits
 for version in 0 1 2; do
     dlw train "fashion_mnist_v$version"
 done
@@ -23,6 +24,10 @@ dlw compare fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2 --overwrite --plo
 dlw plot fashion_mnist_v2 confusion --overwrite --out "$OUT/fashion_mnist_v2_confusion.png"
 dlw plot fashion_mnist_v2 predictions --overwrite --out "$OUT/fashion_mnist_v2_predictions.png"
 dlw plot fashion_mnist_v2 why --n 4 --overwrite --out "$OUT/fashion_mnist_v2_why.png"
+dlw plot tinyvgg map --overwrite --out "$OUT/digits_map.png"
+dlw plot tinyvgg map --thumbnails --overwrite --out "$OUT/digits_map_thumbnails.png"
+dlw costs fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2
+dlw compare fashion_mnist_v0 fashion_mnist_v1 fashion_mnist_v2 --overwrite --plot "$OUT/fashion_mnist_tradeoff.png" --plot-kind tradeoff
 dlw evaluate fashion_mnist_v2 --no-plots
 
 dlw report fashion_mnist_v2 --out report.html

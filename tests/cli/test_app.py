@@ -201,7 +201,7 @@ def test_python_m_dlworkflow_is_the_same_program(start_dlw):
         (["predict", "x.png", "--weights", "lats"], "'lats'", "'last'"),
         (["evaluate", "--split", "tset"], "'tset'", "'test'"),
         (["predict"], "INPUT", "dlw predict --help"),
-        (["summary"], "'model'", "dlw summary --help"),
+        (["summary"], "'MODEL'", "dlw summary --help"),
         (["data", "info"], "NAME", "dlw data info --help"),
         (["train", "line", "extra"], "extra", "dlw train --help"),
         (["train", "line", "--epochs"], "--epochs", "dlw train --help"),
