@@ -11,7 +11,7 @@ from dlworkflow.course.helpers import make_predictions
 from dlworkflow.course.training import eval_model
 from dlworkflow.engine.device import available_devices
 from dlworkflow.engine.loop import evaluate, test_step, train, train_step
-from dlworkflow.errors import ConfigError, DataError, ModelError
+from dlworkflow.errors import ConfigError, DataError, DlwError, ModelError
 
 X, Y = torch.zeros(6, 2), torch.zeros(6, 1)
 BATCHES = [(X, Y)]
@@ -93,6 +93,41 @@ def test_an_optimizer_of_another_model_is_an_error_that_shows_how_to_make_it(nam
         ModelError, match=r"no parameter of this Linear.* torch\.optim\.SGD\(model\.parameters\(\), lr=0\.1"
     ):
         call[name]()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"model": nn.Linear}, "model: Linear is a class; pass a model made of it, Linear(...)"),
+        (
+            {"optimizer": torch.optim.SGD},
+            "optimizer: SGD is a class; pass one made of it, SGD(model.parameters(), lr=0.1)",
+        ),
+        ({"loss_fn": nn.MSELoss}, "loss_fn: MSELoss is a class; pass one made of it, MSELoss()"),
+        ({"loss_fn": None}, "loss_fn: must be a loss function, as torch.nn.CrossEntropyLoss(), not None"),
+        ({"loss_fn": "mse"}, "loss_fn: must be a loss function, as torch.nn.CrossEntropyLoss(), not 'mse'"),
+        ({"epochs": -1}, "epochs: must be a whole number of at least 0, not -1"),
+        ({"epochs": 1.5}, "epochs: must be a whole number of at least 0, not 1.5"),
+        (
+            {"test_dataloader": iter(BATCHES)},
+            "test_dataloader: a list_iterator gives its batches once, not in each of 2 epochs; pass list(batches)",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_to_pass(changed, words):
+    model = nn.Linear(2, 1)
+    right = {"model": model, "train_dataloader": BATCHES, "test_dataloader": BATCHES, "optimizer": sgd(model)}
+
+    with pytest.raises(DlwError) as wrong:
+        train(**{**right, "loss_fn": BCE, "epochs": 2, **changed})
+
+    assert str(wrong.value) == words
+
+
+def test_a_generator_of_batches_is_enough_for_one_epoch():
+    model = nn.Linear(2, 1)
+
+    assert len(train(model, iter(BATCHES), iter(BATCHES), sgd(model), BCE, epochs=1)["train_loss"]) == 1
 
 
 def test_an_optimizer_of_a_part_of_the_model_is_taken():

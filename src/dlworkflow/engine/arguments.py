@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.data import Dataset, IterableDataset
 
 from dlworkflow.engine.device import Device, as_device
-from dlworkflow.errors import DataError, ModelError
+from dlworkflow.errors import ConfigError, DataError, ModelError
 
 
 def one_loader(dataloader: Iterable[Any] | None, data_loader: Iterable[Any] | None) -> Iterable[Any]:
@@ -23,8 +23,16 @@ def one_loader(dataloader: Iterable[Any] | None, data_loader: Iterable[Any] | No
     )
 
 
-def checked_loader(name: str, batches: Iterable[Any] | None) -> Iterable[Any]:
-    """Return the batches of parameter `name`. Raises DataError for tensors, arrays and bare data sets."""
+def checked_loader(name: str, batches: Iterable[Any] | None, epochs: int = 1) -> Iterable[Any]:
+    """Return the batches of parameter `name`.
+
+    Raises DataError for tensors, arrays and bare data sets, and for a generator that several epochs need.
+    """
+    if isinstance(batches, Iterator) and epochs > 1:
+        raise DataError(
+            f"{name}: a {type(batches).__name__} gives its batches once, not in each of {epochs} epochs; "
+            "pass list(batches)"
+        )
     if (kind := _without_batches(batches)) is None:
         assert batches is not None
         return batches
@@ -47,11 +55,19 @@ def _without_batches(given: Any) -> str | None:
     return None if hasattr(given, "__iter__") or hasattr(given, "__getitem__") else type(given).__name__
 
 
+def check_epochs(epochs: int) -> None:
+    """Raise ConfigError for a number of epochs that is negative or not whole."""
+    if not hasattr(epochs, "__index__") or epochs < 0:
+        raise ConfigError(f"epochs: must be a whole number of at least 0, not {epochs!r}")
+
+
 def place(model: nn.Module, device: Device | None) -> torch.device:
     """Move the model to `device`; None is where its first parameter is.
 
-    Raises ConfigError for a device that this machine lacks.
+    Raises ModelError for a class, and ConfigError for a device that this machine lacks.
     """
+    if isinstance(model, type):
+        raise ModelError(f"model: {model.__name__} is a class; pass a model made of it, {model.__name__}(...)")
     if device is not None:
         there = as_device(device)
         model.to(there)
@@ -63,8 +79,11 @@ def place(model: nn.Module, device: Device | None) -> torch.device:
 def check_holds_parameters(optimizer: Optimizer, model: nn.Module) -> None:
     """Raise ModelError for an optimizer with none of the model's parameters, whose steps would change nothing.
 
-    Some of them are enough: others may be frozen.
+    Some of them are enough: others may be frozen. A class of optimizers is an error, too.
     """
+    if isinstance(optimizer, type):
+        name = optimizer.__name__
+        raise ModelError(f"optimizer: {name} is a class; pass one made of it, {name}(model.parameters(), lr=0.1)")
     own = {id(parameter) for parameter in model.parameters()}
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if own and not own & held:

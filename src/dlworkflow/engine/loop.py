@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dlworkflow.engine.arguments import check_holds_parameters, checked_loader, one_loader, place
+from dlworkflow.engine.arguments import check_epochs, check_holds_parameters, checked_loader, one_loader, place
 from dlworkflow.engine.batch_check import explained_errors, not_finite
 from dlworkflow.engine.data_parallel import Group
 from dlworkflow.engine.device import Device
@@ -177,7 +177,8 @@ def train(
     """
     loaders = {"train": train_dataloader, "test": test_dataloader}
     loaders |= {"val": val_dataloader} if val_dataloader is not None else {}
-    batches = {split: checked_loader(f"{split}_dataloader", loader) for split, loader in loaders.items()}
+    check_epochs(epochs)
+    batches = {split: checked_loader(f"{split}_dataloader", loader, epochs) for split, loader in loaders.items()}
     one = Pass(model, loss_fn, get_task(task, loss_fn), place(model, device), averaging)
     check_holds_parameters(optimizer, model)
     results: dict[str, list[float]] = {}

@@ -137,8 +137,12 @@ def get_task(task: Task | str | None, loss_fn: LossFn | None = None) -> Task:
     A loss that is not known here leaves the outputs open (None). Raises ConfigError for an unknown name, and for a loss
     function that implies no task where none is given.
     """
+    if isinstance(loss_fn, type):
+        raise ConfigError(f"loss_fn: {loss_fn.__name__} is a class; pass one made of it, {loss_fn.__name__}()")
     implied = _task_of_loss(loss_fn) if loss_fn is not None else None
     if task is None:
+        if not callable(loss_fn):
+            raise ConfigError(f"loss_fn: must be a loss function, as torch.nn.CrossEntropyLoss(), not {loss_fn!r}")
         if implied is None:
             name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
             known = ", ".join(TASKS)
