@@ -85,15 +85,25 @@ def start_dlw(in_tmp):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def train_once(tmp_path_factory):
+    """Return a function that trains runs by these arguments of `dlw train`, and returns their folder."""
+
+    def train(*commands):
+        folder = tmp_path_factory.mktemp("trained") / "runs"
+        for arguments in commands:
+            quiet = io.StringIO()
+            with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), pytest.raises(SystemExit) as end:
+                main(["train", *arguments, "--runs-dir", str(folder)])
+            assert end.value.code == 0, quiet.getvalue()
+        return folder
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained(train_once):
     """Three finished runs, line-line-001, tinyvgg-digits-001, circles_v2-circles-001; read them, change nothing."""
-    folder = tmp_path_factory.mktemp("trained") / "runs"
-    for arguments in TRAINED:
-        quiet = io.StringIO()
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), pytest.raises(SystemExit) as ended:
-            main(["train", *arguments, "--runs-dir", str(folder)])
-        assert ended.value.code == 0, quiet.getvalue()
-    return folder
+    return train_once(*TRAINED)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -15,7 +14,6 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 import dlworkflow
 from dlworkflow import BlobModel, data
-from dlworkflow.cli.app import main
 from dlworkflow.errors import MissingDataError
 from dlworkflow.metrics.selective import SHARES
 from dlworkflow.runs import Run
@@ -24,17 +22,11 @@ from dlworkflow.runs.calibration_text import sentences
 
 
 @pytest.fixture(scope="module")
-def trained_once(tmp_path_factory):
+def trained_once(train_once):
     """A run of blobs with 200 validation samples, of circles with 160, of a line without any; change nothing."""
-    folder = tmp_path_factory.mktemp("calibrate") / "runs"
     of_blobs = ["blobs", "--val-fraction", "0.25", "--epochs", "30"]
     of_circles = ["circles_v2", "--val-fraction", "0.2", "--epochs", "5"]
-    for arguments in (of_blobs, of_circles, ["line", "--epochs", "2"]):
-        quiet = io.StringIO()
-        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), pytest.raises(SystemExit) as ended:
-            main(["train", *arguments, "--runs-dir", str(folder)])
-        assert ended.value.code == 0, quiet.getvalue()
-    return folder
+    return train_once(of_blobs, of_circles, ["line", "--epochs", "2"])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -67,12 +67,8 @@ def _slices(
 
     found = slices_of_run(run, split, by=by, store=False, **scoring, **options)
     raw = [{key: value for key, value in row.items() if key != "examples"} for row in found.slices]
-    try:  # before it is printed, as `dlw evaluate` does; a folder that cannot be written costs no result
-        write_slices(run, found)
-    finally:
-        _print(found, slice_rows(found), slice_columns(found.metric), raw, output, slice_sentences(found))
-    for note in found.notes:
-        say(f"note: {note}")
+    shown = (slice_rows(found), slice_columns(found.metric), raw, output, slice_sentences(found))
+    _write_and_print(run, found, write_slices, *shown)
     return found
 
 
@@ -85,13 +81,18 @@ def _robustness(
     with file_bar() as on_progress:
         found = robustness_of_run(run, split, **scoring, on_progress=on_progress, store=False, **options)
     rows, columns = corruption_rows(found), corruption_columns(found.metric)
-    try:
-        write_robustness(run, found)
+    shown = (rows, columns, found.corruptions, output, [*robustness_sentences(found)])
+    _write_and_print(run, found, write_robustness, *shown)
+    return found
+
+
+def _write_and_print(run: Run, found: Any, write: Callable[[Run, Any], object], *shown: Any) -> None:
+    try:  # before it is printed, as `dlw evaluate` does; a folder that cannot be written costs no result
+        write(run, found)
     finally:
-        _print(found, rows, columns, found.corruptions, output, [*robustness_sentences(found)])
+        _print(found, *shown)
     for note in found.notes:
         say(f"note: {note}")
-    return found
 
 
 def _print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -181,14 +181,8 @@ def _print_images(made: Iterable[Any], output: Format) -> list[ImageExplanation]
             typer.echo(printable(f"{each.source}: {answers}"))
             for line in each.sentences():
                 typer.echo(f"  {printable(line)}")
-    if output is Format.json:
-        typer.echo(json_text([each.as_object() for each in found], indent=1))
-    elif output is not Format.table:
-        raw = [_row_of_image(each) for each in found]
-        keys = list(dict.fromkeys(key for row in raw for key in row))
-        print_table(
-            [{key: number(value) for key, value in row.items()} for row in raw], {key: key for key in keys}, output, raw
-        )
+    if output is not Format.table:
+        _print_each(found, _row_of_image, output)
     return found
 
 
@@ -207,21 +201,25 @@ def _row_of_image(found: ImageExplanation) -> dict[str, Any]:
 def _print_rows(made: Iterable[Any], start: str, output: Format) -> list[RowExplanation]:
     """Print a row as a table of its columns, the largest contribution first; several as a line each."""
     found: list[RowExplanation] = list(made)
-    if output is Format.json:
-        typer.echo(json_text([each.as_object() for each in found], indent=1))
-        return found
     if len(found) == 1 and found[0].error is None and output is Format.table:
         [one] = found
         rows = [{"column": row["column"], "contribution": f"{row['contribution']:+.4g}"} for row in one.shown_rows()]
         typer.echo(printable(f"{one.source}: {one.answer.text()}; {start}: {one.start.text()}"))
         print_table(rows, {"column": "column", "contribution": "contribution"})
-        return found
-    raw = [_row_of(each) for each in found]
-    keys = list(dict.fromkeys(key for row in raw for key in row))
-    print_table(
-        [{key: _cell(value) for key, value in row.items()} for row in raw], {key: key for key in keys}, output, raw
-    )
+    else:
+        _print_each(found, _row_of, output)
     return found
+
+
+def _print_each(found: Sequence[Any], row_of: Callable[[Any], dict[str, Any]], output: Format) -> None:
+    """Print a line for each input, or all as JSON."""
+    if output is Format.json:
+        typer.echo(json_text([each.as_object() for each in found], indent=1))
+        return
+    raw = [row_of(each) for each in found]
+    keys = list(dict.fromkeys(key for row in raw for key in row))
+    cells = [{key: _cell(value) for key, value in row.items()} for row in raw]
+    print_table(cells, {key: key for key in keys}, output, raw)
 
 
 def _row_of(found: RowExplanation) -> dict[str, Any]:
@@ -267,10 +265,7 @@ def _explain_run(
     if output is Format.json:
         typer.echo(json_text(vars(found), indent=1))
         return
-    cells = [
-        {key: short(value) if isinstance(value, float) else value for key, value in row.items()}
-        for row in found.columns
-    ]
+    cells = [{key: _cell(value) for key, value in row.items()} for row in found.columns]
     keys = ("column", "worse", "low", "high")
     print_table(cells, {key: key for key in keys}, output, found.columns)
     if output is Format.table:

@@ -66,21 +66,17 @@ def explanations_of(
     *,
     method: str | None = None,
     label: str | None = None,
-    top_k: int = 3,
-    check: bool = True,
-    seed: int = 0,
-    layout: Layout | None = None,
+    **of_images: Any,
 ) -> tuple[Iterator[Explanation], bool]:
     """Return the explanations of what was given, made as they are asked for, and whether it is several; see `explain`.
 
-    What cannot be read has its `error`.
+    What cannot be read has its `error`; `of_images` are `top_k`, `check`, `seed` and `layout`.
     """
     predictor = _with_torch(predictor)
     check_method(method) if method is not None else check_captum()
     target = None if label is None else _number_of(label, predictor)
     if predictor.kind == "image":
-        options: dict[str, Any] = {"top_k": top_k, "check": check, "seed": seed, "layout": layout}
-        return explain_images(predictor, x, method=method, target=target, **options)
+        return explain_images(predictor, x, method=method, target=target, **of_images)
     return explain_rows(predictor, x, method=method, target=target)
 
 

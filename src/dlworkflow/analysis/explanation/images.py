@@ -46,18 +46,16 @@ def explain_images(
     predictor: Predictor,
     given: Any,
     *,
-    method: str | None,
-    top_k: int,
-    target: int | None,
-    check: bool,
-    seed: int,
-    layout: Layout | None,
+    layout: Layout | None = None,
+    **options: Any,
 ) -> tuple[Iterator[ImageExplanation], bool]:
-    """Return the explanations of what was given, made as they are asked for, and whether that is several."""
+    """Return the explanations of what was given, made as they are asked for, and whether that is several.
+
+    `options` are those of one image: `method`, `target`, `top_k`, `check` and `seed`, see `explaining.explain`.
+    """
     assert predictor.transform is not None
     reader = _WholeReader(predictor.transform, predictor.in_shape[0], predictor.name, layout)
     samples, is_many = reader.samples(given)
-    options: dict[str, Any] = {"method": method, "top_k": top_k, "target": target, "check": check, "seed": seed}
     return (_explained(predictor, reader, sample, **options) for sample in samples), is_many
 
 
