@@ -5,8 +5,10 @@ import torch
 
 from dlworkflow.data.datasets.image_csv import load_image_csv
 from dlworkflow.data.datasets.image_folder import load_image_folder
+from dlworkflow.data.datasets.labelled import load_labelled
+from dlworkflow.data.images.pipeline import Pipeline
 from dlworkflow.data.loaders import make_loader
-from dlworkflow.errors import DataError, MissingDataError
+from dlworkflow.errors import DataError, MissingDataError, MissingSplitError
 
 PETS = "train/cat/0.png,cat\ntrain/cat/1.png,cat\ntrain/cat/2.png,cat\ntrain/dog/0.png,dog\ntrain/dog/1.png,dog\n"
 SPLIT = "path,label,split\ntrain/cat/0.png,cat,train\ntrain/dog/0.png,dog,train\ntest/dog/1.png,dog,test\n"
@@ -255,6 +257,11 @@ def test_a_split_column_without_training_or_test_is_refused(split, write):
 
     with pytest.raises(DataError, match=rf"list\.csv': column 'split' names no row '{split}'"):
         load_image_csv(path=write("\n".join(rows)))
+
+
+def test_a_list_to_score_without_the_split_names_those_that_it_has(write):
+    with pytest.raises(MissingSplitError, match=r"list\.csv' has no split 'val'; it has train, test"):
+        load_labelled(write(SPLIT), ["cat", "dog"], Pipeline((8, 8)), 3, split="val")
 
 
 def test_a_label_that_training_lacks_is_refused_with_both_lists(write):
