@@ -252,7 +252,7 @@ def test_a_download_is_said_before_it_is_advised(food, monkeypatch, tmp_path):
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
     [(here, _)] = suggested_commands(cures, situation_of(summary))
 
-    assert "(downloads its weights first, 45 MB; or train efficientnet_lite0" in why
+    assert "; downloads its weights first, 45 MB; or train efficientnet_lite0" in why
     assert "download" not in here
 
 

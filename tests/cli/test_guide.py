@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from dlworkflow import guide
+from dlworkflow import guide, models
 from dlworkflow.cli.guide import _usual_language
 
 
@@ -42,6 +43,13 @@ def test_a_terminal_of_80_columns_shows_prose_that_fits_and_code_that_can_be_cop
     prose = [line for line in shown if line not in code]
     assert set(code) <= {*shown, ""}
     assert [line for line in prose if len(line) > 80 or re.search(r"\|---|\]\(|<!--|^#|…", line)] == []
+
+
+@pytest.mark.parametrize("page", ["start", "zh/start"])
+def test_the_start_page_names_every_model(page):
+    text = (Path(guide.__file__).parent / f"{page}.md").read_text(encoding="utf-8")
+
+    assert [name for name in models.names() if f"`{name}`" not in text and not name.endswith("_v1")] == []
 
 
 @pytest.mark.parametrize("given", ["transfr", "../start", "zh/start"])

@@ -152,7 +152,7 @@ def _pretrained(suggestion: Suggestion, run: Situation) -> Command:
     model, source = run.pretrained
     frozen = {"weights": "default", "freeze": "backbone"}
     settings = {"recipe": "best"} if model == "efficientnet_lite0" else frozen
-    return _anew(f"{suggestion.why} ({source})", settings, model, ("image_size", "channels"), run)
+    return _anew(f"{suggestion.why}; {source}", settings, model, ("image_size", "channels"), run)
 
 
 def _anew(why: str, settings: Tree, model: str, dropped: tuple[str, ...], run: Situation) -> Command:
