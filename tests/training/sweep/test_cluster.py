@@ -50,6 +50,16 @@ class Net(nn.Module):
         return self.layer(x)
 """
 
+WITHOUT = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "dlworkflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
 ELSEWHERE = "from dlworkflow.training.sweep import worker\nworker.text_of = lambda file: ''\n"
 NOT_HERE = """
 import os
@@ -414,9 +424,16 @@ def test_other_versions_are_named_with_ours():
     )
 
 
-def test_a_worker_without_dlworkflow_is_named_with_what_to_install():
-    with pytest.raises(RunError, match="worker tcp://a has no dlworkflow; there: pip install"):
-        worker.check_seen({"tcp://a": ModuleNotFoundError(name="dlworkflow")})
+@pytest.mark.slow
+def test_a_worker_without_dlworkflow_is_named_with_what_to_install(loopback):
+    without = loopback.folder / "without.py"
+    without.write_text(WITHOUT)
+    loopback.start_scheduler()
+    loopback.start_worker("--preload", str(without))
+    loopback.wait_for_workers(1)
+
+    with pytest.raises(RunError, match=r"worker tcp://\S+ has no dlworkflow; there: pip install"):
+        Cluster(loopback.address).connect()
 
 
 def test_a_task_that_was_left_behind_is_found_with_its_runs(made):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dlworkflow.engine.signals import StopRequest, noted_signals
-from dlworkflow.errors import DlwError, RunError, first_line, options_are_named
+from dlworkflow.errors import DlwError, RunError, options_are_named
 from dlworkflow.registry.user_code import named_files
 from dlworkflow.training.sweep import worker
 from dlworkflow.training.sweep.cluster_tasks import Task, Tasks
@@ -173,7 +173,7 @@ class Cluster(Scheduler):
         elif isinstance(error, DlwError):
             self._failure = self._failure or error
         else:
-            self._failure = self._failure or RunError(f"--cluster: {type(error).__name__}: {first_line(error)}")
+            self._failure = self._failure or worker.failure("--cluster: a machine", error)
 
     def _exchange(self, stopping: bool) -> None:
         """Give the workers their orders, and hand each task what its process reports."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from typing import Any
 
 from dlworkflow._version import __version__
 from dlworkflow.engine.child_processes import guarded_start
-from dlworkflow.errors import ConfigError, RunError
+from dlworkflow.errors import ConfigError, RunError, first_line
 from dlworkflow.training.sweep.folder import FAILED, INTERRUPTED, WAITING, Sweep
 from dlworkflow.training.sweep.parcel import MARK, pack, unpack
 
@@ -279,7 +280,12 @@ _KINDS: dict[str, Any] = {"train": _Training, "evaluate": _Evaluation}
 def check_seen(results: dict[str, Any]) -> None:
     """Raise RunError for a worker that could not answer, as one without dlworkflow."""
     for address, found in results.items():
-        if isinstance(found, ModuleNotFoundError):
-            raise RunError(f"worker {address} has no {found.name}; there: pip install 'dlworkflow[cluster]'")
         if isinstance(found, BaseException) and not isinstance(found, OSError):  # or it has just gone
-            raise RunError(f"worker {address} failed: {type(found).__name__}: {found}")
+            raise failure(f"worker {address}", found)
+
+
+def failure(who: str, error: BaseException) -> RunError:
+    """Return the error of a machine that could not run a function; of its own error, Dask may send the text alone."""
+    if missing := re.search(r"No module named '([^']+)'", str(error)):
+        return RunError(f"{who} has no {missing[1]}; there: pip install 'dlworkflow[cluster]'")
+    return RunError(f"{who} failed: {type(error).__name__}: {first_line(error)}")
