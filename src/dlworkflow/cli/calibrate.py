@@ -29,7 +29,7 @@ def calibrate(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="Labelled data that training has not seen, as for `dlw evaluate` [default: the validation split].",
+            help="Labelled data that training has not seen: its split val, else test [default: the run's split val].",
         ),
     ] = None,
     uncalibrated: UncalibratedOption = False,
