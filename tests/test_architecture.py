@@ -73,7 +73,7 @@ engine/loss_means: errors engine/tasks
 engine/losses: errors registry engine/loss_means engine/tasks
 engine/mixup: engine/tasks
 engine/optimizers: errors registry engine/bare_optimizers
-engine/precision: errors
+engine/precision: errors engine/device
 engine/random_state:
 engine/schedules: errors registry
 engine/scores: errors engine/data_parallel engine/gathered engine/given_accuracy engine/loss_means engine/tasks

@@ -27,7 +27,7 @@ def test_a_setting_has_a_line_of_documentation(key, dlw):
     [
         ("optimizer.lr", ["values    number, above 0", "set by    --lr NUMBER"]),
         ("epochs", ["values    whole number, at least 0", "default   5", "set by    --epochs N"]),
-        ("precision", ["values    fp32, bf16 or fp16", "default   fp32"]),
+        ("precision", ["values    fp32, bf16, fp16 or auto", "default   fp32"]),
         ("data.image_size", ["set by    --image-size N", "only of   digits (8), fashion_mnist (28)"]),
         ("model.hidden_units", ["set by    --set model.hidden_units=10", "only of   line_deep (10), circles_v0 (5)"]),
     ],

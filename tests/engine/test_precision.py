@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from dlworkflow import models
 from dlworkflow.analysis.evaluation import evaluate_run
 from dlworkflow.config import from_flags, from_overrides
 from dlworkflow.engine import precision as p
@@ -69,6 +70,27 @@ def test_a_precision_that_the_device_cannot_is_refused(monkeypatch):
 
     with pytest.raises(ConfigError, match="precision: cpu cannot train in 'fp16'; possible: fp32, bf16"):
         p.check_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "instruction", "chosen"),
+    [
+        ("fashion_mnist_v2", "cpu", "_is_avx512_bf16_supported", "bf16"),
+        ("fashion_mnist_v2", "cpu", "_is_amx_tile_supported", "bf16"),
+        ("fashion_mnist_v2", "cpu", None, "fp32"),
+        ("fashion_mnist_v2", "cuda", "_is_avx512_bf16_supported", "fp32"),
+        ("fashion_mnist_v0", "cpu", "_is_avx512_bf16_supported", "fp32"),
+    ],
+)
+def test_bf16_is_chosen_for_convolutions_on_a_cpu_with_instructions_for_it(
+    monkeypatch, name, device, instruction, chosen
+):
+    for each in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, each, lambda there=each == instruction: there)
+    model, shape = models.build(name, (1, 28, 28), 10), (1, 28, 28)
+
+    assert p.choose_precision("auto", model, shape, torch.device(device)) == chosen
+    assert p.choose_precision("fp16", model, shape, torch.device(device)) == "fp16"
 
 
 def test_gradients_are_scaled_and_the_scale_is_kept_for_resuming(tmp_path):

@@ -176,7 +176,8 @@ def say_job(job: Job) -> None:
     say(f"data    {splits.name}: {sizes} samples of {shape}{classes}, {splits.source}")
     threads = f"{job.threads} CPU thread{'s' if job.threads != 1 else ''}"
     layout = ", channels last" if job.config.channels_last is True else ""
-    say(f"device  {describe_device(job.device)}, {threads}{layout}{_shared(job)}")
+    precision = f", {job.config.precision}" if job.config.precision != "fp32" else ""
+    say(f"device  {describe_device(job.device)}, {threads}{layout}{precision}{_shared(job)}")
     if images := _where_images_are(splits):
         say(f"images  {images}")
     if shards := _how_shards_are_read(job):

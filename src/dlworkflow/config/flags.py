@@ -97,7 +97,7 @@ FLAGS = {
             also="--sched --scheduler --lr-scheduler",
         ),
         Flag("--patience", "early_stopping.patience", "N", OPTIMIZATION, "number", also="--early-stopping"),
-        Flag("--precision", "precision", "fp32|bf16|fp16", OPTIMIZATION, also="--amp --fp16 --bf16 --half"),
+        Flag("--precision", "precision", "fp32|bf16|fp16|auto", OPTIMIZATION, also="--amp --fp16 --bf16 --half"),
         Flag("--seed", "seed", "N", RUN, "number"),
         Flag("--device", "device", "NAME", RUN, also="--accelerator --gpu"),
         Flag("--threads", "threads", "N|auto", RUN, "number", also="--num-threads"),

@@ -294,8 +294,10 @@ class TrainConfig(_Settings):
     )
     mixup: Blend = Field(0.0, description="Mixup: parameter alpha of its beta distribution; 0 turns it off.")
     cutmix: Blend = Field(0.0, description="CutMix: parameter alpha of its beta distribution; 0 turns it off.")
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Mixed precision for the training forward pass: fp32 (off), bf16 or fp16."
+    precision: Literal["fp32", "bf16", "fp16", "auto"] = Field(
+        "fp32",
+        description="Mixed precision for the training forward pass: fp32 (off), bf16, fp16 or auto, which is bf16 for "
+        "convolutions on a CPU with instructions for it, else fp32.",
     )
     channels_last: bool | Literal["auto"] = Field(
         "auto",

@@ -89,7 +89,7 @@ def choose_threads(threads: int | Literal["auto"], model: nn.Module, in_shape: S
     """
     if threads != "auto":
         return threads
-    return torch.get_num_threads() if _convolves(model, in_shape) else 1
+    return torch.get_num_threads() if convolves_images(model, in_shape) else 1
 
 
 def choose_channels_last(
@@ -101,10 +101,10 @@ def choose_channels_last(
     """
     if given != "auto":
         return given
-    return device.type == "cpu" and len(in_shape) == 3 and in_shape[0] == 3 and _convolves(model, in_shape)
+    return device.type == "cpu" and len(in_shape) == 3 and in_shape[0] == 3 and convolves_images(model, in_shape)
 
 
-def _convolves(model: nn.Module, in_shape: Sequence[int]) -> bool:
+def convolves_images(model: nn.Module, in_shape: Sequence[int]) -> bool:
     """Return whether a model has convolutions, and its images 28x28 pixels or more."""
     has_any = any(isinstance(module, nn.modules.conv._ConvNd) for module in model.modules())
     return has_any and math.prod(in_shape[1:]) >= 28 * 28

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlworkflow.engine.device import convolves_images
 from dlworkflow.errors import ConfigError, first_line
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -33,6 +35,19 @@ class Autocast(nn.Module):
         with torch.autocast(self._device, self._dtype):
             logits: Tensor = self.model(x)
         return logits.float()
+
+
+def choose_precision(
+    given: Precision | Literal["auto"], model: nn.Module, in_shape: Sequence[int], device: torch.device
+) -> Precision:
+    """Return the precision in which a model trains: as given, for `auto` bf16 where that is faster, else fp32.
+
+    It is faster for convolutions over images on a CPU that has instructions for it (AVX-512 BF16 or AMX).
+    """
+    if given != "auto":
+        return given
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if device.type == "cpu" and has_bf16 and convolves_images(model, in_shape) else "fp32"
 
 
 def check_precision(precision: Precision, device: torch.device) -> None:

@@ -90,6 +90,7 @@ _BEST: dict[str, dict[str, dict[str, Any]]] = {
             "schedule": {"name": "one_cycle"},
             "epochs": 11,
             "channels_last": True,
+            "precision": "auto",
         },
         "photos": _PHOTOS,
     },

@@ -104,7 +104,7 @@ def _wrapped(job: Job, draws: OwnDraws | None, epochs_done: int) -> tuple[nn.Mod
     if config.freeze != "none" and not isinstance(model, Classifier):
         model = staged = Staged(model)
         handlers = _freeze(staged, config.freeze_epochs, epochs_done)
-    if config.precision != "fp32":
+    if config.precision in ("bf16", "fp16"):
         model = Autocast(model, config.precision, job.device)
     loss: LossFn = job.training_loss.to(job.device)
     loss = loss if group is None else SharedLoss(loss, group)

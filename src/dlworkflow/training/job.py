@@ -22,7 +22,7 @@ from dlworkflow.engine.class_weights import class_weights
 from dlworkflow.engine.data_parallel import Group, check_files, check_size
 from dlworkflow.engine.device import choose_channels_last, choose_device, choose_threads
 from dlworkflow.engine.losses import LOSSES, build_loss, build_training_loss, names_for
-from dlworkflow.engine.precision import check_compiler, check_precision
+from dlworkflow.engine.precision import check_compiler, check_precision, choose_precision
 from dlworkflow.engine.random_state import set_seeds
 from dlworkflow.engine.tasks import LossFn, Task, get_task
 from dlworkflow.errors import ConfigError, DlwError, MissingDataError, ModelError
@@ -122,7 +122,8 @@ def put_in_place(
     Without `initialise`, the weights of `init_from` and `weights` are not read: a resumed run has its own.
     """
     device = choose_device(config.device, process=group.local_rank if group is not None else None)
-    check_precision(config.precision, device)
+    if config.precision != "auto":
+        check_precision(config.precision, device)
     if config.compile:
         check_compiler(device)
     splits = _load_data(config, offline, group)
@@ -144,7 +145,8 @@ def put_in_place(
     wanted = 1 if group is not None and config.threads == "auto" else config.threads
     threads = choose_threads(wanted, model, splits.in_shape)
     is_last = choose_channels_last(config.channels_last, model, splits.in_shape, device)
-    resolved = _resolved(config, task, splits, threads=threads, channels_last=is_last)
+    precision = choose_precision(config.precision, model, splits.in_shape, device)
+    resolved = _resolved(config, task, splits, threads=threads, channels_last=is_last, precision=precision)
     leakage = find_copies(splits)
     return Job(
         resolved, splits, model, task, loss_fn, training_loss, device, threads, drawn, initialised, group, leakage
