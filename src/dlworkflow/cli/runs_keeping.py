@@ -84,7 +84,9 @@ def rename(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the folder, without a path.")],
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Rename a run or a sweep; it stays in its folder of runs, and the runs of a sweep keep their names.
+    """Rename a run or a sweep; it stays in its folder of runs.
+
+    The runs of a sweep keep their names.
 
     Examples:
     dlw runs rename tinyvgg-digits-001 digits-baseline

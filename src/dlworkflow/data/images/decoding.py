@@ -239,9 +239,9 @@ def _room_for(n_bytes: int) -> Iterator[None]:
 
 
 def _forget_other_threads() -> None:
-    """Start afresh in a forked process, which has none of the threads that held room."""
-    global _room, _in_use
-    _room, _in_use = threading.Condition(), 0
+    """Start afresh in a forked process, which has none of the threads that held room or the lock."""
+    global _room, _in_use, _lock
+    _room, _in_use, _lock = threading.Condition(), 0, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

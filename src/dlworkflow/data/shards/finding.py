@@ -12,7 +12,7 @@ from dlworkflow.data.shards.census import Census, count_samples
 from dlworkflow.data.shards.cutting import cut_note, cut_shards
 from dlworkflow.data.shards.index import SPLITS, Shard, check_present, read_index
 from dlworkflow.data.shards.names import SUFFIX, expand, folder_of
-from dlworkflow.errors import DataError, MissingDataError, few
+from dlworkflow.errors import DataError, MissingDataError, MissingSplitError, few
 from dlworkflow.files.paths import read_small_text
 
 CLASSES_FILE = "classes.txt"
@@ -48,7 +48,7 @@ def labelled_shards(path: str, classes: Sequence[str], split: str) -> ShardSet:
     found = _named(replace(found, classes=()), list(classes))
     if whole and len(found.splits) > 1:
         if split not in found.splits:
-            raise DataError(f"{path!r} has no split {split!r}; it has {', '.join(found.splits)}")
+            raise MissingSplitError(f"{path!r} has no split {split!r}; it has {', '.join(found.splits)}")
         found = replace(found, splits={split: found.splits[split]})
     return found
 
