@@ -25,7 +25,7 @@ from dlworkflow.registry.user_code import forget_code, use_code
 from dlworkflow.runs import EvaluationSummary
 from dlworkflow.training.sweep import worker
 from dlworkflow.training.sweep.cluster import Cluster
-from dlworkflow.training.sweep.cluster_runs import RunTasks
+from dlworkflow.training.sweep.cluster_runs import RunTasks, _own_path
 from dlworkflow.training.sweep.folder import FINISHED, INTERRUPTED, Point, Sweep
 from dlworkflow.training.sweep.folds import plan_folds
 from dlworkflow.training.sweep.parcel import Parcel, left_parcels, pack, unpack
@@ -507,3 +507,16 @@ def test_a_task_that_is_still_trained_is_left_where_it_is(made):
 
     with parcel.small.runs()[0].locked(), pytest.raises(RunError, match=r"still trains s-001-001 .* resume then"):
         left_parcels(sweep)
+
+
+def test_a_copy_of_code_is_told_by_its_place_among_the_named_files(tmp_path, forget):
+    files = [tmp_path / "a" / "net.py", tmp_path / "b" / "net.py"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("")
+        use_code(file)
+
+    assert worker.places_of(list(map(str, files))) == {str(file): file.relative_to(tmp_path) for file in files}
+    assert _own_path("/elsewhere/code/a/net.py") == str(files[0])
+    assert _own_path("/elsewhere/code/b/net.py") == str(files[1])
+    assert _own_path("/elsewhere/other.py") == "/elsewhere/other.py"

@@ -11,6 +11,7 @@ from dlworkflow.runs import Run
 from dlworkflow.training.sweep.folder import ENDED, FAILED, FINISHED, INTERRUPTED, Point
 from dlworkflow.training.sweep.parcel import Parcel, pack
 from dlworkflow.training.sweep.queue import Source, Stop, SweepProgress, Work
+from dlworkflow.training.sweep.worker import places_of
 
 
 class RunTask:
@@ -99,8 +100,15 @@ class RunTasks:
 
 def _name_own_code(run: Run) -> None:
     """Let a run name the user's own files where a worker had copies of them."""
-    own = {Path(file).name: file for file in named_files()}
     kept = run.summary().code or []
-    code = [record | {"path": own.get(Path(str(record["path"])).name, record["path"])} for record in kept]
+    code = [record | {"path": _own_path(str(record["path"]))} for record in kept]
     if code != kept:
         run.update_summary(code=code)
+
+
+def _own_path(path: str) -> str:
+    """Return the user's path of a file of code that may be a copy."""
+    for file, place in places_of(named_files()).items():
+        if path == file or Path(path).parts[-len(place.parts) :] == place.parts:
+            return file
+    return path

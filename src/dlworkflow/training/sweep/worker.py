@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -137,12 +138,19 @@ def _code_here(code: dict[str, str], folder: Path) -> list[str]:
     """
     if all(Path(file).is_file() and text_of(Path(file)) == text for file, text in code.items()):
         return list(code)
-    common = os.path.commonpath([Path(file).parent for file in code])
-    places = {folder / Path(file).relative_to(common): text for file, text in code.items()}
+    places = {folder / place: code[file] for file, place in places_of(code).items()}
     for place, text in places.items():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(text.encode("utf-8", "surrogateescape"))
     return [str(place) for place in places]
+
+
+def places_of(files: Collection[str]) -> dict[str, Path]:
+    """Return where each file is below the folder that all have in common."""
+    if not files:
+        return {}
+    common = os.path.commonpath([Path(file).parent for file in files])
+    return {file: Path(file).relative_to(common) for file in files}
 
 
 def sees(folder: str, token: str) -> bool:
