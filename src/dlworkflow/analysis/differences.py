@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dlworkflow.errors import RunError, few
 from dlworkflow.files.notebook import Shown
 from dlworkflow.files.text import shell_command
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, RunLike, as_run
 
 if TYPE_CHECKING:
     from dlworkflow.metrics.significance import Interval, Score
@@ -76,7 +76,7 @@ class Differences(Shown):
         return [name for name in self.names if name not in beaten]
 
 
-def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
+def compare_answers(runs: Iterable[RunLike], split: str = "test") -> Differences:
     """Test every pair of runs on the samples of `split` that `dlw evaluate` stored their answers to.
 
     Classes: the exact test of McNemar; numbers: a permutation of which run made which error. The p values are corrected
@@ -84,7 +84,7 @@ def compare_answers(runs: Iterable[Run], split: str = "test") -> Differences:
     samples than the others: `left_out` has the reason and the command that helps.
     """
     left_out: list[str] = []
-    stored, given = [], [*dict.fromkeys(runs)]
+    stored, given = [], [*dict.fromkeys(map(as_run, runs))]
     for run in given:
         try:
             stored.append(_Stored(run, run.summary(), _answers(run, split)))

@@ -33,7 +33,7 @@ from dlworkflow.inference.rebuild import check_alike, load_run_model, take_code
 from dlworkflow.inference.stored import stored_target, stored_temperature, stored_thresholds
 from dlworkflow.metrics.functions import Settings
 from dlworkflow.metrics.report import EvaluationReport, boosting_warnings, make_report
-from dlworkflow.runs import EvaluationSummary, Run, Summary
+from dlworkflow.runs import EvaluationSummary, Run, RunLike, Summary, as_run
 
 STREAMED_BATCH = 256
 """Samples of shards that are scored at once where the run was trained on all of its data as one batch."""
@@ -96,7 +96,7 @@ def evaluation_of(run: Run, logits: Tensor, y: Tensor) -> Evaluation:
 
 
 def evaluate_run(
-    run: Run,
+    run: RunLike,
     split: str = "test",
     *,
     weights: str = "best",
@@ -105,6 +105,7 @@ def evaluate_run(
     tta: TTA | None = None,
 ) -> Evaluation:
     """Score a run's weights on a split of its own data, with test-time augmentation where given."""
+    run = as_run(run)
     return evaluate_part(run, load_part(run, split, data_dir=data_dir), weights=weights, device=device, tta=tta)
 
 
@@ -160,9 +161,10 @@ def _boosting(run: Run, part: Part) -> float | None:
 
 
 def report_run(
-    run: Run, split: str = "test", *, weights: str = "best", device: str = "auto", tta: TTA | None = None
+    run: RunLike, split: str = "test", *, weights: str = "best", device: str = "auto", tta: TTA | None = None
 ) -> EvaluationReport:
     """Return the report of a run's weights on a split of its own data, with test-time augmentation where given."""
+    run = as_run(run)
     part = load_part(run, split)
     return report_part(run, part, evaluate_part(run, part, weights=weights, device=device, tta=tta))
 

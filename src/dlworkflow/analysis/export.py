@@ -23,7 +23,7 @@ from dlworkflow.inference.export.samples import Samples, random_samples, samples
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.inference.stored import stored_weights
 from dlworkflow.registry.user_files import digest_of
-from dlworkflow.runs import Run, find_run
+from dlworkflow.runs import Run, RunLike, as_run
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,7 @@ class ExportedModel:
 
 
 def export_run(
-    run: Run | str | os.PathLike[str],
+    run: RunLike,
     *,
     format: str = "onnx",
     out: str | os.PathLike[str] | None = None,
@@ -65,7 +65,7 @@ def export_run(
     probability (of a regression's largest value): nothing is written then. Raises RunError for a run without weights,
     and ConfigError for an unknown format and for a file that must not be written.
     """
-    run = run if isinstance(run, Run) else find_run(os.fspath(run))
+    run = as_run(run)
     if package is not None and (format != "onnx" or out is not None):
         raise ConfigError("--package: it is a folder with an ONNX file, model.onnx; leave out --format and --out")
     kind = _format(format)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +19,13 @@ from dlworkflow.inference.known_samples import KnownSamples
 from dlworkflow.inference.prediction import Neighbour, Prediction
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.metrics.multilabel import NO_LABELS, set_names
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, RunLike
 
 MOST_STORED = 2**28  # bytes of features that are kept in a run
 _log = logging.getLogger(__name__)
 
 
-def neighbours(run: Run | str | os.PathLike[str], x: Any, k: int = 5) -> tuple[Neighbour, ...] | list[Any]:
+def neighbours(run: RunLike, x: Any, k: int = 5) -> tuple[Neighbour, ...] | list[Any]:
     """Return the `k` training samples of a run that its model finds nearest to an input, the nearest first.
 
     `x` is what `Predictor.predict` takes; for several inputs they are a list. Raises as `with_neighbours` does.

@@ -22,7 +22,7 @@ from dlworkflow.inference.averaging import TTA
 from dlworkflow.inference.parallel import chunks, on_all_cores
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.metrics.significance import bootstrap_difference, difference_interval, of_mean
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, RunLike, as_run
 from dlworkflow.runs.robustness import CorruptionRow, RobustnessScores
 
 LONGEST_SIDE = 1024
@@ -34,7 +34,7 @@ _AT_ONCE = 16
 
 
 def robustness_of_run(
-    run: Run,
+    run: RunLike,
     split: str = "test",
     *,
     weights: str = "best",
@@ -50,6 +50,7 @@ def robustness_of_run(
     run's own way. `options` are those of `load_part`. Raises DataError where the run takes no images, and where they
     are in shards.
     """
+    run = as_run(run)
     if run.summary().kind != "image":
         raise DataError(f"{run.name} takes numbers: what phones do to images cannot be done to them; see --slices")
     part = load_part(run, split, **options)

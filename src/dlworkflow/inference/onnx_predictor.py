@@ -22,7 +22,7 @@ from dlworkflow.inference.base import TTA, Answers, BasePredictor
 from dlworkflow.inference.caution import Caution
 from dlworkflow.inference.export.description import CATEGORIES, IMAGES, NUMBERS, ROWS, Description, read_description
 from dlworkflow.inference.stored import pipeline_of, stored_temperature, stored_thresholds, stored_weights
-from dlworkflow.runs import Run, find_run
+from dlworkflow.runs import Run, RunLike, as_run
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,14 @@ class OnnxPredictor(BasePredictor):
         )
 
     @classmethod
-    def from_run(
-        cls, run: Run | str | os.PathLike[str], *, weights: str = "best", calibrated: bool = True
-    ) -> OnnxPredictor:
+    def from_run(cls, run: RunLike, *, weights: str = "best", calibrated: bool = True) -> OnnxPredictor:
         """Open the file that a run, a `Run` or what `find_run` takes, was exported to, for its best or last weights.
 
         Labels are predicted from the run's thresholds, which may be newer than the file. Raises RunError where there is
         no file, one of other weights, or one that is calibrated otherwise than the run is, or not at all unless
         `calibrated`; and otherwise as `from_file` does.
         """
-        run = run if isinstance(run, Run) else find_run(os.fspath(run))
+        run = as_run(run)
         path, command = stored_weights(run, weights), _command(run, weights, calibrated)
         temperature = stored_temperature(run, weights) if calibrated else None
         if not run.export_path().is_file():

@@ -42,7 +42,7 @@ from dlworkflow.inference.stored import (
 )
 from dlworkflow.inference.weights import parts_of_file, parts_of_published
 from dlworkflow.models.backbone import logits_and_last_features
-from dlworkflow.runs import Run, find_run
+from dlworkflow.runs import Run, RunLike, as_run
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Predictor(BasePredictor):
     @classmethod
     def from_run(
         cls,
-        run: Run | str | os.PathLike[str],
+        run: RunLike,
         *,
         weights: str = "best",
         device: Device = "auto",
@@ -95,7 +95,7 @@ class Predictor(BasePredictor):
         `model` is that of the run as an object, into which the weights are put, where it cannot be rebuilt from its
         name. Raises RunError when the run or its weights are missing, and CodeError for code that was not named.
         """
-        run = run if isinstance(run, Run) else find_run(os.fspath(run))
+        run = as_run(run)
         summary = run.summary()
         model = load_run_model(run, weights, model)
         chosen = choose_device(str(device))
@@ -115,13 +115,13 @@ class Predictor(BasePredictor):
         )
 
     @classmethod
-    def from_runs(cls, runs: Iterable[Run | str | os.PathLike[str]], **options: Any) -> Predictor:
+    def from_runs(cls, runs: Iterable[RunLike], **options: Any) -> Predictor:
         """Average the models of several runs; `options` are those of `from_run`.
 
         Predicts the mean of their probabilities, or of the values of a regression, with their `disagreement`. Raises
         RunError for none, and for runs whose classes, inputs or preprocessing differ.
         """
-        found = [run if isinstance(run, Run) else find_run(os.fspath(run)) for run in runs]
+        found = list(map(as_run, runs))
         if len(found) == 1:
             return cls.from_run(found[0], **options)
         check_alike(found)
@@ -259,7 +259,7 @@ class Predictor(BasePredictor):
 
 
 def predict_images(
-    run: Run | str | os.PathLike[str],
+    run: RunLike,
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     **options: Any,
 ) -> list[Prediction]:

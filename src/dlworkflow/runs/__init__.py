@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dlworkflow.runs.averaging import over_samples as over_samples
     from dlworkflow.runs.averaging import shows_batch_means as shows_batch_means
     from dlworkflow.runs.evaluation import EvaluationSummary as EvaluationSummary
+    from dlworkflow.runs.finding import RunLike as RunLike
+    from dlworkflow.runs.finding import as_run as as_run
     from dlworkflow.runs.finding import find_run as find_run
     from dlworkflow.runs.finding import list_runs as list_runs
     from dlworkflow.runs.finding import runs_folder as runs_folder
@@ -59,7 +61,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "answers": ("Answers",),
         "averaging": ("epochs_over_samples", "over_samples", "shows_batch_means"),
         "evaluation": ("EvaluationSummary",),
-        "finding": ("find_run", "list_runs", "runs_folder"),
+        "finding": ("RunLike", "as_run", "find_run", "list_runs", "runs_folder"),
         "folder": ("Run", "now", "size_of"),
         "found": ("Found",),
         "history": ("COLUMNS", "VAL_COLUMNS", "best_epoch", "trained_epochs"),

@@ -14,7 +14,17 @@ from typing import Any, Literal
 
 from dlworkflow.errors import ConfigError, RunError, unknown
 from dlworkflow.files.notebook import Rows
-from dlworkflow.runs import COLUMNS, VAL_COLUMNS, Run, Summary, best_epoch, epochs_over_samples, over_samples
+from dlworkflow.runs import (
+    COLUMNS,
+    VAL_COLUMNS,
+    Run,
+    RunLike,
+    Summary,
+    as_run,
+    best_epoch,
+    epochs_over_samples,
+    over_samples,
+)
 from dlworkflow.runs.costs import Costs
 from dlworkflow.runs.folder import HISTORY, SUMMARY
 from dlworkflow.runs.index import RunIndex, states
@@ -52,12 +62,13 @@ class ReadRuns(list[Run]):
         self.entries = entries
 
 
-def read_runs(runs: Iterable[Run], *, by: str | None = None, at: Literal["best", "last"] = "best") -> ReadRuns:
+def read_runs(runs: Iterable[RunLike], *, by: str | None = None, at: Literal["best", "last"] = "best") -> ReadRuns:
     """Read runs for the functions below, which take them in place of `runs`, with the same `by` and `at`."""
+    found = map(as_run, runs)
     if by or at == "last":
-        return ReadRuns([_entry(run, by, at) for run in runs])
+        return ReadRuns([_entry(run, by, at) for run in found])
     entries, indices = [], dict[Path, RunIndex]()
-    for run in runs:
+    for run in found:
         folder = run.path.parent
         index = indices[folder] if folder in indices else indices.setdefault(folder, RunIndex.of(folder))
         state = states(run.path, _READ)
@@ -80,7 +91,7 @@ _READ = (SUMMARY, HISTORY, NOTES, f"{Costs.file}.json")
 
 
 def compare_runs(
-    runs: Iterable[Run],
+    runs: Iterable[RunLike],
     *,
     by: str | None = None,
     where: Mapping[str, str] | None = None,
@@ -112,7 +123,7 @@ def run_rows(runs: Iterable[Run], *, where: Mapping[str, str] | None = None) -> 
 
 
 def compare_seeds(
-    runs: Iterable[Run],
+    runs: Iterable[RunLike],
     *,
     by: str | None = None,
     where: Mapping[str, str] | None = None,
@@ -156,7 +167,7 @@ def seed_scores(
 
 
 def _seed_groups(
-    runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: Literal["best", "last"]
+    runs: Iterable[RunLike], by: str | None, where: Mapping[str, str], at: Literal["best", "last"]
 ) -> list[list[_Entry]]:
     """Return the finished runs that differ only in their seed together; of those that repeat one, the newest."""
     finished = [entry for entry in _entries(runs, by, where, at) if entry.row["status"] == "finished"]
@@ -209,7 +220,7 @@ def unlike_in(rows: Sequence[Row], metric: str = "") -> str | None:
 
 
 def _entries(
-    runs: Iterable[Run], by: str | None, where: Mapping[str, str], at: Literal["best", "last"] = "best"
+    runs: Iterable[RunLike], by: str | None, where: Mapping[str, str], at: Literal["best", "last"] = "best"
 ) -> Sequence[_Entry]:
     entries = (runs if isinstance(runs, ReadRuns) else read_runs(runs, by=by, at=at)).entries
     if by is not None and by not in SCORES and not any(by in entry.row for entry in entries):

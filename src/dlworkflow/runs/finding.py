@@ -15,6 +15,9 @@ from dlworkflow.runs.folder import CONFIG, SUMMARY, Run
 from dlworkflow.runs.index import RunIndex, states
 from dlworkflow.runs.summary import Summary
 
+RunLike = Run | str | os.PathLike[str]
+"""A run, or what `find_run` takes: a path, a name, `last`."""
+
 _NUMBERED = re.compile(r"-[0-9]+")
 
 
@@ -45,6 +48,11 @@ def find_run(
     if found is None:
         raise RunError(f"no run {given!r} in {str(folder)!r}; {_there_is(given, run_names(folder))}")
     return Run(found)
+
+
+def as_run(run: RunLike) -> Run:
+    """Return a run as it is, else the one that a path or name means, as for `find_run`."""
+    return run if isinstance(run, Run) else find_run(os.fspath(run))
 
 
 def is_run(path: Path) -> bool:

@@ -15,7 +15,7 @@ from dlworkflow.engine.schedules import depends_on_length
 from dlworkflow.errors import ConfigError, MissingDataError, RunError
 from dlworkflow.registry.user_code import take_recorded
 from dlworkflow.registry.user_files import KINDS
-from dlworkflow.runs import Run, Summary
+from dlworkflow.runs import Run, RunLike, Summary, as_run
 from dlworkflow.training.assembly import new_state
 from dlworkflow.training.changed_data import refuse_changed, unread_splits
 from dlworkflow.training.job import Job as Job
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def resume_training(
-    run: Run,
+    run: RunLike,
     *,
     epochs: int | None = None,
     place: Mapping[str, Any] | None = None,
@@ -47,6 +47,7 @@ def resume_training(
     the run has all its epochs, has no state, is being trained by another process, or when its data has changed, unless
     `force`.
     """
+    run = as_run(run)
     with run.locked():
         with in_turn(group):
             job = prepare_resume(

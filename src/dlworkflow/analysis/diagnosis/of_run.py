@@ -22,7 +22,7 @@ from dlworkflow.files.numbers import percent
 from dlworkflow.inference.rebuild import take_code
 from dlworkflow.models import libraries
 from dlworkflow.models.weights.pretrained import at_hand
-from dlworkflow.runs import Run, Summary, epochs_over_samples, shows_batch_means, trained_epochs
+from dlworkflow.runs import RunLike, Summary, as_run, epochs_over_samples, shows_batch_means, trained_epochs
 from dlworkflow.training.choice import usual_epochs
 from dlworkflow.training.settings import against_task, fill_defaults, resolve_config
 
@@ -56,11 +56,12 @@ class RunDiagnosis(Shown):
         return html_table(self.shown_rows(), caption="\n".join([*self.notes, *self.diagnosis.lines()]))
 
 
-def diagnose_run(run: Run) -> RunDiagnosis:
+def diagnose_run(run: RunLike) -> RunDiagnosis:
     """Return what the curves of a run mean and what to try next.
 
     Raises RunError when no epoch has ended, or when a file of the run is missing or damaged.
     """
+    run = as_run(run)
     summary = run.summary()
     history, over_batches = epochs_over_samples(summary, run.history())
     status = run.status()

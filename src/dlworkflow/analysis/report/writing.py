@@ -14,7 +14,7 @@ from dlworkflow.data import input_files
 from dlworkflow.errors import ConfigError, DlwError, RunError, system_reason
 from dlworkflow.files.paths import user_path
 from dlworkflow.files.writing import check_output, is_device, write_output, write_whole
-from dlworkflow.runs import Run
+from dlworkflow.runs import Run, RunLike, as_run
 
 Form = Literal["html", "md"]
 
@@ -22,7 +22,7 @@ _SUFFIXES: dict[str, Form] = {".html": "html", ".htm": "html", ".md": "md", ".ma
 
 
 def write_report(
-    runs: Run | Sequence[Run],
+    runs: RunLike | Sequence[RunLike],
     out: str | os.PathLike[str] | None = None,
     *,
     form: Form | None = None,
@@ -36,14 +36,15 @@ def write_report(
     is written into a run. Raises ConfigError for a file that is there (without `overwrite`) or a name that is neither,
     RunError for a run that is damaged or a file that cannot be written, DlwError without jinja2.
     """
-    runs = [runs] if isinstance(runs, Run) else list(runs)
-    if not runs:
+    every = [runs] if isinstance(runs, Run | str | os.PathLike) else runs
+    found = list(map(as_run, every))
+    if not found:
         raise RunError("no runs to report")
     path, form = report_file(out, form)
-    check_report_file(path, form, inputs=[file for run in runs for file in _inputs(run)], overwrite=overwrite)
+    check_report_file(path, form, inputs=[file for run in found for file in _inputs(run)], overwrite=overwrite)
     from dlworkflow.analysis.report.of_runs import document_of  # all else needs no torch, and fails at once
 
-    return write_document(document_of(runs, data_dir=data_dir), path, form, overwrite=overwrite)
+    return write_document(document_of(found, data_dir=data_dir), path, form, overwrite=overwrite)
 
 
 def write_document(document: Document, path: Path, form: Form, *, overwrite: bool = False) -> Path:

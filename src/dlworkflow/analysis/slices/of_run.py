@@ -18,7 +18,7 @@ from dlworkflow.inference.averaging import TTA
 from dlworkflow.inference.features import features_of
 from dlworkflow.inference.predictor import Predictor
 from dlworkflow.inference.stored import stored_thresholds
-from dlworkflow.runs import EvaluationSummary, Run
+from dlworkflow.runs import EvaluationSummary, Run, RunLike, as_run
 from dlworkflow.runs.slices import SliceScores
 
 EXAMPLES = 6
@@ -28,7 +28,7 @@ _A_CLUSTER, _MOST_CLUSTERS = 20, 8
 
 
 def slices_of_run(
-    run: Run,
+    run: RunLike,
     split: str = "test",
     *,
     by: Sequence[str] | None = None,
@@ -45,6 +45,7 @@ def slices_of_run(
     `dlw evaluate` stored are used where they are of these weights and samples, else the split is scored and they are
     stored. Raises ConfigError for an unknown property, DataError where there is no slice.
     """
+    run = as_run(run)
     part = load_part(run, split, **options)
     values = _stored_values(run, part, weights, tta)
     if values is None:
