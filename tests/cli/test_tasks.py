@@ -24,7 +24,7 @@ def test_several_labels_from_training_to_prediction(dlw, lists):
 
     assert "thresholds cat 0.001, dog 0.001: kept in the run" in found.err
     assert "subset accuracy (every label right)" in found.out
-    assert dlw("predict", "0.png", "--format", "csv").out.splitlines()[0] == "input,labels,label,probability"
+    assert dlw("predict", "0.png", "--format", "csv").out.splitlines()[0] == "input,labels,label,probability,error"
     assert {*dlw("predict", "0.png", "--format", "csv").out.splitlines()[1].split(",")[1].split("|")} == {"cat", "dog"}
     assert "these samples have several" in dlw("trace", "--run", "last").err
 
@@ -40,7 +40,7 @@ def test_a_number_from_training_to_prediction(dlw, lists):
 
     assert "losses are of values divided by" in dlw(*TRAIN, "--data", "ages.csv", *columns).err
     assert "mae" in dlw("evaluate", "--no-plots").out
-    assert dlw("predict", "0.png", "--format", "csv").out.splitlines()[0] == "input,value"
+    assert dlw("predict", "0.png", "--format", "csv").out.splitlines()[0] == "input,value,error"
     assert "the task of" in dlw("evaluate", "--thresholds", "best").err
 
 
