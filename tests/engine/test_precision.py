@@ -93,6 +93,19 @@ def test_bf16_is_chosen_for_convolutions_on_a_cpu_with_instructions_for_it(
     assert p.choose_precision("fp16", model, shape, torch.device(device)) == "fp16"
 
 
+@pytest.mark.parametrize("chosen", ["bf16", "fp32"])
+def test_a_run_has_the_precision_that_the_rule_chose(monkeypatch, tmp_path, chosen):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: chosen == "bf16")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    larger = ("data.name=fashion_mnist", "data.limit=40")
+
+    by_rule = trained(tmp_path, "precision=auto", *larger, model="fashion_mnist_v2")
+    given = trained(tmp_path, f"precision={chosen}", *larger, model="fashion_mnist_v2")
+
+    assert by_rule.summary().config["precision"] == chosen
+    assert by_rule.history()[0]["train_loss"] == given.history()[0]["train_loss"]
+
+
 def test_gradients_are_scaled_and_the_scale_is_kept_for_resuming(tmp_path):
     run = trained(tmp_path, "precision=fp16")
 
