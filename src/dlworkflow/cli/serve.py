@@ -101,9 +101,9 @@ def serve(
         predictor = cautious(predictor, min_confidence, max_error, reject_unknown)
         app = make_app(predictor, limits, about={"run": found.name}, hosts=own_names(listening, host))
         which = chosen_weights(weights.value, None, predictor.backend, [predictor.temperature])
-        say(f"run {found.path} {which} at {address_of(listening)} (Ctrl-C ends it)")
         if not uncalibrated:
             note_stale_calibration(found, weights.value)
+        say(f"run {found.path} {which} at {address_of(listening)} (Ctrl-C ends it)")  # from here on it reads no run
         if not is_local(listening):
             say("note    whoever reaches this machine can use it: there is no password and no encryption")
         answer(app, listening, limits)
