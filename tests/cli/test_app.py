@@ -135,6 +135,14 @@ def test_a_choice_is_checked_with_and_without_pydantic(arguments, code, dlw, run
     assert ("'jsn' is not one of" in answer.err) == ("jsn" in arguments)
 
 
+def test_a_typer_that_tells_less_of_its_parameters_converts_them_all(dlw, runs, monkeypatch):
+    usual = dlw("runs", "--format", "csv")
+    monkeypatch.setattr("dlworkflow.cli.command._unconverted", lambda value, param: param.no_such_attribute)
+
+    assert dlw("runs", "--format", "csv").out == usual.out
+    assert dlw("runs", "--format", "jsn").code == 2
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_and_argument_says_what_it_does(name):
     silent = [
