@@ -41,6 +41,12 @@ def test_compare_shows_the_runs_named_in_the_order_named(dlw, runs):
     assert [row["run"] for row in rows] == ["circles_v2-circles-001", "line-line-001"]
 
 
+def test_a_run_that_is_named_twice_is_one_row(dlw, runs):
+    rows = rows_of(dlw("compare", "circles", "line", "circles_v2-circles-001", "--format", "json"))
+
+    assert [row["run"] for row in rows] == ["circles_v2-circles-001", "line-line-001"]
+
+
 def test_compare_shows_the_best_epoch_and_its_scores(dlw, runs):
     best = json.loads((runs / "line-line-001/summary.json").read_text())["best"]
     [row] = rows_of(dlw("compare", "line", "--format", "json"))

@@ -12,7 +12,7 @@ from dlworkflow.data.images.dataset import ImageData
 from dlworkflow.data.images.transforms import parse
 from dlworkflow.data.loaders import create_dataloaders, explained_workers, make_loader
 from dlworkflow.data.protocol import on_device
-from dlworkflow.errors import DataError
+from dlworkflow.errors import ConfigError, DataError
 
 
 def points(n=10):
@@ -58,6 +58,12 @@ def test_a_weighted_draw_is_that_of_the_stock_sampler(workers):
 
     assert equal(mine, theirs)
     assert torch.equal(state, expected)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_no_samples_is_an_error(size):
+    with pytest.raises(ConfigError, match=f"batch_size: must be at least 1 or 'full', not {size}"):
+        make_loader(data.load("blobs").train, size)
 
 
 def test_a_full_batch_is_drawn_by_weights_too():

@@ -125,7 +125,7 @@ def compare(
     if not named:
         raise RunError(f"no runs in {str(runs_folder(runs_dir))!r} yet; make one with `dlw train MODEL`")
     epoch: Any = {"by": by, "at": at or "best"}
-    found = read_runs(named, **epoch)
+    found = read_runs(dict.fromkeys(named), **epoch)
     rows = compare_runs(found, where=conditions, **epoch)
     if not rows:
         raise RunError(f"none of {len(found)} runs fits {', '.join(where or ())}")

@@ -158,8 +158,10 @@ def make_loader(
     samples that are in memory are put there once and gathered there, where they fit; else batches are pinned, so that
     they are copied while it works. What is `Streamed` makes its batches itself.
 
-    Raises ConfigError for `full` and `weights` where samples are streamed.
+    Raises ConfigError for a batch size below 1, and for `full` and `weights` where samples are streamed.
     """
+    if batch_size != "full" and batch_size < 1:
+        raise ConfigError(f"batch_size: must be at least 1 or 'full', not {batch_size!r}")
     pinned = device is not None and device.type == "cuda"
     if isinstance(dataset, Streamed):
         check_streamed(batch_size, weights is not None)
