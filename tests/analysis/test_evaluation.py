@@ -37,7 +37,7 @@ def test_an_accuracy_within_the_noise_of_the_baseline_is_said_to_be():
 
     [warning] = report_of(logits, y, baseline=25 / 75, baseline_answer="pizza").warnings
 
-    assert "cannot be told from always answering 'pizza'" in warning
+    assert "cannot be distinguished from always answering 'pizza'" in warning
 
 
 def test_a_good_model_gets_no_warning():

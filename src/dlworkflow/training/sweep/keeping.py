@@ -19,7 +19,7 @@ def check_removable(found: Run | Sweep) -> None:
 
 
 def remove(found: Run | Sweep) -> None:
-    """Remove a run, or a sweep with all its runs; the sweep of a removed run goes on without it.
+    """Remove a run, or a sweep with all its runs; the sweep of a removed run continues without it.
 
     Raises RunError as `remove_folder` does, and where the sweep is being trained.
     """
