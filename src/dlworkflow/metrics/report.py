@@ -239,7 +239,8 @@ def classification_warnings(
     elif baseline is not None and interval is not None and interval[0] <= baseline:
         warnings.append(
             f"an accuracy of {percent(accuracy)} cannot be distinguished from always answering {answer!r} "
-            f"({percent(baseline)}) with so few samples: it may lie anywhere from {percent(interval[0])} to {percent(interval[1])}"
+            f"({percent(baseline)}) with so few samples: it may lie anywhere from {percent(interval[0])} to "
+            f"{percent(interval[1])}"
         )
     return tuple(warnings)
 
